@@ -1,0 +1,1 @@
+"""From a framework's module to NIR; one file a framework."""

@@ -1,0 +1,1 @@
+"""Ready spiking models to train, export and measure; one file a system."""

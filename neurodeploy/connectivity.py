@@ -1,0 +1,212 @@
+"""How one population's events reach another: the connectivity kinds, never expanded unless asked.
+
+Every kind is a linear map ``I = W s`` from the flattened source to the flattened target. Neurons are numbered in
+C order of the population's shape (``channels, height, width`` for images, as torch and NIR do).
+
+In an integer network weights are *effective* integers (after the chip's truncation, ``int16``) and the result of
+the sum is shifted by ``exponent``: ``a = (W s) << exponent`` (floor shift right when negative).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@runtime_checkable
+class Connectivity(Protocol):
+    """What every connectivity kind offers."""
+
+    weights: Array
+    exponent: int
+
+    @property
+    def inputs(self) -> int:
+        """Number of source neurons."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of target neurons."""
+
+    def apply(self, values: Array) -> Array:
+        """Return ``W s`` without the exponent: ``[batch, inputs] -> [batch, outputs]``, in the dtype of both."""
+
+    def to_csr(self) -> csr_array:
+        """Synapses as a ``[inputs, outputs]`` CSR array; stored zero weights are kept as explicit zeros."""
+
+    def stored_weights(self) -> int:
+        """Number of weights the kind keeps in memory (a shared kernel counts once)."""
+
+
+def with_weights(kind: Connectivity, weights: Array, exponent: int = 0) -> Connectivity:
+    """Return the same connectivity with other weights of the same shape."""
+    if weights.shape != kind.weights.shape:
+        raise InvalidInputError(
+            "weights of the wrong shape", found=list(weights.shape), allowed=list(kind.weights.shape)
+        )
+    return replace(kind, weights=weights, exponent=exponent)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """All-to-all. ``weights[target, source]``."""
+
+    weights: Array
+    exponent: int = 0
+
+    @property
+    def inputs(self) -> int:
+        return int(self.weights.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        return int(self.weights.shape[0])
+
+    def apply(self, values: Array) -> Array:
+        return values @ self.weights.T.astype(values.dtype)
+
+    def to_csr(self) -> csr_array:
+        from scipy.sparse import csr_array
+
+        rows, columns = self.inputs, self.outputs
+        indptr = np.arange(rows + 1, dtype=np.int64) * columns
+        indices = np.tile(np.arange(columns, dtype=np.int32), rows)
+        return csr_array((self.weights.T.ravel(), indices, indptr), shape=(rows, columns))
+
+    def stored_weights(self) -> int:
+        return self.weights.size
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Listed synapses, by source: those of source ``i`` are ``targets[indptr[i]:indptr[i + 1]]``."""
+
+    weights: Array
+    targets: Array
+    indptr: Array
+    target_count: int
+    exponent: int = 0
+
+    @property
+    def inputs(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def outputs(self) -> int:
+        return self.target_count
+
+    def apply(self, values: Array) -> Array:
+        return np.asarray(values @ self.to_csr().astype(values.dtype))
+
+    def to_csr(self) -> csr_array:
+        from scipy.sparse import csr_array
+
+        return csr_array((self.weights, self.targets, self.indptr), shape=(self.inputs, self.outputs))
+
+    def stored_weights(self) -> int:
+        return self.weights.size
+
+    @classmethod
+    def from_csr(cls, matrix: csr_array) -> Sparse:
+        """Take the synapses of a ``[inputs, outputs]`` CSR array."""
+        return cls(
+            weights=np.asarray(matrix.data),
+            targets=matrix.indices.astype(np.int32),
+            indptr=matrix.indptr.astype(np.int64),
+            target_count=int(matrix.shape[1]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d:
+    """Cross-correlation as torch defines it, one shared kernel ``weights[c_out, c_in / groups, k_h, k_w]``.
+
+    ``input_shape`` is ``(channels, height, width)``; stride, padding and dilation are ``(vertical, horizontal)``.
+    """
+
+    weights: Array
+    input_shape: tuple[int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    exponent: int = 0
+
+    @cached_property
+    def output_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of the result (torch.nn.Conv2d's formula)."""
+        size = [
+            (self.input_shape[1 + a] + 2 * self.padding[a] - self.dilation[a] * (self.weights.shape[2 + a] - 1) - 1)
+            // self.stride[a]
+            + 1
+            for a in (0, 1)
+        ]
+        return int(self.weights.shape[0]), size[0], size[1]
+
+    @property
+    def inputs(self) -> int:
+        return int(np.prod(self.input_shape))
+
+    @property
+    def outputs(self) -> int:
+        return int(np.prod(self.output_shape))
+
+    def patches(self, images: Array) -> Array:
+        """Windows under the kernel: ``[batch, c, h, w] -> [batch, c, h_out, w_out, k_h, k_w]`` (zero padding)."""
+        (p_y, p_x), (d_y, d_x), (s_y, s_x) = self.padding, self.dilation, self.stride
+        k_h, k_w = self.weights.shape[2:]
+        padded = np.pad(images, ((0, 0), (0, 0), (p_y, p_y), (p_x, p_x)))
+        span = (d_y * (k_h - 1) + 1, d_x * (k_w - 1) + 1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(2, 3))
+        return windows[:, :, ::s_y, ::s_x, ::d_y, ::d_x]
+
+    def apply(self, values: Array) -> Array:
+        batch = len(values)
+        windows = self.patches(values.reshape(batch, *self.input_shape))
+        kernels = self.weights.astype(values.dtype)
+        c_out, c_in = kernels.shape[:2]
+        per_group = c_out // self.groups
+        parts = [
+            np.einsum(
+                "bcyxij,ocij->boyx",
+                windows[:, g * c_in : (g + 1) * c_in],
+                kernels[g * per_group : (g + 1) * per_group],
+                optimize=True,
+            )
+            for g in range(self.groups)
+        ]
+        return np.concatenate(parts, axis=1).reshape(batch, -1)
+
+    def to_csr(self) -> csr_array:
+        from scipy.sparse import csr_array
+
+        c_out, h_out, w_out = self.output_shape
+        c_in_group = self.weights.shape[1]
+        # The windows of the index image name the source neuron under each kernel tap; -1 marks padding.
+        index = np.arange(1, self.inputs + 1, dtype=np.int64).reshape(1, *self.input_shape)
+        source = self.patches(index)[0] - 1  # [c_in, h_out, w_out, k_h, k_w]
+        channels = np.arange(c_out)
+        first = (channels // (c_out // self.groups)) * c_in_group
+        members = first[:, None] + np.arange(c_in_group)  # [c_out, c_in_group]
+        source = source[members]  # [c_out, c_in_group, h_out, w_out, k_h, k_w]
+        target = np.arange(self.outputs).reshape(c_out, 1, h_out, w_out, 1, 1)
+        weight = self.weights[:, :, None, None, :, :]
+        source, target, weight = np.broadcast_arrays(source, target, weight)
+        inside = source >= 0
+        rows, columns, data = source[inside], target[inside], weight[inside]
+        order = np.lexsort((columns, rows))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.inputs))])
+        return csr_array((data[order], columns[order], indptr), shape=(self.inputs, self.outputs))
+
+    def stored_weights(self) -> int:
+        return self.weights.size

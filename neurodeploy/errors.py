@@ -1,0 +1,67 @@
+"""Errors that a user may see: each names the thing, what was found, what is allowed and what to do."""
+
+from __future__ import annotations
+
+
+class NeurodeployError(Exception):
+    """Base of all expected failures; the command line prints it without a traceback and exits with 2.
+
+    Args:
+        what: the thing that failed and where, in one sentence.
+        found: what was found there.
+        allowed: what would have been accepted.
+        hint: what the user can do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        found: object | None = None,
+        allowed: object | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.found = found
+        self.allowed = allowed
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        for label, value in (("found:  ", self.found), ("allowed:", self.allowed), ("to do:  ", self.hint)):
+            if value is not None:
+                lines.append(f"  {label} {value}")
+        return "\n".join(lines)
+
+
+class InvalidInputError(NeurodeployError, ValueError):
+    """A value, option, shape or file content that cannot be used."""
+
+
+class MissingFileError(NeurodeployError, FileNotFoundError):
+    """A file or folder that was named but is not there."""
+
+    __str__ = NeurodeployError.__str__
+
+
+class StorageError(NeurodeployError, OSError):
+    """Reading or writing failed: no permission, a full disk, a vanished folder."""
+
+    __str__ = NeurodeployError.__str__
+
+
+class UnsupportedError(NeurodeployError, NotImplementedError):
+    """A valid network that this pass or back-end does not express."""
+
+
+class DoesNotFitError(NeurodeployError, ValueError):
+    """A network that exceeds a limit of the chip."""
+
+
+class VerificationError(NeurodeployError, AssertionError):
+    """Two stages that must be equal are not."""
+
+
+class BackendError(NeurodeployError, RuntimeError):
+    """A back-end failed while running: it crashed, hung or is not installed."""

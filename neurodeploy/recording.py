@@ -1,0 +1,146 @@
+"""Inputs of a run and what comes back: events and state variables, aligned to network time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Spikes of one population over a run, sorted by time, then sample, then neuron.
+
+    Args:
+        time, sample, neuron: int32 ``[events]``; `neuron` is the flat index.
+        steps, samples, neurons: the extent of the run.
+    """
+
+    time: Array
+    sample: Array
+    neuron: Array
+    steps: int
+    samples: int
+    neurons: int
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @classmethod
+    def from_dense(cls, spikes: Array) -> Events:
+        """From ``[time, batch, neurons]``; every non-zero is an event."""
+        time, sample, neuron = (index.astype(np.int32) for index in np.nonzero(spikes))
+        return cls(time, sample, neuron, *spikes.shape)
+
+    def dense(self) -> Array:
+        """``[time, batch, neurons]`` of bool."""
+        spikes = np.zeros((self.steps, self.samples, self.neurons), dtype=bool)
+        spikes[self.time, self.sample, self.neuron] = True
+        return spikes
+
+
+@dataclass(frozen=True)
+class Record:
+    """What to record beside the spikes: state variables (``"u"``, ``"v"``) of all neuron populations.
+
+    Read-outs that do not spike are always recorded in ``v``, since that is their output.
+    """
+
+    states: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The result of running a network or Program; step ``t`` of every array is network step ``t``.
+
+    Args:
+        backend: name of the back-end that ran.
+        spikes: events of each spiking population, sources included.
+        states: ``states["v"]["conv1"]`` is ``[time, batch, neurons]``, after the reset of the step.
+        active: neuron updates that changed or could have changed a state (``u``, ``v`` or bias not zero, or input),
+            per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from back-ends that
+            count.
+    """
+
+    backend: str
+    steps: int
+    samples: int
+    spikes: Mapping[str, Events]
+    states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    active: Mapping[str, Array] = field(default_factory=dict)
+
+
+def scores(network: Network, recording: Recording) -> Array:
+    """Class scores ``[batch, neurons of all outputs]``: spike counts, or the summed potential of a read-out.
+
+    Integer potentials are divided by the population's scale.
+    """
+    parts = []
+    for name in network.outputs:
+        population = network.by_name[name]
+        if population.spiking:
+            events = recording.spikes[name]
+            flat = np.bincount(
+                events.sample.astype(np.int64) * events.neurons + events.neuron,
+                minlength=events.samples * events.neurons,
+            )
+            parts.append(flat.reshape(events.samples, events.neurons).astype(np.float64))
+        else:
+            parts.append(recording.states["v"][name].sum(axis=0, dtype=np.float64) / population.scale)
+    return np.concatenate(parts, axis=1)
+
+
+def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
+    """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
+
+    A single array may be given under the key ``""`` when the network has one input.
+
+    Raises:
+        InvalidInputError: a missing or surplus input, a wrong shape, or values that are not 0 or 1 spikes in an
+            integer network.
+    """
+    names = [p.name for p in network.inputs]
+    given = {names[0] if key == "" and len(names) == 1 else key: np.asarray(value) for key, value in inputs.items()}
+    if sorted(given) != sorted(names):
+        raise InvalidInputError("the inputs do not match the network", found=sorted(given), allowed=sorted(names))
+    flat: dict[str, Array] = {}
+    extent: tuple[int, int] | None = None
+    for population in network.inputs:
+        value = given[population.name]
+        expected = f"[time, batch, {', '.join(map(str, population.shape))}]"
+        if value.ndim == 2 + len(population.shape) and value.shape[2:] == population.shape:
+            pass
+        elif value.ndim == 3 and value.shape[2] == population.size:
+            pass
+        else:
+            raise InvalidInputError(
+                f"input {population.name!r} has the wrong shape",
+                found=list(value.shape),
+                allowed=expected,
+                hint="put time first, then the batch (use one sample as a batch of 1)",
+            )
+        if value.dtype == object or not (np.issubdtype(value.dtype, np.number) or value.dtype == bool):
+            raise InvalidInputError(f"input {population.name!r} is not numeric", found=str(value.dtype))
+        if value.size == 0:
+            raise InvalidInputError(f"input {population.name!r} is empty", found=list(value.shape), allowed=expected)
+        if extent not in (None, value.shape[:2]):
+            raise InvalidInputError(
+                f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent
+            )
+        if network.arithmetic == "loihi" and not np.isin(value, (0, 1)).all():
+            raise InvalidInputError(
+                f"input {population.name!r} is not binary",
+                found=f"values from {value.min()} to {value.max()}",
+                allowed="spikes, 0 or 1",
+                hint="encode the sample as spikes (rate or latency) before running it on a chip",
+            )
+        extent = (value.shape[0], value.shape[1])
+        flat[population.name] = value.reshape(*extent, population.size)
+    if extent is None:
+        raise InvalidInputError("the network has no input")
+    return *extent, flat

@@ -1,0 +1,106 @@
+"""Writing files so that nothing half-written is ever left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import MissingFileError, StorageError
+
+_HINTS = {
+    errno.ENOSPC: "free some space or write to another disk",
+    errno.EACCES: "choose a folder you may write to, or change its permissions",
+    errno.EPERM: "choose a folder you may write to, or change its permissions",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+    errno.EISDIR: "the path is a folder: give a file name inside it",
+}
+
+
+@contextmanager
+def storage_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn any ``OSError`` inside the block into a `StorageError` that names ``path``."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        hint = _HINTS.get(error.errno or 0, "check the path and the disk, then run the command again")
+        raise StorageError(f"cannot {action} {path}", found=error.strerror or str(error), hint=hint) from error
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it onto ``path`` only if the block succeeds.
+
+    The temporary file is removed on any failure, Ctrl-C included.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    with storage_errors("write", path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Create ``folder`` and its parents.
+
+    Raises:
+        StorageError: it cannot be created.
+    """
+    with storage_errors("create the folder", folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` atomically in UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """Write ``value`` atomically as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, default=default, allow_nan=False) + "\n")
+
+
+def existing_file(path: Path | str, kind: str) -> Path:
+    """Return ``path`` if it is a readable file.
+
+    Raises:
+        MissingFileError: there is no such file, or it is a folder.
+        StorageError: it may not be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise MissingFileError(f"{path} is a folder, not {kind}", hint=f"give the path of {kind}")
+    if not path.exists():
+        raise MissingFileError(
+            f"{path} does not exist", allowed=kind, hint="check the spelling and the current folder"
+        )
+    with storage_errors("read", path), path.open("rb"):
+        return path
