@@ -6,7 +6,8 @@ On a Loihi-like chip a projection delivers the spikes of step t-1 in step t: eve
     lag(p) = max over delay-0 projections q -> p of lag(q) + 1,     0 where there is none... but at least 1 for neurons,
 
 and its network step k is chip step ``k + lag``. Before its network step 0 it is held in its initial state, so its bias
-does not act before its first input can arrive, exactly, in floats and integers. A projection's *latency* on the chip
+does not act before its first input can arrive, exactly, in floats and integers. An always-on source (a bias axon) has
+the lag of the layer before the one it feeds. A projection's *latency* on the chip
 is then ``lag(target) + delay - lag(source)``; 1 is the bare hop, and more is realised as an axonal delay, so branches
 of unequal length stay in step. A loop is fed back into the next network step, since its latency is its delay.
 
@@ -47,6 +48,10 @@ def schedule(network: Network) -> Schedule:
     for population in network.populations:
         hops = [lag[p.source] + 1 for p in network.into(population.name) if p.delay == 0]
         lag[population.name] = max(hops, default=0 if isinstance(population.neuron, Source) else 1)
+    for population in network.populations:
+        if isinstance(population.neuron, Source) and population.neuron.always_on:
+            fed = [lag[p.target] for p in network.projections if p.source == population.name]
+            lag[population.name] = min(fed, default=1) - 1
     latency = {p.name: lag[p.target] + p.delay - lag[p.source] for p in network.projections}
     for projection in network.projections:
         if latency[projection.name] < 1:

@@ -1,1 +1,68 @@
+"""The back-ends: each runs a Program and gives back a Recording aligned to network time."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Protocol, cast
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.program import Program
+from neurodeploy.recording import Record, Recording
+
+Progress = Callable[[int, int], None]
+"""Called with ``(done, total)`` work units, from the thread that called `Backend`."""
+
+BUILTIN = {
+    "reference": "neurodeploy.backends.reference:run",
+    "hwsim": "neurodeploy.hwsim.engine:run",
+    "lava": "neurodeploy.backends.lava:run",
+}
+
+
+class Backend(Protocol):
+    """Runs a Program.
+
+    Args:
+        program: what to run.
+        inputs: for each input population ``[time, batch, *shape]``.
+        record: what to record beside the spikes.
+        progress: called now and then.
+
+    Raises:
+        InvalidInputError: inputs that do not match the Program.
+        UnsupportedError: the back-end cannot express the Program; the message says which part and why.
+        BackendError: the back-end failed.
+    """
+
+    def __call__(
+        self,
+        program: Program,
+        inputs: Mapping[str, Array],
+        *,
+        record: Record = Record(),
+        progress: Progress | None = None,
+    ) -> Recording: ...
+
+
+def names() -> tuple[str, ...]:
+    """Names of all back-ends, third parties' included (entry-point group ``neurodeploy.backends``)."""
+    return (*BUILTIN, *(p.name for p in entry_points(group="neurodeploy.backends") if p.name not in BUILTIN))
+
+
+def get(name: str) -> Backend:
+    """Import and return the back-end ``name``.
+
+    Raises:
+        InvalidInputError: there is no such back-end.
+    """
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name].partition(":")
+        return cast(Backend, getattr(import_module(module), attribute))
+    for point in entry_points(group="neurodeploy.backends"):
+        if point.name == name:
+            backend: Any = point.load()
+            return cast(Backend, backend)
+    raise InvalidInputError(f"unknown back-end {name!r}", allowed=", ".join(names()))

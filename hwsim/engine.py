@@ -1,0 +1,212 @@
+"""The functional pass: who spikes when, event by event, in Loihi's integers or in float64.
+
+Samples are independent, so a batch is cut into blocks that run on as many threads as there are cores; the result does
+not depend on the cut. Step t of the result is network step t (`neurodeploy.schedule`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.network import Network, Population
+from neurodeploy.neurons import Lif, Source
+from neurodeploy.program import Program
+from neurodeploy.recording import Events, Record, Recording, check_inputs
+
+from . import kernels
+from .synapses import EventList, Synapses, pack
+
+BLOCK = 32
+"""Samples that one thread runs at a time: enough to amortise the calls, few enough to stay in its cache."""
+
+_SILENCE = EventList(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0))
+
+_RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
+
+
+def run(
+    program: Program,
+    inputs: Mapping[str, Array],
+    *,
+    record: Record = Record(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
+    steps, samples, given = check_inputs(program.network, inputs)
+    plan = _Plan.of(program)
+    result = _Result.allocate(program, steps, samples, record)
+    starts = range(0, samples, BLOCK)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        jobs = {
+            pool.submit(_run_block, plan, {k: v[:, s : s + BLOCK] for k, v in given.items()}, result, s): s
+            for s in starts
+        }
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                if progress:
+                    progress(done, len(starts))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return result.recording()
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A population's parameters as the kernels take them."""
+
+    population: Population
+    parameters: tuple[Array, ...]
+    options: tuple[int, int, int]
+    slot: Array
+    slots: int
+    incoming: tuple[tuple[str, int, Synapses, Array | None, int], ...]
+    """Projections: source, delay, synapses, bias current and its first step."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    network: Network
+    packed: dict[str, _Packed]
+    history: dict[str, int]
+    """Steps that each population's events are kept for its delayed projections."""
+
+    @classmethod
+    def of(cls, program: Program) -> _Plan:
+        network = program.network
+        state = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
+        packed = {}
+        for population in network.populations:
+            neuron = population.neuron
+            if isinstance(neuron, Lif):
+                values = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to)
+                slot = np.searchsorted(program.cores_of(population.name), program.core_of[population.name])
+                packed[population.name] = _Packed(
+                    population,
+                    tuple(np.ascontiguousarray(value, dtype=state) for value in values),
+                    (_RESETS[neuron.reset], int(neuron.comparison == ">="), int(neuron.spiking)),
+                    slot.astype(np.int64),
+                    len(program.cores_of(population.name)),
+                    tuple(
+                        (p.source, p.delay, pack(p.connectivity, network.arithmetic), p.bias, p.bias_start)
+                        for p in network.into(population.name)
+                    ),
+                )
+        history = {p.name: 0 for p in network.populations}
+        for projection in network.projections:
+            history[projection.source] = max(history[projection.source], projection.delay)
+        return cls(network, packed, history)
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    network: Network
+    steps: int
+    samples: int
+    events: dict[int, dict[str, list[tuple[int, EventList]]]]
+    states: dict[str, dict[str, Array]]
+    active: dict[str, Array]
+
+    @classmethod
+    def allocate(cls, program: Program, steps: int, samples: int, record: Record) -> _Result:
+        network = program.network
+        state = np.int32 if network.arithmetic == "loihi" else np.float64
+        states: dict[str, dict[str, Array]] = {}
+        active = {}
+        for population in network.populations:
+            if isinstance(population.neuron, Lif):
+                wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
+                for name in sorted(wanted):
+                    shape = (steps, samples, population.size)
+                    states.setdefault(name, {})[population.name] = np.zeros(shape, state)
+                cores = len(program.cores_of(population.name))
+                active[population.name] = np.zeros((steps, samples, cores), np.int64)
+        return cls(network, steps, samples, {}, states, active)
+
+    def recording(self) -> Recording:
+        spikes = {p.name: self._events(p) for p in self.network.populations if p.spiking}
+        return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active)
+
+    def _events(self, population: Population) -> Events:
+        time, sample, neuron = [], [], []
+        for start in sorted(self.events):
+            for t, events in self.events[start][population.name]:
+                per_sample = np.diff(events.first)
+                time.append(np.full(len(events.index), t, np.int32))
+                sample.append(np.repeat(np.arange(start, start + len(per_sample), dtype=np.int32), per_sample))
+                neuron.append(events.index)
+        times = np.concatenate(time)
+        # Blocks follow each other in samples, so a stable sort by time leaves samples and neurons ascending.
+        by_time = np.argsort(times, kind="stable")
+        columns = (times, np.concatenate(sample), np.concatenate(neuron))
+        return Events(*(c[by_time] for c in columns), self.steps, self.samples, population.size)
+
+
+def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: int) -> None:
+    network = plan.network
+    samples = next(iter(inputs.values())).shape[1]
+    integer = network.arithmetic == "loihi"
+    state = np.dtype(np.int32) if integer else np.dtype(np.float64)
+    update = kernels.update_integer if integer else kernels.update_float
+    block = slice(start, start + samples)
+    u = {name: np.zeros((samples, p.population.size), state) for name, p in plan.packed.items()}
+    v = {}
+    for name, packed in plan.packed.items():
+        assert isinstance(packed.population.neuron, Lif)
+        v[name] = np.tile(packed.population.neuron.initial.astype(state), (samples, 1))
+    current = {name: np.zeros(a.shape, np.int64 if integer else np.float64) for name, a in u.items()}
+    spikes = {name: np.zeros(a.shape, np.uint8) for name, a in u.items()}
+    scratch = {name: [s.scratch(samples) for _, _, s, _, _ in p.incoming] for name, p in plan.packed.items()}
+    # A ring of the last steps' events of each population; step t stands at t modulo its length.
+    past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}
+    listed: dict[str, list[tuple[int, EventList]]] = {p.name: [] for p in network.populations if p.spiking}
+
+    for t in range(result.steps):
+        for population in network.populations:
+            name = population.name
+            if name in inputs:
+                events = _events_of(np.ascontiguousarray(inputs[name][t]), state)
+            elif isinstance(population.neuron, Source):
+                on = t >= population.neuron.start
+                events = _events_of(np.full((samples, population.size), on, np.uint8), state)
+            else:
+                packed = plan.packed[name]
+                for (source, delay, synapses, bias, bias_start), buffer in zip(
+                    packed.incoming, scratch[name], strict=True
+                ):
+                    if t >= delay:
+                        synapses.deliver(past[source][(t - delay) % len(past[source])], buffer, current[name])
+                    if bias is not None and t >= bias_start:
+                        current[name] += bias
+                active = result.active[name][t, block]
+                update(
+                    *packed.parameters, packed.options, current[name], u[name], v[name], spikes[name], packed.slot, active
+                )
+                for key, value in (("u", u), ("v", v)):
+                    if name in result.states.get(key, {}):
+                        result.states[key][name][t, block] = value[name]
+                events = _events_of(spikes[name] if population.spiking else v[name], state)
+            past[name][t % len(past[name])] = events
+            if population.spiking:
+                listed[name].append((t, events))
+    result.events[start] = listed
+
+
+def _events_of(values: Array, number: np.dtype) -> EventList:
+    """Event lists of the non-zero entries of ``[batch, neurons]``."""
+    first = np.zeros(len(values) + 1, np.int64)
+    index = np.empty(values.size, np.int32)
+    count = kernels.list_events(values, first, index)
+    index = index[:count].copy()
+    if values.dtype == np.uint8 or values.dtype == bool:
+        payload = np.ones(count, number)
+    else:
+        payload = values[values != 0].astype(number)
+    return EventList(first, index, payload)

@@ -1,0 +1,223 @@
+"""The functional kernels: spikes to currents, currents to states, compiled by numba.
+
+Events of one step are lists: the source neurons of sample ``b`` are ``index[first[b] : first[b + 1]]`` and carry the
+values ``payload`` (1 for a spike). Only what receives an event is touched by the scatter kernels; `update_*` walk all
+neurons once. Everything is typed by its arguments, releases the GIL and is cached on disk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from neurodeploy.connectivity import Array
+
+HARD, SUBTRACT, NONE = 0, 1, 2
+
+_compile: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compile
+def scatter_dense(first: Array, index: Array, payload: Array, rows: Array, current: Array) -> None:
+    """Add ``rows[i]`` (``[inputs, outputs]``) for each event of neuron i."""
+    for b in range(len(first) - 1):
+        for e in range(first[b], first[b + 1]):
+            row, value = rows[index[e]], payload[e]
+            for j in range(len(row)):
+                current[b, j] += row[j] * value
+
+
+@_compile
+def scatter_sparse(
+    first: Array, index: Array, payload: Array, indptr: Array, targets: Array, weights: Array, current: Array
+) -> None:
+    """Add the CSR row of each event's neuron."""
+    for b in range(len(first) - 1):
+        for e in range(first[b], first[b + 1]):
+            value = payload[e]
+            for k in range(indptr[index[e]], indptr[index[e] + 1]):
+                current[b, targets[k]] += weights[k] * value
+
+
+@_compile
+def scatter_conv(
+    first: Array,
+    index: Array,
+    payload: Array,
+    kernel: Array,
+    geometry: tuple[int, ...],
+    image: Array,
+) -> None:
+    """Add a convolution's contribution of each event, without ever listing its synapses.
+
+    Args:
+        kernel: ``[groups, c_in / groups, k_h, k_w, c_out / groups]``.
+        geometry: ``(height, width, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x)`` of the input.
+        image: result, channels last: ``[batch, h_out, w_out, c_out]``.
+    """
+    height, width, s_y, s_x, p_y, p_x, d_y, d_x = geometry
+    per_group, k_h, k_w, c_out = kernel.shape[1], kernel.shape[2], kernel.shape[3], kernel.shape[4]
+    h_out, w_out = image.shape[1], image.shape[2]
+    for b in range(len(first) - 1):
+        for e in range(first[b], first[b + 1]):
+            value = payload[e]
+            channel, place = divmod(index[e], height * width)
+            y, x = divmod(place, width)
+            group, within = divmod(channel, per_group)
+            offset = group * c_out
+            for i in range(k_h):
+                row = y + p_y - i * d_y
+                if row < 0 or row % s_y != 0 or row // s_y >= h_out:
+                    continue
+                for j in range(k_w):
+                    column = x + p_x - j * d_x
+                    if column < 0 or column % s_x != 0 or column // s_x >= w_out:
+                        continue
+                    taps = kernel[group, within, i, j]
+                    for c in range(c_out):
+                        image[b, row // s_y, column // s_x, offset + c] += taps[c] * value
+
+
+@_compile
+def add_image(image: Array, exponent: int, current: Array) -> None:
+    """Add a channels-last image to channel-first currents, shifted by ``exponent``, and clear it."""
+    batch, height, width, channels = image.shape
+    for b in range(batch):
+        for y in range(height):
+            for x in range(width):
+                for c in range(channels):
+                    current[b, (c * height + y) * width + x] += image[b, y, x, c] >> -exponent
+                    image[b, y, x, c] = 0
+
+
+@_compile
+def add_image_unshifted(image: Array, current: Array) -> None:
+    """Add a channels-last image to channel-first currents and clear it."""
+    batch, height, width, channels = image.shape
+    for b in range(batch):
+        for y in range(height):
+            for x in range(width):
+                for c in range(channels):
+                    current[b, (c * height + y) * width + x] += image[b, y, x, c]
+                    image[b, y, x, c] = 0
+
+
+@_compile
+def add_shifted(partial: Array, exponent: int, current: Array) -> None:
+    """Add ``floor(partial / 2^-exponent)`` for a negative exponent and clear ``partial``."""
+    for b in range(partial.shape[0]):
+        for j in range(partial.shape[1]):
+            current[b, j] += partial[b, j] >> -exponent
+            partial[b, j] = 0
+
+
+@_compile
+def _decay(value: int, keep: int) -> int:
+    """Loihi's decay with ``keep = 4096 - fraction``: rounded toward zero."""
+    return (value * keep) >> 12 if value >= 0 else -((-value * keep) >> 12)
+
+
+@_compile
+def update_integer(
+    du: Array,
+    dv: Array,
+    bias: Array,
+    threshold: Array,
+    reset_to: Array,
+    options: tuple[int, int, int],
+    current: Array,
+    u: Array,
+    v: Array,
+    spikes: Array,
+    slot: Array,
+    active: Array,
+) -> None:
+    """One step of `neurodeploy.neurons.Lif` in Loihi's integers, in place; ``current`` is cleared.
+
+    Args:
+        options: (reset rule, whether ``v == threshold`` spikes, whether the population spikes).
+        spikes: uint8 ``[batch, neurons]``, written.
+        slot: core slot of each neuron.
+        active: ``[batch, core slots]``, incremented for each neuron that was not at rest.
+    """
+    m = 1 << 23
+    rule, equal, spiking = options
+    for b in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            arrived = current[b, i]
+            current[b, i] = 0
+            if arrived == 0 and u[b, i] == 0 and v[b, i] == 0 and bias[i] == 0:
+                # At rest nothing changes and, the threshold being positive, nothing fires.
+                if threshold[i] > 0:
+                    spikes[b, i] = 0
+                    continue
+            else:
+                active[b, slot[i]] += 1
+            now = _decay(np.int64(u[b, i]), 4095 - du[i]) + (np.int64(arrived) << 6)
+            if now > m:
+                now -= 2 * m
+            elif now <= -m:
+                now += 2 * m
+            u[b, i] = now
+            level = _decay(np.int64(v[b, i]), 4096 - dv[i]) + now + bias[i]
+            level = min(max(level, 1 - m), m - 1)
+            fired = spiking == 1 and (level > threshold[i] or (equal == 1 and level == threshold[i]))
+            if fired:
+                if rule == HARD:
+                    level = np.int64(reset_to[i])
+                elif rule == SUBTRACT:
+                    level -= threshold[i]
+            v[b, i] = level
+            spikes[b, i] = fired
+
+
+@_compile
+def update_float(
+    du: Array,
+    dv: Array,
+    bias: Array,
+    threshold: Array,
+    reset_to: Array,
+    options: tuple[int, int, int],
+    current: Array,
+    u: Array,
+    v: Array,
+    spikes: Array,
+    slot: Array,
+    active: Array,
+) -> None:
+    """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`."""
+    rule, equal, spiking = options
+    for b in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            arrived = current[b, i]
+            current[b, i] = 0
+            if arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0:
+                active[b, slot[i]] += 1
+            now = (1 - du[i]) * u[b, i] + arrived
+            u[b, i] = now
+            level = (1 - dv[i]) * v[b, i] + now + bias[i]
+            fired = spiking == 1 and (level > threshold[i] or (equal == 1 and level == threshold[i]))
+            if fired:
+                if rule == HARD:
+                    level = reset_to[i]
+                elif rule == SUBTRACT:
+                    level -= threshold[i]
+            v[b, i] = level
+            spikes[b, i] = fired
+
+
+@_compile
+def list_events(spikes: Array, first: Array, index: Array) -> int:
+    """Write the non-zero entries of ``[batch, neurons]`` as event lists; return how many there are."""
+    count = 0
+    for b in range(spikes.shape[0]):
+        first[b] = count
+        for i in range(spikes.shape[1]):
+            if spikes[b, i] != 0:
+                index[count] = i
+                count += 1
+    first[spikes.shape[0]] = count
+    return count

@@ -1,0 +1,143 @@
+"""The reference: a network in plain NumPy, written to be read. Slow and obvious, it judges all the others.
+
+One loop over steps, one over populations, the equations of `neurodeploy.neurons` and nothing else. Floats are computed
+in float64 (or in float32 when asked), integers in int64, so nothing here can overflow but where Loihi itself wraps or
+saturates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import Lif
+from neurodeploy.program import Program
+from neurodeploy.recording import Events, Record, Recording, check_inputs
+
+M = 1 << 23
+"""Half the range of Loihi's 24-bit state."""
+
+
+def run(
+    program: Program,
+    inputs: Mapping[str, Array],
+    *,
+    record: Record = Record(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run a Program; see `neurodeploy.backends.Backend`."""
+    return run_network(program.network, inputs, record=record, progress=progress)
+
+
+def run_network(
+    network: Network,
+    inputs: Mapping[str, Array],
+    *,
+    record: Record = Record(),
+    progress: Callable[[int, int], None] | None = None,
+    dtype: type = np.float64,
+) -> Recording:
+    """Run a network that need not be placed.
+
+    Args:
+        network: float or integer.
+        inputs: for each input population ``[time, batch, *shape]``.
+        record: state variables to keep.
+        progress: called with ``(steps done, steps)``.
+        dtype: of float arithmetic; integers are always exact.
+
+    Raises:
+        InvalidInputError: inputs that do not match the network.
+    """
+    steps, samples, given = check_inputs(network, inputs)
+    number = np.dtype(np.int64) if network.arithmetic == "loihi" else np.dtype(dtype)
+    step = _step_integer if network.arithmetic == "loihi" else _step_float
+    neurons = [p for p in network.populations if isinstance(p.neuron, Lif)]
+    state = {p.name: _initial(p, samples, number) for p in neurons}
+    output = {p.name: np.zeros((steps, samples, p.size), number) for p in network.populations}
+    kept = {
+        name: {p.name: np.zeros((steps, samples, p.size), number) for p in neurons if name in record.states}
+        for name in ("u", "v")
+    }
+
+    for t in range(steps):
+        for population in network.populations:
+            name = population.name
+            if name in given:
+                output[name][t] = given[name][t]
+            elif not isinstance(population.neuron, Lif):
+                output[name][t] = t >= population.neuron.start
+            else:
+                current = np.zeros((samples, population.size), number)
+                for projection in network.into(name):
+                    current += _arriving(projection, output[projection.source], t)
+                u, v = state[name]
+                u, v, output[name][t] = step(population.neuron, u, v, current)
+                state[name] = u, v
+                for key, value in (("u", u), ("v", v)):
+                    if name in kept[key]:
+                        kept[key][name][t] = value
+        if progress:
+            progress(t + 1, steps)
+
+    states = {key: values for key, values in kept.items() if values}
+    silent = {p.name: output[p.name] for p in neurons if not p.spiking}
+    if silent:
+        states["v"] = {**states.get("v", {}), **silent}
+    spikes = {p.name: Events.from_dense(output[p.name]) for p in network.populations if p.spiking}
+    return Recording("reference", steps, samples, spikes, states)
+
+
+def _initial(population: Population, samples: int, number: np.dtype) -> tuple[Array, Array]:
+    assert isinstance(population.neuron, Lif)
+    v = np.broadcast_to(population.neuron.initial, (samples, population.size)).astype(number)
+    return np.zeros_like(v), v
+
+
+def _arriving(projection: Projection, source: Array, t: int) -> Array:
+    """Current that a projection delivers in step ``t``, ``[batch, target neurons]``."""
+    kind = projection.connectivity
+    then = t - projection.delay
+    current = kind.apply(source[then]) if then >= 0 else np.zeros((source.shape[1], kind.outputs), source.dtype)
+    if projection.bias is not None and t >= projection.bias_start:
+        current = current + projection.bias
+    return shift(current, kind.exponent) if kind.exponent else current
+
+
+def shift(value: Array, exponent: int) -> Array:
+    """``value * 2^exponent``, rounded down (Loihi's weight exponent acts on the accumulated sum)."""
+    return value << exponent if exponent >= 0 else value >> -exponent
+
+
+def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
+    number = u.dtype
+    u = (1 - neuron.du.astype(number)) * u + current
+    v = (1 - neuron.dv.astype(number)) * v + u + neuron.bias.astype(number)
+    return _fire(neuron, u, v)
+
+
+def decay(value: Array, fraction: Array) -> Array:
+    """Loihi's decay: ``value * (4096 - fraction) / 4096``, rounded toward zero."""
+    return np.sign(value) * ((np.abs(value) * (4096 - fraction.astype(np.int64))) >> 12)
+
+
+def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
+    u = decay(u, neuron.du + 1) + (current << 6)
+    u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
+    v = np.clip(decay(v, neuron.dv) + u + neuron.bias, -M + 1, M - 1)
+    return _fire(neuron, u, v)
+
+
+def _fire(neuron: Lif, u: Array, v: Array) -> tuple[Array, Array, Array]:
+    if not neuron.spiking:
+        return u, v, v
+    threshold = neuron.threshold.astype(v.dtype)
+    spike = v >= threshold if neuron.comparison == ">=" else v > threshold
+    if neuron.reset == "hard":
+        v = np.where(spike, neuron.reset_to.astype(v.dtype), v)
+    elif neuron.reset == "subtract":
+        v = np.where(spike, v - threshold, v)
+    return u, v, spike.astype(v.dtype)

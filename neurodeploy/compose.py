@@ -1,0 +1,126 @@
+"""Composing linear NIR nodes into one connectivity: what stands between two populations must be one set of synapses.
+
+For maps ``A: x -> y`` and ``B: y -> z`` the composition is ``B A``. Kinds are kept where they can be:
+
+- B = Dense:   ``W_B M_A`` is dense again (pooling and flatten vanish into the weights).
+- A = block pooling with window k and value c, B = Conv2d without dilation: a convolution whose kernel repeats each tap
+  k times in both directions, times c, with stride and padding times k, since
+  ``sum_i w_i c sum_a x[k (s y + i - p) + a] = sum_{i,a} (c w_i) x[s k y + (k i + a) - k p]``.
+- a scaling per output channel stays a convolution; anything else becomes Sparse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse
+from neurodeploy.errors import UnsupportedError
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A NIR stride, padding or dilation as ``(vertical, horizontal)``."""
+    flat = np.atleast_1d(value)
+    return (int(flat[0]), int(flat[-1]))
+
+
+def spatial(node: Any, shape: tuple[int, ...]) -> Conv2d:
+    """The convolution that a Conv2d, SumPool2d or AvgPool2d node computes on ``(channels, height, width)``.
+
+    Pooling is a depthwise convolution with ones (sum) or ones / window (average).
+    """
+    size = (int(shape[0]), int(shape[1]), int(shape[2]))
+    if type(node).__name__ == "Conv2d":
+        dilation = pair(node.dilation)
+        return Conv2d(
+            weights=np.asarray(node.weight, dtype=np.float64),
+            input_shape=size,
+            stride=pair(node.stride),
+            padding=_padding(node.padding, node.weight.shape[2:], dilation, pair(node.stride)),
+            dilation=dilation,
+            groups=int(node.groups),
+        )
+    window = pair(node.kernel_size)
+    value = 1.0 if type(node).__name__ == "SumPool2d" else 1.0 / (window[0] * window[1])
+    return Conv2d(
+        weights=np.full((size[0], 1, *window), value),
+        input_shape=size,
+        stride=pair(node.stride),
+        padding=pair(node.padding),
+        groups=size[0],
+    )
+
+
+def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+    text = value.decode() if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    if text == "valid":
+        return (0, 0)
+    if text == "same":
+        total = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
+        if stride != (1, 1) or total[0] % 2 or total[1] % 2:
+            raise UnsupportedError(
+                "padding 'same' is only symmetric for stride 1 and odd kernels",
+                found=f"kernel {list(kernel)}, dilation {list(dilation)}, stride {list(stride)}",
+                hint="give the padding in numbers",
+            )
+        return (total[0] // 2, total[1] // 2)
+    return pair(value)
+
+
+def diagonal(values: Array) -> Sparse:
+    """One synapse from each neuron to its counterpart."""
+    n = len(values)
+    return Sparse(
+        weights=np.asarray(values, dtype=np.float64),
+        targets=np.arange(n, dtype=np.int32),
+        indptr=np.arange(n + 1, dtype=np.int64),
+        target_count=n,
+    )
+
+
+def scale_outputs(kind: Connectivity, gain: Array) -> Connectivity:
+    """Multiply every synapse onto target ``j`` by ``gain[j]``; ``gain`` is ``[outputs]``."""
+    if isinstance(kind, Dense):
+        return replace(kind, weights=kind.weights * gain[:, None])
+    if isinstance(kind, Conv2d):
+        planes = gain.reshape(kind.output_shape[0], -1)
+        if (planes == planes[:, :1]).all():
+            return replace(kind, weights=kind.weights * planes[:, 0, None, None, None])
+    matrix = kind.to_csr()
+    matrix.data = matrix.data * gain[matrix.indices]
+    return Sparse.from_csr(matrix)
+
+
+def then(first: Connectivity, second: Connectivity) -> Connectivity:
+    """The map that applies ``first`` and then ``second``."""
+    if isinstance(second, Dense):
+        return Dense(np.asarray(first.to_csr() @ second.weights.T).T)
+    if isinstance(first, Conv2d) and isinstance(second, Conv2d) and _is_block_pool(first) and second.dilation == (1, 1):
+        return _pool_then_conv(first, second)
+    return Sparse.from_csr((first.to_csr() @ second.to_csr()).tocsr())
+
+
+def _is_block_pool(kind: Conv2d) -> bool:
+    window = kind.weights.shape[2:]
+    return (
+        kind.groups == kind.input_shape[0] == kind.weights.shape[0]
+        and kind.stride == window
+        and kind.padding == (0, 0)
+        and kind.dilation == (1, 1)
+        and kind.input_shape[1] % window[0] == 0
+        and kind.input_shape[2] % window[1] == 0
+        and bool((kind.weights == kind.weights.flat[0]).all())
+    )
+
+
+def _pool_then_conv(pool: Conv2d, conv: Conv2d) -> Conv2d:
+    k_y, k_x = pool.weights.shape[2:]
+    return replace(
+        conv,
+        weights=np.repeat(np.repeat(conv.weights, k_y, axis=2), k_x, axis=3) * pool.weights.flat[0],
+        input_shape=pool.input_shape,
+        stride=(conv.stride[0] * k_y, conv.stride[1] * k_x),
+        padding=(conv.padding[0] * k_y, conv.padding[1] * k_x),
+    )

@@ -1,0 +1,211 @@
+"""From a NIR graph to a float `Network`: neurons become populations, the linear nodes between them projections.
+
+What arrives at a neuron is a sum over paths from other neurons, each a chain of linear maps, composed into one set of
+synapses (`neurodeploy.compose`). Biases of Affine and Conv2d nodes are carried through the maps behind them. The
+gain of the discretised neuron is folded into weights and biases; a bias that acts from step 0 on a neuron without
+current filter moves into the neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy import compose
+from neurodeploy.connectivity import Array, Connectivity, Dense
+from neurodeploy.conventions import Conventions
+from neurodeploy.discretise import discretise
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.network import Handle, Network, Population, Projection
+from neurodeploy.neurons import Lif, Source
+from neurodeploy.nirfile import NirFile
+from neurodeploy.nirgraph import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import nir
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity."""
+
+    source: str
+    delay: int
+    connectivity: Connectivity | None
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Signal:
+    """The value at a node's output: paths that sum up, and a constant that acts from step ``start`` on."""
+
+    paths: tuple[_Path, ...]
+    biases: tuple[tuple[Array, int], ...] = ()
+
+
+def lower(file: NirFile, conventions: Conventions) -> Network:
+    """Return the float network of a NIR graph.
+
+    Raises:
+        InvalidInputError: shapes or parameters that do not fit; the message names the node.
+        UnsupportedError: a node or structure that is not expressed; the message names it.
+    """
+    graph = file.graph
+    delayed = delayed_edges(graph)
+    shape_of = shapes(graph)
+    edges = digraph(graph)
+    lowering = _Lowering(graph, edges, delayed, shape_of, conventions)
+    populations: list[Population] = []
+    projections: list[Projection] = []
+    outputs: list[str] = []
+    for name in order(graph, delayed):
+        what = kind(graph.nodes[name])
+        handle = Handle(module=file.modules.get(name, ""), nodes=(name,))
+        if what == "Input":
+            populations.append(Population(name, shape_of[name], Source(), handle))
+        elif what in NEURONS:
+            population, incoming = lowering.neuron(name, handle, file)
+            populations.append(population)
+            projections.extend(incoming)
+        elif what == "Output":
+            for path in lowering.signal(name).paths:
+                if path.connectivity is not None or lowering.signal(name).biases:
+                    raise UnsupportedError(
+                        f"the output {name!r} reads {', '.join(path.nodes)} directly",
+                        allowed="a neuron or a leaky integrator before the output",
+                        hint="put an LI (leaky integrator) read-out behind the last linear layer",
+                    )
+                if path.source not in outputs:
+                    outputs.append(path.source)
+    if not outputs:
+        raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
+    notes = dict(conventions.notes)
+    if delayed:
+        notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(delayed))
+    return Network(file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes)
+
+
+class _Lowering:
+    def __init__(
+        self,
+        graph: nir.NIRGraph,
+        edges: nx.DiGraph,
+        delayed: frozenset[Edge],
+        shape_of: dict[str, tuple[int, ...]],
+        conventions: Conventions,
+    ) -> None:
+        self.graph, self.edges, self.delayed = graph, edges, delayed
+        self.shape_of, self.conventions = shape_of, conventions
+        self._signals: dict[str, _Signal] = {}
+
+    def signal(self, name: str) -> _Signal:
+        """What the node ``name`` receives (neurons, outputs) or puts out (linear nodes)."""
+        if name not in self._signals:
+            arriving = self._sum(self._sent(source, name) for source in sorted(self.edges.predecessors(name)))
+            node = self.graph.nodes[name]
+            linear = kind(node) not in (*NEURONS, "Output")
+            self._signals[name] = self._through(name, node, arriving) if linear else arriving
+        return self._signals[name]
+
+    def _sent(self, source: str, target: str) -> _Signal:
+        if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
+            return _Signal((_Path(source, int((source, target) in self.delayed), None, ()),))
+        return self.signal(source)
+
+    def _sum(self, signals: Iterable[_Signal]) -> _Signal:
+        listed = list(signals)
+        return _Signal(tuple(p for s in listed for p in s.paths), tuple(b for s in listed for b in s.biases))
+
+    def _through(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+        what = kind(node)
+        shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
+        if what == "Flatten":
+            return arriving
+        if what == "Delay":
+            return self._delayed(name, node, arriving)
+        if what == "Scale":
+            stage: Connectivity = compose.diagonal(np.broadcast_to(node.scale, shape).ravel())
+        elif what in ("Affine", "Linear"):
+            stage = Dense(np.asarray(node.weight, dtype=np.float64))
+        else:
+            stage = compose.spatial(node, shape)
+        paths = []
+        for path in arriving.paths:
+            kept = stage if path.connectivity is None else compose.then(path.connectivity, stage)
+            paths.append(replace(path, connectivity=kept, nodes=(*path.nodes, name)))
+        biases = [(stage.apply(value[None])[0], start) for value, start in arriving.biases]
+        own = getattr(node, "bias", None)
+        if own is not None and np.any(own):
+            own = np.asarray(own, dtype=np.float64)
+            if what == "Conv2d":
+                own = np.repeat(own, stage.outputs // len(own))
+            late = all(p.delay for p in paths) and self.conventions.recurrent_bias == "after-delay"
+            biases.append((own, min((p.delay for p in paths), default=0) if late else 0))
+        return _Signal(tuple(paths), tuple(biases))
+
+    def _delayed(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+        steps = np.unique(np.rint(np.asarray(node.delay) / self.conventions.dt).astype(int))
+        if len(steps) != 1 or steps[0] < 0:
+            raise UnsupportedError(
+                f"node {name!r} delays its neurons differently",
+                found=f"{steps.min()} to {steps.max()} steps",
+                allowed="one delay for the whole node",
+            )
+        if arriving.biases:
+            raise UnsupportedError(
+                f"node {name!r} delays a layer that has a bias",
+                allowed="a delay of spikes",
+                hint="put the Delay before the linear layer",
+            )
+        return _Signal(tuple(replace(p, delay=p.delay + int(steps[0]), nodes=(*p.nodes, name)) for p in arriving.paths))
+
+    def neuron(self, name: str, handle: Handle, file: NirFile) -> tuple[Population, list[Projection]]:
+        """The population of a neuron node and the projections into it."""
+        shape = self.shape_of[name]
+        discrete = discretise(name, self.graph.nodes[name], shape, self.conventions)
+        neuron, gain = discrete.neuron, discrete.gain
+        arriving = self.signal(name)
+        projections = []
+        for path in arriving.paths:
+            kept = path.connectivity or compose.diagonal(np.ones(len(gain)))
+            nodes = path.nodes or (name,)
+            projections.append(
+                Projection(
+                    name=f"{path.source} -> {name}" + (f" ({nodes[-1]})" if path.nodes else ""),
+                    source=path.source,
+                    target=name,
+                    connectivity=compose.scale_outputs(kept, gain),
+                    delay=path.delay,
+                    handle=Handle(file.modules.get(nodes[-1], ""), nodes),
+                )
+            )
+        for value, start in arriving.biases:
+            if start == 0 and (neuron.du == 1).all():
+                neuron = replace(neuron, bias=neuron.bias + gain * value)
+            else:
+                self._attach(projections, gain * value, start)
+        return Population(name, shape, _checked(name, neuron), handle), projections
+
+    @staticmethod
+    def _attach(projections: list[Projection], bias: Array, start: int) -> None:
+        """Add a current bias to a projection that has none yet, or the same start."""
+        for index, projection in enumerate(projections):
+            if projection.bias is None or projection.bias_start == start:
+                total = bias if projection.bias is None else projection.bias + bias
+                projections[index] = replace(projection, bias=total, bias_start=start)
+                return
+        raise UnsupportedError("a neuron with more kinds of bias than projections")
+
+
+def _checked(name: str, neuron: Lif) -> Lif:
+    if neuron.spiking and neuron.reset == "hard" and (neuron.reset_to > neuron.threshold).any():
+        raise InvalidInputError(
+            f"node {name!r} resets above its threshold, so it would spike for ever",
+            found=f"v_reset {neuron.reset_to.max():g}",
+            allowed=f"up to v_threshold {neuron.threshold.min():g}",
+        )
+    return neuron
