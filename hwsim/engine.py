@@ -135,7 +135,9 @@ class _Result:
         return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active)
 
     def _events(self, population: Population) -> Events:
-        time, sample, neuron = [], [], []
+        time: list[Array] = []
+        sample: list[Array] = []
+        neuron: list[Array] = []
         for start in sorted(self.events):
             for t, events in self.events[start][population.name]:
                 per_sample = np.diff(events.first)
@@ -146,7 +148,8 @@ class _Result:
         # Blocks follow each other in samples, so a stable sort by time leaves samples and neurons ascending.
         by_time = np.argsort(times, kind="stable")
         columns = (times, np.concatenate(sample), np.concatenate(neuron))
-        return Events(*(c[by_time] for c in columns), self.steps, self.samples, population.size)
+        ordered = [column[by_time] for column in columns]
+        return Events(ordered[0], ordered[1], ordered[2], self.steps, self.samples, population.size)
 
 
 def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense
+from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.network import Arithmetic
 
 from . import kernels
@@ -34,21 +34,19 @@ class Synapses(Protocol):
 
 def pack(kind: Connectivity, arithmetic: Arithmetic) -> Synapses:
     """Pack a connectivity. Exponents >= 0 are folded into the weights (exact), others act on the sum."""
+    weights: Array
+    total: np.dtype[Any]
     if arithmetic == "float":
-        number, exponent = np.dtype(np.float64), 0
+        weights, exponent, total = kind.weights.astype(np.float64), 0, np.dtype(np.float64)
     else:
-        number, exponent = np.dtype(np.int32), kind.exponent
-    weights = kind.weights.astype(number)
-    if exponent > 0:
-        weights, exponent = weights << exponent, 0
-    total = np.dtype(np.float64) if arithmetic == "float" else np.dtype(np.int64)
+        weights = kind.weights.astype(np.int32) << max(kind.exponent, 0)
+        exponent, total = min(kind.exponent, 0), np.dtype(np.int64)
     if isinstance(kind, Dense):
         return _Rows(_DenseRows(np.ascontiguousarray(weights.T)), kind.outputs, exponent, total)
     if isinstance(kind, Conv2d):
         return _Conv.of(kind, weights, exponent, total)
-    matrix = kind.to_csr()
-    data = matrix.data.astype(number) << max(kind.exponent, 0) if arithmetic == "loihi" else matrix.data
-    rows = _SparseRows(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), data)
+    matrix = with_weights(kind, weights).to_csr()
+    rows = _SparseRows(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data)
     return _Rows(rows, kind.outputs, exponent, total)
 
 
@@ -79,7 +77,7 @@ class _Rows:
     rows: _DenseRows | _SparseRows
     outputs: int
     exponent: int
-    total: np.dtype
+    total: np.dtype[Any]
 
     def scratch(self, samples: int) -> Array:
         return np.zeros((samples if self.exponent else 0, self.outputs), self.total)
@@ -98,10 +96,10 @@ class _Conv:
     geometry: tuple[int, ...]
     image_shape: tuple[int, int, int]
     exponent: int
-    total: np.dtype
+    total: np.dtype[Any]
 
     @classmethod
-    def of(cls, kind: Conv2d, weights: Array, exponent: int, total: np.dtype) -> _Conv:
+    def of(cls, kind: Conv2d, weights: Array, exponent: int, total: np.dtype[Any]) -> _Conv:
         c_out, c_in, k_h, k_w = weights.shape
         kernel = weights.reshape(kind.groups, c_out // kind.groups, c_in, k_h, k_w).transpose(0, 2, 3, 4, 1)
         channels, height, width = kind.output_shape

@@ -27,8 +27,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Connectivity(Protocol):
     """What every connectivity kind offers."""
 
-    weights: Array
-    exponent: int
+    @property
+    def weights(self) -> Array:
+        """The stored weights; their layout is the kind's own."""
+
+    @property
+    def exponent(self) -> int:
+        """Shift of the summed current (integer networks)."""
 
     @property
     def inputs(self) -> int:
@@ -54,7 +59,8 @@ def with_weights(kind: Connectivity, weights: Array, exponent: int = 0) -> Conne
         raise InvalidInputError(
             "weights of the wrong shape", found=list(weights.shape), allowed=list(kind.weights.shape)
         )
-    return replace(kind, weights=weights, exponent=exponent)  # type: ignore[type-var]
+    changed: Connectivity = replace(kind, weights=weights, exponent=exponent)  # type: ignore[type-var]
+    return changed
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,7 +93,7 @@ class _Lowering:
     def __init__(
         self,
         graph: nir.NIRGraph,
-        edges: nx.DiGraph,
+        edges: nx.DiGraph[str],
         delayed: frozenset[Edge],
         shape_of: dict[str, tuple[int, ...]],
         conventions: Conventions,

@@ -31,14 +31,14 @@ def kind(node: Any) -> str:
     return type(node).__name__
 
 
-def digraph(graph: nir.NIRGraph) -> nx.DiGraph:
+def digraph(graph: nir.NIRGraph) -> nx.DiGraph[str]:
     """The graph's edges.
 
     Raises:
         InvalidInputError: an edge that names no node.
         UnsupportedError: a nested graph.
     """
-    result = nx.DiGraph()
+    result: nx.DiGraph[str] = nx.DiGraph()
     result.add_nodes_from(sorted(graph.nodes))
     for name, node in graph.nodes.items():
         if kind(node) == "NIRGraph":

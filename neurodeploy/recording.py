@@ -113,11 +113,8 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
     for population in network.inputs:
         value = given[population.name]
         expected = f"[time, batch, {', '.join(map(str, population.shape))}]"
-        if value.ndim == 2 + len(population.shape) and value.shape[2:] == population.shape:
-            pass
-        elif value.ndim == 3 and value.shape[2] == population.size:
-            pass
-        else:
+        flattened = value.ndim == 3 and value.shape[2] == population.size
+        if not flattened and (value.ndim < 2 or value.shape[2:] != population.shape):
             raise InvalidInputError(
                 f"input {population.name!r} has the wrong shape",
                 found=list(value.shape),

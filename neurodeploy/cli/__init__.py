@@ -1,1 +1,106 @@
+"""The command line: one file a command, imported only when that command is given.
 
+A command's module offers ``add_arguments(parser)`` and ``run(args, console) -> int`` (the exit code). Exit codes: 0
+done, 1 a check found a difference, 2 a wrong call or input (one message, no traceback).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from neurodeploy import __version__
+from neurodeploy.errors import NeurodeployError
+
+COMMANDS = {
+    "demo": "train two small networks, compile, run, verify and report them",
+    "export": "write a trained torch network as a .nir file",
+    "inspect": "show what a .nir file or a Program holds, and what was assumed",
+    "compile": "turn a .nir file into an integer Program placed on a chip (.ndp)",
+    "run": "run a Program on a back-end",
+    "verify": "run one input through every stage and compare them, neuron by neuron",
+    "report": "make the HTML report from a results file",
+    "doctor": "say what is installed, what works and what to do",
+    "lava": "set up Lava in an environment of its own",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        sys.stdout.write(f"neurodeploy {__version__}\n")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        sys.stderr.write(
+            f"error: unknown command {name!r}\n  allowed: {', '.join(COMMANDS)}\n  to do:   neurodeploy --help\n"
+        )
+        return 2
+    return _run(name, arguments[1:])
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [
+        "usage: neurodeploy <command> [options]",
+        "",
+        "From a trained spiking network to a verified program for a neuromorphic chip, and what it costs.",
+        "",
+        "commands:",
+        *(f"  {name:<{width}}{text}" for name, text in COMMANDS.items()),
+        "",
+        "neurodeploy <command> --help shows the options of a command; neurodeploy --version the version.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from neurodeploy.cli.console import Console
+
+    command = import_module(f"neurodeploy.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=COMMANDS[name].capitalize() + ".")
+    command.add_arguments(parser)
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has said what is wrong
+        return stop.code if isinstance(stop.code, int) else 2
+    console = Console(json=getattr(args, "json", False))
+    try:
+        code = command.run(args, console)
+        sys.stdout.flush()
+        return int(code)
+    except NeurodeployError as error:
+        console.error(str(error))
+    except KeyboardInterrupt:
+        console.error(f"{name} was stopped\n  to do:   run it again; files are only put in place when they are complete")
+    except MemoryError:
+        console.error(f"{name} ran out of memory\n  to do:   use fewer samples or steps at a time")
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        console.error(
+            f"{name} needs the package {error.name!r}, which is not installed\n"
+            f"  to do:   pip install 'neurodeploy[{extra}]' -c constraints.txt"
+        )
+    return 2
+
+
+_EXTRAS = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "norse": "norse",
+    "snntorch": "snntorch",
+    "spikingjelly": "spikingjelly",
+    "sklearn": "demo",
+    "onnx": "onnx",
+}

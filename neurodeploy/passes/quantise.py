@@ -180,7 +180,7 @@ def _bias(population: Population, bias: Array) -> Array:
     for exponent in range(loihi.BIAS_EXPONENT_MAX + 1):
         if largest / 2**exponent <= loihi.BIAS_MANTISSA_MAX + 0.5:
             mantissa = np.clip(np.rint(bias / 2**exponent), -loihi.BIAS_MANTISSA_MAX, loihi.BIAS_MANTISSA_MAX)
-            return mantissa.astype(np.int32) << exponent
+            return np.asarray(mantissa.astype(np.int32) << exponent)
     raise UnsupportedError(
         f"population {population.name!r}: its bias does not fit",
         found=f"{largest:.0f} in integer units",
@@ -200,7 +200,7 @@ def _threshold(population: Population, neuron: Lif, scale: float) -> Array:
             allowed="a threshold of at least 1 in units of the largest weight / 254",
             hint="train with a larger threshold or smaller weights",
         )
-    return (np.minimum(mantissa, loihi.THRESHOLD_MAX) * _UNIT).astype(np.int32)
+    return np.asarray(np.minimum(mantissa, loihi.THRESHOLD_MAX) * _UNIT, dtype=np.int32)
 
 
 def _describe(population: Population, incoming: list[Projection]) -> str:
@@ -216,6 +216,6 @@ def _worst_input(projection: Projection) -> int:
     kind = projection.connectivity
     ones = np.ones((1, kind.inputs), dtype=np.int64)
     positive = with_weights(kind, np.abs(kind.weights), 0).apply(ones)
-    return int(positive.max(initial=0)) * 2 ** max(kind.exponent, 0)
+    return int(positive.max(initial=0)) << max(kind.exponent, 0)
 
 

@@ -1,0 +1,43 @@
+# The two commands: `make demo` runs everything end to end, `make test` checks everything. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo-output
+
+.PHONY: demo test lint types pytest bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/neurodeploy lava setup
+	$(BIN)/neurodeploy demo --output $(OUT)
+
+test: $(VENV)/.installed
+	$(BIN)/neurodeploy lava setup
+	$(MAKE) --no-print-directory lint types pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+pytest: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# The environment: made once, made again when what it is made from changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "neurodeploy needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make demo PYTHON=python3.12"; exit 2; }
+	@echo "Setting up $(VENV) (once; a few minutes, most of it PyTorch) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

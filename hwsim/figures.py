@@ -1,0 +1,80 @@
+"""The kinds of figure in an architecture file: a number never stands without its unit, source and confidence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Text = Annotated[str, Field(min_length=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Confidence = Literal["measured", "simulated", "derived", "assumed"]
+
+
+class Model(BaseModel):
+    """Frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(Model):
+    """A number with its origin.
+
+    Args:
+        value: not negative.
+        unit: of the value.
+        source: paper and table, or program and version.
+        confidence: ``specified`` is what the maker states or its software fixes.
+        note: what the number leaves out.
+    """
+
+    value: NonNegative
+    unit: Text
+    source: Text
+    confidence: Confidence | Literal["specified"]
+    note: str = ""
+
+
+class Limit(Figure):
+    """A whole number that a core, tile or register cannot exceed."""
+
+    value: Annotated[int, Field(ge=0)]
+
+
+class Price(Model):
+    """The energy (pJ), time (ns) or power (mW) of one thing; ``value`` is None where nobody published it.
+
+    Args:
+        scope: ``per-op`` for the operation alone, ``incremental`` over idle power, ``all-in`` with everything included.
+        bound: what the source says the value is.
+    """
+
+    value: NonNegative | None
+    unit: Text
+    source: Text
+    confidence: Confidence | None = None
+    scope: Literal["per-op", "incremental", "all-in"] = "per-op"
+    bound: Literal["nominal", "minimum", "maximum"] = "nominal"
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _explained(self) -> Price:
+        if self.value is not None and self.confidence is None:
+            raise ValueError("a price needs a confidence: measured, simulated, derived or assumed")
+        if self.value is None and not self.note:
+            raise ValueError("a missing price (value: null) needs a note that says why")
+        return self
+
+
+def _in(unit: str) -> AfterValidator:
+    def check(item: Price) -> Price:
+        if item.unit != unit:
+            raise ValueError(f"the unit must be {unit}, not {item.unit}")
+        return item
+
+    return AfterValidator(check)
+
+
+Energy = Annotated[Price, _in("pJ")]
+Time = Annotated[Price, _in("ns")]
+Power = Annotated[Price, _in("mW")]

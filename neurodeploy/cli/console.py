@@ -1,0 +1,115 @@
+"""What the commands print through: text and tables to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+PATIENCE = 2.0
+"""Seconds after which a progress bar appears."""
+
+
+class Console:
+    """The one place that prints.
+
+    Args:
+        json: print machine-readable results only; `say` and `table` are silent then.
+    """
+
+    def __init__(self, json: bool = False) -> None:
+        self.json = json
+
+    def say(self, text: str = "") -> None:
+        """Print a line for people."""
+        if not self.json:
+            sys.stdout.write(text + "\n")
+
+    def note(self, text: str) -> None:
+        """Print a line about what is going on (standard error)."""
+        if not self.json:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def error(self, text: str) -> None:
+        """Print an error."""
+        sys.stderr.write(f"error: {text}\n")
+
+    def result(self, value: Any) -> None:
+        """Print a machine-readable result if that was asked for."""
+        if self.json:
+            sys.stdout.write(json_module.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+        """Print a table; columns whose cells are all numbers are right-aligned."""
+        if self.json:
+            return
+        from rich.console import Console as Rich
+        from rich.table import Table
+
+        table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+        for index, column in enumerate(columns):
+            numeric = all(_numeric(row[index]) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(cell if isinstance(cell, str) else f"{cell:,}" for cell in row))
+        rich = Rich(file=sys.stdout, highlight=False, soft_wrap=False, markup=False)
+        if not rich.is_terminal:
+            rich.width = max(rich.width, 160)
+        rich.print(table)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Progress]:
+        """A bar on standard error for work that takes longer than `PATIENCE` seconds."""
+        bar = Progress(label, enabled=not self.json)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+def _numeric(cell: object) -> bool:
+    text = str(cell).strip()
+    return not text or text in ("-", "–") or text.lstrip("+-~<>").replace(",", "")[:1].isdigit()
+
+
+class Progress:
+    """Call it with ``(done, total)`` or ``(done, total, text)``."""
+
+    def __init__(self, label: str, enabled: bool) -> None:
+        self.label, self.enabled = label, enabled
+        self.started = monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+        self._said = 0.0
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        if not self.enabled or monotonic() - self.started < PATIENCE:
+            return
+        label = f"{self.label} {text}".rstrip()
+        if not sys.stderr.isatty():
+            # A log file gets a line now and then instead of a bar.
+            if monotonic() - self._said > 5 * PATIENCE or done == total:
+                self._said = monotonic()
+                sys.stderr.write(f"  {label}: {done} of {total}\n")
+                sys.stderr.flush()
+            return
+        if self._bar is None:
+            from rich.console import Console as Rich
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Bar(*columns, console=Rich(stderr=True), transient=True)
+            self._task = self._bar.add_task(label, total=total)
+            self._bar.start()
+        self._bar.update(self._task, description=label, completed=done, total=total)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,123 @@
+"""``neurodeploy inspect``: what a file holds, and what was assumed."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.cli import options
+from neurodeploy.cli.console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.nirfile import NirFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a .nir file or a Program (.ndp)")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    options.conventions(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy.network import Network
+
+    if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
+        from neurodeploy.program import Program
+
+        program = Program.load(args.file)
+        network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
+        facts: dict[str, Any] = {"chip": program.chip, "cores": len(program.cores), **program.provenance}
+    else:
+        from neurodeploy import nirfile
+        from neurodeploy.conventions import resolve
+        from neurodeploy.lower import lower
+
+        file = nirfile.read(args.file)
+        if args.dt is None and "dt" not in file.metadata:
+            return _without_time_step(file, args.file, console)
+        network = lower(file, resolve(file, **options.given_conventions(args)))
+        title = f"{args.file}: NIR graph of {len(file.graph.nodes)} nodes, written by nir {file.nir_version or '?'}"
+        facts = {"nir": file.nir_version, "sha256": file.sha256, **{str(k): v for k, v in file.metadata.items()}}
+    assert isinstance(network, Network)
+    console.say(title)
+    populations = [_population(network, p.name) for p in network.populations]
+    projections = [_projection(p) for p in network.projections]
+    console.table(
+        ("population", "from", "model", "shape", "neurons", "output"),
+        [(p["name"], p["handle"], p["model"], _shape(p["shape"]), p["neurons"], p["output"]) for p in populations],
+    )
+    console.table(
+        ("projection", "kind", "stored weights", "synapses", "delay", "from"),
+        [(p["name"], p["kind"], p["stored_weights"], p["synapses"], p["delay"], p["handle"]) for p in projections],
+    )
+    for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
+        console.say(f"{topic}: {text}")
+    console.result(
+        {
+            "file": str(args.file),
+            "arithmetic": network.arithmetic,
+            "dt": network.dt,
+            "populations": populations,
+            "projections": projections,
+            "outputs": list(network.outputs),
+            "notes": dict(network.notes),
+            "facts": {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in facts.items()},
+        }
+    )
+    return 0
+
+
+def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
+    """What can be said of a file that does not tell its time step: its nodes."""
+    from neurodeploy.nirgraph import delayed_edges, kind, shapes
+
+    nodes: list[dict[str, Any]] = [
+        {"name": name, "type": kind(file.graph.nodes[name]), "shape": list(shape)}
+        for name, shape in shapes(file.graph).items()
+    ]
+    loops = [f"{source} -> {target}" for source, target in sorted(delayed_edges(file.graph))]
+    console.say(f"{path}: NIR graph of {len(nodes)} nodes, written by nir {file.nir_version or '?'}")
+    console.table(("node", "type", "output shape"), [(n["name"], n["type"], _shape(n["shape"])) for n in nodes])
+    if loops:
+        console.say(f"loops: one step of delay on {', '.join(loops)}")
+    console.say("dt: not in the file. Give it with --dt to see populations, weights and the conventions assumed.")
+    console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None})
+    return 0
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _population(network: Any, name: str) -> dict[str, Any]:
+    from neurodeploy.neurons import Lif
+
+    population = network.by_name[name]
+    neuron = population.neuron
+    if not isinstance(neuron, Lif):
+        model = "bias axon" if neuron.always_on else "input"
+    else:
+        model = "LIF" if neuron.spiking else "read-out"
+        model += f", {neuron.reset} reset" if neuron.spiking else ""
+    return {
+        "name": name,
+        "handle": str(population.handle),
+        "model": model,
+        "shape": list(population.shape),
+        "neurons": population.size,
+        "output": "yes" if name in network.outputs else "",
+    }
+
+
+def _projection(projection: Any) -> dict[str, Any]:
+    kind = projection.connectivity
+    return {
+        "name": projection.name,
+        "kind": type(kind).__name__.lower(),
+        "stored_weights": kind.stored_weights(),
+        "synapses": int(kind.to_csr().nnz),
+        "delay": projection.delay,
+        "handle": str(projection.handle),
+    }

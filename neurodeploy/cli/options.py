@@ -1,0 +1,78 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import InvalidInputError
+
+
+def conventions(parser: argparse.ArgumentParser) -> None:
+    """Add what NIR does not say: ``--dt --reset --comparison --recurrent-bias``."""
+    group = parser.add_argument_group("conventions (override what the file says)")
+    group.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step")
+    group.add_argument("--reset", choices=("hard", "subtract", "none"), help="what a spike does to the membrane")
+    group.add_argument("--comparison", choices=(">", ">="), help="whether v equal to the threshold spikes")
+    group.add_argument(
+        "--recurrent-bias",
+        choices=("from-start", "after-delay"),
+        help="first step in which the bias of a recurrent layer acts: step 0 (snnTorch) or step 1 (norse)",
+    )
+
+
+def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
+    """The conventions that were given, as `neurodeploy.conventions.resolve` takes them."""
+    return {name: getattr(args, name) for name in ("dt", "reset", "comparison", "recurrent_bias")}
+
+
+def chip(parser: argparse.ArgumentParser) -> None:
+    """Add ``--chip`` and ``--max-neurons-per-core``."""
+    parser.add_argument("--chip", default="loihi1", help="name of a chip, or the path of an architecture file")
+    parser.add_argument("--max-neurons-per-core", type=positive, metavar="N", help="fewer than the chip allows")
+
+
+def positive(text: str) -> int:
+    """A positive whole number (argparse type)."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def load_array(path: str | Path, what: str) -> Any:
+    """Read an array from ``.npy``.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InvalidInputError: not a ``.npy`` file, a damaged one, or one that holds Python objects.
+    """
+    import numpy as np
+
+    from neurodeploy.storage import existing_file, storage_errors
+
+    path = existing_file(path, f"a .npy file with {what}")
+    try:
+        with storage_errors("read", path), path.open("rb") as handle:
+            return np.lib.format.read_array(handle, allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise InvalidInputError(
+            f"{path} is not a usable .npy file",
+            found=str(error).split("\n")[0],
+            allowed=f"{what}, saved with numpy.save",
+            hint="save it again with numpy.save (no object arrays)",
+        ) from error
+
+
+def load_inputs(specs: list[str]) -> Mapping[str, Any]:
+    """Inputs from ``x.npy`` (the network's only input) or ``name=x.npy`` options."""
+    inputs = {}
+    for spec in specs:
+        name, separator, path = spec.partition("=")
+        if separator and not Path(spec).exists():
+            inputs[name] = load_array(path, f"the input {name!r}")
+        else:
+            inputs[""] = load_array(spec, "the input, [time, batch, *shape]")
+    return inputs

@@ -1,0 +1,83 @@
+"""``neurodeploy run``: run a Program on a back-end."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.cli import options
+from neurodeploy.cli.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", type=Path, help="a Program (.ndp)")
+    parser.add_argument(
+        "-i", "--input", action="append", required=True, metavar="[NAME=]X.npy", help="spikes, [time, batch, *shape]"
+    )
+    parser.add_argument("-b", "--backend", default="hwsim", help="reference, hwsim or lava (default: hwsim)")
+    parser.add_argument("-o", "--output", type=Path, help="write spikes and states as .npz")
+    parser.add_argument("--record", default="", metavar="u,v", help="state variables to record")
+    parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print the accuracy")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    import numpy as np
+
+    from neurodeploy import backends
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.pipeline import accuracy_of
+    from neurodeploy.program import Program
+    from neurodeploy.recording import Record, scores
+    from neurodeploy.storage import atomic_path
+
+    backend = backends.get(args.backend)
+    program = Program.load(args.program)
+    inputs = options.load_inputs(args.input)
+    states = tuple(s for s in args.record.split(",") if s)
+    if unknown := [s for s in states if s not in ("u", "v")]:
+        raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v")
+    with console.progress(args.backend) as progress:
+        recording = backend(program, inputs, record=Record(states), progress=progress)
+    if args.output:
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        for name, events in recording.spikes.items():
+            arrays |= {
+                f"spikes/{name}/time": events.time,
+                f"spikes/{name}/sample": events.sample,
+                f"spikes/{name}/neuron": events.neuron,
+            }
+        for state, values in recording.states.items():
+            arrays |= {f"{state}/{name}": value for name, value in values.items()}
+        with atomic_path(args.output) as path, path.open("wb") as handle:
+            np.savez_compressed(handle, **arrays)
+    rows = []
+    for name, events in recording.spikes.items():
+        size = recording.steps * recording.samples * program.network.by_name[name].size
+        rows.append((name, len(events), round(len(events) / recording.samples, 2), f"{100 * len(events) / size:.2f} %"))
+    console.table(
+        ("population", "spikes", "per sample", "neuron-steps that spike"),
+        rows,
+        title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
+    )
+    result = {
+        "backend": args.backend,
+        "steps": recording.steps,
+        "samples": recording.samples,
+        "spikes": {name: len(events) for name, events in recording.spikes.items()},
+        "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
+    }
+    if args.labels:
+        labels = options.load_array(args.labels, "one class for each sample")
+        if labels.shape != (recording.samples,):
+            raise InvalidInputError(
+                f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[recording.samples]
+            )
+        accuracy = accuracy_of(args.backend, program.network, recording, labels).accuracy
+        result["accuracy"] = accuracy
+        console.say(f"accuracy: {100 * (accuracy or 0):.2f} %")
+    if args.output:
+        console.say(f"wrote {args.output}")
+    console.result(result)
+    return 0

@@ -1,0 +1,125 @@
+"""``neurodeploy verify``: one input through every stage, each compared with the one before."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.cli import options
+from neurodeploy.cli.console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.pipeline import Verified
+
+BACKENDS = "reference,hwsim,lava"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a .nir file")
+    parser.add_argument(
+        "-i", "--input", action="append", required=True, metavar="[NAME=]X.npy", help="spikes, [time, batch, *shape]"
+    )
+    parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print accuracies")
+    parser.add_argument("--model", metavar="FILE.py:NAME", help="the torch model, to start the comparison from it")
+    parser.add_argument("--checkpoint", type=Path, help="its trained parameters (.safetensors, .pt)")
+    parser.add_argument("--backends", default=BACKENDS, help=f"in this order (default: {BACKENDS})")
+    parser.add_argument("--samples", type=options.positive, default=64, help="how many go through every stage")
+    parser.add_argument("--float", action="store_true", help="do not quantise")
+    parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    options.chip(parser)
+    options.conventions(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy import __version__
+    from neurodeploy.compiler import compile_file
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.hwsim.arch import load_architecture
+    from neurodeploy.pipeline import assess, verify_program
+    from neurodeploy.recording import check_inputs
+
+    arch = load_architecture(args.chip)
+    inputs = options.load_inputs(args.input)
+    labels = options.load_array(args.labels, "one class for each sample") if args.labels else None
+    few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
+    compiled = compile_file(
+        args.file,
+        arch,
+        options=options.given_conventions(args),
+        calibration=few if len(few) == len(inputs) else inputs,
+        integer=not args.float,
+        max_neurons_per_core=args.max_neurons_per_core,
+    )
+    _, samples, inputs = check_inputs(compiled.program.network, inputs)
+    if labels is not None and labels.shape != (samples,):
+        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[samples])
+    model = None
+    if args.model:
+        from neurodeploy.exporters.load import load_module
+        from neurodeploy.exporters.trace import runner
+
+        model = runner(load_module(args.model, checkpoint=args.checkpoint), compiled.float_network)
+    names = tuple(name for name in args.backends.split(",") if name)
+    with console.progress("verify") as progress:
+        common: dict[str, Any] = {
+            "model": model,
+            "names": names,
+            "tell": lambda stage, done, total: progress(done, total, stage),
+        }
+        if args.results:
+            from neurodeploy.report.document import Report
+
+            result, verified = assess(
+                compiled, arch, inputs, labels, name=args.file.stem, verified_samples=args.samples, **common
+            )
+            Report(
+                title=f"{args.file.stem} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,)
+            ).save(args.results)
+        else:
+            cut = {key: value[:, : args.samples] for key, value in inputs.items()}
+            verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
+    show(verified, console)
+    if args.results:
+        console.say(f"wrote {args.results}")
+    console.result(as_json(verified))
+    return 0 if verified.passed else 1
+
+
+def show(verified: Verified, console: Console) -> None:
+    """Print the comparisons and accuracies."""
+    rows = []
+    for pair in verified.pairs:
+        where = "-"
+        if pair.divergence is not None:
+            d = pair.divergence
+            where = f"{d.population}, step {d.step}, sample {d.sample}, neuron {d.neuron}"
+            if d.first_v is not None and d.second_v is not None:
+                where += f": v {d.first_v:.6g} / {d.second_v:.6g}"
+        rows.append(
+            (f"{pair.first} = {pair.second}" if pair.exact_by_design else f"{pair.first} ~ {pair.second}",
+             pair.verdict.upper() if not pair.passed else pair.verdict, pair.spikes // 2, pair.spikes_different,
+             f"{pair.spike_distance:.4f}", pair.states_different, where)
+        )  # fmt: skip
+    console.table(
+        ("compared", "verdict", "spikes", "differ", "distance", "potentials differ", "first divergence"),
+        rows,
+        title="= must be equal, ~ is measured",
+    )
+    if any(entry.accuracy is not None for entry in verified.accuracies):
+        console.table(
+            ("stage", "accuracy", "samples"),
+            [(a.stage, f"{100 * a.accuracy:.2f} %", a.samples) for a in verified.accuracies if a.accuracy is not None],
+        )
+
+
+def as_json(verified: Verified) -> dict[str, Any]:
+    """The comparisons for scripts."""
+    from dataclasses import asdict
+
+    return {
+        "passed": verified.passed,
+        "pairs": [{**asdict(pair), "verdict": pair.verdict, "equal": pair.equal} for pair in verified.pairs],
+        "accuracies": [asdict(entry) for entry in verified.accuracies],
+    }

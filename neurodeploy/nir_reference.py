@@ -1,0 +1,172 @@
+"""The NIR reference: interprets a NIR graph node by node, with NIR's own equations and no compilation in between.
+
+It shares nothing with the lowering but the questions of `neurodeploy.nirgraph` (shapes, order, delayed edges), so the two
+check each other. Forward Euler with step dt, everything within one step, loops through last step's value:
+
+    LIF     v <- v + (dt / tau) ((v_leak - v) + r I)      CubaLIF  i <- i + (dt / tau_syn) (w_in I - i)
+    IF      v <- v + dt r I                                        v <- v + (dt / tau_mem) ((v_leak - v) + r i)
+    spike where v > v_threshold; v <- v_reset (or the convention given)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.conventions import Conventions
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.nirfile import NirFile
+from neurodeploy.nirgraph import NEURONS, delayed_edges, digraph, kind, of_kind, order, shapes
+from neurodeploy.recording import Events, Recording
+
+
+def run(
+    file: NirFile,
+    inputs: Mapping[str, Array],
+    conventions: Conventions,
+    *,
+    dtype: type = np.float64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Interpret a graph.
+
+    Args:
+        inputs: for each Input node ``[time, batch, *shape]``; the key ``""`` names the only one.
+        dtype: of the arithmetic.
+
+    Returns:
+        Spikes and the state ``v`` (after the reset) of every neuron node, flattened per sample.
+
+    Raises:
+        InvalidInputError: inputs that do not match the graph.
+        UnsupportedError: a node that is not expressed.
+    """
+    graph = file.graph
+    delayed, shape_of, edges = delayed_edges(graph), shapes(graph), digraph(graph)
+    sources = of_kind(graph, "Input")
+    given = {sources[0] if k == "" and len(sources) == 1 else k: np.asarray(v) for k, v in inputs.items()}
+    if sorted(given) != sources:
+        raise InvalidInputError("the inputs do not match the graph", found=sorted(given), allowed=sources)
+    steps, samples = next(iter(given.values())).shape[:2]
+    values: dict[str, Array] = {}
+    for name in sources:
+        if given[name].shape[:2] != (steps, samples) or given[name][0, 0].size != np.prod(shape_of[name]):
+            raise InvalidInputError(
+                f"input {name!r} has the wrong shape",
+                found=list(given[name].shape),
+                allowed=f"[time, batch, {', '.join(map(str, shape_of[name]))}]",
+            )
+        values[name] = given[name].reshape(steps, samples, *shape_of[name]).astype(dtype)
+
+    neurons = of_kind(graph, *NEURONS)
+    cells = {name: _Cell.of(graph.nodes[name], shape_of[name], samples, conventions, dtype) for name in neurons}
+    now: dict[str, Array] = {}
+    last = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
+    out: dict[str, Array] = {name: np.zeros((steps, samples, int(np.prod(shape_of[name]))), dtype) for name in neurons}
+    v = {name: np.zeros_like(array) for name, array in out.items()}
+    sequence = order(graph, delayed)
+    for t in range(steps):
+        for name in sequence:
+            node = graph.nodes[name]
+            if name in values:
+                now[name] = values[name][t]
+                continue
+            arriving = []
+            for source in sorted(edges.predecessors(name)):
+                if (source, name) not in delayed:
+                    if source in now:
+                        arriving.append(now[source])
+                elif t > 0 or conventions.recurrent_bias == "from-start":
+                    arriving.append(last[source])
+            if not arriving:
+                now.pop(name, None)
+                continue
+            total = np.sum(arriving, axis=0)
+            if name in cells:
+                now[name] = cells[name].step(total)
+                out[name][t], v[name][t] = now[name].reshape(samples, -1), cells[name].v.reshape(samples, -1)
+            else:
+                now[name] = _linear(name, node, total)
+        last = {name: now[name] for name in neurons}
+        if progress:
+            progress(t + 1, steps)
+    spikes = {n: Events.from_dense(out[n]) for n in neurons if cells[n].spiking}
+    spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in sources}
+    return Recording("nir", steps, samples, spikes, {"v": v})
+
+
+def _linear(name: str, node: Any, x: Array) -> Array:
+    what = kind(node)
+    if what == "Output":
+        return x
+    if what in ("Affine", "Linear"):
+        y: Array = x @ np.asarray(node.weight, x.dtype).T
+        return y + np.asarray(node.bias, x.dtype) if what == "Affine" else y
+    if what == "Scale":
+        return np.asarray(x * np.asarray(node.scale, x.dtype))
+    if what == "Flatten":
+        start, end = int(node.start_dim), int(node.end_dim)
+        rank = x.ndim - 1
+        start, end = start % rank + 1, end % rank + 1
+        return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
+    if what in ("Conv2d", "SumPool2d", "AvgPool2d"):
+        from neurodeploy.compose import spatial
+
+        conv = spatial(node, x.shape[1:])
+        y = conv.apply(x.reshape(len(x), -1)).reshape(len(x), *conv.output_shape)
+        return y + np.asarray(node.bias, x.dtype)[:, None, None] if what == "Conv2d" else y
+    raise UnsupportedError(f"the NIR reference does not interpret node {name!r} of type {what}")
+
+
+@dataclass(eq=False)
+class _Cell:
+    """State and equations of one neuron node."""
+
+    node: Any
+    what: str
+    parameters: dict[str, Array]
+    conventions: Conventions
+    i: Array
+    v: Array
+
+    @classmethod
+    def of(cls, node: Any, shape: tuple[int, ...], samples: int, conventions: Conventions, dtype: type) -> _Cell:
+        names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "threshold", "w_in")
+        parameters: dict[str, Array] = {n: np.asarray(getattr(node, n), dtype) for n in names if hasattr(node, n)}
+        parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
+        initial = ((node.metadata or {}).get("neurodeploy") or {}).get("v_initial", 0.0)
+        zero: Array = np.zeros((samples, *shape), dtype)
+        return cls(node, kind(node), parameters, conventions, zero, zero + np.asarray(initial, dtype))
+
+    @property
+    def spiking(self) -> bool:
+        return self.what in ("LIF", "IF", "CubaLIF", "Threshold")
+
+    def step(self, x: Array) -> Array:
+        """Advance by one step; return spikes, or the potential of a unit that does not spike."""
+        p, dt = self.parameters, self.conventions.dt
+        if self.what == "Threshold":
+            self.v = x
+            return self._crosses(x, p["threshold"]).astype(x.dtype)
+        if self.what in ("LIF", "LI"):
+            self.v = self.v + (dt / p["tau"]) * ((p["v_leak"] - self.v) + p["r"] * x)
+        elif self.what in ("IF", "I"):
+            self.v = self.v + dt * p["r"] * x
+        else:
+            self.i = self.i + (dt / p["tau_syn"]) * (p["w_in"] * x - self.i)
+            self.v = self.v + (dt / p["tau_mem"]) * ((p["v_leak"] - self.v) + p["r"] * self.i)
+        if not self.spiking:
+            return self.v
+        spike = self._crosses(self.v, p["v_threshold"])
+        if self.conventions.reset == "hard":
+            self.v = np.where(spike, p.get("v_reset", np.zeros((), x.dtype)), self.v)
+        elif self.conventions.reset == "subtract":
+            self.v = np.where(spike, self.v - p["v_threshold"], self.v)
+        return spike.astype(x.dtype)
+
+    def _crosses(self, v: Array, threshold: Array) -> Array:
+        return v >= threshold if self.conventions.comparison == ">=" else v > threshold

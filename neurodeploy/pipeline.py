@@ -1,0 +1,152 @@
+"""The whole way of one network: every stage run and compared, accuracies, counts, prices - as one result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurodeploy import backends, nir_reference
+from neurodeploy.backends.reference import run_network
+from neurodeploy.compiler import Compiled
+from neurodeploy.connectivity import Array
+from neurodeploy.network import Network
+from neurodeploy.program import Program
+from neurodeploy.recording import Record, Recording, scores
+from neurodeploy.verify import Pair, Stage, verify
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.report.document import NetworkResult
+
+Runner = Callable[[Mapping[str, Array]], Recording]
+Tell = Callable[[str, int, int], None]
+
+STATES = Record(("u", "v"))
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Share of samples whose largest score is their label's, at one stage."""
+
+    stage: str
+    accuracy: float | None
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """What `verify_program` found."""
+
+    pairs: list[Pair]
+    recordings: dict[str, Recording]
+    accuracies: list[Accuracy]
+
+    @property
+    def passed(self) -> bool:
+        """No pair failed."""
+        return all(pair.passed for pair in self.pairs)
+
+
+def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:
+    """The stages of a compiled network: torch (if a model is given), NIR, float network, then the back-ends named.
+
+    Args:
+        model: runs the torch model and names its layers as NIR does.
+        names: back-ends that run the Program, in order.
+    """
+    program, float_network = compiled.program, compiled.float_network
+    stages = []
+    if model is not None:
+        stages.append(Stage("torch", model, exact=True, integer=False))
+    stages.append(Stage("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), True, False))
+    stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
+    integer = program.network.arithmetic == "loihi"
+    for name in names:
+        title = "integer network" if name == "reference" else name
+        first = len(stages) == (2 if model is None else 3)
+        stages.append(Stage(title, _runner(name, program), exact=not (first and integer), integer=integer))
+    return stages
+
+
+def _runner(name: str, program: Program) -> Runner:
+    run = backends.get(name)
+    return lambda inputs: run(program, inputs, record=STATES)
+
+
+def verify_program(
+    compiled: Compiled,
+    inputs: Mapping[str, Array],
+    labels: Array | None = None,
+    *,
+    model: Runner | None = None,
+    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
+    tell: Tell | None = None,
+) -> Verified:
+    """Run every stage on ``inputs`` and compare neighbours."""
+    stages = stages_of(compiled, model, names)
+    recordings, pairs = verify(stages, inputs, compiled.program.network, tell)
+    accuracies = []
+    for stage in stages:
+        network = compiled.program.network if stage.integer else compiled.float_network
+        recording = recordings[stage.name]
+        accuracies.append(accuracy_of(stage.name, network, recording, labels))
+    return Verified(pairs, recordings, accuracies)
+
+
+def accuracy_of(stage: str, network: Network, recording: Recording, labels: Array | None) -> Accuracy:
+    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
+    if labels is None:
+        return Accuracy(stage, None, recording.samples)
+    predicted = scores(network, recording).argmax(axis=1)
+    return Accuracy(stage, float((predicted == np.asarray(labels)).mean()), recording.samples)
+
+
+def assess(
+    compiled: Compiled,
+    arch: Architecture,
+    inputs: Mapping[str, Array],
+    labels: Array | None,
+    *,
+    name: str,
+    description: str = "",
+    model: Runner | None = None,
+    verified_samples: int = 64,
+    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
+    tell: Tell | None = None,
+) -> tuple[NetworkResult, Verified]:
+    """Verify on the first samples, then measure accuracy, counts, energy and time on all of them.
+
+    Args:
+        inputs, labels: the test set; spikes ``[time, batch, *shape]`` and classes ``[batch]``.
+        verified_samples: how many samples go through every stage, Lava included.
+        names: back-ends to verify.
+    """
+    from neurodeploy.report.collect import network_result
+
+    few = {key: value[:, :verified_samples] for key, value in inputs.items()}
+    few_labels = None if labels is None else labels[:verified_samples]
+    verified = verify_program(compiled, few, few_labels, model=model, names=names, tell=tell)
+    program = compiled.program
+    network = program.network
+    whole: list[Accuracy] = []
+    runners: list[tuple[str, Runner, Network]] = [
+        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network)
+    ]
+    if model is not None:
+        runners.insert(0, ("torch", model, compiled.float_network))
+    for stage, run, of in runners:
+        if tell:
+            tell(f"{stage}, all samples", 0, 1)
+        whole.append(accuracy_of(stage, of, run(inputs), labels))
+    if tell:
+        tell("hwsim, all samples", 0, 1)
+    recording = backends.get("hwsim")(program, inputs)
+    whole.append(accuracy_of("hwsim", network, recording, labels))
+    measured = {entry.stage: entry for entry in (*verified.accuracies, *whole)}
+    result = network_result(
+        compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description
+    )
+    return result, verified
