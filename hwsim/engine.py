@@ -157,7 +157,7 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
     samples = next(iter(inputs.values())).shape[1]
     integer = network.arithmetic == "loihi"
     state = np.dtype(np.int32) if integer else np.dtype(np.float64)
-    update = kernels.update_integer if integer else kernels.update_float
+    update: Callable[..., None] = kernels.update_integer if integer else kernels.update_float
     block = slice(start, start + samples)
     u = {name: np.zeros((samples, p.population.size), state) for name, p in plan.packed.items()}
     v = {}

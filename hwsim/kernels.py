@@ -7,7 +7,8 @@ neurons once. Everything is typed by its arguments, releases the GIL and is cach
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -16,7 +17,11 @@ from neurodeploy.connectivity import Array
 
 HARD, SUBTRACT, NONE = 0, 1, 2
 
-_compile: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _compile(function: Function) -> Function:
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @_compile
@@ -114,7 +119,7 @@ def add_shifted(partial: Array, exponent: int, current: Array) -> None:
 
 
 @_compile
-def _decay(value: int, keep: int) -> int:
+def _decay(value: Any, keep: Any) -> Any:
     """Loihi's decay with ``keep = 4096 - fraction``: rounded toward zero."""
     return (value * keep) >> 12 if value >= 0 else -((-value * keep) >> 12)
 

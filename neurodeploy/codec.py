@@ -22,7 +22,10 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.storage import atomic_path, existing_file, storage_errors
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError, RecursionError, OSError)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, LookupError, TypeError, ValueError, EOFError,
+    AttributeError, OSError,
+)  # fmt: skip
 
 
 def _types() -> dict[str, Callable[..., Any]]:

@@ -79,7 +79,7 @@ class Dense:
         return int(self.weights.shape[0])
 
     def apply(self, values: Array) -> Array:
-        return values @ self.weights.T.astype(values.dtype)
+        return np.asarray(values @ self.weights.T.astype(values.dtype))
 
     def to_csr(self) -> csr_array:
         from scipy.sparse import csr_array

@@ -75,7 +75,7 @@ def delayed_edges(graph: nir.NIRGraph) -> frozenset[Edge]:
     sources = of_kind(graph, "Input")
     if not sources:
         raise InvalidInputError("the graph has no Input node", hint="add one, or export the network again")
-    distance: Mapping[str, int] = nx.multi_source_dijkstra_path_length(edges, set(sources))
+    distance: Mapping[str, float] = nx.multi_source_dijkstra_path_length(edges, set(sources))
     neurons = set(of_kind(graph, *NEURONS))
     rank = {name: (distance.get(name, len(edges)), name) for name in neurons}
     loop_of = {

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Projection
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +37,8 @@ def fan_out(projection: Projection, core_of_target: Array) -> FanOut:
     home = csr_array(
         (np.ones(targets, np.int64), core_of_target.astype(np.int64), np.arange(targets + 1)), shape=(targets, width)
     )
-
-    def per_core(values: Array) -> csr_array:
-        # Explicit zeros stay in the product, so both tables have the same entries.
-        product = csr_array((values.astype(np.int64), matrix.indices, matrix.indptr), shape=matrix.shape) @ home
-        product.sort_indices()
-        return product
-
-    every = per_core(np.ones(matrix.nnz))
-    nonzero = per_core(matrix.data != 0)
-    return FanOut(every.indices.astype(np.int64), every.data, nonzero.data, every.indptr.astype(np.int64))
+    # One product counts both: every synapse adds 2^32, a non-zero one 1 more.
+    both = csr_array(((1 << 32) + (matrix.data != 0).astype(np.int64), matrix.indices, matrix.indptr), matrix.shape)
+    table = both @ home
+    table.sort_indices()
+    return FanOut(table.indices.astype(np.int64), table.data >> 32, table.data & 0xFFFFFFFF, table.indptr.astype(np.int64))

@@ -121,7 +121,8 @@ def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array,
 
 def decay(value: Array, fraction: Array) -> Array:
     """Loihi's decay: ``value * (4096 - fraction) / 4096``, rounded toward zero."""
-    return np.sign(value) * ((np.abs(value) * (4096 - fraction.astype(np.int64))) >> 12)
+    kept: Array = np.sign(value) * ((np.abs(value) * (4096 - fraction.astype(np.int64))) >> 12)
+    return kept
 
 
 def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:

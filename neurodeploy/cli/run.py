@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for state, values in recording.states.items():
             arrays |= {f"{state}/{name}": value for name, value in values.items()}
         with atomic_path(args.output) as path, path.open("wb") as handle:
-            np.savez_compressed(handle, **arrays)
+            np.savez_compressed(handle, allow_pickle=False, **arrays)
     rows = []
     for name, events in recording.spikes.items():
         size = recording.steps * recording.samples * program.network.by_name[name].size

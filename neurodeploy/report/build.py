@@ -1,0 +1,54 @@
+"""From bills and timings to the parts of a report document."""
+
+from __future__ import annotations
+
+from neurodeploy.hwsim.pricing import LABELS, Bill
+from neurodeploy.hwsim.timing import TERMS, Timing
+
+from .document import Energy, EnergyLine, Latency, MissingLine, Term
+
+
+def energy_of(bill: Bill) -> Energy:
+    """Return the energy part of a network's results."""
+    return Energy(
+        chip=bill.chip,
+        total_pj=bill.total_pj,
+        dynamic_pj=bill.dynamic_pj,
+        static_pj=bill.static_pj,
+        lines=tuple(
+            EnergyLine(
+                component=line.component,
+                label=LABELS[line.component],
+                count=line.count,
+                count_unit=line.count_unit,
+                price=line.price,
+                price_unit=line.price_unit,
+                energy_pj=line.energy_pj,
+                source=line.source,
+                confidence=line.confidence,
+                bound=line.bound,
+                note=line.note,
+            )
+            for line in bill.lines
+        ),
+        missing=tuple(
+            MissingLine(component=m.component, label=LABELS[m.component], count=m.count, reason=m.reason)
+            for m in bill.missing
+        ),
+    )
+
+
+def latency_of(timing: Timing) -> Latency:
+    """Return the latency part of a network's results."""
+    return Latency(
+        tier=timing.tier,
+        mean_ns=tuple(timing.step_ns.mean(axis=1).tolist()),
+        max_ns=tuple(timing.step_ns.max(axis=1).tolist()),
+        inference_us=float(timing.inference_ns.mean()) / 1000,
+        terms=tuple(Term(name=name, label=TERMS[name], ns=ns) for name, ns in timing.terms.items()),
+        dominant=timing.dominant,
+        busiest_core=timing.busiest_core,
+        busiest_share=min(timing.busiest_share, 1.0),
+        tiles=timing.tiles,
+        missing=timing.missing,
+    )

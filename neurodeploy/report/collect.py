@@ -1,0 +1,163 @@
+"""From a compiled network and its run to one network's part of the report document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurodeploy.compiler import Compiled
+from neurodeploy.connectivity import Array
+from neurodeploy.hwsim.counts import Counts, count
+from neurodeploy.hwsim.pricing import price
+from neurodeploy.hwsim.timing import core_timing
+from neurodeploy.network import Population
+from neurodeploy.neurons import Lif
+from neurodeploy.program import Program
+from neurodeploy.recording import Recording, scores
+
+from . import document
+from .build import energy_of, latency_of
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.pipeline import Accuracy
+    from neurodeploy.verify import Pair
+
+
+def network_result(
+    compiled: Compiled,
+    arch: Architecture,
+    recording: Recording,
+    labels: Array | None,
+    pairs: Sequence[Pair],
+    accuracies: Sequence[Accuracy],
+    *,
+    name: str,
+    description: str = "",
+) -> document.NetworkResult:
+    """Count, price and time a recorded run, and gather everything for the report.
+
+    Args:
+        recording: of hwsim on the Program, over all samples.
+        labels: classes ``[batch]``, None where unknown.
+    """
+    program = compiled.program
+    counts = count(program, recording, arch)
+    timing = core_timing(counts, arch)
+    facts = program.provenance
+    return document.NetworkResult(
+        name=name,
+        description=description,
+        source=document.Source(
+            framework=facts.get("framework", "NIR file"),
+            versions={k: v for k, v in facts.items() if k in ("neurodeploy", "nir", "framework_version") and v},
+            file=facts.get("source", ""),
+            sha256=facts.get("sha256", ""),
+            dt=program.network.dt,
+            steps=recording.steps,
+        ),
+        stages=tuple(document.Stage(name=a.stage, accuracy=a.accuracy, samples=a.samples) for a in accuracies),
+        pairs=tuple(_pair(pair) for pair in pairs),
+        layers=tuple(_layer(program, population, counts) for population in program.network.populations),
+        energy=energy_of(price(counts, arch, timing)),
+        latency=latency_of(timing),
+        cores=_cores(program, counts, arch),
+        raster=_raster(program, recording, labels),
+        notes={str(k): str(v) for k, v in program.network.notes.items()},
+    )
+
+
+def _pair(pair: Pair) -> document.Pair:
+    divergence = None
+    if pair.divergence is not None:
+        divergence = document.Divergence(**vars(pair.divergence))
+    return document.Pair(
+        first=pair.first,
+        second=pair.second,
+        exact_by_design=pair.exact_by_design,
+        equal=pair.equal,
+        samples=pair.samples,
+        compared=pair.compared,
+        spikes_different=pair.spikes_different,
+        states_different=pair.states_different,
+        spike_distance=pair.spike_distance,
+        verdict=pair.verdict,
+        divergence=divergence,
+    )
+
+
+def _layer(program: Program, population: Population, counts: Counts) -> document.Layer:
+    """One population; counts are means over samples."""
+    row = counts.populations.index(population.name)
+    per_step = {key: values[row].mean(axis=1) for key, values in counts.layer.items()}
+    incoming = program.network.into(population.name)
+    if not isinstance(population.neuron, Lif):
+        kind = "bias axon" if population.neuron.always_on else "input"
+    else:
+        kind = " + ".join(dict.fromkeys(type(p.connectivity).__name__.lower() for p in incoming)) or "unconnected"
+    sent = per_step["events_out"]
+    return document.Layer(
+        name=population.name,
+        handle=str(population.handle),
+        kind=kind,
+        shape=population.shape,
+        neurons=population.size,
+        cores=len(program.cores_of(population.name)),
+        synapses=sum(int(p.connectivity.to_csr().nnz) for p in incoming),
+        events_per_inference=float(sent.sum()),
+        rate=float(sent.mean() / population.size),
+        sops=float(per_step["sops"].sum()),
+        nonzero_sops=float(per_step["nonzero_sops"].sum()),
+        updates=float(per_step["updates"].sum()),
+        active_updates=float(per_step["active_updates"].sum()),
+        events_per_step=tuple(sent.tolist()),
+        sops_per_step=tuple(per_step["sops"].tolist()),
+    )
+
+
+def _cores(program: Program, counts: Counts, arch: Architecture) -> tuple[document.Core, ...]:
+    sops = counts.core["sops"].sum(axis=1).mean(axis=1)
+    limits = arch.limits
+    return tuple(
+        document.Core(
+            core=use.core,
+            tile=arch.tile_of(use.core),
+            neurons=use.neurons,
+            neurons_limit=limits.neurons_per_core.value,
+            synapse_bytes=use.synapse_bytes,
+            synapse_limit=limits.synapse_bytes_per_core.value,
+            axons_in=use.axons_in,
+            axons_in_limit=limits.axons_in_per_core.value,
+            axons_out=use.axons_out,
+            axons_out_limit=limits.axons_out_per_core.value,
+            populations=tuple(
+                name for name, cores in program.core_of.items() if bool((np.asarray(cores) == use.core).any())
+            ),
+            sops=float(sops[counts.cores.index(use.core)]),
+        )
+        for use in program.use
+    )
+
+
+def _raster(program: Program, recording: Recording, labels: Array | None) -> document.Raster:
+    """Spikes of the first sample."""
+    populations = []
+    for name, events in recording.spikes.items():
+        first = events.sample == 0
+        populations.append(
+            document.RasterPopulation(
+                name=name,
+                neurons=events.neurons,
+                times=tuple(events.time[first].tolist()),
+                indices=tuple(events.neuron[first].tolist()),
+            )
+        )
+    return document.Raster(
+        sample=0,
+        label=None if labels is None else int(labels[0]),
+        predicted=int(scores(program.network, recording)[0].argmax()),
+        steps=recording.steps,
+        populations=tuple(populations),
+    )

@@ -1,0 +1,299 @@
+"""The results of a run as one JSON document: what the HTML report, scripts and later comparisons read.
+
+All counts, energies and times are means per inference (one sample), unless a field says otherwise. Energies are in pJ,
+times in ns; a field named ``..._us`` is in microseconds. Unknown fields are refused: a typo never passes for data.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.storage import existing_file, storage_errors, write_text
+
+FORMAT = "neurodeploy report"
+VERSION = 1
+"""Written into every document; raised when an older neurodeploy could no longer read what is written."""
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Source(_Model):
+    """Where a network came from; `dt` in seconds, `steps` of one inference in network time."""
+
+    framework: str
+    versions: dict[str, str] = {}
+    file: str = ""
+    sha256: str = ""
+    dt: Amount
+    steps: Count
+
+
+class Stage(_Model):
+    """One stage of the pipeline and its accuracy (0 to 1) on `samples` samples."""
+
+    name: str
+    accuracy: Fraction | None = None
+    samples: Count
+
+
+class Divergence(_Model):
+    """The first place where two stages differ, and both membrane potentials there (None where a stage has none)."""
+
+    population: str
+    handle: str
+    step: Count
+    sample: Count
+    neuron: Count
+    first_v: float | None = None
+    second_v: float | None = None
+
+
+class Pair(_Model):
+    """Two stages, run on the same input and compared.
+
+    Args:
+        exact_by_design: anything but equality is a failure.
+        compared: neuron-steps looked at (neurons x steps x samples).
+        spikes_different, states_different: of these, where the spike or the membrane potential differs.
+        spike_distance: spikes that only one of the two has, divided by the spikes of both together (0 to 1).
+        verdict: ``measured`` where a difference is expected and its size is the result; ``silent`` where nothing
+            spiked, so that the comparison proves nothing.
+    """
+
+    first: str
+    second: str
+    exact_by_design: bool
+    equal: bool
+    samples: Count
+    compared: Count
+    spikes_different: Count
+    states_different: Count
+    spike_distance: Amount | None = None
+    verdict: Literal["equal", "measured", "failed", "silent"]
+    divergence: Divergence | None = None
+
+
+class Layer(_Model):
+    """What one population did.
+
+    Args:
+        handle: torch module path or NIR nodes.
+        kind: ``"input"`` for what the host feeds and ``"bias axon"`` for an always-on source, neither counted among
+            the neurons and spikes of the chip; else for example ``"conv2d"`` or ``"dense"``.
+        cores: number of cores that hold it.
+        synapses: stored synapses that end in it.
+        events_per_inference: spikes that it sends.
+        rate: spikes per neuron and step.
+        sops, nonzero_sops: synaptic operations that arrive at it, with and without zero weights.
+        updates, active_updates: of its neurons.
+        events_per_step, sops_per_step: by network step.
+    """
+
+    name: str
+    handle: str
+    kind: str
+    shape: tuple[Count, ...]
+    neurons: Count
+    cores: Count
+    synapses: Count
+    events_per_inference: Amount
+    rate: Amount
+    sops: Amount
+    nonzero_sops: Amount
+    updates: Amount
+    active_updates: Amount
+    events_per_step: tuple[Amount, ...] = ()
+    sops_per_step: tuple[Amount, ...] = ()
+
+
+class EnergyLine(_Model):
+    """One component: ``energy_pj = count * price``."""
+
+    component: str
+    label: str
+    count: Amount
+    count_unit: str
+    price: Amount
+    price_unit: str
+    energy_pj: Amount
+    source: str
+    confidence: str
+    bound: str = "nominal"
+    note: str = ""
+
+
+class MissingLine(_Model):
+    """A component that the total lacks (`count` None: not counted) and why."""
+
+    component: str
+    label: str
+    count: Amount | None = None
+    reason: str
+
+
+class Energy(_Model):
+    """Energy of an inference at the prices of one chip: ``total_pj = dynamic_pj + static_pj``."""
+
+    chip: str
+    total_pj: Amount
+    dynamic_pj: Amount
+    static_pj: Amount
+    lines: tuple[EnergyLine, ...]
+    missing: tuple[MissingLine, ...] = ()
+
+
+class Term(_Model):
+    """A part of the time of an inference, ns."""
+
+    name: str
+    label: str
+    ns: Amount
+
+
+class Latency(_Model):
+    """Time on the chip; `mean_ns` and `max_ns` are over samples, by chip step; `terms` add up to the inference."""
+
+    tier: str
+    mean_ns: tuple[Amount, ...]
+    max_ns: tuple[Amount, ...]
+    inference_us: Amount
+    terms: tuple[Term, ...]
+    dominant: str
+    busiest_core: Count | None = None
+    busiest_share: Fraction = 0.0
+    tiles: Count
+    missing: tuple[str, ...] = ()
+
+
+class Core(_Model):
+    """What a core holds against what it can hold, and its synaptic operations per inference."""
+
+    core: Count
+    tile: Count
+    neurons: Count
+    neurons_limit: Count
+    synapse_bytes: Count
+    synapse_limit: Count
+    axons_in: Count
+    axons_in_limit: Count
+    axons_out: Count
+    axons_out_limit: Count
+    populations: tuple[str, ...]
+    sops: Amount
+
+
+class RasterPopulation(_Model):
+    """Spikes of one population: spike k is of neuron ``indices[k]`` in network step ``times[k]``."""
+
+    name: str
+    neurons: Count
+    times: tuple[Count, ...]
+    indices: tuple[Count, ...]
+
+
+class Raster(_Model):
+    """Spikes of one sample."""
+
+    sample: Count
+    label: int | str | None = None
+    predicted: int | str | None = None
+    steps: Count
+    populations: tuple[RasterPopulation, ...]
+
+
+class NetworkResult(_Model):
+    """Everything about one network; parts that were not computed are empty or None."""
+
+    name: str
+    description: str = ""
+    source: Source
+    stages: tuple[Stage, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    energy: Energy | None = None
+    latency: Latency | None = None
+    cores: tuple[Core, ...] = ()
+    raster: Raster | None = None
+    notes: dict[str, str] = {}
+
+
+class Report(_Model):
+    """The document."""
+
+    format: Literal["neurodeploy report"] = "neurodeploy report"
+    version: Literal[1] = 1
+    title: str
+    neurodeploy: str
+    chip: str
+    networks: tuple[NetworkResult, ...]
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON; infinities and NaN of membrane potentials become strings."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the report") -> Report:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InvalidInputError: not a report, a damaged one, or one from a newer neurodeploy; names the field.
+        """
+        try:
+            data: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(
+                f"{where} is damaged or not JSON", found=str(error), hint="run the report command again"
+            ) from error
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        if found != FORMAT:
+            raise InvalidInputError(f"{where} is another kind of file", found=found, allowed=FORMAT)
+        version = data.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise InvalidInputError(
+                f"{where} was written by a newer neurodeploy",
+                found=f"format version {version}",
+                allowed=f"format version {VERSION} or older",
+                hint="upgrade neurodeploy, or make the report again with this one",
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise InvalidInputError(
+                f"{where} is damaged: {'.'.join(str(part) for part in first['loc'])}",
+                found="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
+                allowed=first["msg"],
+                hint="run the report command again",
+            ) from error
+
+    def save(self, path: Path | str) -> None:
+        """Write the document atomically.
+
+        Raises:
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Report:
+        """Read a document.
+
+        Raises:
+            MissingFileError: there is no such file.
+            InvalidInputError: see `from_json`.
+        """
+        path = existing_file(path, "a report document (.json)")
+        with storage_errors("read", path):
+            data = path.read_bytes()
+        return cls.from_json(data, str(path))

@@ -1,0 +1,73 @@
+"""Counts against a brute-force walk over every synapse, one spike at a time."""
+
+import numpy as np
+import pytest
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.hwsim import engine
+from neurodeploy.hwsim.arch import load_architecture
+from neurodeploy.hwsim.counts import count
+from neurodeploy.schedule import schedule
+from tests.networks import placed, random_network, random_spikes
+
+
+@pytest.mark.parametrize("seed", range(0, 24, 2))
+def test_counts_equal_a_walk_over_every_synapse(seed: int) -> None:
+    program = placed(random_network(seed, "loihi"), cores=9)
+    network, arch = program.network, load_architecture("loihi1")
+    run = engine.run(program, {"input": random_spikes(network, seed, steps=6, samples=2)})
+    counts = count(program, run, arch)
+    times = schedule(network)
+    row = {name: index for index, name in enumerate(counts.populations)}
+    core_row = {core: index for index, core in enumerate(counts.cores)}
+    chip_steps = run.steps + times.depth
+    sops, nonzero = np.zeros_like(counts.layer["sops"]), np.zeros_like(counts.layer["sops"])
+    core_sops = np.zeros((len(counts.cores), chip_steps, run.samples), int)
+    messages_in, east_west = np.zeros_like(core_sops), np.zeros((chip_steps, run.samples), int)
+    host = np.zeros_like(east_west)
+    for p in network.projections:
+        matrix, home = p.connectivity.to_csr(), program.core_of[p.target]
+        events = run.spikes[p.source]
+        for t, b, i in zip(events.time, events.sample, events.neuron, strict=True):
+            if t + p.delay >= run.steps:
+                continue
+            targets = matrix.indices[matrix.indptr[i] : matrix.indptr[i + 1]]
+            values = matrix.data[matrix.indptr[i] : matrix.indptr[i + 1]]
+            sops[row[p.target], t + p.delay, b] += len(targets)
+            nonzero[row[p.target], t + p.delay, b] += np.count_nonzero(values)
+            arrival = t + p.delay + times.lag[p.target]
+            for target in targets:
+                core_sops[core_row[home[target]], arrival, b] += 1
+            for core in {int(home[target]) for target in targets}:
+                messages_in[core_row[core], arrival, b] += 1
+                if p.source in program.core_of:
+                    hops = arch.hops(int(program.core_of[p.source][i]), core)
+                    east_west[t + times.lag[p.source], b] += hops[0]
+                else:
+                    host[t + times.lag[p.source], b] += 1
+    np.testing.assert_array_equal(counts.layer["sops"], sops)
+    np.testing.assert_array_equal(counts.layer["nonzero_sops"], nonzero)
+    np.testing.assert_array_equal(counts.core["sops"], core_sops)
+    np.testing.assert_array_equal(counts.core["messages_in"], messages_in)
+    np.testing.assert_array_equal(counts.fabric["hops_east_west"], east_west)
+    np.testing.assert_array_equal(counts.fabric["host_messages"], host)
+    assert sops.sum() > 0
+
+
+def test_layers_and_cores_agree_in_sum() -> None:
+    program = placed(random_network(3, "loihi"))
+    run = engine.run(program, {"input": random_spikes(program.network, 3)})
+    counts = count(program, run, load_architecture("loihi1"))
+    for name in ("sops", "nonzero_sops", "active_updates"):
+        np.testing.assert_array_equal(counts.layer[name].sum(axis=(0, 1)), counts.core[name].sum(axis=(0, 1)))
+    mapped = sum(p.size for p in program.network.populations if p.name in run.active)
+    assert (counts.core["updates"].sum(axis=0) == mapped).all(), "every mapped neuron, every chip step"
+
+
+def test_a_recording_without_active_updates_is_refused() -> None:
+    from neurodeploy.backends import reference
+
+    program = placed(random_network(3, "loihi"))
+    run = reference.run(program, {"input": random_spikes(program.network, 3)})
+    with pytest.raises(InvalidInputError, match="does not count active updates"):
+        count(program, run, load_architecture("loihi1"))
