@@ -14,10 +14,12 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.recording import Record, Recording, scores
+from neurodeploy.recording import Events, Record, Recording, check_inputs, scores
 from neurodeploy.verify import Pair, Stage, verify
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from neurodeploy.hwsim.arch import Architecture
     from neurodeploy.report.document import NetworkResult
 
@@ -48,6 +50,21 @@ class Verified:
     def passed(self) -> bool:
         """No pair failed."""
         return all(pair.passed for pair in self.pairs)
+
+
+def torch_runner(module: nn.Module, network: Network) -> Runner:
+    """Run a torch module (in float64) as a stage; its layers are named as the populations of ``network``."""
+    from neurodeploy.exporters.trace import run_torch
+
+    def run(inputs: Mapping[str, Array]) -> Recording:
+        steps, samples, flat = check_inputs(network, inputs)
+        (source,) = network.inputs
+        trace = run_torch(module, flat[source.name].reshape(steps, samples, *source.shape))
+        spikes = {source.name: Events.from_dense(flat[source.name])}
+        spikes |= {n: Events.from_dense(trace.outputs[n]) for n in trace.outputs if network.by_name[n].spiking}
+        return Recording("torch", steps, samples, spikes, {"v": trace.potentials})
+
+    return run
 
 
 def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:

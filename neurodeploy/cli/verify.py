@@ -57,10 +57,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[samples])
     model = None
     if args.model:
-        from neurodeploy.exporters.load import load_module
-        from neurodeploy.exporters.trace import runner
+        from neurodeploy.exporters.load_module import load_module
+        from neurodeploy.pipeline import torch_runner
 
-        model = runner(load_module(args.model, checkpoint=args.checkpoint), compiled.float_network)
+        model = torch_runner(load_module(args.model, args.checkpoint), compiled.float_network)
     names = tuple(name for name in args.backends.split(",") if name)
     with console.progress("verify") as progress:
         common: dict[str, Any] = {

@@ -77,7 +77,7 @@ class Place:
         for population in network.populations:
             if population.name not in core_of and population not in network.inputs:
                 targets = [core_of[p.target] for p in network.projections if p.source == population.name]
-                core_of[population.name] = np.full(population.size, min(int(t.min()) for t in targets), np.int32)
+                core_of[population.name] = np.full(population.size, min((int(t.min()) for t in targets), default=0), np.int32)
         use = tuple(self._use(network, core_of, core) for core in range(used))
         for entry in use:
             if self.limits.axons_out is not None and entry.axons_out > self.limits.axons_out:
@@ -102,8 +102,9 @@ class Place:
             while (over := self._over(incoming, sequence[start : start + count])) is not None:
                 if count == 1:
                     what, need, have, hint = over
+                    where = f" ({population.handle})" if population.handle.module else ""
                     raise DoesNotFitError(
-                        f"one neuron of {population.name!r} ({population.handle}) needs more {what} than a core of "
+                        f"one neuron of {population.name!r}{where} needs more {what} than a core of "
                         f"{self.limits.chip} has",
                         found=f"needs {need:,}",
                         allowed=f"{have:,} per core",

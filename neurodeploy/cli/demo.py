@@ -1,0 +1,172 @@
+"""``neurodeploy demo``: two networks, all the way from training to a verified report."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.cli import options
+from neurodeploy.cli.console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.models.registry import Model
+    from neurodeploy.models.training import Trained
+    from neurodeploy.pipeline import Verified
+    from neurodeploy.report.document import NetworkResult
+
+CALIBRATION = 64
+"""Samples of the training set that calibrate the integers."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
+    parser.add_argument("--model", action="append", choices=("digits-mlp", "digits-conv"), help="default: both")
+    parser.add_argument("--samples", type=options.positive, default=64, help="how many go through every stage")
+    parser.add_argument("--no-lava", action="store_true", help="leave Lava out of the comparison")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    options.chip(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy import __version__
+    from neurodeploy.hwsim.arch import load_architecture
+    from neurodeploy.models import registry
+    from neurodeploy.report.document import Report
+    from neurodeploy.report.html import write_html
+    from neurodeploy.storage import make_folder
+
+    arch = load_architecture(args.chip)
+    make_folder(args.output)
+    results: list[tuple[NetworkResult, Verified]] = []
+    for name in args.model or list(registry.MODELS):
+        results.append(_one(registry.load(name), arch, args, console))
+    report = Report(
+        title=f"Digits on {arch.title}",
+        neurodeploy=__version__,
+        chip=arch.name,
+        networks=tuple(result for result, _ in results),
+    )
+    report.save(args.output / "results.json")
+    write_html(report, args.output / "report.html")
+    _summary(results, console)
+    passed = all(verified.passed for _, verified in results)
+    console.say("Every stage that must be equal is equal." if passed else "SOME STAGES DIFFER: see the report.")
+    console.say(f"report: {(args.output / 'report.html').resolve()}")
+    console.result(
+        {
+            "passed": passed,
+            "report": str(args.output / "report.html"),
+            "results": str(args.output / "results.json"),
+            "networks": [_summary_of(result) for result, _ in results],
+        }
+    )
+    return 0 if passed else 1
+
+
+def _one(
+    model: Model, arch: Architecture, args: argparse.Namespace, console: Console
+) -> tuple[NetworkResult, Verified]:
+    from neurodeploy.compiler import compile_file
+    from neurodeploy.pipeline import assess, torch_runner
+    from neurodeploy.proof import export_proven
+
+    console.note(f"{model.name}: {model.description}")
+    trained = _trained(model, args.output, console)
+    data = model.data()
+    nir_path = args.output / f"{model.name}.nir"
+    with console.progress(f"{model.name}: export"):
+        pairs = export_proven(trained.module, data.inputs[:, : args.samples], model.dt, nir_path)
+    console.note(f"  exported {nir_path}: {pairs[0].spikes // 2:,} spikes, the same in torch and in the file")
+    compiled = compile_file(
+        nir_path,
+        arch,
+        calibration={"": model.calibration(CALIBRATION).inputs},
+        max_neurons_per_core=args.max_neurons_per_core,
+    )
+    compiled.program.save(args.output / f"{model.name}.ndp")
+    source = compiled.program.network.inputs[0].name
+    names = ("reference", "hwsim") if args.no_lava else ("reference", "hwsim", "lava")
+    with console.progress(f"{model.name}: verify") as progress:
+        result, verified = assess(
+            compiled,
+            arch,
+            {source: data.inputs},
+            data.labels,
+            name=model.name,
+            description=model.description,
+            model=torch_runner(trained.module, compiled.float_network),
+            verified_samples=args.samples,
+            names=names,
+            tell=lambda stage, done, total: progress(done, total, stage),
+        )
+    for pair in verified.pairs:
+        console.note(
+            f"  {pair.first} {'=' if pair.exact_by_design else '~'} {pair.second}: {pair.verdict}"
+            + ("" if pair.equal else f", {pair.spikes_different:,} of {pair.spikes // 2:,} spikes differ")
+        )
+    return result, verified
+
+
+def _trained(model: Model, folder: Path, console: Console) -> Trained:
+    """Train the model, or take the weights of an earlier run of the same code and settings."""
+    import sys
+
+    from neurodeploy.models import digits, training
+
+    recipe = "".join(
+        (repr(model.settings), *(inspect.getsource(m) for m in (training, digits, sys.modules[model.build.__module__])))
+    )
+    path = folder / f"{model.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.safetensors"
+    if path.is_file():
+        trained = model.load(path)
+        console.note(f"  trained before: {100 * trained.accuracy:.2f} % on the test set")
+        return trained
+    with console.progress(f"{model.name}: train") as progress:
+        trained = model.train(progress)
+    trained.save(path)
+    console.note(f"  trained in {trained.seconds:.0f} s: {100 * trained.accuracy:.2f} % on the test set")
+    return trained
+
+
+def _summary_of(result: NetworkResult) -> dict[str, Any]:
+    accuracy = {stage.name: stage.accuracy for stage in result.stages}
+    assert result.energy is not None and result.latency is not None
+    on_chip = [layer for layer in result.layers if layer.kind not in ("input", "bias axon")]
+    return {
+        "name": result.name,
+        "accuracy": accuracy,
+        "spikes": sum(layer.events_per_inference for layer in on_chip),
+        "sops": sum(layer.sops for layer in on_chip),
+        "energy_nj": result.energy.total_pj / 1e3,
+        "latency_ns": sum(result.latency.mean_ns) / len(result.latency.mean_ns),
+        "cores": len(result.cores),
+    }
+
+
+def _summary(results: list[tuple[NetworkResult, Verified]], console: Console) -> None:
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.2f} %"
+
+    rows = []
+    for result, _ in results:
+        s = _summary_of(result)
+        accuracy = s["accuracy"]
+        samples = {stage.name: stage.samples for stage in result.stages}
+        lava = f"{percent(accuracy.get('lava'))} of {samples['lava']}" if "lava" in accuracy else "-"
+        rows.append(
+            (result.name, percent(accuracy.get("torch")), percent(accuracy.get("hwsim")), lava, f"{s['spikes']:,.0f}",
+             f"{s['sops']:,.0f}", f"{s['energy_nj']:,.0f} nJ", f"{s['latency_ns']:,.0f} ns", str(s["cores"]))
+        )  # fmt: skip
+    console.table(
+        ("network", "torch", "chip (hwsim)", "Lava", "spikes", "SOPs", "energy", "time per step", "cores"),
+        rows,
+        title="accuracy on the test set; spikes, synaptic operations and energy per inference",
+    )
+    for result, _ in results:
+        if result.energy is not None and result.energy.missing:
+            lacking = ", ".join(line.label for line in result.energy.missing)
+            console.say(f"{result.name}: the energy lacks what has no published price: {lacking}")

@@ -1,0 +1,151 @@
+"""Quantisation: what the integers may hold, how far they are from the floats, and refusals."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy import loihi, nirfile
+from neurodeploy.backends.reference import run_network
+from neurodeploy.conventions import resolve
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.lower import lower
+from neurodeploy.network import Network
+from neurodeploy.neurons import Lif, Source
+from neurodeploy.passes.quantise import Quantise
+from neurodeploy.recording import Record
+from tests import nirgraphs
+
+
+def network_of(graph, tmp_path: Path, **options) -> Network:
+    file = nirfile.read(nirgraphs.write(graph, tmp_path / "net.nir"))
+    return lower(file, resolve(file, **({"dt": 1e-3} | options)))
+
+
+def spikes(shape: tuple[int, ...], steps: int = 40) -> np.ndarray:
+    return (np.random.default_rng(0).random((steps, 4, *shape)) < 0.3).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("graph", "shape"), [(nirgraphs.mlp(), (12,)), (nirgraphs.conv(), (1, 8, 8))])
+def test_everything_is_in_the_chips_range(graph, shape, tmp_path: Path) -> None:
+    network = Quantise(calibration={"": spikes(shape)}).apply(network_of(graph, tmp_path))
+    assert network.arithmetic == "loihi"
+    for projection in network.projections:
+        w = projection.connectivity.weights
+        assert w.dtype == np.int16
+        assert w.min() >= -256
+        assert w.max() <= 254
+        assert (w % 2 == 0).all(), "weights of mixed sign keep only even values"
+        assert np.abs(w).max() >= 126, "at least half of the 8 bits are used"
+        assert -8 <= projection.connectivity.exponent <= 7
+    for population in network.populations:
+        if isinstance(population.neuron, Lif):
+            n = population.neuron
+            assert 0 <= n.du.min() <= n.du.max() <= 4095
+            assert 0 <= n.dv.min() <= n.dv.max() <= 4095
+            assert (n.threshold % 64 == 0).all()
+            assert (n.reset_to == 0).all()
+            if population.spiking:
+                assert n.threshold.max() <= loihi.THRESHOLD_MAX << 6
+            exponent = next(k for k in range(8) if (n.bias % 2**k == 0).all() and np.abs(n.bias).max() >> k <= 4095)
+            assert exponent <= 7
+
+
+def test_the_scale_by_hand(tmp_path: Path) -> None:
+    """Largest weight 0.8, alpha 0.2: S = 64 * 254 / 0.16 = 101600; threshold 0.4 S / 64 = 635; weight 254."""
+    import nir
+
+    graph = nirgraphs.sequence((1,), {"fc": nir.Affine(np.array([[0.8]]), np.array([0.05])), "lif": nirgraphs.lif(1)})
+    network = Quantise().apply(network_of(graph, tmp_path))
+    population, (projection,) = network.by_name["lif"], network.projections
+    assert population.scale == pytest.approx(101600)
+    assert projection.connectivity.weights.tolist() == [[254]]
+    assert projection.connectivity.exponent == 0
+    neuron = population.neuron
+    assert neuron.threshold.tolist() == [635 << 6]
+    assert neuron.dv.tolist() == [round(4096 * 0.2)]
+    assert neuron.du.tolist() == [4095]
+    assert neuron.bias.tolist() == [1016]  # 0.05 * 0.2 * 101600
+
+
+@pytest.mark.parametrize(("graph", "shape"), [(nirgraphs.mlp(), (12,)), (nirgraphs.conv(), (1, 8, 8))])
+def test_potentials_stay_near_the_floats(graph, shape, tmp_path: Path) -> None:
+    """Every rounding is bounded, so with the same spikes coming in the first layer's potential stays close: per step
+    half a weight step for each input (9 or 12 of them), and the membrane forgets a fifth in every step."""
+    network = network_of(graph, tmp_path)
+    first = network.populations[1]
+    alone = Network("first", network.populations[:2], network.projections[:1], (first.name,), 1e-3)
+    alone = replace(
+        alone, populations=(alone.populations[0], replace(first, neuron=replace(first.neuron, spiking=False)))
+    )
+    x = spikes(shape)
+    integer = Quantise(calibration={"": x}).apply(alone)
+    v = run_network(alone, {"": x}).states["v"][first.name]
+    w = run_network(integer, {"": x}).states["v"][first.name] / integer.by_name[first.name].scale
+    half_step = 64 / integer.by_name[first.name].scale
+    assert np.abs(v - w).max() < 12 * half_step / 0.2
+    assert np.abs(v).max() > 100 * np.abs(v - w).mean()
+
+
+def test_a_reset_potential_is_shifted_away(tmp_path: Path) -> None:
+    graph = nirgraphs.mlp()
+    for name, size in (("lif1", 20), ("lif2", 5)):
+        graph.nodes[name] = nirgraphs.lif(size, leak=0.05, reset=-0.3)
+    network = network_of(graph, tmp_path)
+    integer = Quantise(calibration={"": spikes((12,))}).apply(network)
+    a = run_network(network, {"": spikes((12,))}, record=Record(("v",)))
+    b = run_network(integer, {"": spikes((12,))}, record=Record(("v",)))
+    assert (integer.by_name["lif1"].neuron.initial > 0).all(), "it starts at 0, which is 0.3 above the reset"
+    differ = (a.spikes["lif1"].dense() != b.spikes["lif1"].dense()).mean()
+    assert a.spikes["lif1"].dense().mean() > 0.02
+    assert differ < 0.02
+
+
+def test_biases_of_currents_become_axons(tmp_path: Path) -> None:
+    network = network_of(nirgraphs.recurrent(), tmp_path, recurrent_bias="after-delay")
+    integer = Quantise(calibration={"": spikes((6,))}).apply(network)
+    axons = [p for p in integer.populations if isinstance(p.neuron, Source) and p.neuron.always_on]
+    assert sorted(axon.neuron.start for axon in axons) == [0, 1], "the recurrent bias starts one step later"
+    assert all(p.bias is None for p in integer.projections)
+    a, b = (run_network(n, {"": spikes((6,))}).spikes["hidden"] for n in (network, integer))
+    assert len(a) > 100
+    assert abs(len(a) - len(b)) < 0.1 * len(a)
+
+
+def test_calibration_keeps_a_readout_from_saturating(tmp_path: Path) -> None:
+    """A read-out that hardly leaks sums 400 steps of full input; only calibration knows that."""
+    import nir
+
+    graph = nirgraphs.sequence(
+        (8,), {"fc": nir.Linear(np.ones((1, 8))), "li": nir.LI(np.full(1, 1.0), np.full(1, 1e3), np.zeros(1))}
+    )
+    network = network_of(graph, tmp_path)
+    x = np.ones((400, 1, 8), np.uint8)
+    blind = run_network(Quantise().apply(network), {"": x}).states["v"]["li"]
+    seeing = run_network(Quantise(calibration={"": x}).apply(network), {"": x}).states["v"]["li"]
+    assert np.abs(blind).max() == loihi.STATE_MAX
+    assert np.abs(seeing).max() < loihi.STATE_MAX
+
+
+def test_refusals(tmp_path: Path) -> None:
+    import nir
+
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    with pytest.raises(InvalidInputError, match="already quantised"):
+        Quantise().apply(Quantise().apply(network))
+    graph = nirgraphs.sequence(
+        (4,),
+        {
+            "fc": nir.Linear(np.ones((3, 4))), "li": nir.LI(np.full(3, 1e-2), np.ones(3), np.zeros(3)),
+            "fc2": nir.Linear(np.ones((2, 3))), "lif": nirgraphs.lif(2),
+        },
+    )  # fmt: skip
+    with pytest.raises(UnsupportedError, match="the read-out 'li' feeds another population"):
+        Quantise().apply(network_of(graph, tmp_path))
+    graph = nirgraphs.mlp()
+    graph.nodes["lif1"] = nirgraphs.lif(20, threshold=1e-5)
+    with pytest.raises(UnsupportedError) as caught:
+        Quantise().apply(network_of(graph, tmp_path))
+    assert "population 'lif1': a threshold rounds to 0" in str(caught.value)
+    assert "train with a larger threshold" in str(caught.value)
