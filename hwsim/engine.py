@@ -190,7 +190,14 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
                         current[name] += bias
                 active = result.active[name][t, block]
                 update(
-                    *packed.parameters, packed.options, current[name], u[name], v[name], spikes[name], packed.slot, active
+                    *packed.parameters,
+                    packed.options,
+                    current[name],
+                    u[name],
+                    v[name],
+                    spikes[name],
+                    packed.slot,
+                    active,
                 )
                 for key, value in (("u", u), ("v", v)):
                     if name in result.states.get(key, {}):

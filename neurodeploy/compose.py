@@ -53,7 +53,9 @@ def spatial(node: Any, shape: tuple[int, ...]) -> Conv2d:
     )
 
 
-def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+def _padding(
+    value: Any, kernel: tuple[int, ...], dilation: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
     text = value.decode() if isinstance(value, bytes) else value if isinstance(value, str) else ""
     if text == "valid":
         return (0, 0)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Comparison, Reset
 from neurodeploy.nirfile import NirFile
-from neurodeploy.nirgraph import of_kind
+from neurodeploy.nirgraph import delayed_edges, of_kind
 
 RecurrentBias = Literal["from-start", "after-delay"]
 
@@ -64,6 +64,7 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     """
     values: dict[str, Any] = {}
     notes: dict[str, str] = {}
+    loops = bool(delayed_edges(file.graph))
     for name, (assumed, why) in _ASSUMED.items():
         value, origin = _choose(file, name, options.get(name))
         if origin is None:
@@ -71,7 +72,7 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
         if value not in _CHOICES[name]:
             raise InvalidInputError(f"unknown {name}", found=value, allowed=", ".join(_CHOICES[name]))
         values[name] = value
-        if name != "recurrent_bias" or of_kind(file.graph, "Affine"):
+        if name != "recurrent_bias" or loops:
             notes[name] = f"{value} ({origin})"
     dt, origin = _choose(file, "dt", options.get("dt"))
     if origin is None:

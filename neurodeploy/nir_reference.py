@@ -1,7 +1,7 @@
 """The NIR reference: interprets a NIR graph node by node, with NIR's own equations and no compilation in between.
 
-It shares nothing with the lowering but the questions of `neurodeploy.nirgraph` (shapes, order, delayed edges), so the two
-check each other. Forward Euler with step dt, everything within one step, loops through last step's value:
+It shares nothing with the lowering but the questions of `neurodeploy.nirgraph` (shapes, order, delayed edges), so the
+two check each other. Forward Euler with step dt, everything within one step, loops through last step's value:
 
     LIF     v <- v + (dt / tau) ((v_leak - v) + r I)      CubaLIF  i <- i + (dt / tau_syn) (w_in I - i)
     IF      v <- v + dt r I                                        v <- v + (dt / tau_mem) ((v_leak - v) + r i)

@@ -78,9 +78,7 @@ def delayed_edges(graph: nir.NIRGraph) -> frozenset[Edge]:
     distance: Mapping[str, float] = nx.multi_source_dijkstra_path_length(edges, set(sources))
     neurons = set(of_kind(graph, *NEURONS))
     rank = {name: (distance.get(name, len(edges)), name) for name in neurons}
-    loop_of = {
-        name: index for index, loop in enumerate(nx.strongly_connected_components(edges)) for name in loop
-    }
+    loop_of = {name: index for index, loop in enumerate(nx.strongly_connected_components(edges)) for name in loop}
     linear = edges.subgraph(set(edges) - neurons)
     delayed = set()
     for neuron in sorted(neurons):
@@ -137,15 +135,11 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
             result[name] = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
             continue
         # A neuron that feeds back is not computed yet, but its parameters tell its shape.
-        incoming = [
-            result[p] if p in result else parameters_shape(graph.nodes[p]) for p in edges.predecessors(name)
-        ]
+        incoming = [result[p] if p in result else parameters_shape(graph.nodes[p]) for p in edges.predecessors(name)]
         if not incoming:
             raise InvalidInputError(f"node {name!r} has no input", hint="connect it, or remove it")
         if any(shape != incoming[0] for shape in incoming):
-            raise InvalidInputError(
-                f"node {name!r} adds inputs of different shapes", found=[list(s) for s in incoming]
-            )
+            raise InvalidInputError(f"node {name!r} adds inputs of different shapes", found=[list(s) for s in incoming])
         result[name] = _output_shape(name, node, incoming[0])
     return result
 

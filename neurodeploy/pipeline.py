@@ -150,7 +150,9 @@ def assess(
     network = program.network
     whole: list[Accuracy] = []
     runners: list[tuple[str, Runner, Network]] = [
-        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network)
+        ("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), compiled.float_network),
+        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network),
+        ("integer network", lambda x: run_network(network, x), network),
     ]
     if model is not None:
         runners.insert(0, ("torch", model, compiled.float_network))

@@ -41,4 +41,6 @@ def fan_out(projection: Projection, core_of_target: Array) -> FanOut:
     both = csr_array(((1 << 32) + (matrix.data != 0).astype(np.int64), matrix.indices, matrix.indptr), matrix.shape)
     table = both @ home
     table.sort_indices()
-    return FanOut(table.indices.astype(np.int64), table.data >> 32, table.data & 0xFFFFFFFF, table.indptr.astype(np.int64))
+    return FanOut(
+        table.indices.astype(np.int64), table.data >> 32, table.data & 0xFFFFFFFF, table.indptr.astype(np.int64)
+    )

@@ -99,8 +99,6 @@ def existing_file(path: Path | str, kind: str) -> Path:
     if path.is_dir():
         raise MissingFileError(f"{path} is a folder, not {kind}", hint=f"give the path of {kind}")
     if not path.exists():
-        raise MissingFileError(
-            f"{path} does not exist", allowed=kind, hint="check the spelling and the current folder"
-        )
+        raise MissingFileError(f"{path} does not exist", allowed=kind, hint="check the spelling and the current folder")
     with storage_errors("read", path), path.open("rb"):
         return path

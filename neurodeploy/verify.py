@@ -70,7 +70,7 @@ class Pair:
     compared: int
     spikes: int
     spikes_different: int
-    states_different: int
+    states_different: int | None
     spike_distance: float
     divergence: Divergence | None
     per_layer: Mapping[str, tuple[int, int, int]]
@@ -78,7 +78,7 @@ class Pair:
     @property
     def equal(self) -> bool:
         """No spike and no comparable potential differs."""
-        return self.spikes_different == 0 and self.states_different == 0
+        return self.spikes_different == 0 and not self.states_different
 
     @property
     def verdict(self) -> Verdict:
@@ -189,7 +189,7 @@ def compare(
         compared,
         total,
         different,
-        states_different,
+        states_different if integer[0] == integer[1] else None,
         different / total if total else 0.0,
         min(divergences, key=lambda item: item[:2])[2] if divergences else None,
         per_layer,

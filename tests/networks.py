@@ -39,9 +39,7 @@ def random_network(seed: int, arithmetic: str = "loihi") -> Network:
             projections.append(Projection(f"{name}-{name}", name, name, kind, delay=int(rng.integers(1, 4))))
     if rng.random() < 0.3:
         last = populations[-1]
-        populations.append(
-            Population("readout", (3,), random_neuron(rng, 3, arithmetic, spiking=False))
-        )
+        populations.append(Population("readout", (3,), random_neuron(rng, 3, arithmetic, spiking=False)))
         projections.append(Projection("to readout", last.name, "readout", dense(rng, last.size, 3, arithmetic)))
     return Network("random", tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, arithmetic)
 

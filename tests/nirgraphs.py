@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import nir
@@ -17,12 +18,11 @@ def sequence(shape: tuple[int, ...], nodes: dict[str, nir.NIRNode]) -> nir.NIRGr
     names = ["input", *nodes, "output"]
     last = list(nodes.values())[-1]
     ends = {"input": nir.Input(np.array(shape)), "output": nir.Output(last.output_type["output"])}
-    graph = nir.NIRGraph(
+    return nir.NIRGraph(
         {"input": ends["input"], **nodes, "output": ends["output"]},
-        list(zip(names[:-1], names[1:], strict=True)),
+        list(itertools.pairwise(names)),
         type_check=False,
     )
-    return graph
 
 
 def write(graph: nir.NIRGraph, path: Path) -> Path:

@@ -63,9 +63,7 @@ def test_conv_and_pooling_become_one_convolution(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recurrent_bias", ["from-start", "after-delay"])
 def test_recurrence_skip_leak_and_reset(tmp_path: Path, recurrent_bias: str) -> None:
-    network = assert_equal_to_nir(
-        read(nirgraphs.recurrent(), tmp_path), spikes((6,)), recurrent_bias=recurrent_bias
-    )
+    network = assert_equal_to_nir(read(nirgraphs.recurrent(), tmp_path), spikes((6,)), recurrent_bias=recurrent_bias)
     delays = {(p.source, p.target): p.delay for p in network.projections}
     assert delays == {("input", "hidden"): 0, ("hidden", "hidden"): 1, ("hidden", "out"): 0, ("input", "out"): 0}
 

@@ -1,4 +1,4 @@
-"""The reference against figures that are not ours: Lava's golden vectors (stock runtime, lava-nc 0.10.0), and arithmetic."""
+"""The reference against figures that are not ours: Lava's golden vectors (stock runtime, 0.10.0), and arithmetic."""
 
 import numpy as np
 import pytest
@@ -37,9 +37,7 @@ def lif(size: int, du: int, dv: int, vth: int, bias: list[int]) -> Lif:
 
 def test_golden_decay_bias_and_strict_threshold() -> None:
     """Lava's G1: du 2047, dv 1024, vth 10, bias mantissa [0, 5], exponent [0, 5]."""
-    u, v, s = driven(
-        lif(2, 2047, 1024, 10, [0, 5 << 5]), [[10, 0, 0, -10, 0, 0, 3, 0], [0, 1, 1, 1, 1, 1, 1, 1]]
-    )
+    u, v, s = driven(lif(2, 2047, 1024, 10, [0, 5 << 5]), [[10, 0, 0, -10, 0, 0, 3, 0], [0, 1, 1, 1, 1, 1, 1, 1]])
     assert u.tolist() == [[640, 320, 160, -560, -280, -140, 122, 61], [0, 64, 96, 112, 120, 124, 126, 127]]
     assert v.tolist() == [[640, 0, 160, -440, -610, -597, -325, -182], [160, 344, 514, 0, 280, 494, 0, 287]]
     assert s.tolist() == [[0, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 1, 0]]

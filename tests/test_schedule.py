@@ -22,9 +22,7 @@ def network(*projections: tuple[str, str, int]) -> Network:
     return Network(
         "n",
         (Population("in", (2,), Source()), *(Population(name, (2,), lif()) for name in "abc")),
-        tuple(
-            Projection(f"{s}{t}{d}", s, t, Dense(np.full((2, 2), 8, np.int16)), delay=d) for s, t, d in projections
-        ),
+        tuple(Projection(f"{s}{t}{d}", s, t, Dense(np.full((2, 2), 8, np.int16)), delay=d) for s, t, d in projections),
         ("c",),
         1e-3,
         "loihi",

@@ -78,7 +78,9 @@ def _run(name: str, arguments: list[str]) -> int:
     except NeurodeployError as error:
         console.error(str(error))
     except KeyboardInterrupt:
-        console.error(f"{name} was stopped\n  to do:   run it again; files are only put in place when they are complete")
+        console.error(
+            f"{name} was stopped\n  to do:   run it again; files are only put in place when they are complete"
+        )
     except MemoryError:
         console.error(f"{name} ran out of memory\n  to do:   use fewer samples or steps at a time")
     except BrokenPipeError:

@@ -100,7 +100,7 @@ def show(verified: Verified, console: Console) -> None:
         rows.append(
             (f"{pair.first} = {pair.second}" if pair.exact_by_design else f"{pair.first} ~ {pair.second}",
              pair.verdict.upper() if not pair.passed else pair.verdict, pair.spikes // 2, pair.spikes_different,
-             f"{pair.spike_distance:.4f}", pair.states_different, where)
+             f"{pair.spike_distance:.4f}", "-" if pair.states_different is None else pair.states_different, where)
         )  # fmt: skip
     console.table(
         ("compared", "verdict", "spikes", "differ", "distance", "potentials differ", "first divergence"),

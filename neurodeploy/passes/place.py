@@ -77,7 +77,9 @@ class Place:
         for population in network.populations:
             if population.name not in core_of and population not in network.inputs:
                 targets = [core_of[p.target] for p in network.projections if p.source == population.name]
-                core_of[population.name] = np.full(population.size, min((int(t.min()) for t in targets), default=0), np.int32)
+                core_of[population.name] = np.full(
+                    population.size, min((int(t.min()) for t in targets), default=0), np.int32
+                )
         use = tuple(self._use(network, core_of, core) for core in range(used))
         for entry in use:
             if self.limits.axons_out is not None and entry.axons_out > self.limits.axons_out:

@@ -217,5 +217,3 @@ def _worst_input(projection: Projection) -> int:
     ones = np.ones((1, kind.inputs), dtype=np.int64)
     positive = with_weights(kind, np.abs(kind.weights), 0).apply(ones)
     return int(positive.max(initial=0)) << max(kind.exponent, 0)
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +52,7 @@ def network_result(
         description=description,
         source=document.Source(
             framework=facts.get("framework", "NIR file"),
-            versions={k: v for k, v in facts.items() if k in ("neurodeploy", "nir", "framework_version") and v},
+            versions=_versions(facts),
             file=facts.get("source", ""),
             sha256=facts.get("sha256", ""),
             dt=program.network.dt,
@@ -67,6 +67,11 @@ def network_result(
         raster=_raster(program, recording, labels),
         notes={str(k): str(v) for k, v in program.network.notes.items()},
     )
+
+
+def _versions(facts: Mapping[str, str]) -> dict[str, str]:
+    named = {"neurodeploy": "neurodeploy", "nir": "nir", "framework_version": facts.get("framework", "framework")}
+    return {name: facts[key] for key, name in named.items() if facts.get(key)}
 
 
 def _pair(pair: Pair) -> document.Pair:

@@ -65,7 +65,8 @@ class Pair(_Model):
     Args:
         exact_by_design: anything but equality is a failure.
         compared: neuron-steps looked at (neurons x steps x samples).
-        spikes_different, states_different: of these, where the spike or the membrane potential differs.
+        spikes_different, states_different: of these, where the spike or the membrane potential differs; None where the
+            potentials are not in the same units.
         spike_distance: spikes that only one of the two has, divided by the spikes of both together (0 to 1).
         verdict: ``measured`` where a difference is expected and its size is the result; ``silent`` where nothing
             spiked, so that the comparison proves nothing.
@@ -78,7 +79,7 @@ class Pair(_Model):
     samples: Count
     compared: Count
     spikes_different: Count
-    states_different: Count
+    states_different: Count | None
     spike_distance: Amount | None = None
     verdict: Literal["equal", "measured", "failed", "silent"]
     divergence: Divergence | None = None

@@ -147,9 +147,7 @@ def test_verify_and_report(run: Run, net: Path, x: Path, tmp_path: Path) -> None
     assert "<svg" in results.with_suffix(".html").read_text()
 
 
-def test_verify_fails_when_something_differs(
-    run: Run, net: Path, x: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_fails_when_something_differs(run: Run, net: Path, x: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from neurodeploy.backends import reference
     from neurodeploy.hwsim import kernels
 

@@ -1,0 +1,204 @@
+"""From a captured step (a graph of ATen operators) to NIR nodes and edges.
+
+Every value in the graph is kept as a weighted sum of NIR nodes' outputs. Adding, subtracting and scaling by a number
+only change that sum; a node that takes it in gets one edge per term (NIR adds up what arrives), with a Scale node where
+a factor is not 1. Operators that change nothing (dropout in evaluation mode, a view of the same shape) pass it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import fx
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+
+from .capture import BATCH, OPERATOR, node_name
+from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
+from .layers import avg_pool, conv2d, flatten, linear
+
+Sum = Mapping[str, float]
+"""NIR node -> factor."""
+
+NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
+"""Path and shape of a neuron layer -> its node."""
+
+_PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
+           "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
+_RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+_HINTS = {
+    "aten.batch_norm": "fold it into the layer in front: torch.nn.utils.fusion.fuse_conv_bn_eval (fuse_linear_bn_eval)",
+    "aten.max_pool2d": "use AvgPool2d; the maximum of several neurons is not a sum over synapses",
+    "aten.relu": "put a spiking neuron in its place",
+    "aten.cat": "add the branches instead, each with its own linear layer",
+}
+
+
+class Walk:
+    """Builds nodes and edges of one captured step.
+
+    Args:
+        program: from `capture`.
+        neuron: makes the node of a neuron layer.
+        paths: of all neuron layers, whose names are reserved.
+    """
+
+    def __init__(self, program: torch.export.ExportedProgram, neuron: NeuronNode, paths: list[str]) -> None:
+        self.nodes: dict[str, nir.NIRNode] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.modules: dict[str, str] = {}
+        self._neuron = neuron
+        self._reserved = {node_name(path) for path in paths}
+        self._sums: dict[fx.Node, Sum] = {}
+        self._constants = constants(program)
+        self._leaves = leaves(program.graph)
+        self._run(program)
+
+    def _run(self, program: torch.export.ExportedProgram) -> None:
+        graph = program.graph
+        results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
+        needed = ancestors(results)
+        for node in graph.nodes:
+            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+                self.nodes["input"] = nir.Input(np.array(shape_of(node)))
+                self._sums[node] = {"input": 1.0}
+            elif node.op == "call_function" and node in needed:
+                try:
+                    self._sums[node] = self._call(node)
+                except NeurodeployError as error:
+                    if str(node.target).startswith(OPERATOR):
+                        raise  # it names its module itself
+                    raise type(error)(
+                        f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
+                    ) from error
+        for index, result in enumerate(results):
+            name = "output" if len(results) == 1 else f"output_{index}"
+            terms = self._sums.get(result, {})
+            if len(terms) != 1:
+                raise UnsupportedError(
+                    "the module returns a sum of layers" if terms else "the module returns a constant",
+                    found=" + ".join(terms) or None,
+                    allowed="the output of one layer",
+                    hint="put a neuron or a leaky integrator behind it",
+                )
+            self.nodes[name] = nir.Output(np.array(shape_of(result)))
+            self._connect(terms, name, shape_of(result))
+
+    def _call(self, node: fx.Node) -> Sum:
+        operator = str(node.target).rpartition(".")[0]
+        given = arguments(node)
+        if operator == OPERATOR:
+            return self._at_neuron(node, given)
+        if operator in _PASSES and not given.get("train"):
+            return self._sum(node.args[0])
+        if operator in _RESHAPES:
+            source = node.all_input_nodes[0]
+            made = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH)
+            return self._sum(source) if made is None else self._add(node, made, self._sum(source))
+        if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
+            sign = -1.0 if "sub" in operator else 1.0
+            return self._added(node, given["self"], given["other"], sign * float(given.get("alpha", 1)))
+        if operator in ("aten.mul", "aten.mul_", "aten.div", "aten.div_") and "rounding_mode" not in given:
+            if isinstance(given["other"], (int, float)):
+                factor = 1 / given["other"] if "div" in operator else float(given["other"])
+                return {name: value * factor for name, value in self._sum(given["self"]).items()}
+            raise UnsupportedError(f"{operator} of two tensors", allowed="a product with a number")
+        if operator == "aten.neg":
+            return {name: -value for name, value in self._sum(given["self"]).items()}
+        if operator == "aten.linear":
+            made = linear(self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.conv2d":
+            made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator in ("aten.avg_pool2d", "aten.adaptive_avg_pool2d"):
+            made = avg_pool(given, shape_of(node.all_input_nodes[0]))
+        else:
+            raise UnsupportedError(
+                f"{operator} cannot be expressed in NIR",
+                allowed="linear, conv2d, avg_pool2d, flatten, sums, products with numbers, dropout, neurons",
+                hint=_HINTS.get(operator, "replace it, or move it out of the module into the code around it"),
+            )
+        return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
+
+    def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        path, shape = str(given["path"]), shape_of(node)
+        name = node_name(path)
+        if name in self.nodes:
+            raise UnsupportedError(
+                f"the neuron {path!r} is called more than once in a step",
+                allowed="once: forward computes one time step",
+                hint="move a loop over time out of forward, or use a neuron of its own for each place",
+            )
+        return self._add(node, self._neuron(path, shape), self._sum(given["x"]), name=name, path=path)
+
+    def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
+        for term in (first, second):
+            if not isinstance(term, fx.Node) or term not in self._sums:
+                raise UnsupportedError(
+                    "adding a constant",
+                    found=str(term),
+                    allowed="a sum of layers",
+                    hint="give the layer in front a bias instead",
+                )
+        if shape_of(first) != shape_of(second):
+            raise UnsupportedError(
+                "adding layers of different shapes", found=[list(shape_of(first)), list(shape_of(second))]
+            )
+        total = dict(self._sum(first))
+        for name, value in self._sum(second).items():
+            total[name] = total.get(name, 0.0) + factor * value
+        return total
+
+    def _sum(self, node: Any) -> Sum:
+        if not isinstance(node, fx.Node) or node not in self._sums:
+            raise UnsupportedError(
+                "an operator on a parameter or constant",
+                found=str(node),
+                allowed="the output of a layer",
+                hint="compute weights before, not in forward (torch.nn.utils.parametrize.remove_parametrizations)",
+            )
+        return self._sums[node]
+
+    def _constant(self, node: Any) -> Array:
+        if node not in self._constants:
+            raise UnsupportedError(
+                "weights that depend on the input", found=str(node), allowed="parameters of the layer"
+            )
+        array = self._constants[node].detach().cpu()
+        array = array if array.dtype in (torch.float32, torch.float64) else array.float()
+        if not bool(torch.isfinite(array).all()):
+            raise InvalidInputError("weights that are not finite", hint="check the training")
+        return np.ascontiguousarray(array.numpy())
+
+    def _bias(self, given: Mapping[str, Any]) -> Array | None:
+        return None if given.get("bias") is None else self._constant(given["bias"])
+
+    def _add(self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "") -> Sum:
+        path = path or module_of(node)
+        own = path in self._leaves  # else it is functional code of a module that holds others
+        name = name or self._unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
+        made.metadata = {**made.metadata, "neurodeploy": {**made.metadata.get("neurodeploy", {}), "module": path}}
+        self.nodes[name] = made
+        self.modules[name] = path
+        self._connect(terms, name, shape_of(node.all_input_nodes[0]))
+        return {name: 1.0}
+
+    def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
+        for source, factor in terms.items():
+            if factor != 1.0:
+                scale = self._unique(f"{source}.scale")
+                self.nodes[scale] = nir.Scale(np.full(shape, factor))
+                self.edges.append((source, scale))
+                source = scale
+            self.edges.append((source, target))
+
+    def _unique(self, base: str) -> str:
+        name, number = base, 1
+        while name in self.nodes or name in self._reserved:
+            number += 1
+            name = f"{base}_{number}"
+        return name

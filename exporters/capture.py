@@ -1,0 +1,143 @@
+"""Capturing one time step of a torch module as a flat graph of ATen operators.
+
+On a deep copy every neuron module is swapped for a stub that calls one opaque operator, ``neurodeploy::neuron(input,
+path)``; `torch.export` then records the step. So the graph holds the operators between the neurons, every value with
+its shape, and the neurons as what they are, whatever their framework computes inside. Functional code (``x + y``,
+``torch.flatten``) is seen as well as modules; what depends on the data cannot be captured, as no chip could run it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+
+from .framework import Framework
+
+BATCH = 2
+"""Samples in the captured step; torch.export treats 0 and 1 specially."""
+
+OPERATOR = "neurodeploy.neuron"
+
+
+def node_name(path: str) -> str:
+    """Name of the NIR node of the module at ``path``: the path itself, but for what NIR or HDF5 reserve."""
+    name = path.replace("/", "_") or "neuron"
+    return f"{name}_" if name in ("input", "output") or name.startswith("output_") else name
+
+
+def sites(module: nn.Module, framework: Framework) -> Iterator[tuple[str, nn.Module]]:
+    """Path and module of everything that ``framework`` claims, outermost modules only.
+
+    A module object at two paths is two sites: frameworks keep the state of each apart.
+    """
+    claimed: list[str] = []
+    for path, part in module.named_modules(remove_duplicate=False):
+        if any(path.startswith(f"{outer}." if outer else "") for outer in claimed):
+            continue
+        if framework.claims(part):
+            claimed.append(path)
+            yield path, part
+
+
+def swapped(module: nn.Module, path: str, replacement: nn.Module) -> nn.Module:
+    """``module`` with the submodule at ``path`` replaced (in place; the root is returned new)."""
+    if not path:
+        return replacement
+    module.set_submodule(path, replacement)
+    return module
+
+
+def checked_sites(module: nn.Module, framework: Framework) -> dict[str, nn.Module]:
+    """The neuron modules by path.
+
+    Raises:
+        UnsupportedError: one that cannot be exported (the message says why), or none at all.
+    """
+    found = dict(sites(module, framework))
+    for path, part in found.items():
+        reason = framework.refusal(part)
+        if reason is not None:
+            raise UnsupportedError(
+                f"the module {path or 'itself'!r} of class {type(part).__name__} cannot be exported", found=reason
+            )
+    if not found:
+        raise UnsupportedError(f"the module has no neuron of {framework.name}", hint="put a neuron layer into it")
+    return found
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy in evaluation mode.
+
+    Raises:
+        UnsupportedError: the module cannot be copied.
+    """
+    try:
+        return copy.deepcopy(module).cpu().eval()
+    except Exception as error:
+        raise UnsupportedError(
+            "the module cannot be copied",
+            found=_first_line(error),
+            hint="do not keep results of earlier runs in its attributes",
+        ) from error
+
+
+def capture(
+    module: nn.Module, sample_shape: tuple[int, ...], framework: Framework
+) -> tuple[torch.export.ExportedProgram, dict[str, nn.Module]]:
+    """Capture one step on an input ``[batch, *sample_shape]``; return the graph and the neuron modules by path.
+
+    Raises:
+        UnsupportedError: a neuron that cannot be exported, or code that is not one static graph.
+        InvalidInputError: the module does not take such an input.
+    """
+    found = checked_sites(module, framework)
+    body = copied(module)
+    for path in found:
+        body = swapped(body, path, framework.stub(_neuron_at(path)))
+    sample = torch.zeros(BATCH, *sample_shape)
+    for parameter in body.parameters():
+        sample = sample.to(parameter.dtype)
+        break
+    with torch.no_grad():
+        try:
+            body(sample)
+        except Exception as error:  # user code: anything may come
+            raise InvalidInputError(
+                "the module does not compute one time step of a batch",
+                found=f"an input of shape {list(sample.shape)} gave {type(error).__name__}: {_first_line(error)}",
+                allowed="forward(input) with an input [batch, *sample shape]; neurons get their state by themselves",
+                hint="check the sample's shape; move a loop over time out of forward",
+            ) from error
+        try:
+            return torch.export.export(body, (sample,)), found
+        except Exception as error:  # torch.export fails in many ways
+            raise UnsupportedError(
+                "the module is not one static graph",
+                found=f"{type(error).__name__}: {_first_line(error)}",
+                hint="remove what depends on the values of the data from forward (if, while, .item())",
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+@cache
+def _operator() -> Callable[[Tensor, str], Tensor]:
+    """Register the opaque operator on first use."""
+    operator = torch.library.custom_op(
+        "neurodeploy::neuron", lambda x, path: x.clone(), mutates_args=(), schema="(Tensor x, str path) -> Tensor"
+    )
+    operator.register_fake(lambda x, path: torch.empty_like(x))
+    return operator
+
+
+def _neuron_at(path: str) -> Callable[[Tensor], Tensor]:
+    operator = _operator()
+    return lambda x: operator(x, path)

@@ -1,0 +1,113 @@
+"""What a framework must tell the exporter; a new framework is one file with one `Framework` in it.
+
+A framework is known by the name of its top-level package (``norse``). A third party registers its own as an entry point
+of the group ``neurodeploy.exporters``, called like that package, that loads a `Framework`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.neurons import Comparison, Reset
+
+if TYPE_CHECKING:
+    import nir
+
+ENTRY_POINTS = "neurodeploy.exporters"
+
+_OURS: Mapping[str, str] = {"norse": ".norse"}
+"""Package of a framework -> our module for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """A neuron layer as NIR says it.
+
+    Args:
+        node: every parameter has the full shape of the layer.
+        reset: rule after a spike; None for a layer that does not spike.
+        initial: membrane potential before the first step, if not 0 everywhere; shaped as the layer.
+    """
+
+    node: nir.NIRNode
+    reset: Reset | None
+    initial: object | None = None
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How a framework's modules are understood.
+
+    Args:
+        name: of its top-level package and its distribution.
+        comparison: how it compares membrane and threshold.
+        claims: whether a module is the framework's own and must not be traced into.
+        refusal: why a claimed module cannot be exported; None if it can.
+        time_step: the length of a step in seconds that a neuron module was built for; None if it keeps none.
+        neuron: ``(module, path, shape, dt) -> Neuron`` for a claimed module that is not refused.
+        stub: ``(operator)``: a module that calls ``operator(input) -> output`` and returns what the framework's
+            neurons return.
+        widen: turns parameters that torch does not know of into float64, in place.
+        record: ``(module, note)``: from now on the module keeps its state between calls and calls
+            ``note(output, membrane potential)`` after each step.
+    """
+
+    name: str
+    comparison: Comparison
+    claims: Callable[[nn.Module], bool]
+    refusal: Callable[[nn.Module], str | None]
+    time_step: Callable[[nn.Module], float | None]
+    neuron: Callable[[nn.Module, str, tuple[int, ...], float], Neuron]
+    stub: Callable[[Callable[[Tensor], Tensor]], nn.Module]
+    widen: Callable[[nn.Module], None]
+    record: Callable[[nn.Module, Callable[[Tensor, Tensor], None]], None]
+
+
+def names() -> list[str]:
+    """Names of the frameworks that can be exported."""
+    return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def get(name: str) -> Framework:
+    """The framework called ``name``.
+
+    Raises:
+        InvalidInputError: there is none of this name.
+    """
+    if name in _OURS:
+        found = import_module(_OURS[name], __package__).FRAMEWORK
+    else:
+        points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        if name not in points:
+            raise InvalidInputError("unknown framework", found=name, allowed=", ".join(names()))
+        found = points[name].load()
+    if not isinstance(found, Framework):
+        raise InvalidInputError(f"the exporter {name!r} is not a Framework", found=type(found).__name__)
+    return found
+
+
+def of(module: nn.Module) -> Framework:
+    """The framework that a module's neurons come from, by the packages of the classes in it.
+
+    Raises:
+        UnsupportedError: no framework that we know, or several at once.
+    """
+    classes = [kind for part in module.modules() for kind in type(part).__mro__]
+    packages = {kind.__module__.partition(".")[0] for kind in classes}
+    found = sorted(packages & set(names()))
+    if len(found) != 1:
+        own = sorted({type(part).__name__ for part in module.modules()})
+        raise UnsupportedError(
+            "the module mixes frameworks" if found else "the module has no neurons of a framework that we know",
+            found=", ".join(found or own),
+            allowed="one of " + ", ".join(names()),
+            hint="build the spiking layers from one framework" if found else "see docs: how to add a framework",
+        )
+    return get(found[0])

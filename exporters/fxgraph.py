@@ -1,0 +1,88 @@
+"""Questions about the nodes of a graph that `torch.export` made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from neurodeploy.errors import UnsupportedError
+
+from .capture import BATCH
+
+
+def constants(program: torch.export.ExportedProgram) -> dict[fx.Node, Tensor]:
+    """Values of the parameters, buffers and constants among the graph's placeholders."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    lifted = signature.inputs_to_lifted_tensor_constants
+    found: dict[fx.Node, Tensor] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in names:
+            name = names[node.name]
+            found[node] = program.state_dict[name] if name in program.state_dict else program.constants[name]
+        elif node.op == "placeholder" and node.name in lifted:
+            found[node] = program.constants[lifted[node.name]]
+    return found
+
+
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """The operator's arguments by name, defaults included."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = {a.name: a.default_value for a in schema if a.has_default_value()}
+    given.update({a.name: value for a, value in zip(schema, node.args, strict=False)})
+    return {**given, **node.kwargs}
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Shape of one sample of a value."""
+    shape = tuple(int(n) for n in node.meta["val"].shape)
+    if not shape or shape[0] != BATCH:
+        raise UnsupportedError(
+            "the batch dimension is not kept",
+            found=list(shape),
+            allowed="[batch, ...]",
+            hint="flatten from dimension 1",
+        )
+    return shape[1:]
+
+
+def ancestors(results: list[fx.Node]) -> set[fx.Node]:
+    """The nodes that the results depend on, themselves included."""
+    seen: set[fx.Node] = set()
+    stack = list(results)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.all_input_nodes)
+    return seen
+
+
+def flat(value: Any) -> list[Any]:
+    """All that nested tuples and lists hold, in order."""
+    return [x for item in value for x in flat(item)] if isinstance(value, (tuple, list)) else [value]
+
+
+def module_of(node: fx.Node) -> str:
+    """Path of the module that an operator belongs to; empty for the outermost."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]).partition("@")[0] if stack else ""
+
+
+def leaves(graph: fx.Graph) -> set[str]:
+    """Paths of the modules that hold no other module with operators in it."""
+    paths = {module_of(node) for node in graph.nodes} - {""}
+    return {path for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
+
+
+def kind_of(node: fx.Node) -> str:
+    """Class name of that module."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][1]).rpartition(".")[2] if stack else ""
+
+
+def where(node: fx.Node) -> str:
+    """How a message names an operator."""
+    return f"module {module_of(node) or '(outermost)'!r} ({kind_of(node) or 'operator'} {node.name})"

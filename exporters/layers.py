@@ -1,0 +1,105 @@
+"""Linear layers as NIR nodes: what torch's operators mean, in the parameters that NIR has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import UnsupportedError
+
+
+def linear(weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
+    """Affine, or Linear without a bias, on one sample of ``shape``."""
+    if len(shape) != 1:
+        raise UnsupportedError(
+            "a linear layer on more than one dimension",
+            found=list(shape),
+            allowed="[features]",
+            hint="put torch.nn.Flatten in front",
+        )
+    return nir.Linear(weight) if bias is None else nir.Affine(weight, bias)
+
+
+def conv2d(given: Mapping[str, Any], weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
+    """Conv2d of ``aten.conv2d``'s arguments; NIR wants a bias, so it is zeros where there is none."""
+    stride, dilation = pair(given["stride"]), pair(given["dilation"])
+    padding = given["padding"]
+    if isinstance(padding, str):
+        span = tuple(d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
+        if padding == "same" and any(n % 2 for n in span):
+            raise UnsupportedError(
+                "padding 'same' with an even kernel is not symmetric",
+                found=list(weight.shape[2:]),
+                allowed="odd kernels",
+                hint="give the padding in numbers",
+            )
+        padding = tuple(n // 2 for n in span) if padding == "same" else (0, 0)
+    return nir.Conv2d(
+        input_shape=(shape[1], shape[2]),
+        weight=weight,
+        stride=stride,
+        padding=pair(padding),
+        dilation=dilation,
+        groups=int(given["groups"]),
+        bias=np.zeros(weight.shape[0], weight.dtype) if bias is None else bias,
+    )
+
+
+def avg_pool(given: Mapping[str, Any], shape: tuple[int, ...]) -> nir.NIRNode:
+    """AvgPool2d, or SumPool2d where ``divisor_override`` is 1; adaptive pooling where the sizes divide."""
+    if "output_size" in given:
+        size = pair(given["output_size"])
+        if shape[1] % size[0] or shape[2] % size[1]:
+            raise UnsupportedError(
+                "adaptive pooling with windows of different sizes",
+                found=f"{list(shape[1:])} to {list(size)}",
+                allowed="an output size that divides the input size",
+            )
+        window = (shape[1] // size[0], shape[2] // size[1])
+        return nir.AvgPool2d(np.array(window), np.array(window), np.array((0, 0)))
+    window, padding = pair(given["kernel_size"]), pair(given["padding"])
+    stride = pair(given["stride"]) if given["stride"] else window
+    if given["ceil_mode"] and any(
+        (n + 2 * p - k) % s for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True)
+    ):
+        raise UnsupportedError("pooling with ceil_mode", allowed="windows that lie inside the input")
+    if not given["count_include_pad"] and padding != (0, 0):
+        raise UnsupportedError("average pooling that leaves its padding out", allowed="count_include_pad=True")
+    divisor = given["divisor_override"]
+    if divisor not in (None, 1, window[0] * window[1]):
+        raise UnsupportedError(
+            "pooling with a divisor of its own", found=divisor, allowed=f"1 (a sum) or {window[0] * window[1]}"
+        )
+    kind = nir.SumPool2d if divisor == 1 and window != (1, 1) else nir.AvgPool2d
+    return kind(np.array(window), np.array(stride), np.array(padding))
+
+
+def flatten(shape: tuple[int, ...], after: tuple[int, ...], batch: int) -> nir.NIRNode | None:
+    """The Flatten that turns samples of ``shape`` into the batched shape ``after``; None if nothing changes.
+
+    NIR counts dimensions without the batch.
+    """
+    if after[:1] == (batch,):
+        target = after[1:]
+        if target == shape:
+            return None
+        for start in range(len(shape)):
+            for end in range(start + 1, len(shape)):
+                if (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :]) == target:
+                    return nir.Flatten({"input": np.array(shape)}, start, end)
+    raise UnsupportedError(
+        "a reshape that is not a flattening of a sample",
+        found=f"{[batch, *shape]} to {list(after)}",
+        allowed="neighbouring dimensions merged, the batch kept",
+        hint="use torch.nn.Flatten()",
+    )
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """An int or a list of one or two as ``(vertical, horizontal)``."""
+    values = list(value) if isinstance(value, (tuple, list)) else [value]
+    return int(values[0]), int(values[-1])

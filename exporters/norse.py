@@ -1,0 +1,212 @@
+"""Norse (1.1.0): its cells as NIR nodes.
+
+What a cell computes in a step of ``dt`` with input ``I`` (norse.torch.functional, read and checked numerically), with
+``a_m = dt tau_mem_inv`` and ``a_s = dt tau_syn_inv``:
+
+    LIFBoxCell, LIBoxCell   v <- v + a_m (v_leak - v + I)                          LIF, LI: tau = 1 / tau_mem_inv, r = 1
+    LIFCell, LICell         j <- (1 - a_s) j + I ;  v <- v + a_m (v_leak - v + j)  CubaLIF, CubaLI: w_in = tau_syn / dt
+    IAFCell                 v <- v + I, whatever dt is                             IF: r = 1 / dt
+
+NIR's current equation by forward Euler is ``i <- i + a_s (w_in S - i)``, so ``w_in = 1 / a_s`` makes it norse's.
+A spike is ``v - v_th > 0``, strictly; then ``v <- v_reset`` (or ``v - v_th`` with `reset_subtract`). The membrane
+starts at ``v_leak`` (IAF: ``v_reset``), which NIR cannot say: it stands in the node's metadata as ``v_initial``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import nir
+import numpy as np
+import torch
+from norse.torch.functional.iaf import iaf_feed_forward_step
+from norse.torch.functional.leaky_integrator import li_feed_forward_step
+from norse.torch.functional.leaky_integrator_box import li_box_feed_forward_step
+from norse.torch.functional.lif import lif_feed_forward_step
+from norse.torch.functional.lif_box import lif_box_feed_forward_step
+from norse.torch.functional.reset import reset_subtract, reset_value
+from torch import Tensor, nn
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.neurons import Reset
+
+from .framework import Framework, Neuron
+
+if TYPE_CHECKING:
+    from neurodeploy.connectivity import Array
+
+_STEPS: dict[str, Any] = {
+    "LIFBoxCell": lif_box_feed_forward_step,
+    "LIBoxCell": li_box_feed_forward_step,
+    "LIFCell": lif_feed_forward_step,
+    "LICell": li_feed_forward_step,
+    "IAFCell": iaf_feed_forward_step,
+}
+"""Cells that can be exported, and the step function that each must use."""
+
+_TRANSPARENT = ("SequentialState",)
+"""Containers that are traced through."""
+
+_REASONS = {
+    "LIFRefracCell": "a refractory period, which NIR has no node for",
+    "LIFAdExCell": "an adaptive exponential neuron, which NIR has no node for",
+    "LIFAdExRefracCell": "an adaptive exponential neuron, which NIR has no node for",
+    "LIFExCell": "an exponential neuron, which NIR has no node for",
+    "LSNNCell": "an adaptive threshold, which NIR has no node for",
+    "IzhikevichCell": "an Izhikevich neuron, which NIR has no node for",
+    "CobaLIFCell": "a conductance-based neuron, which NIR has no node for",
+    "LILinearCell": "weights inside the neuron; use torch.nn.Linear followed by LICell",
+    "RecurrentSequential": "a recurrent connection around several layers is not exported yet",
+    "Lift": "a loop over time; pass one step at a time to the layer itself",
+}
+
+
+def export(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None = None) -> nir.NIRGraph:
+    """Return the NIR graph of a norse module that computes one time step.
+
+    Args:
+        module: called as ``module(input)`` with an input ``[batch, *sample_shape]``; it is not changed.
+        sample_shape: of one sample, for example ``(channels, height, width)``.
+        dt: length of a step in seconds; by default what the cells were built for.
+
+    Raises:
+        UnsupportedError: an operator or neuron that NIR cannot express; the message names it and its module.
+        InvalidInputError: a module that does not take such a sample, another ``dt`` than its cells have, or parameters
+            that do not fit.
+    """
+    from .graph import build
+
+    return build(module, sample_shape, dt, FRAMEWORK)
+
+
+def _norse_class(module: nn.Module) -> type | None:
+    """The first class of norse that the module's class is or inherits."""
+    return next((kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "norse"), None)
+
+
+def _claims(module: nn.Module) -> bool:
+    kind = _norse_class(module)
+    return kind is not None and kind.__name__ not in _TRANSPARENT
+
+
+def _refusal(module: nn.Module) -> str | None:
+    kind = _norse_class(module)
+    assert kind is not None
+    name = kind.__name__
+    if name not in _STEPS:
+        if "Recurrent" in name and name not in _REASONS:
+            return "a recurrent cell; recurrent connections of norse are not exported yet"
+        if hasattr(nn.Module, name) or f"{name}Cell" in _STEPS:
+            return f"a loop over time; use {name}Cell and pass one step at a time"
+        return _REASONS.get(name, f"norse's {name} is not known to the exporter")
+    if type(module).forward is not kind.forward:  # type: ignore[attr-defined]
+        return f"it overrides the forward of {name}, so what it computes is not known"
+    if module.activation is not _STEPS[name]:
+        return f"another step function than {name}'s own: {getattr(module.activation, '__name__', module.activation)}"
+    if name == "LIFBoxCell" and module.p.reset_method not in (reset_value, reset_subtract):  # type: ignore[union-attr]
+        return "a reset method of its own; reset_value and reset_subtract are known"
+    return None
+
+
+def _time_step(module: nn.Module) -> float | None:
+    # IAFCell ignores its dt.
+    kind = _norse_class(module)
+    return None if kind is None or kind.__name__ == "IAFCell" else float(module.dt)  # type: ignore[arg-type]
+
+
+def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
+    kind = _norse_class(module)
+    assert kind is not None
+    name, p = kind.__name__, module.p
+
+    def value(attribute: str) -> Array:
+        return _full(getattr(p, attribute), shape, f"parameter {attribute} of module {path!r}")
+
+    def tau(attribute: str) -> Array:
+        inverse = value(attribute)
+        if not (inverse > 0).all():
+            raise InvalidInputError(
+                f"parameter {attribute} of module {path!r} is not positive", found=inverse.min(), allowed="1 / seconds"
+            )
+        return 1 / inverse
+
+    one, reset = np.ones(shape), _reset(p)
+    if name == "IAFCell":
+        v_reset = value("v_reset")
+        return Neuron(nir.IF(r=one / dt, v_threshold=value("v_th"), v_reset=v_reset), reset, v_reset)
+    v_leak = value("v_leak")
+    if name == "LIFBoxCell":
+        node = nir.LIF(tau("tau_mem_inv"), one, v_leak, value("v_th"), value("v_reset"))
+    elif name == "LIBoxCell":
+        return Neuron(nir.LI(tau("tau_mem_inv"), one, v_leak), None, v_leak)
+    elif name == "LIFCell":
+        synapse = tau("tau_syn_inv")
+        node = nir.CubaLIF(
+            tau_syn=synapse,
+            tau_mem=tau("tau_mem_inv"),
+            r=one,
+            v_leak=v_leak,
+            v_threshold=value("v_th"),
+            v_reset=value("v_reset"),
+            w_in=synapse / dt,
+        )
+    else:
+        synapse = tau("tau_syn_inv")
+        node = nir.CubaLI(tau_syn=synapse, tau_mem=tau("tau_mem_inv"), r=one, v_leak=v_leak, w_in=synapse / dt)
+        return Neuron(node, None, v_leak)
+    return Neuron(node, reset, v_leak)
+
+
+def _reset(p: Any) -> Reset:
+    return "subtract" if getattr(p, "reset_method", reset_value) is reset_subtract else "hard"
+
+
+def _full(value: Any, shape: tuple[int, ...], what: str) -> Array:
+    """A parameter as float64 of the full shape of the layer."""
+    array = torch.as_tensor(value).detach().cpu().double().numpy()
+    try:
+        if array.ndim > len(shape) and all(n == 1 for n in array.shape[: array.ndim - len(shape)]):
+            array = array.reshape(array.shape[array.ndim - len(shape) :])
+        full = np.broadcast_to(array, shape).copy()
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{what} does not fit its layer", found=list(array.shape), allowed=f"a scalar or {list(shape)}"
+        ) from error
+    if not np.isfinite(full).all():
+        raise InvalidInputError(f"{what} is not finite", hint="check the training")
+    return full
+
+
+class _Stub(nn.Module):
+    """Returns ``(output, state)`` as norse's cells do."""
+
+    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, input_tensor: Tensor, state: Any = None) -> tuple[Tensor, None]:
+        return self.operator(input_tensor), None
+
+
+def _widen(module: nn.Module) -> None:
+    if isinstance(module.p, tuple):
+        values = (p.detach().cpu().double() if isinstance(p, Tensor) else p for p in module.p)
+        module.p = type(module.p)(*values)
+
+
+def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
+    last: list[Any] = [None]
+
+    def before(_module: nn.Module, args: Any, _kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (args[0], last[0]), {}
+
+    def after(_module: nn.Module, _args: Any, result: tuple[Tensor, Any]) -> None:
+        output, last[0] = result
+        note(output, last[0].v)
+
+    module.register_forward_pre_hook(before, with_kwargs=True)
+    module.register_forward_hook(after)
+
+
+FRAMEWORK = Framework("norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record)

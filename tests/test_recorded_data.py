@@ -1,0 +1,146 @@
+"""Against recordings that nobody here made: chips and other people's simulators. Skipped where the data are absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy import nir_reference, nirfile
+from neurodeploy.backends import reference
+from neurodeploy.backends.reference import run_network
+from neurodeploy.connectivity import Conv2d, Dense
+from neurodeploy.conventions import resolve
+from neurodeploy.hwsim import engine
+from neurodeploy.hwsim.arch import load_architecture
+from neurodeploy.hwsim.counts import count
+from neurodeploy.lower import lower
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import Lif, Source
+from neurodeploy.passes.place import Limits, Place
+from neurodeploy.program import Program
+from neurodeploy.recording import Record
+from neurodeploy.schedule import schedule
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+SINGLE, BRAILLE, COUNTS = DATA / "nir" / "single-lif", DATA / "nir" / "braille", DATA / "op-counts"
+NO_LIMITS = Limits("loihi1", 128, 1024)
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are not part of the product")
+pytestmark = needs_data
+
+
+def columns(name: str) -> np.ndarray:
+    """Input, v, spike."""
+    return np.loadtxt(SINGLE / name, delimiter=",")
+
+
+def single_lif() -> Program:
+    """The task's neuron in registers: w = 10, du = 4095, dv = 163, vth = 25."""
+    one = np.ones(1, np.int32)
+    neuron = Lif(4095 * one, 163 * one, 0 * one, (25 << 6) * one, 0 * one, 0 * one)
+    network = Network(
+        "single",
+        (Population("input", (1,), Source()), Population("lif", (1,), neuron)),
+        (Projection("p", "input", "lif", Dense(np.array([[10]], np.int16))),),
+        ("lif",),
+        1e-4,
+        "loihi",
+    )
+    return Place(NO_LIMITS).apply(network)
+
+
+@pytest.mark.parametrize("run", [reference.run, engine.run], ids=["reference", "hwsim"])
+def test_single_neuron_equals_lava_and_the_loihi_2_chip(run) -> None:
+    program = single_lif()
+    lava, chip = columns("lif_lava_cpu_fixed.csv"), columns("lif_lava_loihi_fixed.csv")
+    x = columns("lif_norse.csv")[:, 0]
+    found = run(program, {"": x[:, None, None].astype(int)}, record=Record(("v",)))
+    # The recordings are in chip time; the neuron's network step k is chip step k + 1.
+    lag = schedule(program.network).lag["lif"]
+    v = np.concatenate([np.zeros(lag), found.states["v"]["lif"][:, 0, 0]])[:1000]
+    s = np.concatenate([np.zeros(lag), found.spikes["lif"].dense()[:, 0, 0]])[:1000]
+    assert s.sum() == 4
+    np.testing.assert_array_equal(s, lava[:, 2])
+    np.testing.assert_array_equal(v, lava[:, 1])
+    np.testing.assert_array_equal(s, chip[:, 2])
+    differs = np.flatnonzero(v != chip[:, 1])
+    np.testing.assert_array_equal(differs, np.flatnonzero(s), "v differs where the chip spikes, and only there")
+    assert (chip[differs, 1] == 128).all(), "there the chip's register shows its refractory code"
+
+
+def test_single_neuron_equals_norse() -> None:
+    file = nirfile.read(SINGLE / "lif_norse.nir")
+    recorded = columns("lif_norse.csv")
+    conventions = resolve(file, dt=1e-4)
+    x = {"": recorded[:, :1, None]}
+    for found, name in (
+        (nir_reference.run(file, x, conventions), "1"),
+        (run_network(lower(file, conventions), x, record=Record(("v",))), "1"),
+    ):
+        np.testing.assert_array_equal(found.spikes[name].dense()[:, 0, 0], recorded[:, 2] > 0)
+        np.testing.assert_allclose(found.states["v"][name][:, 0, 0], recorded[:, 1], atol=1e-6)  # recorded in float32
+
+
+@pytest.mark.parametrize(("who", "recurrent_bias"), [("norse", "after-delay"), ("snntorch", "from-start")])
+def test_braille_equals_both_frameworks_under_their_own_convention(who: str, recurrent_bias: str) -> None:
+    file = nirfile.read(BRAILLE / "braille_noDelay_bias_zero.nir")
+    recorded = np.load(BRAILLE / f"{who}_activity_noDelay_bias_zero.npy") > 0
+    x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
+    assert recorded.sum() in (118, 119)
+    conventions = resolve(file, dt=1e-4, recurrent_bias=recurrent_bias)
+    network = lower(file, conventions)
+    placed = Place(NO_LIMITS).apply(network)
+    for found in (nir_reference.run(file, x, conventions), run_network(network, x), engine.run(placed, x)):
+        mismatches = int((found.spikes["lif1.lif"].dense()[:, 0] != recorded).sum())
+        assert mismatches == 0, f"{found.backend} against {who}"
+
+
+def test_braille_conventions_are_not_interchangeable() -> None:
+    file = nirfile.read(BRAILLE / "braille_noDelay_bias_zero.nir")
+    recorded = np.load(BRAILLE / "norse_activity_noDelay_bias_zero.npy") > 0
+    x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
+    found = run_network(lower(file, resolve(file, dt=1e-4, recurrent_bias="from-start")), x)
+    assert (found.spikes["lif1.lif"].dense()[:, 0] != recorded).any()
+
+
+@pytest.mark.parametrize(
+    ("case", "sops", "nonzero", "updates"),
+    # expected.md, rows "fan-out SOP", "non-zero-weight SOP" and "neuron updates": per sample, the last layer's
+    # output spikes cost nothing.
+    [("A_poisson", 34730, 34730, 2760), ("B_pruned50", 34620, 17221, 2760), ("D_batch8", 35106, 35106, 2760),
+     ("G_conv", 161998, 161998, 41160)],
+)  # fmt: skip
+def test_operation_counts_equal_the_agreed_ones(case: str, sops: int, nonzero: int, updates: int) -> None:
+    with np.load(COUNTS / "cases.npz", allow_pickle=False) as arrays:
+        w1, b1, w2, b2, x = (arrays[f"{case}/{key}"].astype(np.float64) for key in ("w1", "b1", "w2", "b2", "x"))
+    x = x.reshape(*x.shape[:2], -1).transpose(1, 0, 2)
+    first = Conv2d(w1, (2, 16, 16), padding=(1, 1)) if case == "G_conv" else Dense(w1)
+    hidden, outputs = first.outputs, len(w2)
+    network = Network(
+        case,
+        (
+            Population("x", (first.inputs,), Source()),
+            Population("hidden", (hidden,), neuron(hidden, np.repeat(b1, hidden // len(b1)))),
+            Population("out", (outputs,), neuron(outputs, b2)),
+        ),
+        (Projection("1", "x", "hidden", first), Projection("2", "hidden", "out", Dense(w2))),
+        ("out",),
+        1e-3,
+    )
+    program = Place(Limits("loihi1", 128, 4096)).apply(network)
+    run = engine.run(program, {"": x})
+    counts = count(program, run, load_architecture("loihi1"))
+    mean = {key: counts.layer[key].sum(axis=(0, 1)).mean() for key in ("sops", "nonzero_sops", "updates")}
+    assert round(mean["sops"]) == sops
+    assert round(mean["nonzero_sops"]) == nonzero
+    assert round(mean["updates"]) == updates
+    if case == "A_poisson":
+        assert (len(run.spikes["hidden"]), len(run.spikes["out"])) == (337, 13)
+
+
+def neuron(size: int, bias: np.ndarray) -> Lif:
+    """u <- 0.9 u + I; spike if u > 1; u <- 0."""
+    full = np.full
+    return Lif(full(size, 1.0), full(size, 0.1), bias, full(size, 1.0), full(size, 0.0), full(size, 0.0))
