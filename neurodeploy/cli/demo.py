@@ -158,9 +158,17 @@ def _summary(results: list[tuple[NetworkResult, Verified]], console: Console) ->
         samples = {stage.name: stage.samples for stage in result.stages}
         lava = f"{percent(accuracy.get('lava'))} of {samples['lava']}" if "lava" in accuracy else "-"
         rows.append(
-            (result.name, percent(accuracy.get("torch")), percent(accuracy.get("integer network")), percent(accuracy.get("hwsim")), lava, f"{s['spikes']:,.0f}",
-             f"{s['sops']:,.0f}", f"{s['energy_nj']:,.0f} nJ", f"{s['latency_ns']:,.0f} ns", str(s["cores"]))
-        )  # fmt: skip
+            (
+                result.name,
+                *(percent(accuracy.get(stage)) for stage in ("torch", "integer network", "hwsim")),
+                lava,
+                f"{s['spikes']:,.0f}",
+                f"{s['sops']:,.0f}",
+                f"{s['energy_nj']:,.0f} nJ",
+                f"{s['latency_ns']:,.0f} ns",
+                str(s["cores"]),
+            )
+        )
     console.table(
         ("network", "torch", "quantised", "chip (hwsim)", "Lava", "spikes", "SOPs", "energy", "time per step", "cores"),
         rows,
