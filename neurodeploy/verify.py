@@ -17,6 +17,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Network
+from neurodeploy.neurons import Source
 from neurodeploy.recording import Recording
 
 Verdict = Literal["equal", "measured", "failed", "silent"]
@@ -60,6 +61,7 @@ class Pair:
     """Two neighbouring stages compared; see `neurodeploy.report.document.Pair` for the fields.
 
     Args:
+        spikes: of the first and of the second.
         per_layer: for each population ``(spikes of the first, of the second, neuron-steps that differ)``.
     """
 
@@ -68,7 +70,7 @@ class Pair:
     exact_by_design: bool
     samples: int
     compared: int
-    spikes: int
+    spikes: tuple[int, int]
     spikes_different: int
     states_different: int | None
     spike_distance: float
@@ -83,7 +85,7 @@ class Pair:
     @property
     def verdict(self) -> Verdict:
         """What the comparison says; see the module's docstring."""
-        if self.spikes == 0:
+        if not any(self.spikes):
             return "silent"
         if self.equal:
             return "equal"
@@ -142,7 +144,7 @@ def compare(
     integer: tuple[bool, bool] = (False, False),
     tolerance: float = 0.0,
 ) -> Pair:
-    """Compare two recordings of the same input over all populations that both have; inputs are left out.
+    """Compare two recordings of the same input over all neurons that both have; inputs and bias axons are left out.
 
     Args:
         exact: whether they must be equal.
@@ -150,15 +152,15 @@ def compare(
             same kind are compared; where they differ in kind, a divergence gives both in float units.
         tolerance: on potentials, relative to the largest potential of the population.
     """
-    sources = {p.name for p in network.inputs}
     divergences: list[tuple[int, int, Divergence]] = []
-    compared = total = different = states_different = 0
+    compared = different = states_different = 0
+    total = (0, 0)
     per_layer = {}
     for order, population in enumerate(network.populations):
         name = population.name
         spiking = name in first.spikes and name in second.spikes
         states = integer[0] == integer[1] and name in first.states.get("v", {}) and name in second.states.get("v", {})
-        if name in sources or not (spiking or states):
+        if isinstance(population.neuron, Source) or not (spiking or states):
             continue
         compared += first.steps * first.samples * population.size
         off = np.zeros((first.steps, first.samples, population.size), dtype=bool)
@@ -166,7 +168,7 @@ def compare(
             a, b = first.spikes[name].dense(), second.spikes[name].dense()
             off = a != b
             per_layer[name] = (int(a.sum()), int(b.sum()), int(off.sum()))
-            total += int(a.sum()) + int(b.sum())
+            total = total[0] + int(a.sum()), total[1] + int(b.sum())
             different += int(off.sum())
         if states:
             v, w = first.states["v"][name], second.states["v"][name]
@@ -190,7 +192,7 @@ def compare(
         total,
         different,
         states_different if integer[0] == integer[1] else None,
-        different / total if total else 0.0,
+        different / sum(total) if any(total) else 0.0,
         min(divergences, key=lambda item: item[:2])[2] if divergences else None,
         per_layer,
     )

@@ -80,7 +80,7 @@ def _one(
     nir_path = args.output / f"{model.name}.nir"
     with console.progress(f"{model.name}: export"):
         pairs = export_proven(trained.module, data.inputs[:, : args.samples], model.dt, nir_path)
-    console.note(f"  exported {nir_path}: {pairs[0].spikes // 2:,} spikes, the same in torch and in the file")
+    console.note(f"  exported {nir_path}: {pairs[0].spikes[1]:,} spikes, the same in torch and in the file")
     compiled = compile_file(
         nir_path,
         arch,
@@ -106,7 +106,7 @@ def _one(
     for pair in verified.pairs:
         console.note(
             f"  {pair.first} {'=' if pair.exact_by_design else '~'} {pair.second}: {pair.verdict}"
-            + ("" if pair.equal else f", {pair.spikes_different:,} of {pair.spikes // 2:,} spikes differ")
+            + ("" if pair.equal else f", {pair.spikes_different:,} neuron-steps differ in {pair.spikes[0]:,} spikes")
         )
     return result, verified
 

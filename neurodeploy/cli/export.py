@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     pairs = export_proven(module, sample, args.dt, args.output, allow_divergence=args.allow_divergence)
     console.table(
         ("compared", "verdict", "spikes", "differ"),
-        [(f"{p.first} = {p.second}", p.verdict, p.spikes // 2, p.spikes_different) for p in pairs],
+        [(f"{p.first} = {p.second}", p.verdict, p.spikes[1], p.spikes_different) for p in pairs],
         title=f"{sample.shape[1]} sample(s), {sample.shape[0]} steps, every neuron of every layer",
     )
     for name, (spikes, _, _) in pairs[0].per_layer.items():

@@ -99,7 +99,7 @@ def show(verified: Verified, console: Console) -> None:
                 where += f": v {d.first_v:.6g} / {d.second_v:.6g}"
         rows.append(
             (f"{pair.first} = {pair.second}" if pair.exact_by_design else f"{pair.first} ~ {pair.second}",
-             pair.verdict.upper() if not pair.passed else pair.verdict, pair.spikes // 2, pair.spikes_different,
+             pair.verdict.upper() if not pair.passed else pair.verdict, f"{pair.spikes[0]:,} / {pair.spikes[1]:,}", pair.spikes_different,
              f"{pair.spike_distance:.4f}", "-" if pair.states_different is None else pair.states_different, where)
         )  # fmt: skip
     console.table(
