@@ -98,10 +98,16 @@ def show(verified: Verified, console: Console) -> None:
             if d.first_v is not None and d.second_v is not None:
                 where += f": v {d.first_v:.6g} / {d.second_v:.6g}"
         rows.append(
-            (f"{pair.first} = {pair.second}" if pair.exact_by_design else f"{pair.first} ~ {pair.second}",
-             pair.verdict.upper() if not pair.passed else pair.verdict, f"{pair.spikes[0]:,} / {pair.spikes[1]:,}", pair.spikes_different,
-             f"{pair.spike_distance:.4f}", "-" if pair.states_different is None else pair.states_different, where)
-        )  # fmt: skip
+            (
+                f"{pair.first} {'=' if pair.exact_by_design else '~'} {pair.second}",
+                pair.verdict if pair.passed else pair.verdict.upper(),
+                f"{pair.spikes[0]:,} / {pair.spikes[1]:,}",
+                pair.spikes_different,
+                f"{pair.spike_distance:.4f}",
+                "-" if pair.states_different is None else pair.states_different,
+                where,
+            )
+        )
     console.table(
         ("compared", "verdict", "spikes", "differ", "distance", "potentials differ", "first divergence"),
         rows,
