@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.neurons import Comparison, Reset
+from neurodeploy.neurons import Comparison, Reset, ResetTime
 
 if TYPE_CHECKING:
     import nir
@@ -34,11 +34,18 @@ class Neuron:
         node: every parameter has the full shape of the layer.
         reset: rule after a spike; None for a layer that does not spike.
         initial: membrane potential before the first step, if not 0 everywhere; shaped as the layer.
+        reset_time, max_spikes, floor: see `neurodeploy.neurons`; what NIR cannot say goes into the node's metadata.
+        recurrent: a linear node (Linear, Affine, Scale, Conv2d) through which the layer's spikes of the last step
+            return to its own input; None without recurrence.
     """
 
     node: nir.NIRNode
     reset: Reset | None
     initial: object | None = None
+    reset_time: ResetTime = "now"
+    max_spikes: int = 1
+    floor: float | None = None
+    recurrent: nir.NIRNode | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,17 @@ and in Loihi's integers (Lava 0.10.0, ``PyLifModelBitAcc``; M = 2^23), with ``a`
     v <- clip(D(v, dv) + u + bias, -M + 1, M - 1)
     s  = v > threshold ;  v <- reset_to where s
 
+What a spike does to the membrane differs between frameworks, in rule (`reset`) and time (`reset_time`). With ``r``
+whether the *stored* ``v`` of the step before crosses the threshold, and ``v'`` the potential before this step's spike:
+
+    now    v' as above; where s: v <- reset_to, or v' - threshold                      NIR, norse, SpikingJelly, sinabs
+    next   hard: (1 - dv) reset_to + u + bias where r;  subtract: v' <- v' - threshold r    snnTorch, reset_delay
+    gate   hard: v' <- reset_to where r (the input of that step is lost too)                snnTorch Synaptic, RLeaky
+    once   subtract: v' <- v' - threshold r;  v <- v' - threshold (s - r)                   snnTorch, no reset_delay
+
+A neuron with ``max_spikes > 1`` sends a graded spike of ``min(trunc(v / threshold), max_spikes)``, subtracts that many
+thresholds, and counts equality as crossing (sinabs' multi-spike). `floor` bounds ``v`` from below after the reset.
+
 All parameters are flat arrays ``[neurons]``. Floats: `du`, `dv` are fractions per step, the rest is in units of the
 membrane. Integers: `du`, `dv` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are effective 24-bit
 values (a chip's ``vth << 6`` and ``mantissa << exponent`` are already applied).
@@ -28,7 +39,11 @@ from typing import Literal
 from neurodeploy.connectivity import Array
 
 Reset = Literal["hard", "subtract", "none"]
+ResetTime = Literal["now", "next", "gate", "once"]
 Comparison = Literal[">", ">="]
+
+UNLIMITED = 2**31 - 1
+"""`max_spikes` of a neuron that may send any number in a step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +73,11 @@ class Lif:
     reset_to: Array
     initial: Array
     reset: Reset = "hard"
+    reset_time: ResetTime = "now"
     comparison: Comparison = ">"
     spiking: bool = True
+    max_spikes: int = 1
+    floor: Array | None = None
 
 
 Neuron = Source | Lif
