@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
+from neurodeploy.connectivity import Array, largest_sum
 from neurodeploy.network import Network, Population
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
@@ -28,6 +29,7 @@ BLOCK = 32
 _SILENCE = EventList(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0))
 
 _RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
+_TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
 
 
 def run(
@@ -40,7 +42,7 @@ def run(
     """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
     steps, samples, given = check_inputs(program.network, inputs)
     plan = _Plan.of(program)
-    result = _Result.allocate(program, steps, samples, record)
+    result = _Result.allocate(plan, program, steps, samples, record)
     starts = range(0, samples, BLOCK)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = {
@@ -64,9 +66,13 @@ class _Packed:
 
     population: Population
     parameters: tuple[Array, ...]
-    options: tuple[int, int, int]
+    options: tuple[int, int, int, int, int]
     slot: Array
     slots: int
+    wide: bool
+    """Whether ``u`` may leave the 32 bits: a single wrap does not bring a very large input back into range."""
+    sent: np.dtype[Any]
+    """Of what it sends: uint8 for plain spikes, int64 where a step may hold several."""
     incoming: tuple[tuple[str, int, Synapses, Array | None, int], ...]
     """Projections: source, delay, synapses, bias current and its first step."""
 
@@ -86,14 +92,24 @@ class _Plan:
         for population in network.populations:
             neuron = population.neuron
             if isinstance(neuron, Lif):
-                values = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to)
+                lowest = -np.inf if network.arithmetic == "float" else np.iinfo(np.int32).min
+                floor = np.full(population.size, lowest) if neuron.floor is None else neuron.floor
+                values = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to, floor)
                 slot = np.searchsorted(program.cores_of(population.name), program.core_of[population.name])
                 packed[population.name] = _Packed(
                     population,
                     tuple(np.ascontiguousarray(value, dtype=state) for value in values),
-                    (_RESETS[neuron.reset], int(neuron.comparison == ">="), int(neuron.spiking)),
+                    (
+                        _RESETS[neuron.reset],
+                        _TIMES[neuron.reset_time],
+                        int(neuron.comparison == ">="),
+                        int(neuron.spiking),
+                        neuron.max_spikes,
+                    ),
                     slot.astype(np.int64),
                     len(program.cores_of(population.name)),
+                    network.arithmetic == "loihi" and _may_overflow(network, population.name),
+                    np.dtype(np.uint8 if neuron.max_spikes == 1 else np.int64),
                     tuple(
                         (p.source, p.delay, pack(p.connectivity, network.arithmetic), p.bias, p.bias_start)
                         for p in network.into(population.name)
@@ -115,7 +131,7 @@ class _Result:
     active: dict[str, Array]
 
     @classmethod
-    def allocate(cls, program: Program, steps: int, samples: int, record: Record) -> _Result:
+    def allocate(cls, plan: _Plan, program: Program, steps: int, samples: int, record: Record) -> _Result:
         network = program.network
         state = np.int32 if network.arithmetic == "loihi" else np.float64
         states: dict[str, dict[str, Array]] = {}
@@ -125,7 +141,8 @@ class _Result:
                 wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
                 for name in sorted(wanted):
                     shape = (steps, samples, population.size)
-                    states.setdefault(name, {})[population.name] = np.zeros(shape, state)
+                    wide = name == "u" and plan.packed[population.name].wide
+                    states.setdefault(name, {})[population.name] = np.zeros(shape, np.int64 if wide else state)
                 cores = len(program.cores_of(population.name))
                 active[population.name] = np.zeros((steps, samples, cores), np.int64)
         return cls(network, steps, samples, {}, states, active)
@@ -138,18 +155,31 @@ class _Result:
         time: list[Array] = []
         sample: list[Array] = []
         neuron: list[Array] = []
+        payload: list[Array] = []
         for start in sorted(self.events):
             for t, events in self.events[start][population.name]:
                 per_sample = np.diff(events.first)
                 time.append(np.full(len(events.index), t, np.int32))
                 sample.append(np.repeat(np.arange(start, start + len(per_sample), dtype=np.int32), per_sample))
                 neuron.append(events.index)
+                payload.append(events.payload)
         times = np.concatenate(time)
         # Blocks follow each other in samples, so a stable sort by time leaves samples and neurons ascending.
         by_time = np.argsort(times, kind="stable")
         columns = (times, np.concatenate(sample), np.concatenate(neuron))
         ordered = [column[by_time] for column in columns]
-        return Events(ordered[0], ordered[1], ordered[2], self.steps, self.samples, population.size)
+        carried: Array | None = np.concatenate(payload)[by_time]
+        if (np.asarray(carried) == 1).all():
+            carried = None
+        return Events(ordered[0], ordered[1], ordered[2], self.steps, self.samples, population.size, carried)
+
+
+def _may_overflow(network: Network, name: str) -> bool:
+    """Whether the arriving current, shifted by 6 bits, could exceed 32 bits."""
+    sources = [network.by_name[p.source].neuron for p in network.into(name)]
+    if any(isinstance(s, Lif) and s.max_spikes > 1 for s in sources):
+        return True
+    return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
 
 
 def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: int) -> None:
@@ -159,13 +189,13 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
     state = np.dtype(np.int32) if integer else np.dtype(np.float64)
     update: Callable[..., None] = kernels.update_integer if integer else kernels.update_float
     block = slice(start, start + samples)
-    u = {name: np.zeros((samples, p.population.size), state) for name, p in plan.packed.items()}
+    u = {name: np.zeros((samples, p.population.size), np.int64 if p.wide else state) for name, p in plan.packed.items()}
     v = {}
     for name, packed in plan.packed.items():
         assert isinstance(packed.population.neuron, Lif)
         v[name] = np.tile(packed.population.neuron.initial.astype(state), (samples, 1))
     current = {name: np.zeros(a.shape, np.int64 if integer else np.float64) for name, a in u.items()}
-    spikes = {name: np.zeros(a.shape, np.uint8) for name, a in u.items()}
+    spikes = {name: np.zeros(a.shape, plan.packed[name].sent) for name, a in u.items()}
     scratch = {name: [s.scratch(samples) for _, _, s, _, _ in p.incoming] for name, p in plan.packed.items()}
     # A ring of the last steps' events of each population; step t stands at t modulo its length.
     past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}

@@ -16,6 +16,7 @@ import numpy as np
 from neurodeploy.connectivity import Array
 
 HARD, SUBTRACT, NONE = 0, 1, 2
+NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -125,13 +126,19 @@ def _decay(value: Any, keep: Any) -> Any:
 
 
 @_compile
+def _crosses(level: Any, threshold: Any, equal: int) -> bool:
+    return level > threshold or (equal == 1 and level == threshold)
+
+
+@_compile
 def update_integer(
     du: Array,
     dv: Array,
     bias: Array,
     threshold: Array,
     reset_to: Array,
-    options: tuple[int, int, int],
+    floor: Array,
+    options: tuple[int, int, int, int, int],
     current: Array,
     u: Array,
     v: Array,
@@ -142,20 +149,21 @@ def update_integer(
     """One step of `neurodeploy.neurons.Lif` in Loihi's integers, in place; ``current`` is cleared.
 
     Args:
-        options: (reset rule, whether ``v == threshold`` spikes, whether the population spikes).
-        spikes: uint8 ``[batch, neurons]``, written.
+        options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
+            spikes a step).
+        spikes: ``[batch, neurons]``, written.
         slot: core slot of each neuron.
         active: ``[batch, core slots]``, incremented for each neuron that was not at rest.
     """
     m = 1 << 23
-    rule, equal, spiking = options
+    rule, time, equal, spiking, most = options
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
             if arrived == 0 and u[b, i] == 0 and v[b, i] == 0 and bias[i] == 0:
-                # At rest nothing changes and, the threshold being positive, nothing fires.
-                if threshold[i] > 0:
+                # At rest nothing changes and, threshold and floor being on either side of 0, nothing fires.
+                if threshold[i] > 0 and floor[i] <= 0:
                     spikes[b, i] = 0
                     continue
             else:
@@ -166,16 +174,33 @@ def update_integer(
             elif now <= -m:
                 now += 2 * m
             u[b, i] = now
-            level = _decay(np.int64(v[b, i]), 4096 - dv[i]) + now + bias[i]
-            level = min(max(level, 1 - m), m - 1)
-            fired = spiking == 1 and (level > threshold[i] or (equal == 1 and level == threshold[i]))
-            if fired:
-                if rule == HARD:
-                    level = np.int64(reset_to[i])
-                elif rule == SUBTRACT:
+            before = np.int64(v[b, i])
+            crossed = time != NOW and _crosses(before, threshold[i], equal)
+            if crossed and rule == HARD and time == NEXT:
+                before = np.int64(reset_to[i])
+            level = _decay(before, 4096 - dv[i]) + now + bias[i]
+            if crossed:
+                if rule == SUBTRACT:
                     level -= threshold[i]
-            v[b, i] = level
-            spikes[b, i] = fired
+                elif time == GATE:
+                    level = np.int64(reset_to[i])
+            level = min(max(level, 1 - m), m - 1)
+            count = 0
+            if spiking == 1:
+                if most > 1:
+                    if level > 0:
+                        count = min(level // threshold[i], most)
+                elif _crosses(level, threshold[i], equal):
+                    count = 1
+            if time == NOW:
+                if rule == SUBTRACT:
+                    level -= count * np.int64(threshold[i])
+                elif rule == HARD and count > 0:
+                    level = np.int64(reset_to[i])
+            elif time == ONCE:
+                level -= (count - int(crossed)) * np.int64(threshold[i])
+            v[b, i] = max(level, floor[i])
+            spikes[b, i] = count
 
 
 @_compile
@@ -185,7 +210,8 @@ def update_float(
     bias: Array,
     threshold: Array,
     reset_to: Array,
-    options: tuple[int, int, int],
+    floor: Array,
+    options: tuple[int, int, int, int, int],
     current: Array,
     u: Array,
     v: Array,
@@ -194,7 +220,7 @@ def update_float(
     active: Array,
 ) -> None:
     """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`."""
-    rule, equal, spiking = options
+    rule, time, equal, spiking, most = options
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
             arrived = current[b, i]
@@ -203,15 +229,32 @@ def update_float(
                 active[b, slot[i]] += 1
             now = (1 - du[i]) * u[b, i] + arrived
             u[b, i] = now
-            level = (1 - dv[i]) * v[b, i] + now + bias[i]
-            fired = spiking == 1 and (level > threshold[i] or (equal == 1 and level == threshold[i]))
-            if fired:
-                if rule == HARD:
-                    level = reset_to[i]
-                elif rule == SUBTRACT:
+            before = v[b, i]
+            crossed = time != NOW and _crosses(before, threshold[i], equal)
+            if crossed and rule == HARD and time == NEXT:
+                before = reset_to[i]
+            level = (1 - dv[i]) * before + now + bias[i]
+            if crossed:
+                if rule == SUBTRACT:
                     level -= threshold[i]
-            v[b, i] = level
-            spikes[b, i] = fired
+                elif time == GATE:
+                    level = reset_to[i]
+            count = 0
+            if spiking == 1:
+                if most > 1:
+                    if level > 0:
+                        count = min(int(level / threshold[i]), most)
+                elif _crosses(level, threshold[i], equal):
+                    count = 1
+            if time == NOW:
+                if rule == SUBTRACT:
+                    level -= count * threshold[i]
+                elif rule == HARD and count > 0:
+                    level = reset_to[i]
+            elif time == ONCE:
+                level -= (count - int(crossed)) * threshold[i]
+            v[b, i] = max(level, floor[i])
+            spikes[b, i] = count
 
 
 @_compile

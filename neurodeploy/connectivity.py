@@ -63,6 +63,18 @@ def with_weights(kind: Connectivity, weights: Array, exponent: int = 0) -> Conne
     return changed
 
 
+def largest_sum(kind: Connectivity) -> float:
+    """Largest ``sum |w|`` over the synapses of one target, times ``2^exponent`` where that is above 1.
+
+    For a shared kernel it is that of a target whose window lies inside the image, so it bounds the others.
+    """
+    if isinstance(kind, Sparse):
+        sums = np.bincount(kind.targets, np.abs(kind.weights.astype(np.float64)), minlength=kind.outputs)
+    else:
+        sums = np.abs(kind.weights.astype(np.float64)).reshape(len(kind.weights), -1).sum(axis=1)
+    return float(sums.max(initial=0.0)) * 2.0 ** max(kind.exponent, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Dense:
     """All-to-all. ``weights[target, source]``."""

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Comparison, Reset
-from neurodeploy.nirfile import NirFile
+from neurodeploy.neurons import Comparison, Reset, ResetTime
+from neurodeploy.nirfile import NAMESPACE, NirFile, plain
 from neurodeploy.nirgraph import delayed_edges, of_kind
 
 RecurrentBias = Literal["from-start", "after-delay"]
@@ -22,6 +25,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "reset": get_args(Reset),
     "comparison": get_args(Comparison),
     "recurrent_bias": get_args(RecurrentBias),
+    "reset_time": get_args(ResetTime),
 }
 _ASSUMED = {
     "reset": ("hard", "NIR's own equations: v is set to v_reset"),
@@ -43,6 +47,7 @@ class Conventions:
         comparison: whether a membrane that equals the threshold spikes.
         recurrent_bias: whether the bias of a layer that is only fed by last step's spikes acts in step 0.
         notes: for each convention, its value and whose choice it was.
+        given: names of those that were given as options: they also override the metadata of single nodes.
     """
 
     dt: float
@@ -50,6 +55,67 @@ class Conventions:
     comparison: Comparison = ">"
     recurrent_bias: RecurrentBias = "from-start"
     notes: Mapping[str, str] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronRules:
+    """What the metadata of one neuron node say beyond NIR; see `neurodeploy.neurons` for the meaning.
+
+    In a file they stand in the node's metadata under ``neurodeploy``: ``reset``, ``reset_time``, ``comparison``,
+    ``max_spikes``, ``v_floor`` and ``v_initial``, each only where it differs from the graph's or NIR's own.
+    """
+
+    reset: Reset
+    reset_time: ResetTime
+    comparison: Comparison
+    max_spikes: int
+    floor: float | None
+    initial: Array
+
+
+def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
+    """The rules of the neuron node ``name``: options first, then its metadata, then the graph's conventions.
+
+    Raises:
+        InvalidInputError: a value that is unknown or does not go with another; names the node.
+    """
+    section = (getattr(node, "metadata", None) or {}).get(NAMESPACE) or {}
+    values = {key: plain(value) for key, value in section.items() if key != "v_initial"}
+
+    def choose(key: str, otherwise: Any) -> Any:
+        return otherwise if key in conventions.given else values.get(key, otherwise)
+
+    rules = NeuronRules(
+        reset=choose("reset", conventions.reset),
+        reset_time="now" if "reset" in conventions.given else values.get("reset_time", "now"),
+        comparison=choose("comparison", conventions.comparison),
+        max_spikes=values.get("max_spikes", 1),
+        floor=values.get("v_floor"),
+        initial=np.asarray(section.get("v_initial", 0.0), dtype=np.float64),
+    )
+    for key in ("reset", "reset_time", "comparison"):
+        if getattr(rules, key) not in _CHOICES[key]:
+            raise InvalidInputError(
+                f"node {name!r}: unknown {key} in its metadata",
+                found=getattr(rules, key),
+                allowed=", ".join(_CHOICES[key]),
+            )
+    pairs = {"next": ("hard", "subtract"), "gate": ("hard",), "once": ("subtract",)}
+    if rules.reset_time != "now" and rules.reset not in pairs[rules.reset_time]:
+        raise InvalidInputError(
+            f"node {name!r}: reset_time {rules.reset_time!r} does not go with its reset",
+            found=rules.reset,
+            allowed=" or ".join(pairs[rules.reset_time]),
+        )
+    several = isinstance(rules.max_spikes, int) and rules.max_spikes > 1
+    if not isinstance(rules.max_spikes, int) or rules.max_spikes < 1 or (several and rules.reset_time != "now"):
+        raise InvalidInputError(
+            f"node {name!r}: max_spikes cannot be used",
+            found=f"{rules.max_spikes!r} with reset_time {rules.reset_time!r}",
+            allowed="a whole number from 1 on, above 1 only with reset_time 'now'",
+        )
+    return rules
 
 
 def resolve(file: NirFile, **options: Any) -> Conventions:
@@ -86,7 +152,8 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     if not isinstance(dt, (int, float)) or not 0 < dt < float("inf"):
         raise InvalidInputError("the time step must be a positive number of seconds", found=dt)
     notes["dt"] = f"{dt:g} s ({origin})"
-    return Conventions(dt=float(dt), notes=notes, **values)
+    given = frozenset(name for name, value in options.items() if value is not None)
+    return Conventions(dt=float(dt), notes=notes, given=given, **values)
 
 
 def _choose(file: NirFile, name: str, option: Any) -> tuple[Any, str | None]:

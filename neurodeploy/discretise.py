@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.connectivity import Array
-from neurodeploy.conventions import Conventions
+from neurodeploy.conventions import Conventions, rules_of
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Lif
 from neurodeploy.nirgraph import kind
@@ -73,16 +73,20 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
     else:
         du, dv, gain, bias = one, one, one, zero
     spiking = what in ("LIF", "IF", "CubaLIF", "Threshold")
-    initial = ((getattr(node, "metadata", None) or {}).get("neurodeploy") or {}).get("v_initial", 0.0)
+    rules = rules_of(name, node, conventions)
+    resets = spiking and what != "Threshold"
     neuron = Lif(
         du=du,
         dv=dv,
         bias=bias,
         threshold=value("threshold" if what == "Threshold" else "v_threshold") if spiking else zero,
-        reset_to=value("v_reset", 0.0) if spiking and what != "Threshold" else zero,
-        initial=np.broadcast_to(np.asarray(initial, dtype=np.float64), shape).reshape(size).copy(),
-        reset=conventions.reset if spiking and what != "Threshold" else "none",
-        comparison=conventions.comparison,
+        reset_to=value("v_reset", 0.0) if resets else zero,
+        initial=np.broadcast_to(rules.initial, shape).reshape(size).copy(),
+        reset=rules.reset if resets else "none",
+        reset_time=rules.reset_time if resets else "now",
+        comparison=rules.comparison,
         spiking=spiking,
+        max_spikes=rules.max_spikes if spiking else 1,
+        floor=None if rules.floor is None else np.full(size, rules.floor),
     )
     return Discrete(neuron, gain)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.connectivity import Array
-from neurodeploy.conventions import Conventions
+from neurodeploy.conventions import Conventions, NeuronRules, rules_of
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.nirfile import NirFile
 from neurodeploy.nirgraph import NEURONS, delayed_edges, digraph, kind, of_kind, order, shapes
@@ -63,7 +63,7 @@ def run(
         values[name] = given[name].reshape(steps, samples, *shape_of[name]).astype(dtype)
 
     neurons = of_kind(graph, *NEURONS)
-    cells = {name: _Cell.of(graph.nodes[name], shape_of[name], samples, conventions, dtype) for name in neurons}
+    cells = {name: _Cell.of(name, graph.nodes[name], shape_of[name], samples, conventions, dtype) for name in neurons}
     now: dict[str, Array] = {}
     last = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
     out: dict[str, Array] = {name: np.zeros((steps, samples, int(np.prod(shape_of[name]))), dtype) for name in neurons}
@@ -130,17 +130,23 @@ class _Cell:
     what: str
     parameters: dict[str, Array]
     conventions: Conventions
+    rules: NeuronRules
     i: Array
     v: Array
+    pending: Array
+    """Of the neurons that reset late: whether the stored potential is above the threshold."""
 
     @classmethod
-    def of(cls, node: Any, shape: tuple[int, ...], samples: int, conventions: Conventions, dtype: type) -> _Cell:
+    def of(
+        cls, name: str, node: Any, shape: tuple[int, ...], samples: int, conventions: Conventions, dtype: type
+    ) -> _Cell:
+        rules = rules_of(name, node, conventions)
         names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "threshold", "w_in")
         parameters: dict[str, Array] = {n: np.asarray(getattr(node, n), dtype) for n in names if hasattr(node, n)}
         parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
-        initial = ((node.metadata or {}).get("neurodeploy") or {}).get("v_initial", 0.0)
         zero: Array = np.zeros((samples, *shape), dtype)
-        return cls(node, kind(node), parameters, conventions, zero, zero + np.asarray(initial, dtype))
+        v = zero + rules.initial.astype(dtype)
+        return cls(node, kind(node), parameters, conventions, rules, zero, v, np.zeros_like(v))
 
     @property
     def spiking(self) -> bool:
@@ -148,10 +154,35 @@ class _Cell:
 
     def step(self, x: Array) -> Array:
         """Advance by one step; return spikes, or the potential of a unit that does not spike."""
-        p, dt = self.parameters, self.conventions.dt
+        p, rules = self.parameters, self.rules
         if self.what == "Threshold":
             self.v = x
-            return self._crosses(x, p["threshold"]).astype(x.dtype)
+            return self._count(x)
+        v_reset = p.get("v_reset", np.zeros((), x.dtype))
+        if (rules.reset, rules.reset_time) == ("hard", "next"):
+            self.v = np.where(self.pending > 0, v_reset, self.v)
+        self._integrate(x)
+        if not self.spiking:
+            return self._bounded()
+        if rules.reset_time == "gate":
+            self.v = np.where(self.pending > 0, v_reset, self.v)
+        elif (rules.reset, rules.reset_time) in (("subtract", "next"), ("subtract", "once")):
+            self.v = self.v - self.pending * p["v_threshold"]
+        spikes = self._count(self.v)
+        if rules.reset_time == "once":
+            self.v = self.v - (spikes - self.pending) * p["v_threshold"]
+        elif rules.reset_time == "now" and rules.reset == "hard":
+            self.v = np.where(spikes > 0, v_reset, self.v)
+        elif rules.reset_time == "now" and rules.reset == "subtract":
+            self.v = self.v - spikes * p["v_threshold"]
+        self._bounded()
+        if rules.reset_time != "now":
+            self.pending = self._count(self.v)
+        return spikes
+
+    def _integrate(self, x: Array) -> None:
+        """NIR's differential equations, one Euler step."""
+        p, dt = self.parameters, self.conventions.dt
         if self.what in ("LIF", "LI"):
             self.v = self.v + (dt / p["tau"]) * ((p["v_leak"] - self.v) + p["r"] * x)
         elif self.what in ("IF", "I"):
@@ -159,14 +190,15 @@ class _Cell:
         else:
             self.i = self.i + (dt / p["tau_syn"]) * (p["w_in"] * x - self.i)
             self.v = self.v + (dt / p["tau_mem"]) * ((p["v_leak"] - self.v) + p["r"] * self.i)
-        if not self.spiking:
-            return self.v
-        spike = self._crosses(self.v, p["v_threshold"])
-        if self.conventions.reset == "hard":
-            self.v = np.where(spike, p.get("v_reset", np.zeros((), x.dtype)), self.v)
-        elif self.conventions.reset == "subtract":
-            self.v = np.where(spike, self.v - p["v_threshold"], self.v)
-        return spike.astype(x.dtype)
 
-    def _crosses(self, v: Array, threshold: Array) -> Array:
-        return v >= threshold if self.conventions.comparison == ">=" else v > threshold
+    def _bounded(self) -> Array:
+        if self.rules.floor is not None:
+            self.v = np.maximum(self.v, self.rules.floor)
+        return self.v
+
+    def _count(self, v: Array) -> Array:
+        """Number of spikes that each potential is worth."""
+        threshold = self.parameters["threshold" if self.what == "Threshold" else "v_threshold"]
+        if self.rules.max_spikes > 1:
+            return np.clip(np.trunc(v / threshold), 0, self.rules.max_spikes).astype(v.dtype)
+        return np.asarray((v >= threshold if self.rules.comparison == ">=" else v > threshold).astype(v.dtype))

@@ -98,7 +98,7 @@ def _read_graph(path: Path, digest: str, version: str) -> NirFile:
         }
     except Exception as error:  # nir reports bad parameters by whatever its constructors happen to raise
         raise _damaged(path, error) from error
-    return NirFile(graph, path, digest, version, {k: _plain(v) for k, v in metadata.items()}, modules)
+    return NirFile(graph, path, digest, version, {k: plain(v) for k, v in metadata.items()}, modules)
 
 
 def _section(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -106,7 +106,7 @@ def _section(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A string, number or bool from what HDF5 gave back."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

@@ -18,6 +18,7 @@ class Events:
 
     Args:
         time, sample, neuron: int32 ``[events]``; `neuron` is the flat index.
+        payload: what each event carries; None where all are plain spikes (1).
         steps, samples, neurons: the extent of the run.
     """
 
@@ -27,6 +28,7 @@ class Events:
     steps: int
     samples: int
     neurons: int
+    payload: Array | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -34,13 +36,19 @@ class Events:
     @classmethod
     def from_dense(cls, spikes: Array) -> Events:
         """From ``[time, batch, neurons]``; every non-zero is an event."""
-        time, sample, neuron = (index.astype(np.int32) for index in np.nonzero(spikes))
-        return cls(time, sample, neuron, *spikes.shape)
+        time, sample, neuron = np.nonzero(spikes)
+        payload = None if spikes.dtype == bool else spikes[time, sample, neuron]
+        if payload is not None and (payload == 1).all():
+            payload = None
+        when, which, who = (index.astype(np.int32) for index in (time, sample, neuron))
+        steps, samples, neurons = spikes.shape
+        return cls(when, which, who, steps, samples, neurons, payload)
 
     def dense(self) -> Array:
-        """``[time, batch, neurons]`` of bool."""
-        spikes = np.zeros((self.steps, self.samples, self.neurons), dtype=bool)
-        spikes[self.time, self.sample, self.neuron] = True
+        """``[time, batch, neurons]``: bool, or the payloads where there are any."""
+        kind = bool if self.payload is None else self.payload.dtype
+        spikes = np.zeros((self.steps, self.samples, self.neurons), dtype=kind)
+        spikes[self.time, self.sample, self.neuron] = True if self.payload is None else self.payload
         return spikes
 
 
@@ -76,9 +84,10 @@ class Recording:
 
 
 def scores(network: Network, recording: Recording) -> Array:
-    """Class scores ``[batch, neurons of all outputs]``: spike counts, or the summed potential of a read-out.
+    """Class scores ``[batch, neurons of all outputs]``.
 
-    Integer potentials are divided by the population's scale.
+    Spikes sent (payloads added up), or the summed potential of a read-out; integer potentials are divided by the
+    population's scale.
     """
     parts = []
     for name in network.outputs:
@@ -87,6 +96,7 @@ def scores(network: Network, recording: Recording) -> Array:
             events = recording.spikes[name]
             flat = np.bincount(
                 events.sample.astype(np.int64) * events.neurons + events.neuron,
+                events.payload,
                 minlength=events.samples * events.neurons,
             )
             parts.append(flat.reshape(events.samples, events.neurons).astype(np.float64))

@@ -165,7 +165,7 @@ def compare(
         compared += first.steps * first.samples * population.size
         off = np.zeros((first.steps, first.samples, population.size), dtype=bool)
         if spiking:
-            a, b = first.spikes[name].dense(), second.spikes[name].dense()
+            a, b = first.spikes[name].dense().astype(np.int64), second.spikes[name].dense().astype(np.int64)
             off = a != b
             per_layer[name] = (int(a.sum()), int(b.sum()), int(off.sum()))
             total = total[0] + int(a.sum()), total[1] + int(b.sum())

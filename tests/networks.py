@@ -6,7 +6,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Connectivity, Conv2d, Dense, Sparse
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.neurons import UNLIMITED, Lif, Source
 from neurodeploy.program import Program
 
 IMAGE = (2, 6, 5)
@@ -92,6 +92,10 @@ def random_connectivity(
 def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking: bool = True) -> Lif:
     reset = str(rng.choice(["hard", "hard", "subtract", "none"]))
     comparison = str(rng.choice([">", ">="]))
+    times = {"hard": ["now", "now", "next", "gate"], "subtract": ["now", "next", "once"], "none": ["now"]}
+    reset_time = str(rng.choice(times[reset])) if spiking else "now"
+    max_spikes = int(rng.choice([1, 1, 3, UNLIMITED])) if reset_time == "now" and spiking else 1
+    floor = None if rng.random() < 0.7 else -np.abs(rng.normal(size=size))
     if arithmetic == "float":
         fraction = rng.choice([0.0, 0.3, 1.0])
         return Lif(
@@ -102,8 +106,11 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
             reset_to=rng.normal(size=size) * rng.choice([0, 0.1]),
             initial=rng.normal(size=size) * rng.choice([0, 0.2]),
             reset=reset,
+            reset_time=reset_time,
             comparison=comparison,
             spiking=spiking,
+            max_spikes=max_spikes,
+            floor=floor,
         )
     high = int(rng.choice([1 << 8, 1 << 12, 1 << 17]))
     return Lif(
@@ -114,8 +121,11 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
         reset_to=np.zeros(size, np.int32),
         initial=rng.integers(-1000, 1000, size).astype(np.int32) * int(rng.choice([0, 1])),
         reset=reset,
+        reset_time=reset_time,
         comparison=comparison,
         spiking=spiking,
+        max_spikes=max_spikes,
+        floor=None if floor is None else np.rint(floor * 5000).astype(np.int32),
     )
 
 

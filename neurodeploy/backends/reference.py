@@ -112,33 +112,74 @@ def shift(value: Array, exponent: int) -> Array:
     return value << exponent if exponent >= 0 else value >> -exponent
 
 
-def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
-    number = u.dtype
-    u = (1 - neuron.du.astype(number)) * u + current
-    v = (1 - neuron.dv.astype(number)) * v + u + neuron.bias.astype(number)
-    return _fire(neuron, u, v)
-
-
 def decay(value: Array, fraction: Array) -> Array:
     """Loihi's decay: ``value * (4096 - fraction) / 4096``, rounded toward zero."""
     kept: Array = np.sign(value) * ((np.abs(value) * (4096 - fraction.astype(np.int64))) >> 12)
     return kept
 
 
+def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
+    number = u.dtype
+    crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
+    u = (1 - neuron.du.astype(number)) * u + current
+    rest = _rest(neuron, v, crossed)
+    v = (1 - neuron.dv.astype(number)) * rest + u + neuron.bias.astype(number)
+    return u, *_fire(neuron, _late_reset(neuron, v, crossed), crossed)
+
+
 def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
+    crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
     u = decay(u, neuron.du + 1) + (current << 6)
     u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
-    v = np.clip(decay(v, neuron.dv) + u + neuron.bias, -M + 1, M - 1)
-    return _fire(neuron, u, v)
+    v = decay(_rest(neuron, v, crossed), neuron.dv) + u + neuron.bias
+    v = np.clip(_late_reset(neuron, v, crossed), -M + 1, M - 1)
+    return u, *_fire(neuron, v, crossed)
 
 
-def _fire(neuron: Lif, u: Array, v: Array) -> tuple[Array, Array, Array]:
-    if not neuron.spiking:
-        return u, v, v
+def _spikes(neuron: Lif, v: Array) -> Array:
+    """How many spikes each potential is worth (0 or 1 unless `max_spikes` allows more)."""
     threshold = neuron.threshold.astype(v.dtype)
-    spike = v >= threshold if neuron.comparison == ">=" else v > threshold
-    if neuron.reset == "hard":
-        v = np.where(spike, neuron.reset_to.astype(v.dtype), v)
-    elif neuron.reset == "subtract":
-        v = np.where(spike, v - threshold, v)
-    return u, v, spike.astype(v.dtype)
+    if neuron.max_spikes > 1:
+        times = np.trunc(v / threshold) if v.dtype.kind == "f" else v // threshold
+        return np.where(v > 0, np.minimum(times, neuron.max_spikes), 0).astype(v.dtype)
+    crosses = v >= threshold if neuron.comparison == ">=" else v > threshold
+    return np.asarray(crosses.astype(v.dtype))
+
+
+def _rest(neuron: Lif, v: Array, crossed: Array | None) -> Array:
+    """The potential from which this step starts: reset now if the reset of the last spike waited for it."""
+    if crossed is None or (neuron.reset, neuron.reset_time) != ("hard", "next"):
+        return v
+    return np.where(crossed > 0, neuron.reset_to.astype(v.dtype), v)
+
+
+def _late_reset(neuron: Lif, v: Array, crossed: Array | None) -> Array:
+    """The part of the last spike's reset that acts after this step's input."""
+    if crossed is None:
+        return v
+    if neuron.reset == "subtract":
+        return np.asarray(v - crossed * neuron.threshold.astype(v.dtype))
+    if neuron.reset_time == "gate":
+        return np.where(crossed > 0, neuron.reset_to.astype(v.dtype), v)
+    return v
+
+
+def _fire(neuron: Lif, v: Array, crossed: Array | None) -> tuple[Array, Array]:
+    """Potential after this step's spikes, and what is sent."""
+    if not neuron.spiking:
+        v = _bounded(neuron, v)
+        return v, v
+    spikes = _spikes(neuron, v)
+    threshold = neuron.threshold.astype(v.dtype)
+    if neuron.reset_time == "once" and crossed is not None:
+        v = v - (spikes - crossed) * threshold
+    elif neuron.reset_time == "now":
+        if neuron.reset == "hard":
+            v = np.where(spikes > 0, neuron.reset_to.astype(v.dtype), v)
+        elif neuron.reset == "subtract":
+            v = v - spikes * threshold
+    return _bounded(neuron, v), spikes
+
+
+def _bounded(neuron: Lif, v: Array) -> Array:
+    return v if neuron.floor is None else np.maximum(v, neuron.floor.astype(v.dtype))

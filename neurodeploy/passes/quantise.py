@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from neurodeploy import loihi
-from neurodeploy.connectivity import Array, Dense, with_weights
+from neurodeploy.connectivity import Array, Dense, largest_sum, with_weights
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -114,6 +114,7 @@ def _population(population: Population, incoming: list[Projection], peak: float)
             bias=neuron.bias - neuron.dv * neuron.reset_to,
             initial=neuron.initial - neuron.reset_to,
             reset_to=np.zeros_like(neuron.reset_to),
+            floor=None if neuron.floor is None else neuron.floor - neuron.reset_to,
         )
     largest = {p.name: float(np.abs(p.connectivity.weights).max(initial=0.0)) for p in incoming}
     scale = _scale(population, neuron, largest, peak)
@@ -124,10 +125,13 @@ def _population(population: Population, incoming: list[Projection], peak: float)
         bias=_bias(population, neuron.bias * scale),
         threshold=_threshold(population, neuron, scale),
         reset_to=np.zeros(population.size, dtype=np.int32),
-        initial=np.clip(np.rint(neuron.initial * scale), -loihi.STATE_MAX, loihi.STATE_MAX).astype(np.int32),
+        initial=_state(neuron.initial * scale),
         reset=neuron.reset,
+        reset_time=neuron.reset_time,
         comparison=">",
         spiking=neuron.spiking,
+        max_spikes=neuron.max_spikes,
+        floor=None if neuron.floor is None else _state(neuron.floor * scale),
     )
     return replace(population, neuron=rounded, scale=scale), done
 
@@ -175,6 +179,11 @@ def _projection(projection: Projection, scale: float, largest: float) -> Project
     return replace(projection, connectivity=with_weights(projection.connectivity, weights, exponent))
 
 
+def _state(value: Array) -> Array:
+    """Rounded and held within the range of the membrane potential."""
+    return np.clip(np.rint(value), -loihi.STATE_MAX, loihi.STATE_MAX).astype(np.int32)
+
+
 def _bias(population: Population, bias: Array) -> Array:
     largest = float(np.abs(bias).max(initial=0.0))
     for exponent in range(loihi.BIAS_EXPONENT_MAX + 1):
@@ -206,14 +215,7 @@ def _threshold(population: Population, neuron: Lif, scale: float) -> Array:
 def _describe(population: Population, incoming: list[Projection]) -> str:
     exponents = ", ".join(f"{p.source}: {p.connectivity.exponent}" for p in incoming)
     text = f"scale {population.scale:.4g} integer units per unit of potential; weight exponents {exponents or 'none'}"
-    worst = sum(_worst_input(p) for p in incoming)
-    if worst << loihi.STATE_SHIFT > loihi.STATE_MAX:
+    worst = sum(largest_sum(p.connectivity) for p in incoming)
+    if worst * _UNIT > loihi.STATE_MAX:
         text += "; if all its inputs spiked at once the current would wrap"
     return text
-
-
-def _worst_input(projection: Projection) -> int:
-    kind = projection.connectivity
-    ones = np.ones((1, kind.inputs), dtype=np.int64)
-    positive = with_weights(kind, np.abs(kind.weights), 0).apply(ones)
-    return int(positive.max(initial=0)) << max(kind.exponent, 0)

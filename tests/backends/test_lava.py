@@ -70,7 +70,18 @@ def test_agrees_with_the_reference_on_the_shared_random_networks(seed: int) -> N
     """All kinds of connectivity, extreme weights, thresholds and biases; the neurons made such as Lava has."""
     network = random_network(seed)
     populations = [
-        replace(p, neuron=replace(p.neuron, reset="hard", comparison=">", initial=0 * p.neuron.initial))
+        replace(
+            p,
+            neuron=replace(
+                p.neuron,
+                reset="hard",
+                reset_time="now",
+                max_spikes=1,
+                floor=None,
+                comparison=">",
+                initial=0 * p.neuron.initial,
+            ),
+        )
         if isinstance(p.neuron, Lif)
         else p
         for p in network.populations

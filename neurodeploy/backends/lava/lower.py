@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, largest_sum, registers, sign_mode
-from neurodeploy.connectivity import Array, Conv2d, Dense
+from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, registers, sign_mode
+from neurodeploy.connectivity import Array, Conv2d, Dense, largest_sum
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity, Conv2d
+from neurodeploy.connectivity import Array
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Population, Projection
 from neurodeploy.neurons import Lif
@@ -80,23 +80,15 @@ def sign_mode(projection: Projection) -> str:
     )
 
 
-def largest_sum(kind: Connectivity | Conv2d) -> int:
-    """Return a bound on ``|W s| << exponent`` over all binary ``s`` and all targets."""
-    magnitude = np.abs(kind.weights.astype(np.int64))
-    if isinstance(kind, Conv2d) or magnitude.ndim == 2:
-        sums = magnitude.reshape(len(magnitude), -1).sum(axis=1)
-    else:
-        sums = abs(kind.to_csr().astype(np.int64)).sum(axis=0)
-    largest = int(np.max(sums, initial=0))
-    return largest << kind.exponent if kind.exponent >= 0 else largest >> -kind.exponent
-
-
 def _check_model(population: Population, neuron: Lif) -> None:
     refused = {
         "the reset": (neuron.reset, "hard", neuron.spiking and neuron.reset != "hard"),
         "the potential after a spike": ("not 0", 0, neuron.spiking and np.any(neuron.reset_to)),
         "the comparison": (neuron.comparison, ">", neuron.spiking and neuron.comparison != ">"),
         "the initial potential": ("not 0", 0, np.any(neuron.initial)),
+        "the time of the reset": (neuron.reset_time, "now", neuron.spiking and neuron.reset_time != "now"),
+        "the number of spikes in a step": (neuron.max_spikes, 1, neuron.max_spikes > 1),
+        "the floor of the potential": ("one", "none", neuron.floor is not None),
     }
     for what, (found, allowed, wrong) in refused.items():
         if wrong:
