@@ -19,7 +19,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Recording
 from neurodeploy.routing import FanOut, fan_out
@@ -67,7 +67,9 @@ def count(program: Program, recording: Recording, arch: Architecture) -> Counts:
         InvalidInputError: the recording has no active updates, or a core is not on the chip.
     """
     network, times = program.network, schedule(program.network)
-    missing = [p.name for p in network.populations if isinstance(p.neuron, Lif) and p.name not in recording.active]
+    missing = [
+        p.name for p in network.populations if not isinstance(p.neuron, Source) and p.name not in recording.active
+    ]
     if missing:
         raise InvalidInputError(
             f"the recording of {recording.backend} does not count active updates",
@@ -102,7 +104,7 @@ class _Tally:
         steps, row = self.recording.steps, self.rows[name]
         window = slice(lag, lag + steps)
         population = self.program.network.by_name[name]
-        if isinstance(population.neuron, Lif):
+        if not isinstance(population.neuron, Source):
             active = self.recording.active[name]
             self.layer["updates"][row] = population.size
             self.layer["active_updates"][row] = active.sum(axis=2)

@@ -21,15 +21,14 @@ from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
 from . import kernels
+from .cells import Cells
+from .cells import pack as pack_cells
 from .synapses import EventList, Synapses, pack
 
 BLOCK = 32
 """Samples that one thread runs at a time: enough to amortise the calls, few enough to stay in its cache."""
 
 _SILENCE = EventList(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0))
-
-_RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
-_TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
 
 
 def run(
@@ -65,14 +64,9 @@ class _Packed:
     """A population's parameters as the kernels take them."""
 
     population: Population
-    parameters: tuple[Array, ...]
-    options: tuple[int, int, int, int, int]
+    cells: Cells
     slot: Array
     slots: int
-    wide: bool
-    """Whether ``u`` may leave the 32 bits: a single wrap does not bring a very large input back into range."""
-    sent: np.dtype[Any]
-    """Of what it sends: uint8 for plain spikes, int64 where a step may hold several."""
     incoming: tuple[tuple[str, int, Synapses, Array | None, int], ...]
     """Projections: source, delay, synapses, bias current and its first step."""
 
@@ -87,32 +81,18 @@ class _Plan:
     @classmethod
     def of(cls, program: Program) -> _Plan:
         network = program.network
-        state = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
         packed = {}
         for population in network.populations:
-            neuron = population.neuron
-            if isinstance(neuron, Lif):
-                lowest = -np.inf if network.arithmetic == "float" else np.iinfo(np.int32).min
-                floor = np.full(population.size, lowest) if neuron.floor is None else neuron.floor
-                values = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to, floor)
-                slot = np.searchsorted(program.cores_of(population.name), program.core_of[population.name])
-                packed[population.name] = _Packed(
+            if not isinstance(population.neuron, Source):
+                name = population.name
+                packed[name] = _Packed(
                     population,
-                    tuple(np.ascontiguousarray(value, dtype=state) for value in values),
-                    (
-                        _RESETS[neuron.reset],
-                        _TIMES[neuron.reset_time],
-                        int(neuron.comparison == ">="),
-                        int(neuron.spiking),
-                        neuron.max_spikes,
-                    ),
-                    slot.astype(np.int64),
-                    len(program.cores_of(population.name)),
-                    network.arithmetic == "loihi" and _may_overflow(network, population.name),
-                    np.dtype(np.uint8 if neuron.max_spikes == 1 else np.int64),
+                    pack_cells(population, network.arithmetic, _may_overflow(network, name)),
+                    np.searchsorted(program.cores_of(name), program.core_of[name]).astype(np.int64),
+                    len(program.cores_of(name)),
                     tuple(
                         (p.source, p.delay, pack(p.connectivity, network.arithmetic), p.bias, p.bias_start)
-                        for p in network.into(population.name)
+                        for p in network.into(name)
                     ),
                 )
         history = {p.name: 0 for p in network.populations}
@@ -137,11 +117,11 @@ class _Result:
         states: dict[str, dict[str, Array]] = {}
         active = {}
         for population in network.populations:
-            if isinstance(population.neuron, Lif):
+            if not isinstance(population.neuron, Source):
                 wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
                 for name in sorted(wanted):
                     shape = (steps, samples, population.size)
-                    wide = name == "u" and plan.packed[population.name].wide
+                    wide = name == "u" and plan.packed[population.name].cells.wide
                     states.setdefault(name, {})[population.name] = np.zeros(shape, np.int64 if wide else state)
                 cores = len(program.cores_of(population.name))
                 active[population.name] = np.zeros((steps, samples, cores), np.int64)
@@ -185,17 +165,9 @@ def _may_overflow(network: Network, name: str) -> bool:
 def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: int) -> None:
     network = plan.network
     samples = next(iter(inputs.values())).shape[1]
-    integer = network.arithmetic == "loihi"
-    state = np.dtype(np.int32) if integer else np.dtype(np.float64)
-    update: Callable[..., None] = kernels.update_integer if integer else kernels.update_float
+    number = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
     block = slice(start, start + samples)
-    u = {name: np.zeros((samples, p.population.size), np.int64 if p.wide else state) for name, p in plan.packed.items()}
-    v = {}
-    for name, packed in plan.packed.items():
-        assert isinstance(packed.population.neuron, Lif)
-        v[name] = np.tile(packed.population.neuron.initial.astype(state), (samples, 1))
-    current = {name: np.zeros(a.shape, np.int64 if integer else np.float64) for name, a in u.items()}
-    spikes = {name: np.zeros(a.shape, plan.packed[name].sent) for name, a in u.items()}
+    states = {name: packed.cells.start(samples) for name, packed in plan.packed.items()}
     scratch = {name: [s.scratch(samples) for _, _, s, _, _ in p.incoming] for name, p in plan.packed.items()}
     # A ring of the last steps' events of each population; step t stands at t modulo its length.
     past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}
@@ -205,41 +177,31 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
         for population in network.populations:
             name = population.name
             if name in inputs:
-                events = _events_of(np.ascontiguousarray(inputs[name][t]), state)
+                events = _events_of(np.ascontiguousarray(inputs[name][t]), number)
             elif isinstance(population.neuron, Source):
                 on = t >= population.neuron.start
-                events = _events_of(np.full((samples, population.size), on, np.uint8), state)
+                events = _events_of(np.full((samples, population.size), on, np.uint8), number)
             else:
-                packed = plan.packed[name]
+                packed, state = plan.packed[name], states[name]
                 for (source, delay, synapses, bias, bias_start), buffer in zip(
                     packed.incoming, scratch[name], strict=True
                 ):
                     if t >= delay:
-                        synapses.deliver(past[source][(t - delay) % len(past[source])], buffer, current[name])
+                        synapses.deliver(past[source][(t - delay) % len(past[source])], buffer, state.current)
                     if bias is not None and t >= bias_start:
-                        current[name] += bias
-                active = result.active[name][t, block]
-                update(
-                    *packed.parameters,
-                    packed.options,
-                    current[name],
-                    u[name],
-                    v[name],
-                    spikes[name],
-                    packed.slot,
-                    active,
-                )
-                for key, value in (("u", u), ("v", v)):
+                        np.add(state.current, bias, out=state.current)
+                packed.cells.step(state, packed.slot, result.active[name][t, block])
+                for key, value in (("u", state.u), ("v", state.v)):
                     if name in result.states.get(key, {}):
-                        result.states[key][name][t, block] = value[name]
-                events = _events_of(spikes[name] if population.spiking else v[name], state)
+                        result.states[key][name][t, block] = value
+                events = _events_of(state.sent if population.spiking else state.v, number)
             past[name][t % len(past[name])] = events
             if population.spiking:
                 listed[name].append((t, events))
     result.events[start] = listed
 
 
-def _events_of(values: Array, number: np.dtype) -> EventList:
+def _events_of(values: Array, number: np.dtype[Any]) -> EventList:
     """Event lists of the non-zero entries of ``[batch, neurons]``."""
     first = np.zeros(len(values) + 1, np.int64)
     index = np.empty(values.size, np.int32)

@@ -258,6 +258,45 @@ def update_float(
 
 
 @_compile
+def update_sigma_delta(
+    bias: Array,
+    threshold: Array,
+    relu: int,
+    current: Array,
+    u: Array,
+    v: Array,
+    sent: Array,
+    spikes: Array,
+    slot: Array,
+    active: Array,
+) -> None:
+    """One step of `neurodeploy.neurons.SigmaDelta` in floats, in place; ``current`` is cleared.
+
+    Args:
+        relu: 1 for the rectifier, 0 for the identity.
+        sent: ``[batch, neurons]``, sum of all that was sent.
+        spikes: written: the difference that is sent, 0 for none.
+        slot, active: as in `update_integer`; a neuron is active where input arrives or something is sent.
+    """
+    for b in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            arrived = current[b, i]
+            current[b, i] = 0
+            u[b, i] += arrived
+            level = u[b, i] + bias[i]
+            if relu == 1 and level < 0:
+                level = 0.0
+            v[b, i] = level
+            difference = level - sent[b, i]
+            if abs(difference) < threshold[i]:
+                difference = 0.0
+            sent[b, i] += difference
+            spikes[b, i] = difference
+            if arrived != 0 or difference != 0:
+                active[b, slot[i]] += 1
+
+
+@_compile
 def list_events(spikes: Array, first: Array, index: Array) -> int:
     """Write the non-zero entries of ``[batch, neurons]`` as event lists; return how many there are."""
     count = 0

@@ -37,6 +37,7 @@ def _types() -> dict[str, Callable[..., Any]]:
         connectivity.Conv2d,
         neurons.Source,
         neurons.Lif,
+        neurons.SigmaDelta,
         network.Handle,
         network.Population,
         network.Projection,

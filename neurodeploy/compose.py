@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -42,13 +42,19 @@ def spatial(node: Any, shape: tuple[int, ...]) -> Conv2d:
             dilation=dilation,
             groups=int(node.groups),
         )
-    window = pair(node.kernel_size)
+    window, padding = pair(node.kernel_size), pair(node.padding)
+    if window[0] > size[1] + 2 * padding[0] or window[1] > size[2] + 2 * padding[1]:
+        raise InvalidInputError(
+            f"a {type(node).__name__} is larger than its input",
+            found=f"kernel {list(window)} on {list(size[1:])} with padding {list(padding)}",
+            hint="check the shapes of the layers before it",
+        )
     value = 1.0 if type(node).__name__ == "SumPool2d" else 1.0 / (window[0] * window[1])
     return Conv2d(
         weights=np.full((size[0], 1, *window), value),
         input_shape=size,
         stride=pair(node.stride),
-        padding=pair(node.padding),
+        padding=padding,
         groups=size[0],
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array, Connectivity
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Lif, Neuron, Source
+from neurodeploy.neurons import Lif, Neuron, SigmaDelta, Source
 
 Arithmetic = Literal["float", "loihi"]
 
@@ -140,7 +140,13 @@ def check(network: Network) -> None:
             raise InvalidInputError(f"two populations are called {population.name!r}", hint="give each its own name")
         order[population.name] = index
         neuron = population.neuron
-        if isinstance(neuron, Lif):
+        if not isinstance(neuron, Source):
+            if isinstance(neuron, SigmaDelta) and network.arithmetic != "float":
+                raise InvalidInputError(
+                    f"population {population.name!r} is sigma-delta, which exists in floats only",
+                    found=network.arithmetic,
+                    allowed="float",
+                )
             for item in fields(neuron):
                 value = getattr(neuron, item.name)
                 if isinstance(value, np.ndarray) and value.shape != (population.size,):

@@ -80,4 +80,25 @@ class Lif:
     floor: Array | None = None
 
 
-Neuron = Source | Lif
+@dataclass(frozen=True, eq=False)
+class SigmaDelta:
+    """A neuron of a conventional network that sends only what has changed (a graded spike of its difference).
+
+    With input ``I`` (the differences that its sources send) and activation ``f``,
+
+        u <- u + I ;  v = f(u + bias) ;  d = v - sent ;  s = d where |d| >= threshold, else 0 ;  sent <- sent + s
+
+    which is Lava's ``SigmaDelta`` with its residue written as a sum. With threshold 0 the values that arrive everywhere
+    are those of the conventional network. Floats only.
+
+    Args:
+        bias, threshold: ``[neurons]``, in units of the activation.
+        activation: ``"relu"`` or ``"identity"``.
+    """
+
+    bias: Array
+    threshold: Array
+    activation: Literal["relu", "identity"] = "relu"
+
+
+Neuron = Source | Lif | SigmaDelta

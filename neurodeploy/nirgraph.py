@@ -20,10 +20,15 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 if TYPE_CHECKING:
     import nir
 
+    from neurodeploy.connectivity import Conv2d
+
 NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold")
 """Node types with a state or a threshold: they become populations."""
 
 Edge = tuple[str, str]
+
+LARGEST = 1 << 22
+"""Values that one node may put out. Larger shapes come from damaged files; the largest chips hold a million neurons."""
 
 
 def kind(node: Any) -> str:
@@ -118,7 +123,15 @@ def order(graph: nir.NIRGraph, delayed: frozenset[Edge]) -> list[str]:
 def parameters_shape(node: Any) -> tuple[int, ...]:
     """Shape of a neuron node's parameters, broadcast against each other."""
     names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "threshold", "w_in")
-    return np.broadcast_shapes(*(np.shape(getattr(node, name)) for name in names if hasattr(node, name)))
+    found = {name: np.shape(getattr(node, name)) for name in names if hasattr(node, name)}
+    try:
+        return np.broadcast_shapes(*found.values())
+    except ValueError as error:
+        raise InvalidInputError(
+            f"the parameters of a {kind(node)} node do not fit each other",
+            found=", ".join(f"{name} {list(shape)}" for name, shape in found.items()),
+            allowed="one value for each neuron, or one for all",
+        ) from error
 
 
 def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
@@ -129,19 +142,58 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
     """
     edges = digraph(graph)
     result: dict[str, tuple[int, ...]] = {}
-    for name in order(graph, delayed_edges(graph)):
-        node = graph.nodes[name]
-        if kind(node) == "Input":
-            result[name] = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
-            continue
-        # A neuron that feeds back is not computed yet, but its parameters tell its shape.
-        incoming = [result[p] if p in result else parameters_shape(graph.nodes[p]) for p in edges.predecessors(name)]
-        if not incoming:
-            raise InvalidInputError(f"node {name!r} has no input", hint="connect it, or remove it")
+    waiting = order(graph, delayed_edges(graph))
+    while waiting:
+        later = []
+        for name in waiting:
+            node = graph.nodes[name]
+            if kind(node) == "Input":
+                result[name] = _small(name, tuple(int(n) for n in np.atleast_1d(node.input_type["input"])))
+                continue
+            before = list(edges.predecessors(name))
+            if not before:
+                raise InvalidInputError(f"node {name!r} has no input", hint="connect it, or remove it")
+            known = [result[p] for p in before if p in result]
+            # A neuron that feeds back is not computed yet, but its parameters or those of the next node tell its shape.
+            guess = known[0] if known else _fed_back(node, [graph.nodes[p] for p in before])
+            if guess is None:
+                later.append(name)
+            else:
+                result[name] = _small(name, _output_shape(name, node, guess))
+        if len(later) == len(waiting):
+            raise InvalidInputError(
+                f"the shape of node {later[0]!r} cannot be told from the graph",
+                hint="give the neurons of the loop one value of each parameter for each neuron",
+            )
+        waiting = later
+    for name in graph.nodes:
+        incoming = [result[p] for p in edges.predecessors(name)]
         if any(shape != incoming[0] for shape in incoming):
             raise InvalidInputError(f"node {name!r} adds inputs of different shapes", found=[list(s) for s in incoming])
-        result[name] = _output_shape(name, node, incoming[0])
     return result
+
+
+def _fed_back(node: Any, before: list[Any]) -> tuple[int, ...] | None:
+    """Shape of what arrives only from neurons that are not computed yet, if the parameters tell it."""
+    for neuron in before:
+        shape = parameters_shape(neuron) if kind(neuron) in NEURONS else ()
+        if np.prod(shape) != 1:
+            return shape
+    return (int(node.weight.shape[-1]),) if kind(node) in ("Affine", "Linear") else None
+
+
+def _small(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    size = 1
+    for length in shape:
+        size *= length
+    if size > LARGEST or any(length < 1 for length in shape):
+        raise InvalidInputError(
+            f"node {name!r} has a shape that cannot be used",
+            found=list(shape),
+            allowed=f"1 to {LARGEST:,} values",
+            hint="check the shapes of the layers before it",
+        )
+    return shape
 
 
 def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -150,7 +202,8 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         return shape
     if what in NEURONS:
         own = parameters_shape(node)
-        if own not in ((), (1,), shape) and np.prod(own) != np.prod(shape):
+        per_channel = len(own) == 1 and len(shape) > 1 and own[0] == shape[0] != shape[-1]
+        if np.prod(own) not in (1, np.prod(shape)) and not per_channel and not _stretches(own, shape):
             raise _mismatch(name, shape, own)
         return shape
     if what in ("Affine", "Linear"):
@@ -159,11 +212,11 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         return (int(node.weight.shape[0]),)
     if what in ("Scale", "Delay"):
         parameter = node.scale if what == "Scale" else node.delay
-        if np.broadcast_shapes(np.shape(parameter), shape) != shape:
+        if not _stretches(np.shape(parameter), shape):
             raise _mismatch(name, shape, np.shape(parameter))
         return shape
     if what == "Flatten":
-        start, end = int(node.start_dim) % len(shape), int(node.end_dim) % len(shape)
+        start, end = _dimensions(name, node, shape)
         return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
     if what in ("Conv2d", "SumPool2d", "AvgPool2d"):
         if len(shape) != 3:
@@ -173,11 +226,47 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         channels = int(node.weight.shape[1]) * int(node.groups) if what == "Conv2d" else shape[0]
         if channels != shape[0]:
             raise _mismatch(name, shape, (channels, *shape[1:]))
-        return spatial(node, shape).output_shape
+        size = spatial(node, shape)
+        if min(size.output_shape) < 1 or size.outputs > LARGEST or _padded(size) > 4 * LARGEST:
+            raise InvalidInputError(
+                f"node {name!r} does not fit its input",
+                found=f"input {list(shape)}, kernel {list(size.weights.shape[2:])}, padding {list(size.padding)}, "
+                f"dilation {list(size.dilation)}: output {list(size.output_shape)}",
+                allowed=f"an output of 1 to {LARGEST:,} values",
+                hint="check the kernel, stride and padding against the shape before it",
+            )
+        return size.output_shape
     raise UnsupportedError(
         f"node {name!r} of type {what} is not supported yet",
         allowed="Affine, Linear, Conv2d, SumPool2d, AvgPool2d, Scale, Flatten, Delay, " + ", ".join(NEURONS),
     )
+
+
+def _padded(conv: Conv2d) -> int:
+    channels, height, width = conv.input_shape
+    return channels * (height + 2 * conv.padding[0]) * (width + 2 * conv.padding[1])
+
+
+def _stretches(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether parameters of one shape can be stretched to another, as numpy does."""
+    try:
+        return np.broadcast_shapes(own, shape) == shape
+    except ValueError:
+        return False
+
+
+def _dimensions(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """First and last dimension that a Flatten joins."""
+    rank = len(shape)
+    start, end = int(node.start_dim), int(node.end_dim)
+    if not (-rank <= start < rank and -rank <= end < rank and start % rank <= end % rank):
+        raise InvalidInputError(
+            f"node {name!r} flattens dimensions that are not there",
+            found=f"{start} to {end} of the shape {list(shape)}",
+            allowed=f"{-rank} to {rank - 1}, the first before the last",
+            hint="NIR counts dimensions without the batch",
+        )
+    return start % rank, end % rank
 
 
 def _mismatch(name: str, shape: tuple[int, ...], expected: tuple[Any, ...]) -> InvalidInputError:

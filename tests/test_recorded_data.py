@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends import reference
+from neurodeploy.backends import lava, reference
+from neurodeploy.backends.lava.setup import setup
 from neurodeploy.backends.reference import run_network
+from neurodeploy.compiler import compile_file
 from neurodeploy.connectivity import Conv2d, Dense
 from neurodeploy.conventions import resolve
 from neurodeploy.hwsim import engine
@@ -20,8 +22,9 @@ from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.passes.place import Limits, Place
 from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.recording import Record, scores
 from neurodeploy.schedule import schedule
+from neurodeploy.verify import compare
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SINGLE, BRAILLE, COUNTS = DATA / "nir" / "single-lif", DATA / "nir" / "braille", DATA / "op-counts"
@@ -144,3 +147,44 @@ def neuron(size: int, bias: np.ndarray) -> Lif:
     """u <- 0.9 u + I; spike if u > 1; u <- 0."""
     full = np.full
     return Lif(full(size, 1.0), full(size, 0.1), bias, full(size, 1.0), full(size, 0.0), full(size, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("nmnist-cnn/cnn_sinabs.nir", {"dt": 1.0}),
+        ("braille/braille_noDelay_bias_zero.nir", {"dt": 1e-4, "recurrent_bias": "after-delay"}),
+    ],
+)
+def test_networks_of_others_run_on_hwsim_and_lava_with_equal_spikes(name: str, options: dict) -> None:
+    setup()
+    if name.startswith("braille"):
+        x = np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]
+    else:
+        x = (np.random.default_rng(0).random((16, 3, 2, 34, 34)) < 0.1).astype(np.uint8)
+    program = compile_file(
+        DATA / "nir" / name, load_architecture("loihi1"), options=options, calibration={"": x}
+    ).program
+    assert program.network.arithmetic == "loihi"
+    runs = [backend(program, {"": x}, record=Record(("u", "v"))) for backend in (reference.run, engine.run, lava.run)]
+    for other in runs[1:]:
+        pair = compare(runs[0], other, program.network, integer=(True, True))
+        assert pair.verdict == "equal", pair
+        assert all(first > 0 for first, _, _ in pair.per_layer.values()), "every layer spikes"
+
+
+def test_braille_in_integers_keeps_its_class_and_its_spikes() -> None:
+    """The sample's class, hidden spikes within 5 % of the float network's 118, output counts within 10 %."""
+    x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
+    compiled = compile_file(
+        BRAILLE / "braille_noDelay_bias_zero.nir",
+        load_architecture("loihi1"),
+        options={"dt": 1e-4, "recurrent_bias": "after-delay"},
+        calibration=x,
+    )
+    floats, integers = run_network(compiled.float_network, x), engine.run(compiled.program, x)
+    assert len(floats.spikes["lif1.lif"]) == 118
+    assert abs(len(integers.spikes["lif1.lif"]) - 118) <= 0.05 * 118
+    before, after = scores(compiled.float_network, floats)[0], scores(compiled.program.network, integers)[0]
+    assert before.argmax() == after.argmax() == 1
+    assert abs(before.sum() - after.sum()) <= 0.1 * before.sum()

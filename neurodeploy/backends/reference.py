@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Lif, SigmaDelta, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
@@ -55,8 +55,9 @@ def run_network(
     steps, samples, given = check_inputs(network, inputs)
     number = np.dtype(np.int64) if network.arithmetic == "loihi" else np.dtype(dtype)
     step = _step_integer if network.arithmetic == "loihi" else _step_float
-    neurons = [p for p in network.populations if isinstance(p.neuron, Lif)]
+    neurons = [p for p in network.populations if not isinstance(p.neuron, Source)]
     state = {p.name: _initial(p, samples, number) for p in neurons}
+    sent = {p.name: np.zeros((samples, p.size), number) for p in neurons if isinstance(p.neuron, SigmaDelta)}
     output = {p.name: np.zeros((steps, samples, p.size), number) for p in network.populations}
     kept = {
         name: {p.name: np.zeros((steps, samples, p.size), number) for p in neurons if name in record.states}
@@ -68,14 +69,18 @@ def run_network(
             name = population.name
             if name in given:
                 output[name][t] = given[name][t]
-            elif not isinstance(population.neuron, Lif):
+            elif isinstance(population.neuron, Source):
                 output[name][t] = t >= population.neuron.start
             else:
                 current = np.zeros((samples, population.size), number)
                 for projection in network.into(name):
                     current += _arriving(projection, output[projection.source], t)
                 u, v = state[name]
-                u, v, output[name][t] = step(population.neuron, u, v, current)
+                if isinstance(population.neuron, SigmaDelta):
+                    u, v, output[name][t] = _step_sigma_delta(population.neuron, u, sent[name], current)
+                    sent[name] += output[name][t]
+                else:
+                    u, v, output[name][t] = step(population.neuron, u, v, current)
                 state[name] = u, v
                 for key, value in (("u", u), ("v", v)):
                     if name in kept[key]:
@@ -92,8 +97,8 @@ def run_network(
 
 
 def _initial(population: Population, samples: int, number: np.dtype) -> tuple[Array, Array]:
-    assert isinstance(population.neuron, Lif)
-    v = np.broadcast_to(population.neuron.initial, (samples, population.size)).astype(number)
+    initial = population.neuron.initial if isinstance(population.neuron, Lif) else np.zeros(population.size)
+    v = np.broadcast_to(initial, (samples, population.size)).astype(number)
     return np.zeros_like(v), v
 
 
@@ -110,6 +115,15 @@ def _arriving(projection: Projection, source: Array, t: int) -> Array:
 def shift(value: Array, exponent: int) -> Array:
     """``value * 2^exponent``, rounded down (Loihi's weight exponent acts on the accumulated sum)."""
     return value << exponent if exponent >= 0 else value >> -exponent
+
+
+def _step_sigma_delta(neuron: SigmaDelta, u: Array, sent: Array, current: Array) -> tuple[Array, Array, Array]:
+    u = u + current
+    v = u + neuron.bias.astype(u.dtype)
+    if neuron.activation == "relu":
+        v = np.maximum(v, 0)
+    difference = v - sent
+    return u, v, np.where(np.abs(difference) >= neuron.threshold, difference, 0)
 
 
 def decay(value: Array, fraction: Array) -> Array:

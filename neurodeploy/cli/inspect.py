@@ -92,12 +92,14 @@ def _shape(shape: list[int]) -> str:
 
 
 def _population(network: Any, name: str) -> dict[str, Any]:
-    from neurodeploy.neurons import Lif
+    from neurodeploy.neurons import SigmaDelta, Source
 
     population = network.by_name[name]
     neuron = population.neuron
-    if not isinstance(neuron, Lif):
+    if isinstance(neuron, Source):
         model = "bias axon" if neuron.always_on else "input"
+    elif isinstance(neuron, SigmaDelta):
+        model = f"sigma-delta, {neuron.activation}"
     else:
         model = "LIF" if neuron.spiking else "read-out"
         model += f", {neuron.reset} reset" if neuron.spiking else ""

@@ -18,7 +18,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.memory import synapse_bytes
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Source
 from neurodeploy.program import CoreUse, Program
 from neurodeploy.routing import fan_out
 
@@ -63,7 +63,7 @@ class Place:
         core_of: dict[str, Array] = {}
         used = 0
         for population in network.populations:
-            if isinstance(population.neuron, Lif):
+            if not isinstance(population.neuron, Source):
                 cores = self._split(network, population) + used
                 used = int(cores.max()) + 1
                 core_of[population.name] = cores.astype(np.int32)
@@ -136,7 +136,7 @@ class Place:
     def _use(network: Network, core_of: Mapping[str, Array], core: int) -> CoreUse:
         neurons = memory = axons_in = axons_out = 0
         for population in network.populations:
-            if isinstance(population.neuron, Lif):
+            if not isinstance(population.neuron, Source):
                 here = np.flatnonzero(core_of[population.name] == core)
                 neurons += len(here)
                 if len(here):

@@ -27,7 +27,7 @@ from neurodeploy import loihi
 from neurodeploy.connectivity import Array, Dense, largest_sum, with_weights
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.neurons import Lif, SigmaDelta, Source
 
 _UNIT = 1 << loihi.STATE_SHIFT
 
@@ -63,7 +63,13 @@ class Quantise:
         populations: list[Population] = list(sources)
         integer: dict[str, Projection] = {}
         for population in network.populations:
-            if not isinstance(population.neuron, Lif):
+            if isinstance(population.neuron, SigmaDelta):
+                raise UnsupportedError(
+                    f"population {population.name!r} is sigma-delta, which is not quantised yet",
+                    allowed="integrate-and-fire neurons",
+                    hint="compile it with --float",
+                )
+            if isinstance(population.neuron, Source):
                 populations.append(population)
                 continue
             if not population.spiking and any(p.source == population.name for p in projections):

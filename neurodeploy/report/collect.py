@@ -13,7 +13,7 @@ from neurodeploy.hwsim.counts import Counts, count
 from neurodeploy.hwsim.pricing import price
 from neurodeploy.hwsim.timing import core_timing
 from neurodeploy.network import Population
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Recording, scores
 
@@ -98,7 +98,7 @@ def _layer(program: Program, population: Population, counts: Counts) -> document
     row = counts.populations.index(population.name)
     per_step = {key: values[row].mean(axis=1) for key, values in counts.layer.items()}
     incoming = program.network.into(population.name)
-    if not isinstance(population.neuron, Lif):
+    if isinstance(population.neuron, Source):
         kind = "bias axon" if population.neuron.always_on else "input"
     else:
         kind = " + ".join(dict.fromkeys(type(p.connectivity).__name__.lower() for p in incoming)) or "unconnected"

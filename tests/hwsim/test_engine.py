@@ -1,12 +1,17 @@
 """hwsim against the reference: same spikes, same u, same v, on random networks of every kind."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.backends import reference
+from neurodeploy.connectivity import Dense
 from neurodeploy.hwsim import engine
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import SigmaDelta, Source
 from neurodeploy.recording import Record
 from tests.networks import placed, random_network, random_spikes
 
@@ -89,3 +94,32 @@ def _same_spikes(expected, found) -> None:
             np.testing.assert_array_equal(
                 getattr(found.spikes[name], column), getattr(events, column), err_msg=f"{column} of {name}"
             )
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05])
+def test_sigma_delta_follows_the_conventional_network(threshold: float) -> None:
+    """Inputs are differences: at every step the activations are those of the ANN on the summed input, up to the
+    thresholds that the layers before withhold."""
+    rng = np.random.default_rng(0)
+    sizes = (6, 9, 5, 3)
+    weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(sizes)]
+    biases = [rng.normal(size=b) * 0.3 for b in sizes[1:]]
+    populations = [Population("input", (6,), Source())]
+    projections = []
+    for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        kind = "relu" if index < 2 else "identity"
+        populations.append(Population(f"l{index}", (len(b),), SigmaDelta(b, np.full(len(b), threshold), kind)))
+        projections.append(Projection(f"p{index}", populations[index].name, f"l{index}", Dense(w)))
+    network = Network("ann", tuple(populations), tuple(projections), ("l2",), 1e-3)
+    values = rng.normal(size=(7, 4, 6)) * (rng.random((7, 4, 6)) < 0.5)
+    x = np.cumsum(values, axis=0)
+    for w, b, last in zip(weights, biases, (False, False, True), strict=True):
+        x = x @ w.T + b if last else np.maximum(x @ w.T + b, 0)
+    runs = [f(placed(network), {"input": values}, record=ALL) for f in (reference.run, engine.run)]
+    for run in runs:
+        reach = 1e-9 if threshold == 0 else threshold * sum(np.abs(w).sum() for w in weights)
+        np.testing.assert_allclose(run.states["v"]["l2"], x, atol=reach)
+    for name, events in runs[0].spikes.items():
+        np.testing.assert_allclose(runs[1].spikes[name].dense(), events.dense(), atol=1e-9)
+    sent = [len(run.spikes["l0"]) for run in runs]
+    assert sent[0] == sent[1] > 20

@@ -95,9 +95,9 @@ def lower(program: Program, inputs: Mapping[str, Array], record: Record) -> Job:
     _check_sums(network)
     arrays: dict[str, Array] = {}
     populations, projections, files = [], [], {}
-    reporter = next((p.name for p in network.populations if isinstance(p.neuron, Lif)), "")
+    reporter = next((p.name for p in network.populations if not isinstance(p.neuron, Source)), "")
     for index, population in enumerate(network.populations):
-        if isinstance(population.neuron, Lif):
+        if not isinstance(population.neuron, Source):
             entry, own = _neurons(population, record, slot, plan.lag[population.name])
             entry["progress"] = population.name == reporter
             files[population.name] = f"population{index}"

@@ -44,7 +44,7 @@ def registers(population: Population) -> Registers:
         UnsupportedError: Lava's LIFReset does not express the neuron, or a value fits no register.
     """
     neuron = population.neuron
-    assert isinstance(neuron, Lif)
+    assert isinstance(neuron, Lif), "only integer networks get here, and they have no other neurons"
     _check_model(population, neuron)
     mantissa, exponent = _bias(population, _integers(population, "bias", neuron.bias))
     return Registers(
