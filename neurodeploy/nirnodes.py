@@ -1,4 +1,4 @@
-"""The nodes of a `.nir` file: each parameter checked, completed where a default is clear, and made an object of `nir`."""
+"""The nodes of a `.nir` file: each parameter checked, and completed where a default is clear; objects of `nir`."""
 
 from __future__ import annotations
 

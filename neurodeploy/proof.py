@@ -41,11 +41,13 @@ def export_proven(
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
         UnsupportedError, InvalidInputError, StorageError: as `neurodeploy.exporters.export.export`.
     """
-    from neurodeploy.exporters.export import export
+    from neurodeploy.exporters.export import to_graph
+    from neurodeploy.exporters.nirfile import write
 
     path = Path(path)
+    graph = to_graph(module, tuple(sample.shape[2:]), dt)
     with atomic_path(path) as temporary:
-        export(module, tuple(sample.shape[2:]), dt, temporary)
+        write(graph, temporary)
         file = nirfile.read(temporary)
         conventions = resolve(file)
         network = lower(file, conventions)
@@ -58,7 +60,16 @@ def export_proven(
         for pair in pairs:
             if not pair.passed and not allow_divergence:
                 raise _refusal(path, pair)
+        graph.metadata[nirfile.NAMESPACE]["proof"] = "; ".join(_statement(pair) for pair in pairs)
+        write(graph, temporary)
     return pairs
+
+
+def _statement(pair: Pair) -> str:
+    """What is stored in the file's metadata about one comparison."""
+    extent = f"{pair.spikes[1]} spikes in {pair.compared} neuron-steps of {pair.samples} samples"
+    differ = "" if pair.equal else f", {pair.spikes_different} spikes and {pair.states_different} potentials differ"
+    return f"{pair.second} against {pair.first}: {pair.verdict} ({extent}{differ})"
 
 
 def _refusal(path: Path, pair: Pair) -> VerificationError:

@@ -39,6 +39,7 @@ def test_export_with_proof(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     file = nirfile.read(out)
     assert file.metadata["framework"] == "norse"
     assert file.metadata["dt"] == pytest.approx(1e-3)
+    assert file.metadata["proof"].startswith("NIR against torch: equal (")
 
 
 def test_silence_proves_nothing_and_writes_nothing(
