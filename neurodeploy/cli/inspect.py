@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a .nir file or a Program (.ndp)")
+    parser.add_argument("file", type=Path, help="a .nir file, a lava-dl .net file or a Program (.ndp)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.conventions(parser)
 
@@ -23,12 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.network import Network
 
+    repairs: tuple[str, ...] = ()
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
         from neurodeploy.program import Program
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
         facts: dict[str, Any] = {"chip": program.chip, "cores": len(program.cores), **program.provenance}
+    elif args.file.suffix == ".net":
+        from neurodeploy.netfile import read_net
+
+        network, facts = read_net(args.file), {}
+        title = f"{args.file}: lava-dl network of {len(network.populations)} populations"
     else:
         from neurodeploy import nirfile
         from neurodeploy.conventions import resolve
@@ -39,6 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             return _without_time_step(file, args.file, console)
         network = lower(file, resolve(file, **options.given_conventions(args)))
         title = f"{args.file}: NIR graph of {len(file.graph.nodes)} nodes, written by nir {file.nir_version or '?'}"
+        repairs = file.repairs
         facts = {"nir": file.nir_version, "sha256": file.sha256, **{str(k): v for k, v in file.metadata.items()}}
     assert isinstance(network, Network)
     console.say(title)
@@ -54,6 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
         console.say(f"{topic}: {text}")
+    _say_repairs(repairs, console)
     console.result(
         {
             "file": str(args.file),
@@ -63,6 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "projections": projections,
             "outputs": list(network.outputs),
             "notes": dict(network.notes),
+            "repairs": list(repairs),
             "facts": {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in facts.items()},
         }
     )
@@ -83,8 +92,14 @@ def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
     if loops:
         console.say(f"loops: one step of delay on {', '.join(loops)}")
     console.say("dt: not in the file. Give it with --dt to see populations, weights and the conventions assumed.")
-    console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None})
+    _say_repairs(file.repairs, console)
+    console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None, "repairs": list(file.repairs)})
     return 0
+
+
+def _say_repairs(repairs: tuple[str, ...], console: Console) -> None:
+    for repair in repairs:
+        console.say(f"repaired: {repair}")
 
 
 def _shape(shape: list[int]) -> str:
@@ -119,7 +134,23 @@ def _projection(projection: Any) -> dict[str, Any]:
         "name": projection.name,
         "kind": type(kind).__name__.lower(),
         "stored_weights": kind.stored_weights(),
-        "synapses": int(kind.to_csr().nnz),
+        "synapses": _synapses(kind),
         "delay": projection.delay,
         "handle": str(projection.handle),
     }
+
+
+def _synapses(kind: Any) -> int:
+    """Number of synapses, without expanding a convolution."""
+    import numpy as np
+
+    from neurodeploy.connectivity import Conv2d
+
+    if not isinstance(kind, Conv2d):
+        return int(kind.to_csr().nnz)
+    inside = 1
+    for axis in (0, 1):
+        first = np.arange(kind.output_shape[1 + axis]) * kind.stride[axis] - kind.padding[axis]
+        taps = first[:, None] + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
+        inside *= int(((taps >= 0) & (taps < kind.input_shape[1 + axis])).sum())
+    return inside * int(kind.weights.shape[0] * kind.weights.shape[1])
