@@ -176,7 +176,11 @@ REFUSED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], type[Neurodeplo
     "no flatten": (dropped(2), InvalidInputError, "layer 2 follows an image without a flatten layer"),
     "large weights": (changed(3, weight=np.full((4, 54), 300)), InvalidInputError, "layer 3 has weights beyond"),
     "another fan-in": (changed(3, weight=np.ones((4, 50))), InvalidInputError, "layer 3 does not fit the layer"),
-    "another shape": (changed(1, shape=[3, 7, 3]), InvalidInputError, "layer 1 does not have the shape that its convolution gives"),
+    "another shape": (
+        changed(1, shape=[3, 7, 3]),
+        InvalidInputError,
+        "layer 1 does not have the shape that its convolution gives",
+    ),
     "decay": (neuron(1, iDecay=5000), InvalidInputError, "layer 1 has a iDecay that cannot be used"),
     "no weights": (lambda c: c[3].pop("weight") is None or None, InvalidInputError, "is damaged or not a lava-dl"),
     "convolution first": (dropped(0), UnsupportedError, "layer 0 is a convolution on an input of unknown size"),
