@@ -25,6 +25,8 @@ class State:
         current: what has arrived in this step; cleared by the step.
         sent: what this step sends (0 for nothing).
         total: sum of all that was sent, for neurons that keep it.
+        wait: steps for which a neuron stays refractory, for those that do.
+        raised: what the threshold is raised by, for neurons that adapt.
     """
 
     current: Array
@@ -32,6 +34,8 @@ class State:
     v: Array
     sent: Array
     total: Array
+    wait: Array
+    raised: Array
 
 
 class Cells(Protocol):
@@ -75,6 +79,11 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool) -> Cells:
         neuron.initial.astype(state),
         wide and integer,
         integer,
+        (
+            np.zeros(0, np.int32) if neuron.refractory is None else neuron.refractory,
+            np.zeros(0) if neuron.threshold_decay is None else neuron.threshold_decay,
+            np.zeros(0) if neuron.threshold_jump is None else neuron.threshold_jump,
+        ),
     )
 
 
@@ -85,6 +94,7 @@ class _LifCells:
     initial: Array
     wide: bool
     integer: bool
+    slow: tuple[Array, Array, Array]
 
     def start(self, samples: int) -> State:
         shape = (samples, len(self.initial))
@@ -95,15 +105,16 @@ class _LifCells:
             v=np.tile(self.initial, (samples, 1)),
             sent=np.zeros(shape, sent),
             total=np.zeros((0, 0)),
+            wait=np.zeros((samples, len(self.slow[0])), np.int32),
+            raised=np.zeros((samples, len(self.slow[1]))),
         )
 
     def step(self, state: State, slot: Array, active: Array) -> None:
-        update = kernels.update_integer if self.integer else kernels.update_float
-        p = self.parameters
-        update(
-            p[0], p[1], p[2], p[3], p[4], p[5], self.options,
-            state.current, state.u, state.v, state.sent, slot, active,
-        )  # fmt: skip
+        common = (*self.parameters, self.options, state.current, state.u, state.v, state.sent, slot, active)
+        if self.integer:
+            kernels.update_integer(*common)
+        else:
+            kernels.update_float(*common, *self.slow, state.wait, state.raised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +125,7 @@ class _SigmaDeltaCells:
     wide: bool = False
 
     def start(self, samples: int) -> State:
-        return State(*(np.zeros((samples, len(self.bias))) for _ in range(5)))
+        return State(*(np.zeros((samples, len(self.bias))) for _ in range(7)))
 
     def step(self, state: State, slot: Array, active: Array) -> None:
         kernels.update_sigma_delta(

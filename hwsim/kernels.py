@@ -218,8 +218,19 @@ def update_float(
     spikes: Array,
     slot: Array,
     active: Array,
+    refractory: Array,
+    threshold_decay: Array,
+    threshold_jump: Array,
+    wait: Array,
+    raised: Array,
 ) -> None:
-    """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`."""
+    """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`, and
+
+    Args:
+        refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
+        wait: steps for which a neuron stays refractory, ``[batch, neurons]``.
+        raised: what its threshold is raised by, ``[batch, neurons]``.
+    """
     rule, time, equal, spiking, most = options
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
@@ -230,30 +241,42 @@ def update_float(
             now = (1 - du[i]) * u[b, i] + arrived
             u[b, i] = now
             before = v[b, i]
-            crossed = time != NOW and _crosses(before, threshold[i], equal)
+            limit = threshold[i]
+            if threshold_decay.size > 0:
+                limit += raised[b, i]
+            crossed = time != NOW and _crosses(before, limit, equal)
             if crossed and rule == HARD and time == NEXT:
                 before = reset_to[i]
             level = (1 - dv[i]) * before + now + bias[i]
             if crossed:
                 if rule == SUBTRACT:
-                    level -= threshold[i]
+                    level -= limit
                 elif time == GATE:
                     level = reset_to[i]
             count = 0
             if spiking == 1:
                 if most > 1:
                     if level > 0:
-                        count = min(int(level / threshold[i]), most)
-                elif _crosses(level, threshold[i], equal):
+                        count = min(int(level / limit), most)
+                elif _crosses(level, limit, equal):
                     count = 1
             if time == NOW:
                 if rule == SUBTRACT:
-                    level -= count * threshold[i]
+                    level -= count * limit
                 elif rule == HARD and count > 0:
                     level = reset_to[i]
             elif time == ONCE:
-                level -= (count - int(crossed)) * threshold[i]
-            v[b, i] = max(level, floor[i])
+                level -= (count - int(crossed)) * limit
+            level = max(level, floor[i])
+            if refractory.size > 0:
+                if wait[b, i] > 0:
+                    wait[b, i] -= 1
+                    level, count = v[b, i], 0
+                elif count > 0:
+                    wait[b, i] = refractory[i]
+            if threshold_decay.size > 0:
+                raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * count
+            v[b, i] = level
             spikes[b, i] = count
 
 

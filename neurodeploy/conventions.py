@@ -63,7 +63,9 @@ class NeuronRules:
     """What the metadata of one neuron node say beyond NIR; see `neurodeploy.neurons` for the meaning.
 
     In a file they stand in the node's metadata under ``neurodeploy``: ``reset``, ``reset_time``, ``comparison``,
-    ``max_spikes``, ``v_floor`` and ``v_initial``, each only where it differs from the graph's or NIR's own.
+    ``max_spikes``, ``v_floor`` and ``v_initial``, each only where it differs from the graph's or NIR's own; and for a
+    refractory time ``refractory`` (steps), for an adaptive threshold ``threshold_decay`` (per step) and
+    ``threshold_jump``. Those three and ``v_initial`` are one number or one for each neuron.
     """
 
     reset: Reset
@@ -72,6 +74,12 @@ class NeuronRules:
     max_spikes: int
     floor: float | None
     initial: Array
+    refractory: Array | None = None
+    threshold_decay: Array | None = None
+    threshold_jump: Array | None = None
+
+
+_ARRAYS = ("v_initial", "refractory", "threshold_decay", "threshold_jump")
 
 
 def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
@@ -81,7 +89,7 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
         InvalidInputError: a value that is unknown or does not go with another; names the node.
     """
     section = (getattr(node, "metadata", None) or {}).get(NAMESPACE) or {}
-    values = {key: plain(value) for key, value in section.items() if key != "v_initial"}
+    values = {key: plain(value) for key, value in section.items() if key not in _ARRAYS}
 
     def choose(key: str, otherwise: Any) -> Any:
         return otherwise if key in conventions.given else values.get(key, otherwise)
@@ -93,6 +101,9 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
         max_spikes=values.get("max_spikes", 1),
         floor=values.get("v_floor"),
         initial=np.asarray(section.get("v_initial", 0.0), dtype=np.float64),
+        refractory=_several(name, section, "refractory", 0, 2**31 - 1),
+        threshold_decay=_several(name, section, "threshold_decay", 0, 1),
+        threshold_jump=_several(name, section, "threshold_jump", -np.inf, np.inf),
     )
     for key in ("reset", "reset_time", "comparison"):
         if getattr(rules, key) not in _CHOICES[key]:
@@ -108,6 +119,15 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
             found=rules.reset,
             allowed=" or ".join(pairs[rules.reset_time]),
         )
+    slow = [key for key in _ARRAYS[1:] if getattr(rules, key) is not None]
+    if len(slow) == 1 and slow[0] != "refractory" or len(slow) == 2 and "refractory" in slow:
+        raise InvalidInputError(
+            f"node {name!r}: an adaptive threshold needs threshold_decay and threshold_jump", found=", ".join(slow)
+        )
+    if slow and rules.reset_time != "now":
+        raise InvalidInputError(
+            f"node {name!r}: {slow[0]} does not go with its reset_time", found=rules.reset_time, allowed="now"
+        )
     several = isinstance(rules.max_spikes, int) and rules.max_spikes > 1
     if not isinstance(rules.max_spikes, int) or rules.max_spikes < 1 or (several and rules.reset_time != "now"):
         raise InvalidInputError(
@@ -116,6 +136,21 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
             allowed="a whole number from 1 on, above 1 only with reset_time 'now'",
         )
     return rules
+
+
+def _several(name: str, section: Mapping[str, Any], key: str, least: float, most: float) -> Array | None:
+    """A number, or one for each neuron, from the metadata of a node."""
+    if key not in section:
+        return None
+    try:
+        array = np.asarray(section[key], dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)
+    if not (np.isfinite(array) & (array >= least) & (array <= most)).all():
+        raise InvalidInputError(
+            f"node {name!r}: {key} cannot be used", found=str(section[key])[:80], allowed=f"{least:g} to {most:g}"
+        )
+    return array
 
 
 def resolve(file: NirFile, **options: Any) -> Conventions:

@@ -88,5 +88,12 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
         spiking=spiking,
         max_spikes=rules.max_spikes if spiking else 1,
         floor=None if rules.floor is None else np.full(size, rules.floor),
+        refractory=_full(rules.refractory, shape, np.int32),
+        threshold_decay=_full(rules.threshold_decay, shape),
+        threshold_jump=_full(rules.threshold_jump, shape),
     )
     return Discrete(neuron, gain)
+
+
+def _full(value: Array | None, shape: tuple[int, ...], dtype: type = np.float64) -> Array | None:
+    return None if value is None else np.broadcast_to(value, shape).reshape(-1).astype(dtype)

@@ -147,6 +147,13 @@ def check(network: Network) -> None:
                     found=network.arithmetic,
                     allowed="float",
                 )
+            if isinstance(neuron, Lif) and neuron.slow and network.arithmetic != "float":
+                raise InvalidInputError(
+                    f"population {population.name!r} has a refractory time or an adaptive threshold, which exist in "
+                    "floats only",
+                    found=network.arithmetic,
+                    allowed="float",
+                )
             for item in fields(neuron):
                 value = getattr(neuron, item.name)
                 if isinstance(value, np.ndarray) and value.shape != (population.size,):

@@ -26,6 +26,12 @@ whether the *stored* ``v`` of the step before crosses the threshold, and ``v'`` 
 A neuron with ``max_spikes > 1`` sends a graded spike of ``min(trunc(v / threshold), max_spikes)``, subtracts that many
 thresholds, and counts equality as crossing (sinabs' multi-spike). `floor` bounds ``v`` from below after the reset.
 
+Two slow variables, in floats and with the reset ``now`` only. A neuron with ``refractory = n`` keeps its ``v`` and is
+silent for n steps after each spike, while ``u`` goes on (norse LIFRefracCell, Lava LIFRefractory). One with an adaptive
+threshold compares with ``threshold + a`` (and subtracts that), then ``a <- (1 - threshold_decay) a + threshold_jump s``
+(Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018; norse LSNN,
+sinabs ALIF).
+
 All parameters are flat arrays ``[neurons]``. Floats: `du`, `dv` are fractions per step, the rest is in units of the
 membrane. Integers: `du`, `dv` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are effective 24-bit
 values (a chip's ``vth << 6`` and ``mantissa << exponent`` are already applied).
@@ -63,7 +69,8 @@ class Source:
 class Lif:
     """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations.
 
-    A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out).
+    A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out). `refractory` is
+    ``int32 [neurons]``, in steps.
     """
 
     du: Array
@@ -78,6 +85,14 @@ class Lif:
     spiking: bool = True
     max_spikes: int = 1
     floor: Array | None = None
+    refractory: Array | None = None
+    threshold_decay: Array | None = None
+    threshold_jump: Array | None = None
+
+    @property
+    def slow(self) -> bool:
+        """Whether it has a refractory time or an adaptive threshold."""
+        return self.refractory is not None or self.threshold_decay is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,6 +135,10 @@ class _Cell:
     v: Array
     pending: Array
     """Of the neurons that reset late: whether the stored potential is above the threshold."""
+    wait: Array
+    """Steps for which a neuron stays refractory."""
+    raised: Array
+    """What an adaptive threshold is raised by."""
 
     @classmethod
     def of(
@@ -146,7 +150,7 @@ class _Cell:
         parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
         zero: Array = np.zeros((samples, *shape), dtype)
         v = zero + rules.initial.astype(dtype)
-        return cls(node, kind(node), parameters, conventions, rules, zero, v, np.zeros_like(v))
+        return cls(node, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
 
     @property
     def spiking(self) -> bool:
@@ -159,6 +163,7 @@ class _Cell:
             self.v = x
             return self._count(x)
         v_reset = p.get("v_reset", np.zeros((), x.dtype))
+        before = self.v
         if (rules.reset, rules.reset_time) == ("hard", "next"):
             self.v = np.where(self.pending > 0, v_reset, self.v)
         self._integrate(x)
@@ -174,11 +179,18 @@ class _Cell:
         elif rules.reset_time == "now" and rules.reset == "hard":
             self.v = np.where(spikes > 0, v_reset, self.v)
         elif rules.reset_time == "now" and rules.reset == "subtract":
-            self.v = self.v - spikes * p["v_threshold"]
+            self.v = self.v - spikes * self._threshold()
         self._bounded()
         if rules.reset_time != "now":
             self.pending = self._count(self.v)
-        return spikes
+        if rules.refractory is not None:
+            quiet = self.wait > 0
+            self.v, spikes = np.where(quiet, before, self.v), np.where(quiet, 0, spikes)
+            self.wait = np.where(spikes > 0, rules.refractory, np.maximum(self.wait - 1, 0))
+        if rules.threshold_decay is not None:
+            jump = np.asarray(rules.threshold_jump, x.dtype) * spikes
+            self.raised = self.raised * (1 - np.asarray(rules.threshold_decay, x.dtype)) + jump
+        return np.asarray(spikes, x.dtype)
 
     def _integrate(self, x: Array) -> None:
         """NIR's differential equations, one Euler step."""
@@ -198,7 +210,11 @@ class _Cell:
 
     def _count(self, v: Array) -> Array:
         """Number of spikes that each potential is worth."""
-        threshold = self.parameters["threshold" if self.what == "Threshold" else "v_threshold"]
+        threshold = self._threshold()
         if self.rules.max_spikes > 1:
             return np.clip(np.trunc(v / threshold), 0, self.rules.max_spikes).astype(v.dtype)
         return np.asarray((v >= threshold if self.rules.comparison == ">=" else v > threshold).astype(v.dtype))
+
+    def _threshold(self) -> Array:
+        fixed = self.parameters["threshold" if self.what == "Threshold" else "v_threshold"]
+        return fixed if self.rules.threshold_decay is None else fixed + self.raised

@@ -111,6 +111,7 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
             spiking=spiking,
             max_spikes=max_spikes,
             floor=floor,
+            **(_slow(rng, size) if reset_time == "now" and spiking else {}),
         )
     high = int(rng.choice([1 << 8, 1 << 12, 1 << 17]))
     return Lif(
@@ -127,6 +128,15 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
         max_spikes=max_spikes,
         floor=None if floor is None else np.rint(floor * 5000).astype(np.int32),
     )
+
+
+def _slow(rng: np.random.Generator, size: int) -> dict[str, np.ndarray]:
+    slow = {}
+    if rng.random() < 0.3:
+        slow["refractory"] = rng.integers(0, 4, size).astype(np.int32)
+    if rng.random() < 0.3:
+        slow["threshold_decay"], slow["threshold_jump"] = rng.random(size), np.abs(rng.normal(size=size))
+    return slow
 
 
 def placed(network: Network, cores: int = 3) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -11,9 +12,10 @@ import pytest
 from neurodeploy import nir_reference, nirfile
 from neurodeploy.backends.reference import run_network
 from neurodeploy.conventions import resolve, rules_of
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.lower import lower
+from neurodeploy.network import check
 from neurodeploy.neurons import UNLIMITED
 from neurodeploy.passes.place import Limits, Place
 from neurodeploy.passes.quantise import Quantise
@@ -65,6 +67,16 @@ for step, which in ((0, 0), (1, 0), (2, 1), (4, 2)):
         # floor: -1.84375 is held at -0.25, which decays to -0.125
         ({"reset": "subtract", "max_spikes": UNLIMITED, "v_floor": -0.25}, [0.5, 0.75, 0.625, 0.3125, -0.25, -0.125],
          [1, 1, 3, 0, 0, 0]),
+        # refractory for two steps: 1.5 -> 0; held at 0 twice; 0; -2; -1
+        ({"refractory": 2}, [0, 0, 0, 0, -2, -1], [1, 0, 0, 0, 0, 0]),
+        # refractory for one step with a soft reset: 1.5 -> .5; held (1.5 lost); .25 + 3.25 = 3.5 -> 2.5; held; ...
+        ({"reset": "subtract", "refractory": 1}, [0.5, 0.5, 2.5, 2.5, -0.75, -0.375], [1, 0, 1, 0, 0, 0]),
+        # adaptive: threshold 1 + a; a = 0, 1, .5, 1.25, .625 in turn (halved in every step, 1 more for a spike):
+        # 1.5 > 1 -> 0; 1.5 < 2; .75 + 3.25 = 4 > 1.5 -> 0; 0; -2; -1
+        ({"threshold_decay": 0.5, "threshold_jump": 1.0}, [0, 1.5, 0, 0, -2, -1], [1, 0, 1, 0, 0, 0]),
+        # the same with a soft reset, which subtracts 1 + a: .5; 1.75 < 2; 4.125 - 1.5 = 2.625; 1.3125 > 2.25? no; ...
+        ({"reset": "subtract", "threshold_decay": 0.5, "threshold_jump": 1.0},
+         [0.5, 1.75, 2.625, 1.3125, -1.34375, -0.671875], [1, 0, 1, 0, 0, 0]),
         # equality: starting at 2, 2 / 2 = 1 would be a spike
         ({"comparison": ">=", "v_initial": -1.0}, [1.0 - 1.0, 0, 0, 0, -2, -1], [1, 1, 1, 0, 0, 0]),
     ],
@@ -135,6 +147,11 @@ def test_options_override_the_metadata_of_nodes(tmp_path: Path) -> None:
         ({"reset": "hard", "reset_time": "once"}, "reset_time 'once' does not go with its reset"),
         ({"max_spikes": 0}, "node 'n': max_spikes cannot be used"),
         ({"max_spikes": 3, "reset_time": "next"}, "node 'n': max_spikes cannot be used"),
+        ({"refractory": -1}, "node 'n': refractory cannot be used"),
+        ({"refractory": "long"}, "node 'n': refractory cannot be used"),
+        ({"refractory": 1, "reset_time": "next"}, "refractory does not go with its reset_time"),
+        ({"threshold_decay": 0.5}, "an adaptive threshold needs threshold_decay and threshold_jump"),
+        ({"threshold_decay": 1.5, "threshold_jump": 1.0}, "node 'n': threshold_decay cannot be used"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(tmp_path: Path, rules: dict, message: str) -> None:
@@ -142,3 +159,13 @@ def test_rules_that_make_no_sense_are_refused(tmp_path: Path, rules: dict, messa
     with pytest.raises(InvalidInputError) as caught:
         lower(file, resolve(file))
     assert message in str(caught.value)
+
+
+def test_slow_variables_are_not_quantised_in_silence(tmp_path: Path) -> None:
+    file = one_neuron(tmp_path, refractory=2)
+    network = lower(file, resolve(file))
+    with pytest.raises(UnsupportedError) as caught:
+        Quantise(calibration={"": INPUT}).apply(network)
+    assert "population 'n' has a refractory time or an adaptive threshold" in str(caught.value)
+    with pytest.raises(InvalidInputError, match="which exist in floats only"):
+        check(replace(network, arithmetic="loihi"))

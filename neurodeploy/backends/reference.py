@@ -8,6 +8,7 @@ saturates.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +59,7 @@ def run_network(
     neurons = [p for p in network.populations if not isinstance(p.neuron, Source)]
     state = {p.name: _initial(p, samples, number) for p in neurons}
     sent = {p.name: np.zeros((samples, p.size), number) for p in neurons if isinstance(p.neuron, SigmaDelta)}
+    slow = {p.name: _Slow.of(p.neuron, samples) for p in neurons if isinstance(p.neuron, Lif) and p.neuron.slow}
     output = {p.name: np.zeros((steps, samples, p.size), number) for p in network.populations}
     kept = {
         name: {p.name: np.zeros((steps, samples, p.size), number) for p in neurons if name in record.states}
@@ -79,6 +81,8 @@ def run_network(
                 if isinstance(population.neuron, SigmaDelta):
                     u, v, output[name][t] = _step_sigma_delta(population.neuron, u, sent[name], current)
                     sent[name] += output[name][t]
+                elif name in slow:
+                    u, v, output[name][t] = _step_slow(population.neuron, u, v, current, slow[name])
                 else:
                     u, v, output[name][t] = step(population.neuron, u, v, current)
                 state[name] = u, v
@@ -94,6 +98,19 @@ def run_network(
         states["v"] = {**states.get("v", {}), **silent}
     spikes = {p.name: Events.from_dense(output[p.name]) for p in network.populations if p.spiking}
     return Recording("reference", steps, samples, spikes, states)
+
+
+@dataclass
+class _Slow:
+    """Steps for which each neuron stays refractory, and by how much its threshold is raised; ``[batch, neurons]``."""
+
+    wait: Array
+    raised: Array
+
+    @classmethod
+    def of(cls, neuron: Lif, samples: int) -> _Slow:
+        shape = (samples, len(neuron.threshold))
+        return cls(np.zeros(shape, np.int64), np.zeros(shape))
 
 
 def _initial(population: Population, samples: int, number: np.dtype) -> tuple[Array, Array]:
@@ -139,6 +156,18 @@ def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array,
     rest = _rest(neuron, v, crossed)
     v = (1 - neuron.dv.astype(number)) * rest + u + neuron.bias.astype(number)
     return u, *_fire(neuron, _late_reset(neuron, v, crossed), crossed)
+
+
+def _step_slow(neuron: Lif, u: Array, v: Array, current: Array, slow: _Slow) -> tuple[Array, Array, Array]:
+    raised = neuron if neuron.threshold_decay is None else replace(neuron, threshold=neuron.threshold + slow.raised)
+    u, after, spikes = _step_float(raised, u, v, current)
+    if neuron.refractory is not None:
+        held = slow.wait > 0
+        after, spikes = np.where(held, v, after), np.where(held, 0, spikes)
+        slow.wait = np.where(spikes > 0, neuron.refractory, slow.wait - held)
+    if neuron.threshold_decay is not None:
+        slow.raised = (1 - neuron.threshold_decay) * slow.raised + neuron.threshold_jump * spikes
+    return u, after, spikes
 
 
 def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:

@@ -72,6 +72,13 @@ class Quantise:
             if isinstance(population.neuron, Source):
                 populations.append(population)
                 continue
+            if isinstance(population.neuron, Lif) and population.neuron.slow:
+                raise UnsupportedError(
+                    f"population {population.name!r} has a refractory time or an adaptive threshold, which is not "
+                    "quantised yet",
+                    allowed="neurons without",
+                    hint="compile it with --float",
+                )
             if not population.spiking and any(p.source == population.name for p in projections):
                 raise UnsupportedError(
                     f"the read-out {population.name!r} feeds another population",
