@@ -110,11 +110,16 @@ class _LifCells:
         )
 
     def step(self, state: State, slot: Array, active: Array) -> None:
-        common = (*self.parameters, self.options, state.current, state.u, state.v, state.sent, slot, active)
+        p, s = self.parameters, state
         if self.integer:
-            kernels.update_integer(*common)
+            kernels.update_integer(
+                p[0], p[1], p[2], p[3], p[4], p[5], self.options, s.current, s.u, s.v, s.sent, slot, active
+            )
         else:
-            kernels.update_float(*common, *self.slow, state.wait, state.raised)
+            kernels.update_float(
+                p[0], p[1], p[2], p[3], p[4], p[5], self.options, s.current, s.u, s.v, s.sent, slot, active,
+                *self.slow, s.wait, s.raised,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

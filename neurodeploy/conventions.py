@@ -120,7 +120,7 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
             allowed=" or ".join(pairs[rules.reset_time]),
         )
     slow = [key for key in _ARRAYS[1:] if getattr(rules, key) is not None]
-    if len(slow) == 1 and slow[0] != "refractory" or len(slow) == 2 and "refractory" in slow:
+    if ("threshold_decay" in slow) != ("threshold_jump" in slow):
         raise InvalidInputError(
             f"node {name!r}: an adaptive threshold needs threshold_decay and threshold_jump", found=", ".join(slow)
         )
