@@ -18,9 +18,9 @@ from torch import fx
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
-from .capture import BATCH, OPERATOR, node_name
+from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
-from .layers import avg_pool, conv2d, flatten, linear
+from .layers import affine_per_channel, avg_pool, conv2d, flatten, folded, linear
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -31,12 +31,20 @@ NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 _PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
            "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
 _RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
-_HINTS = {
-    "aten.batch_norm": "fold it into the layer in front: torch.nn.utils.fusion.fuse_conv_bn_eval (fuse_linear_bn_eval)",
-    "aten.max_pool2d": "use AvgPool2d; the maximum of several neurons is not a sum over synapses",
-    "aten.relu": "put a spiking neuron in its place",
-    "aten.cat": "add the branches instead, each with its own linear layer",
+_REFUSED = {
+    "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
+    "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
+    "aten.cat": (
+        "NIR adds what arrives at a node and has no node that joins layers",
+        "add the branches instead, each with its own linear layer",
+    ),
+    "aten.select": (
+        "picking a part of what a layer sends",
+        "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
+    ),
+    "aten.stack": ("NIR has no node that joins layers", "return the layers as a tuple"),
 }
+"""Operator -> why NIR cannot say it, and what to do."""
 
 
 class Walk:
@@ -55,6 +63,9 @@ class Walk:
         self._neuron = neuron
         self._reserved = {node_name(path) for path in paths}
         self._sums: dict[fx.Node, Sum] = {}
+        self._potentials: set[fx.Node] = set()
+        self._maker: dict[str, fx.Node] = {}
+        self._needed: set[fx.Node] = set()
         self._constants = constants(program)
         self._leaves = leaves(program.graph)
         self._run(program)
@@ -62,12 +73,15 @@ class Walk:
     def _run(self, program: torch.export.ExportedProgram) -> None:
         graph = program.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
-        needed = ancestors(results)
+        self._needed = ancestors(results)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
                 self._sums[node] = {"input": 1.0}
-            elif node.op == "call_function" and node in needed:
+            elif node.op == "call_function" and node in self._needed:
+                if str(node.target).startswith(POTENTIAL):
+                    self._potentials.add(node)
+                    continue
                 try:
                     self._sums[node] = self._call(node)
                 except NeurodeployError as error:
@@ -76,6 +90,13 @@ class Walk:
                     raise type(error)(
                         f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
                     ) from error
+        if results and self._potentials.issuperset(results):
+            raise UnsupportedError(
+                "the module returns membrane potentials only",
+                allowed="the output of a layer",
+                hint="return the spikes, or end in a layer that does not spike",
+            )
+        results = [result for result in results if result not in self._potentials]
         for index, result in enumerate(results):
             name = "output" if len(results) == 1 else f"output_{index}"
             terms = self._sums.get(result, {})
@@ -103,6 +124,8 @@ class Walk:
         if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
             sign = -1.0 if "sub" in operator else 1.0
             return self._added(node, given["self"], given["other"], sign * float(given.get("alpha", 1)))
+        if operator == "aten.rsub" and float(given.get("alpha", 1)) == 1:
+            return self._added(node, given["other"], given["self"], -1.0)
         if operator in ("aten.mul", "aten.mul_", "aten.div", "aten.div_") and "rounding_mode" not in given:
             if isinstance(given["other"], (int, float)):
                 factor = 1 / given["other"] if "div" in operator else float(given["other"])
@@ -114,13 +137,19 @@ class Walk:
             made = linear(self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
         elif operator == "aten.conv2d":
             made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.batch_norm":
+            return self._batch_norm(node, given)
         elif operator in ("aten.avg_pool2d", "aten.adaptive_avg_pool2d"):
             made = avg_pool(given, shape_of(node.all_input_nodes[0]))
         else:
+            found, hint = _REFUSED.get(
+                operator, (None, "replace it, or move it out of the module into the code around it")
+            )
             raise UnsupportedError(
                 f"{operator} cannot be expressed in NIR",
-                allowed="linear, conv2d, avg_pool2d, flatten, sums, products with numbers, dropout, neurons",
-                hint=_HINTS.get(operator, "replace it, or move it out of the module into the code around it"),
+                found=found,
+                allowed="linear, conv2d, batch_norm, avg_pool2d, flatten, sums, products with numbers, neurons",
+                hint=hint,
             )
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
 
@@ -135,15 +164,70 @@ class Walk:
             )
         return self._add(node, self._neuron(path, shape), self._sum(given["x"]), name=name, path=path)
 
+    def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        if given["training"] or given["running_mean"] is None:
+            raise UnsupportedError(
+                "batch normalisation by the statistics of each batch",
+                found="no running mean and variance",
+                allowed="track_running_stats=True, in evaluation mode",
+                hint="train with running statistics",
+            )
+        gain = 1 / np.sqrt(self._constant(given["running_var"]).astype(np.float64) + float(given["eps"]))
+        if given["weight"] is not None:
+            gain = gain * self._constant(given["weight"])
+        offset = -gain * self._constant(given["running_mean"]).astype(np.float64)
+        if given["bias"] is not None:
+            offset = offset + self._constant(given["bias"])
+        return self._affine(node, given["input"], gain, offset)
+
+    def _affine(self, node: fx.Node, source: Any, gain: Array, offset: Array) -> Sum:
+        """``gain * source + offset`` for each channel: folded into the layer in front, else a layer of its own."""
+        terms, shape = self._sum(source), shape_of(source)
+        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
+        made = folded(self.nodes[name], gain * factor, offset) if name and self._only_for(name, node) else None
+        if made is None:
+            return self._add(node, affine_per_channel(gain, offset, shape), terms)
+        made.metadata = self.nodes[name].metadata
+        self.nodes[name] = made
+        self._maker[name] = node
+        return {name: 1.0}
+
+    def _only_for(self, name: str, node: fx.Node) -> bool:
+        """Whether nothing but ``node`` uses what the NIR node ``name`` puts out."""
+        now = self._maker.get(name)
+        while now is not None and now is not node:
+            users = [user for user in now.users if user in self._needed]
+            now = users[0] if len(users) == 1 else None
+        return now is node
+
+    def _constant_added(self, node: fx.Node, source: fx.Node, constant: Any, sign: float, scale: float) -> Sum:
+        """``scale * source + sign * constant``, where the layer in front can have a bias."""
+        shape = shape_of(source)
+        value = np.asarray(constant if isinstance(constant, (int, float)) else self._constant(constant), np.float64)
+        terms = self._sum(source)
+        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
+        whole = np.broadcast_to(value, (1, *shape))[0] if value.ndim <= len(shape) + 1 else None
+        if whole is not None and tuple(node.meta["val"].shape)[1:] == shape and name and self._only_for(name, node):
+            per_channel = whole.reshape(shape[0], -1)
+            uniform = bool((per_channel == per_channel[:, :1]).all())
+            one = np.full(shape[0], scale * factor)
+            made = folded(self.nodes[name], one, sign * per_channel[:, 0]) if uniform else None
+            if made is not None:
+                made.metadata = self.nodes[name].metadata
+                self.nodes[name] = made
+                self._maker[name] = node
+                return {name: 1.0}
+        raise UnsupportedError(
+            "adding a constant",
+            found=str(constant),
+            allowed="behind a linear or convolutional layer that nothing else uses, one number for each channel",
+            hint="give the layer in front a bias instead",
+        )
+
     def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
-        for term in (first, second):
-            if not isinstance(term, fx.Node) or term not in self._sums:
-                raise UnsupportedError(
-                    "adding a constant",
-                    found=str(term),
-                    allowed="a sum of layers",
-                    hint="give the layer in front a bias instead",
-                )
+        for term, other, scale, sign in ((first, second, factor, 1.0), (second, first, 1.0, factor)):
+            if isinstance(term, (int, float)) or term in self._constants:
+                return self._constant_added(node, other, term, sign, scale)
         if shape_of(first) != shape_of(second):
             raise UnsupportedError(
                 "adding layers of different shapes", found=[list(shape_of(first)), list(shape_of(second))]
@@ -154,6 +238,12 @@ class Walk:
         return total
 
     def _sum(self, node: Any) -> Sum:
+        if node in self._potentials:
+            raise UnsupportedError(
+                "a membrane potential is used as a signal",
+                allowed="the spikes of a neuron, or a layer that does not spike",
+                hint="pass the spikes on; states may only be returned or handed back to their neuron",
+            )
         if not isinstance(node, fx.Node) or node not in self._sums:
             raise UnsupportedError(
                 "an operator on a parameter or constant",
@@ -180,23 +270,25 @@ class Walk:
     def _add(self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "") -> Sum:
         path = path or module_of(node)
         own = path in self._leaves  # else it is functional code of a module that holds others
-        name = name or self._unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
+        name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
         made.metadata = {**made.metadata, "neurodeploy": {**made.metadata.get("neurodeploy", {}), "module": path}}
         self.nodes[name] = made
         self.modules[name] = path
+        self._maker[name] = node
         self._connect(terms, name, shape_of(node.all_input_nodes[0]))
         return {name: 1.0}
 
     def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
         for source, factor in terms.items():
             if factor != 1.0:
-                scale = self._unique(f"{source}.scale")
+                scale = self.unique(f"{source}.scale")
                 self.nodes[scale] = nir.Scale(np.full(shape, factor))
                 self.edges.append((source, scale))
                 source = scale
             self.edges.append((source, target))
 
-    def _unique(self, base: str) -> str:
+    def unique(self, base: str) -> str:
+        """``base``, or with a number behind it where it is taken."""
         name, number = base, 1
         while name in self.nodes or name in self._reserved:
             number += 1

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from functools import cache
+from inspect import Parameter, signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ BATCH = 2
 """Samples in the captured step; torch.export treats 0 and 1 specially."""
 
 OPERATOR = "neurodeploy.neuron"
+
+POTENTIAL = "neurodeploy.potential"
 
 
 def node_name(path: str) -> str:
@@ -77,14 +81,32 @@ def copied(module: nn.Module) -> nn.Module:
     Raises:
         UnsupportedError: the module cannot be copied.
     """
+    # What a step computed is left in attributes by some frameworks; torch copies only leaves of its autograd graph.
+    results: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in (*vars(part).values(), *part.buffers(recurse=False))
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
     try:
-        return copy.deepcopy(module).cpu().eval()
+        return copy.deepcopy(module, results).cpu().eval()
     except Exception as error:
         raise UnsupportedError(
             "the module cannot be copied",
             found=_first_line(error),
             hint="do not keep results of earlier runs in its attributes",
         ) from error
+
+
+def states_of(module: nn.Module) -> tuple[None, ...]:
+    """What ``forward`` must be given besides its input: states, which the neurons keep by themselves here."""
+    required = [
+        parameter
+        for parameter in signature(module.forward).parameters.values()
+        if parameter.default is Parameter.empty
+        and parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return (None,) * (len(required) - 1)
 
 
 def capture(
@@ -99,14 +121,17 @@ def capture(
     found = checked_sites(module, framework)
     body = copied(module)
     for path in found:
-        body = swapped(body, path, framework.stub(_neuron_at(path)))
+        operator = _neuron_at(path)
+        stub = framework.stub_for(found[path], operator) if framework.stub_for else framework.stub(operator)
+        body = swapped(body, path, copied(stub))
+    states = states_of(body)
     sample = torch.zeros(BATCH, *sample_shape)
     for parameter in body.parameters():
         sample = sample.to(parameter.dtype)
         break
     with torch.no_grad():
         try:
-            body(sample)
+            body(sample, *states)
         except Exception as error:  # user code: anything may come
             raise InvalidInputError(
                 "the module does not compute one time step of a batch",
@@ -115,7 +140,7 @@ def capture(
                 hint="check the sample's shape; move a loop over time out of forward",
             ) from error
         try:
-            return torch.export.export(body, (sample,)), found
+            return torch.export.export(body, (sample, *states)), found
         except Exception as error:  # torch.export fails in many ways
             raise UnsupportedError(
                 "the module is not one static graph",
@@ -136,6 +161,20 @@ def _operator() -> Callable[[Tensor, str], Tensor]:
     )
     operator.register_fake(lambda x, path: torch.empty_like(x))
     return operator
+
+
+@cache
+def _potential() -> Callable[[Tensor], Tensor]:
+    operator = torch.library.custom_op(
+        "neurodeploy::potential", lambda x: x.clone(), mutates_args=(), schema="(Tensor x) -> Tensor"
+    )
+    operator.register_fake(lambda x: torch.empty_like(x))
+    return operator
+
+
+def potential_of(output: Tensor) -> Tensor:
+    """What a stub returns as the membrane potential of the neuron with this output: it may be returned, not used."""
+    return _potential()(output)
 
 
 def _neuron_at(path: str) -> Callable[[Tensor], Tensor]:

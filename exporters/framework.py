@@ -12,8 +12,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from neurodeploy.connectivity import Array
+from neurodeploy.conventions import RecurrentBias
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.neurons import Comparison, Reset, ResetTime
 
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "neurodeploy.exporters"
 
-_OURS: Mapping[str, str] = {"norse": ".norse"}
+_OURS: Mapping[str, str] = {
+    "norse": ".norse",
+    "snntorch": ".snntorch",
+}
 """Package of a framework -> our module for it."""
 
 
@@ -37,6 +44,7 @@ class Neuron:
         reset_time, max_spikes, floor: see `neurodeploy.neurons`; what NIR cannot say goes into the node's metadata.
         recurrent: a linear node (Linear, Affine, Scale, Conv2d) through which the layer's spikes of the last step
             return to its own input; None without recurrence.
+        comparison: of this layer, if not the framework's.
     """
 
     node: nir.NIRNode
@@ -46,6 +54,7 @@ class Neuron:
     max_spikes: int = 1
     floor: float | None = None
     recurrent: nir.NIRNode | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,10 @@ class Framework:
         widen: turns parameters that torch does not know of into float64, in place.
         record: ``(module, note)``: from now on the module keeps its state between calls and calls
             ``note(output, membrane potential)`` after each step.
+        stub_for: ``(module, operator)``, where the stub depends on the module it stands for; used instead of `stub`.
+            It may do linear work of its own (input weights) in front of the operator, in submodules.
+        default_dt: seconds in a step where neither the neurons nor the user say it; None if one must be given.
+        recurrent_bias: whether the bias of a recurrent connection acts in the first step.
     """
 
     name: str
@@ -75,6 +88,9 @@ class Framework:
     stub: Callable[[Callable[[Tensor], Tensor]], nn.Module]
     widen: Callable[[nn.Module], None]
     record: Callable[[nn.Module, Callable[[Tensor, Tensor], None]], None]
+    stub_for: Callable[[nn.Module, Callable[[Tensor], Tensor]], nn.Module] | None = None
+    default_dt: float | None = None
+    recurrent_bias: RecurrentBias = "from-start"
 
 
 def names() -> list[str]:
@@ -118,3 +134,28 @@ def of(module: nn.Module) -> Framework:
             hint="build the spiking layers from one framework" if found else "see docs: how to add a framework",
         )
     return get(found[0])
+
+
+def full(value: object, shape: tuple[int, ...], what: str) -> Array:
+    """A parameter of a neuron as float64 of the full shape of its layer.
+
+    Args:
+        value: a number, or a tensor that broadcasts against ``shape`` (leading dimensions of one, as for a batch, too).
+        shape: of the layer.
+        what: how messages name the parameter.
+
+    Raises:
+        InvalidInputError: it does not fit, or is not finite.
+    """
+    array = torch.as_tensor(value).detach().cpu().double().numpy()
+    try:
+        if array.ndim > len(shape) and all(n == 1 for n in array.shape[: array.ndim - len(shape)]):
+            array = array.reshape(array.shape[array.ndim - len(shape) :])
+        whole = np.broadcast_to(array, shape).copy()
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{what} does not fit its layer", found=list(array.shape), allowed=f"a scalar or {list(shape)}"
+        ) from error
+    if not np.isfinite(whole).all():
+        raise InvalidInputError(f"{what} is not finite", hint="check the training")
+    return whole

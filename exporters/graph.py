@@ -1,13 +1,15 @@
 """From a module of any framework to a NIR graph with the metadata that NIR itself has no room for.
 
-The graph's metadata under ``neurodeploy``: ``dt`` (seconds), ``reset``, ``comparison``, ``framework`` and the versions
-of everything that took part. A node's: ``module`` (its torch path) and ``v_initial`` where the membrane does not start
-at 0.
+The graph's metadata under ``neurodeploy``: ``dt`` (seconds; ``dt_origin`` says so where it was our choice), ``reset``
+(of most layers), ``comparison``, ``recurrent_bias`` where it matters, ``framework`` and the versions of everything that
+took part. A node's: ``module`` (its torch path) and, where they differ from the graph's or NIR's own, ``v_initial``,
+``reset``, ``reset_time``, ``comparison``, ``max_spikes`` and ``v_floor`` (see `neurodeploy.neurons`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
 import nir
@@ -15,10 +17,11 @@ import numpy as np
 from torch import nn
 
 import neurodeploy
-from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.neurons import Reset
 
 from .aten import Walk
-from .capture import capture
+from .capture import capture, node_name
 from .framework import Framework, Neuron
 
 
@@ -39,38 +42,43 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
             "the shape of a sample is not one", found=list(sample_shape), allowed="for example 1,8,8"
         )
     program, modules = capture(module, sample_shape, framework)
-    step = _time_step(modules, dt, framework)
+    step, origin = _time_step(modules, dt, framework)
     neurons: dict[str, Neuron] = {}
 
     def neuron(path: str, shape: tuple[int, ...]) -> nir.NIRNode:
         made = neurons[path] = framework.neuron(modules[path], path, shape, step)
-        if made.initial is not None and np.any(np.asarray(made.initial)):
-            made.node.metadata = {"neurodeploy": {"v_initial": _compact(np.asarray(made.initial))}}
         return made.node
 
     walk = Walk(program, neuron, list(modules))
-    resets = {made.reset for made in neurons.values() if made.reset is not None}
-    if len(resets) > 1:
-        raise UnsupportedError(
-            "layers with different resets",
-            found=", ".join(f"{path}: {made.reset}" for path, made in neurons.items() if made.reset),
-            allowed="one reset for the whole network",
-        )
+    resets = Counter(made.reset for made in neurons.values() if made.reset is not None)
+    reset = resets.most_common(1)[0][0] if resets else "none"
+    for path, made in neurons.items():
+        made.node.metadata["neurodeploy"].update(_rules(made, reset, framework))
+        if made.recurrent is not None:
+            _close_loop(walk, node_name(path), path, made.recurrent)
     metadata = {
         "dt": step,
-        "reset": resets.pop() if resets else "none",
+        "reset": reset,
         "comparison": framework.comparison,
         "framework": framework.name,
         "framework_version": _version(framework.name),
         "torch_version": _version("torch"),
         "neurodeploy_version": neurodeploy.__version__,
     }
+    if any(hasattr(made.recurrent, "bias") for made in neurons.values()):
+        metadata["recurrent_bias"] = framework.recurrent_bias
+    if origin:
+        metadata["dt_origin"] = origin
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
     return nir.NIRGraph(walk.nodes, walk.edges, metadata={"neurodeploy": metadata}, type_check=False)
 
 
-def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> float:
+def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:
+    """Seconds, and where they come from if it was our choice."""
     own = {path: step for path, part in modules.items() if (step := framework.time_step(part)) is not None}
+    origin = ""
+    if dt is None and not own and framework.default_dt is not None:
+        dt, origin = framework.default_dt, f"chosen by neurodeploy: {framework.name} has no time step"
     if dt is None:
         if not own:
             raise InvalidInputError("the neurons do not say the length of a time step", hint="give dt in seconds")
@@ -85,7 +93,33 @@ def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Frame
                 allowed=f"{dt:g} s",
                 hint="use one dt for all neurons and for the export",
             )
-    return dt
+    return dt, origin
+
+
+def _rules(made: Neuron, reset: Reset, framework: Framework) -> dict[str, object]:
+    """What the node's metadata must say of the neuron: all that differs from the graph's or NIR's own."""
+    said: dict[str, object] = {}
+    if made.initial is not None and np.any(np.asarray(made.initial)):
+        said["v_initial"] = _compact(np.asarray(made.initial))
+    if made.reset is not None and made.reset != reset:
+        said["reset"] = made.reset
+    if made.reset_time != "now":
+        said["reset_time"] = made.reset_time
+    if made.comparison not in (None, framework.comparison):
+        said["comparison"] = made.comparison
+    if made.max_spikes != 1:
+        said["max_spikes"] = made.max_spikes
+    if made.floor is not None:
+        said["v_floor"] = made.floor
+    return said
+
+
+def _close_loop(walk: Walk, name: str, path: str, recurrent: nir.NIRNode) -> None:
+    """Lead the neuron's spikes back to it through ``recurrent``."""
+    back = walk.unique(f"{name}.recurrent")
+    recurrent.metadata = {"neurodeploy": {"module": path}}
+    walk.nodes[back] = recurrent
+    walk.edges += [(name, back), (back, name)]
 
 
 def _compact(values: np.ndarray) -> object:

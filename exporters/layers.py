@@ -49,6 +49,44 @@ def conv2d(given: Mapping[str, Any], weight: Array, bias: Array | None, shape: t
     )
 
 
+def folded(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode | None:
+    """A linear layer with ``gain * output + offset`` for each output channel, in float64; None for other nodes."""
+    if isinstance(node, (nir.Linear, nir.Affine)):
+        bias = node.bias.astype(np.float64) if isinstance(node, nir.Affine) else np.zeros(len(gain))
+        weight = node.weight.astype(np.float64) * gain[:, None]
+        return nir.Affine(weight, gain * bias + offset)
+    if isinstance(node, nir.Conv2d):
+        return nir.Conv2d(
+            input_shape=node.input_shape,
+            weight=node.weight.astype(np.float64) * gain[:, None, None, None],
+            stride=node.stride,
+            padding=node.padding,
+            dilation=node.dilation,
+            groups=node.groups,
+            bias=gain * node.bias.astype(np.float64) + offset,
+        )
+    return None
+
+
+def affine_per_channel(gain: Array, offset: Array, shape: tuple[int, ...]) -> nir.NIRNode:
+    """``gain * x + offset`` for each channel as a layer of its own: a depthwise 1 x 1 convolution, or a diagonal."""
+    if len(shape) == 1:
+        return nir.Affine(np.diag(gain), offset)
+    if len(shape) != 3:
+        raise UnsupportedError(
+            "normalisation of this shape", found=list(shape), allowed="[features] or [channels, height, width]"
+        )
+    return nir.Conv2d(
+        input_shape=(shape[1], shape[2]),
+        weight=gain[:, None, None, None],
+        stride=(1, 1),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=shape[0],
+        bias=offset,
+    )
+
+
 def avg_pool(given: Mapping[str, Any], shape: tuple[int, ...]) -> nir.NIRNode:
     """AvgPool2d, or SumPool2d where ``divisor_override`` is 1; adaptive pooling where the sizes divide."""
     if "output_size" in given:

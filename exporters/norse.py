@@ -5,6 +5,8 @@ What a cell computes in a step of ``dt`` with input ``I`` (norse.torch.functiona
 
     LIFBoxCell, LIBoxCell   v <- v + a_m (v_leak - v + I)                          LIF, LI: tau = 1 / tau_mem_inv, r = 1
     LIFCell, LICell         j <- (1 - a_s) j + I ;  v <- v + a_m (v_leak - v + j)  CubaLIF, CubaLI: w_in = tau_syn / dt
+    LIFRecurrentCell        LIFCell with I = W x + R z, z the spikes of the step   W in front, R from the neuron
+                            before                                                 to itself
     IAFCell                 v <- v + I, whatever dt is                             IF: r = 1 / dt
 
 NIR's current equation by forward Euler is ``i <- i + a_s (w_in S - i)``, so ``w_in = 1 / a_s`` makes it norse's.
@@ -19,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
-import torch
 from norse.torch.functional.iaf import iaf_feed_forward_step
 from norse.torch.functional.leaky_integrator import li_feed_forward_step
 from norse.torch.functional.leaky_integrator_box import li_box_feed_forward_step
-from norse.torch.functional.lif import lif_feed_forward_step
+from norse.torch.functional.lif import lif_feed_forward_step, lif_step
 from norse.torch.functional.lif_box import lif_box_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Reset
 
-from .framework import Framework, Neuron
+from .framework import Framework, Neuron, full
 
 if TYPE_CHECKING:
     from neurodeploy.connectivity import Array
@@ -42,6 +43,7 @@ _STEPS: dict[str, Any] = {
     "LIFCell": lif_feed_forward_step,
     "LICell": li_feed_forward_step,
     "IAFCell": iaf_feed_forward_step,
+    "LIFRecurrentCell": lif_step,
 }
 """Cells that can be exported, and the step function that each must use."""
 
@@ -96,7 +98,9 @@ def _refusal(module: nn.Module) -> str | None:
     name = kind.__name__
     if name not in _STEPS:
         if "Recurrent" in name and name not in _REASONS:
-            return "a recurrent cell; recurrent connections of norse are not exported yet"
+            cell = name.replace("Recurrent", "").removesuffix("Cell") + "Cell"
+            if cell in _REASONS:
+                return _REASONS[cell]
         if hasattr(nn.Module, name) or f"{name}Cell" in _STEPS:
             return f"a loop over time; use {name}Cell and pass one step at a time"
         return _REASONS.get(name, f"norse's {name} is not known to the exporter")
@@ -121,7 +125,7 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
     name, p = kind.__name__, module.p
 
     def value(attribute: str) -> Array:
-        return _full(getattr(p, attribute), shape, f"parameter {attribute} of module {path!r}")
+        return full(getattr(p, attribute), shape, f"parameter {attribute} of module {path!r}")
 
     def tau(attribute: str) -> Array:
         inverse = value(attribute)
@@ -140,7 +144,7 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
         node = nir.LIF(tau("tau_mem_inv"), one, v_leak, value("v_th"), value("v_reset"))
     elif name == "LIBoxCell":
         return Neuron(nir.LI(tau("tau_mem_inv"), one, v_leak), None, v_leak)
-    elif name == "LIFCell":
+    elif name in ("LIFCell", "LIFRecurrentCell"):
         synapse = tau("tau_syn_inv")
         node = nir.CubaLIF(
             tau_syn=synapse,
@@ -155,44 +159,51 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
         synapse = tau("tau_syn_inv")
         node = nir.CubaLI(tau_syn=synapse, tau_mem=tau("tau_mem_inv"), r=one, v_leak=v_leak, w_in=synapse / dt)
         return Neuron(node, None, v_leak)
-    return Neuron(node, reset, v_leak)
+    recurrent = nir.Linear(_weights(module, "recurrent_weights")) if name == "LIFRecurrentCell" else None
+    return Neuron(node, reset, v_leak, recurrent=recurrent)
+
+
+def _weights(module: nn.Module, name: str) -> Array:
+    """Also the diagonal: norse zeroes it when it builds a cell without autapses, and uses it as it is."""
+    weights: Array = getattr(module, name).detach().cpu().numpy().copy()
+    if not np.isfinite(weights).all():
+        raise InvalidInputError(f"{name} of a recurrent cell are not finite", hint="check the training")
+    return weights
 
 
 def _reset(p: Any) -> Reset:
     return "subtract" if getattr(p, "reset_method", reset_value) is reset_subtract else "hard"
 
 
-def _full(value: Any, shape: tuple[int, ...], what: str) -> Array:
-    """A parameter as float64 of the full shape of the layer."""
-    array = torch.as_tensor(value).detach().cpu().double().numpy()
-    try:
-        if array.ndim > len(shape) and all(n == 1 for n in array.shape[: array.ndim - len(shape)]):
-            array = array.reshape(array.shape[array.ndim - len(shape) :])
-        full = np.broadcast_to(array, shape).copy()
-    except ValueError as error:
-        raise InvalidInputError(
-            f"{what} does not fit its layer", found=list(array.shape), allowed=f"a scalar or {list(shape)}"
-        ) from error
-    if not np.isfinite(full).all():
-        raise InvalidInputError(f"{what} is not finite", hint="check the training")
-    return full
-
-
 class _Stub(nn.Module):
     """Returns ``(output, state)`` as norse's cells do."""
 
-    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, operator: Callable[[Tensor], Tensor], input_weights: nn.Module | None = None) -> None:
         super().__init__()
         self.operator = operator
+        self.input_weights = input_weights or nn.Identity()
 
     def forward(self, input_tensor: Tensor, state: Any = None) -> tuple[Tensor, None]:
-        return self.operator(input_tensor), None
+        return self.operator(self.input_weights(input_tensor)), None
+
+
+def _stub_for(module: nn.Module, operator: Callable[[Tensor], Tensor]) -> nn.Module:
+    weights = getattr(module, "input_weights", None)
+    if not isinstance(weights, Tensor):
+        return _Stub(operator)
+    linear = nn.Linear(weights.shape[1], weights.shape[0], bias=False)
+    linear.weight = nn.Parameter(weights.detach())
+    return _Stub(operator, linear)
 
 
 def _widen(module: nn.Module) -> None:
     if isinstance(module.p, tuple):
         values = (p.detach().cpu().double() if isinstance(p, Tensor) else p for p in module.p)
         module.p = type(module.p)(*values)
+    for name in ("input_weights", "recurrent_weights"):  # not parameters where the user gave tensors
+        weights = getattr(module, name, None)
+        if isinstance(weights, Tensor) and not isinstance(weights, nn.Parameter):
+            setattr(module, name, weights.detach().double())
 
 
 def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
@@ -209,4 +220,4 @@ def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(after)
 
 
-FRAMEWORK = Framework("norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record)
+FRAMEWORK = Framework("norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record, _stub_for)

@@ -14,7 +14,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 
 from . import framework
-from .capture import checked_sites, copied, node_name, swapped
+from .capture import checked_sites, copied, node_name, states_of, swapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def run_torch(module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float
     with torch.no_grad():
         for step in torch.from_numpy(np.ascontiguousarray(inputs)).to(dtype):
             try:
-                body(step)
+                body(step, *states_of(body))
             except Exception as error:  # user code: anything may come
                 said = str(error).split("\n")[0]
                 raise InvalidInputError(

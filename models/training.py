@@ -137,7 +137,7 @@ def train(build: Callable[[], nn.Module], settings: Settings, progress: Progress
     test_data = encoded_test(settings)
     inputs, labels = torch.from_numpy(train_data.inputs).float(), torch.from_numpy(train_data.labels)
     started = time.perf_counter()
-    with _one_thread():
+    with one_thread():
         module = build().train()
         order = torch.Generator().manual_seed(settings.seed)
         optimiser = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
@@ -205,7 +205,7 @@ def _rate_penalty(rates: Mapping[str, Tensor], band: tuple[float, float]) -> Ten
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums in the same order on every machine; the number of threads is restored."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

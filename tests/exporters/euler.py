@@ -12,6 +12,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from neurodeploy import nir_reference, nirfile
+from neurodeploy.backends import reference
+from neurodeploy.conventions import resolve
+from neurodeploy.exporters.export import export
+from neurodeploy.exporters.trace import run_torch
+from neurodeploy.lower import lower
+from neurodeploy.recording import Record
+
 LINEAR = {
     "Output": lambda n, x: x,
     "Affine": lambda n, x: F.linear(x, real(n.weight), real(n.bias)),
@@ -73,3 +81,30 @@ def neuron(kind, node, current, v, i, dt, reset):
     spike = (v > real(node.v_threshold)).double()
     after = real(node.v_reset) if reset == "hard" else v - real(node.v_threshold)
     return spike, (torch.where(spike > 0, after, v), i)
+
+
+def agrees_with_torch(module, path, inputs, dt=None, at_least=0.005, most=0.9):
+    """The written file does what torch does, in the NIR reference and in the compiled network, in every layer and step.
+
+    Returns what torch did, after asserting that no layer is silent (or always on).
+    """
+    export(module, inputs.shape[2:], dt, path)
+    file = nirfile.read(path)
+    conventions = resolve(file)
+    theirs = run_torch(module, inputs)
+    name = next(name for name, node in file.graph.nodes.items() if isinstance(node, nir.Input))
+    runs = (
+        nir_reference.run(file, {"": inputs}, conventions),
+        reference.run_network(lower(file, conventions), {name: inputs}, record=Record(states=("v",))),
+    )
+    for ours in runs:
+        for layer, output in theirs.outputs.items():
+            if layer in ours.spikes:
+                assert at_least < output.mean() < most, f"{layer}: {output.mean()}"
+                dense = ours.spikes[layer].dense().reshape(output.shape)
+                assert int((dense != output).sum()) == 0, f"{ours.backend}: {layer}"
+            potential = theirs.potentials[layer]
+            np.testing.assert_allclose(
+                ours.states["v"][layer].reshape(potential.shape), potential, rtol=1e-9, atol=1e-9, err_msg=layer
+            )
+    return theirs

@@ -159,10 +159,6 @@ def test_subtractive_reset(tmp_path):
     module = snn.SequentialState(big(nn.Linear(10, 8), 10), lif(reset_method=reset_subtract))
     assert_equal_to_torch(module, tmp_path / "m.nir", spikes(40, 3, 10))
     assert to_graph(module, (10,)).metadata["neurodeploy"]["reset"] == "subtract"
-    module.append(lif())
-    module.stateful_layers.append(True)
-    with pytest.raises(UnsupportedError, match="different resets"):
-        to_graph(module, (10,))
 
 
 def test_convolutions_and_pools(tmp_path):
@@ -218,11 +214,36 @@ def run_lif_twice(m, x):
 
 
 @pytest.mark.parametrize(
+    "code", [lambda m, x: x + 1.0, lambda m, x: 0.5 - x, lambda m, x: x + m.offset, lambda m, x: 3 * x - m.offset]
+)
+def test_a_constant_becomes_part_of_the_bias(code, tmp_path):
+    torch.manual_seed(0)
+    module = Calls(code)
+    big(module.dense, 10)
+    with torch.no_grad():
+        module.offset.uniform_(-1, 2)
+    assert_equal_to_torch(module, tmp_path / "m.nir", spikes(40, 3, 6))
+    assert kinds(to_graph(module, (6,))) == {"input": "Input", "dense": "Affine", "lif": "LIF", "output": "Output"}
+
+
+def test_layers_may_have_different_resets(tmp_path):
+    torch.manual_seed(1)
+    module = snn.SequentialState(
+        big(nn.Linear(10, 8), 12), lif(reset_method=reset_subtract), big(nn.Linear(8, 8), 25), lif(),
+        big(nn.Linear(8, 8), 25), lif(),
+    )  # fmt: skip
+    euler.agrees_with_torch(module, tmp_path / "m.nir", spikes(40, 3, 10))
+    graph = to_graph(module, (10,))
+    assert graph.metadata["neurodeploy"]["reset"] == "hard"  # of most layers
+    assert graph.nodes["1"].metadata["neurodeploy"]["reset"] == "subtract"
+
+
+@pytest.mark.parametrize(
     ("module", "shape", "error", "message"),
     [
         (Calls(lambda m, x: x.relu()), (6,), UnsupportedError, "aten.relu cannot be expressed in NIR"),
-        (Calls(lambda m, x: x + 1.0), (6,), UnsupportedError, "adding a constant"),
-        (Calls(lambda m, x: x + m.offset), (6,), UnsupportedError, "adding a constant"),
+        (Calls(lambda m, x: m.lif(x)[0] + 1.0), (6,), UnsupportedError, "adding a constant"),
+        (Calls(lambda m, x: x * 2 + (x + m.offset)), (6,), UnsupportedError, "adding a constant"),
         (Calls(lambda m, x: x * m.offset), (6,), UnsupportedError, "aten.mul of two tensors"),
         (Calls(lambda m, x: x.flip(1)), (6,), UnsupportedError, "aten.flip"),
         (Calls(lambda m, x: x if x.sum() > 0 else -x), (6,), UnsupportedError, "not one static graph"),
@@ -232,7 +253,6 @@ def run_lif_twice(m, x):
         (Calls(lambda m, x: x), (5,), InvalidInputError, "does not compute one time step"),
         (Calls(lambda m, x: x), (), InvalidInputError, "shape of a sample"),
         (Calls(lambda m, x: x, snn.LIFRefracCell()), (6,), UnsupportedError, "'lif' of class LIFRefracCell.*\n.*ref"),
-        (Calls(lambda m, x: x, snn.LIFRecurrentCell(6, 6)), (6,), UnsupportedError, "a recurrent cell"),
         (Calls(lambda m, x: x, snn.LIF()), (6,), UnsupportedError, "loop over time; use LIFCell"),
         (snn.RecurrentSequential(nn.Linear(6, 6), lif()), (6,), UnsupportedError, "recurrent connection around"),
         (Calls(lambda m, x: x, lif(v_th=torch.ones(5))), (6,), InvalidInputError, "v_th of module 'lif' does not fit"),
@@ -240,7 +260,7 @@ def run_lif_twice(m, x):
         (snn.SequentialState(nn.Linear(6, 6)), (6,), UnsupportedError, "has no neuron of norse"),
         (nn.Linear(6, 6), (6,), UnsupportedError, "no neurons of a framework"),
         (snn.SequentialState(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), lif()), (1, 8, 8), UnsupportedError, "max_pool2d"),
-        (snn.SequentialState(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1), lif()), (1, 8, 8), UnsupportedError, "fuse_conv"),
+        (snn.SequentialState(nn.BatchNorm1d(6, track_running_stats=False), lif()), (6,), UnsupportedError, "each batch"),
         (snn.SequentialState(nn.Flatten(0), nn.Linear(12, 4), lif()), (6,), UnsupportedError, "not a flattening of a"),
         (snn.SequentialState(nn.Linear(6, 2), lif()), (3, 6), UnsupportedError, "more than one dimension"),
     ],
