@@ -45,6 +45,7 @@ class Neuron:
         recurrent: a linear node (Linear, Affine, Scale, Conv2d) through which the layer's spikes of the last step
             return to its own input; None without recurrence.
         comparison: of this layer, if not the framework's.
+        refractory, threshold_decay, threshold_jump: see `neurodeploy.neurons`; arrays of the layer's shape.
     """
 
     node: nir.NIRNode
@@ -55,6 +56,9 @@ class Neuron:
     floor: float | None = None
     recurrent: nir.NIRNode | None = None
     comparison: Comparison | None = None
+    refractory: Array | None = None
+    threshold_decay: Array | None = None
+    threshold_jump: Array | None = None
 
 
 @dataclass(frozen=True)

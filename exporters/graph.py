@@ -3,7 +3,8 @@
 The graph's metadata under ``neurodeploy``: ``dt`` (seconds; ``dt_origin`` says so where it was our choice), ``reset``
 (of most layers), ``comparison``, ``recurrent_bias`` where it matters, ``framework`` and the versions of everything that
 took part. A node's: ``module`` (its torch path) and, where they differ from the graph's or NIR's own, ``v_initial``,
-``reset``, ``reset_time``, ``comparison``, ``max_spikes`` and ``v_floor`` (see `neurodeploy.neurons`).
+``reset``, ``reset_time``, ``comparison``, ``max_spikes``, ``v_floor``, ``refractory``, ``threshold_decay`` and
+``threshold_jump`` (see `neurodeploy.neurons`).
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def _rules(made: Neuron, reset: Reset, framework: Framework) -> dict[str, object
     said: dict[str, object] = {}
     if made.initial is not None and np.any(np.asarray(made.initial)):
         said["v_initial"] = _compact(np.asarray(made.initial))
+    for key in ("refractory", "threshold_decay", "threshold_jump"):
+        if (values := getattr(made, key)) is not None:
+            said[key] = _compact(np.asarray(values))
     if made.reset is not None and made.reset != reset:
         said["reset"] = made.reset
     if made.reset_time != "now":

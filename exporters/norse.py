@@ -7,6 +7,7 @@ What a cell computes in a step of ``dt`` with input ``I`` (norse.torch.functiona
     LIFCell, LICell         j <- (1 - a_s) j + I ;  v <- v + a_m (v_leak - v + j)  CubaLIF, CubaLI: w_in = tau_syn / dt
     LIFRecurrentCell        LIFCell with I = W x + R z, z the spikes of the step   W in front, R from the neuron
                             before                                                 to itself
+    LIFRefracCell           LIFCell, still for ceil(rho_reset) steps after a spike and `refractory` in the metadata
     IAFCell                 v <- v + I, whatever dt is                             IF: r = 1 / dt
 
 NIR's current equation by forward Euler is ``i <- i + a_s (w_in S - i)``, so ``w_in = 1 / a_s`` makes it norse's.
@@ -26,6 +27,7 @@ from norse.torch.functional.leaky_integrator import li_feed_forward_step
 from norse.torch.functional.leaky_integrator_box import li_box_feed_forward_step
 from norse.torch.functional.lif import lif_feed_forward_step, lif_step
 from norse.torch.functional.lif_box import lif_box_feed_forward_step
+from norse.torch.functional.lif_refrac import lif_refrac_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 from torch import Tensor, nn
 
@@ -44,6 +46,7 @@ _STEPS: dict[str, Any] = {
     "LICell": li_feed_forward_step,
     "IAFCell": iaf_feed_forward_step,
     "LIFRecurrentCell": lif_step,
+    "LIFRefracCell": lif_refrac_feed_forward_step,
 }
 """Cells that can be exported, and the step function that each must use."""
 
@@ -51,11 +54,11 @@ _TRANSPARENT = ("SequentialState",)
 """Containers that are traced through."""
 
 _REASONS = {
-    "LIFRefracCell": "a refractory period, which NIR has no node for",
     "LIFAdExCell": "an adaptive exponential neuron, which NIR has no node for",
     "LIFAdExRefracCell": "an adaptive exponential neuron, which NIR has no node for",
     "LIFExCell": "an exponential neuron, which NIR has no node for",
-    "LSNNCell": "an adaptive threshold, which NIR has no node for",
+    "LSNNCell": "its input acts one step late, which the exporter cannot say of a neuron; use LIFCell",
+    "LIFRefracRecurrentCell": "a refractory period with recurrence; use LIFRecurrentCell or LIFRefracCell",
     "IzhikevichCell": "an Izhikevich neuron, which NIR has no node for",
     "CobaLIFCell": "a conductance-based neuron, which NIR has no node for",
     "LILinearCell": "weights inside the neuron; use torch.nn.Linear followed by LICell",
@@ -123,6 +126,10 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
     kind = _norse_class(module)
     assert kind is not None
     name, p = kind.__name__, module.p
+    refractory = None
+    if name == "LIFRefracCell":
+        p, rho = p.lif, p.rho_reset  # type: ignore[union-attr]
+        refractory = np.ceil(np.maximum(full(rho, shape, f"parameter rho_reset of module {path!r}"), 0))
 
     def value(attribute: str) -> Array:
         return full(getattr(p, attribute), shape, f"parameter {attribute} of module {path!r}")
@@ -144,7 +151,7 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
         node = nir.LIF(tau("tau_mem_inv"), one, v_leak, value("v_th"), value("v_reset"))
     elif name == "LIBoxCell":
         return Neuron(nir.LI(tau("tau_mem_inv"), one, v_leak), None, v_leak)
-    elif name in ("LIFCell", "LIFRecurrentCell"):
+    elif name in ("LIFCell", "LIFRecurrentCell", "LIFRefracCell"):
         synapse = tau("tau_syn_inv")
         node = nir.CubaLIF(
             tau_syn=synapse,
@@ -160,7 +167,7 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
         node = nir.CubaLI(tau_syn=synapse, tau_mem=tau("tau_mem_inv"), r=one, v_leak=v_leak, w_in=synapse / dt)
         return Neuron(node, None, v_leak)
     recurrent = nir.Linear(_weights(module, "recurrent_weights")) if name == "LIFRecurrentCell" else None
-    return Neuron(node, reset, v_leak, recurrent=recurrent)
+    return Neuron(node, reset, v_leak, recurrent=recurrent, refractory=refractory)
 
 
 def _weights(module: nn.Module, name: str) -> Array:
@@ -197,13 +204,17 @@ def _stub_for(module: nn.Module, operator: Callable[[Tensor], Tensor]) -> nn.Mod
 
 
 def _widen(module: nn.Module) -> None:
-    if isinstance(module.p, tuple):
-        values = (p.detach().cpu().double() if isinstance(p, Tensor) else p for p in module.p)
-        module.p = type(module.p)(*values)
+    module.p = _double(module.p)
     for name in ("input_weights", "recurrent_weights"):  # not parameters where the user gave tensors
         weights = getattr(module, name, None)
         if isinstance(weights, Tensor) and not isinstance(weights, nn.Parameter):
             setattr(module, name, weights.detach().double())
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return type(value)(*map(_double, value))
+    return value.detach().cpu().double() if isinstance(value, Tensor) else value
 
 
 def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
@@ -214,7 +225,8 @@ def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
 
     def after(_module: nn.Module, _args: Any, result: tuple[Tensor, Any]) -> None:
         output, last[0] = result
-        note(output, last[0].v)
+        state = last[0]
+        note(output, (state.lif if hasattr(state, "lif") else state).v)
 
     module.register_forward_pre_hook(before, with_kwargs=True)
     module.register_forward_hook(after)

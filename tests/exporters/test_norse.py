@@ -238,6 +238,22 @@ def test_layers_may_have_different_resets(tmp_path):
     assert graph.nodes["1"].metadata["neurodeploy"]["reset"] == "subtract"
 
 
+def test_refractory_cells(tmp_path):
+    torch.manual_seed(2)
+    each = snn.LIFRefracParameters(snn.LIFParameters(v_th=torch.tensor(0.3)), rho_reset=torch.arange(8.0) / 2)
+    plain = snn.LIFRefracParameters(snn.LIFParameters(v_th=torch.tensor(0.2), v_reset=torch.tensor(0.05)))
+    module = snn.SequentialState(
+        big(nn.Linear(10, 8), 10), snn.LIFRefracCell(each), big(nn.Linear(8, 6), 20), snn.LIFRefracCell(plain)
+    )
+    trace = euler.agrees_with_torch(module, tmp_path / "m.nir", spikes(100, 3, 10))
+    graph = to_graph(module, (10,))
+    # rho counts down by one a step and holds the neuron while it is above 0
+    assert graph.nodes["1"].metadata["neurodeploy"]["refractory"].tolist() == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert graph.nodes["3"].metadata["neurodeploy"]["refractory"] == 5
+    times = np.flatnonzero(trace.outputs["3"][:, 0, int(trace.outputs["3"].sum((0, 1)).argmax())])
+    assert len(times) > 3 and np.diff(times).min() > 5
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "error", "message"),
     [
@@ -252,7 +268,7 @@ def test_layers_may_have_different_resets(tmp_path):
         (Calls(run_lif_twice), (6,), UnsupportedError, "'lif' is called more than once"),
         (Calls(lambda m, x: x), (5,), InvalidInputError, "does not compute one time step"),
         (Calls(lambda m, x: x), (), InvalidInputError, "shape of a sample"),
-        (Calls(lambda m, x: x, snn.LIFRefracCell()), (6,), UnsupportedError, "'lif' of class LIFRefracCell.*\n.*ref"),
+        (Calls(lambda m, x: x, snn.LSNNCell()), (6,), UnsupportedError, "'lif' of class LSNNCell.*\n.*one step late"),
         (Calls(lambda m, x: x, snn.LIF()), (6,), UnsupportedError, "loop over time; use LIFCell"),
         (snn.RecurrentSequential(nn.Linear(6, 6), lif()), (6,), UnsupportedError, "recurrent connection around"),
         (Calls(lambda m, x: x, lif(v_th=torch.ones(5))), (6,), InvalidInputError, "v_th of module 'lif' does not fit"),
@@ -260,7 +276,6 @@ def test_layers_may_have_different_resets(tmp_path):
         (snn.SequentialState(nn.Linear(6, 6)), (6,), UnsupportedError, "has no neuron of norse"),
         (nn.Linear(6, 6), (6,), UnsupportedError, "no neurons of a framework"),
         (snn.SequentialState(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), lif()), (1, 8, 8), UnsupportedError, "max_pool2d"),
-        (snn.SequentialState(nn.BatchNorm1d(6, track_running_stats=False), lif()), (6,), UnsupportedError, "each batch"),
         (snn.SequentialState(nn.Flatten(0), nn.Linear(12, 4), lif()), (6,), UnsupportedError, "not a flattening of a"),
         (snn.SequentialState(nn.Linear(6, 2), lif()), (3, 6), UnsupportedError, "more than one dimension"),
     ],
