@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from neurodeploy.connectivity import Connectivity, Conv2d, Dense, Sparse
@@ -12,8 +14,11 @@ from neurodeploy.program import Program
 IMAGE = (2, 6, 5)
 
 
-def random_network(seed: int, arithmetic: str = "loihi") -> Network:
-    """Input -> 1 to 4 populations, with skips, delays and recurrence; the same network for the same seed."""
+def random_network(seed: int, arithmetic: str = "loihi", slow: bool = True) -> Network:
+    """Input -> 1 to 4 populations, with skips, delays and recurrence; the same network for the same seed.
+
+    ``slow``: some neurons have a refractory time or an adaptive threshold (in floats).
+    """
     rng = np.random.default_rng(seed)
     populations = [Population("input", IMAGE, Source())]
     if rng.random() < 0.3:
@@ -41,6 +46,11 @@ def random_network(seed: int, arithmetic: str = "loihi") -> Network:
         last = populations[-1]
         populations.append(Population("readout", (3,), random_neuron(rng, 3, arithmetic, spiking=False)))
         projections.append(Projection("to readout", last.name, "readout", dense(rng, last.size, 3, arithmetic)))
+    if not slow:
+        none = {"refractory": None, "threshold_decay": None, "threshold_jump": None}
+        populations = [
+            replace(p, neuron=replace(p.neuron, **none)) if isinstance(p.neuron, Lif) else p for p in populations
+        ]
     return Network("random", tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, arithmetic)
 
 

@@ -1,0 +1,672 @@
+"""Reading an ordinary network (an ANN) from ONNX, or from a torch module by way of ONNX, as an `Ann`.
+
+The graph is walked once. Every value is either known (weights, and shapes computed from them) or the result of a
+layer; what is known is computed on the spot, so exporters' shape arithmetic vanishes. Whatever cannot become synapses
+and thresholds is refused by the name and operator of its node.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+
+from . import onnx_file
+from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Operation, Pool, Relu, Scale, folded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LARGEST = 1 << 24
+"""Values of the largest layer, and of the largest constant that is computed."""
+
+_KNOWN = (
+    "Add", "Cast", "Concat", "DequantizeLinear", "Div", "Flatten", "Gather", "Identity", "Mul", "Neg", "QuantizeLinear",
+    "Reciprocal", "Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""Operators that are computed when all their inputs are known."""
+
+_HINTS = {
+    "MaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
+    "Softmax": "keep it behind the last layer only, where it does not change the decision",
+    "Sigmoid": "train with ReLU: a spike rate can follow no other curve",
+    "Tanh": "train with ReLU: a spike rate can follow no other curve",
+    "Gelu": "train with ReLU: a spike rate can follow no other curve",
+    "Swish": "train with ReLU: a spike rate can follow no other curve",
+    "HardSwish": "train with ReLU: a spike rate can follow no other curve",
+    "LeakyRelu": "train with ReLU: a spike rate cannot be negative",
+    "Gather": "adaptive pooling is only possible where the output size divides the input size",
+    "Concat": "add the branches instead, each with its own linear layer",
+    "QuantizeLinear": "quantise the weights only; activations become spikes",
+    "DequantizeLinear": "quantise the weights only; activations become spikes",
+}
+
+
+def load(path: Path | str, sample_shape: tuple[int, ...] | None = None) -> Ann:
+    """Read an ANN from an `.onnx` file.
+
+    Args:
+        sample_shape: of one sample without the batch, where the file leaves it open.
+
+    Raises:
+        MissingFileError: there is no such file, or one that holds its data is missing.
+        InvalidInputError: not ONNX, damaged, or data outside the file's folder.
+        UnsupportedError: an operator that cannot be converted; the message names the node.
+    """
+    return from_model(onnx_file.read(path), sample_shape)
+
+
+def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
+    """Read an ANN from a torch module called with ``[batch, *sample_shape]``; it is not changed.
+
+    Raises:
+        InvalidInputError: the module does not take such a sample.
+        UnsupportedError: torch cannot export it to ONNX, or an operator that cannot be converted.
+    """
+    import torch
+
+    body = copy.deepcopy(module).cpu().eval()
+    sample = torch.zeros(1, *sample_shape)
+    for parameter in body.parameters():
+        sample = sample.to(parameter.dtype)
+        break
+    try:
+        with torch.no_grad():
+            body(sample)
+    except Exception as error:  # user code: anything may come
+        raise InvalidInputError(
+            "the module does not take such a sample",
+            found=f"an input of shape {list(sample.shape)} gave {type(error).__name__}: {_first_line(error)}",
+            hint="check the sample's shape",
+        ) from error
+    buffer = io.BytesIO()
+    # Torch's new exporter needs the package onnxscript; the old one, which does not, is deprecated but equal here.
+    new = find_spec("onnxscript") is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if new:
+                program: Any = torch.onnx.export(body, (sample,), dynamo=True, verbose=False)
+                buffer.write(program.model_proto.SerializeToString())
+            else:
+                torch.onnx.export(body, (sample,), cast(Any, buffer), dynamo=False, opset_version=17)
+    except Exception as error:
+        raise UnsupportedError(
+            "torch cannot export the module to ONNX", found=f"{type(error).__name__}: {_first_line(error)}"
+        ) from error
+    ann = from_model(onnx_file.parse(buffer.getvalue(), "the exported module"), sample_shape)
+    return replace(ann, origin="torch ANN")
+
+
+def from_model(model: ModelProto, sample_shape: tuple[int, ...] | None = None) -> Ann:
+    """Read an ANN from a checked model without local functions; see `load`."""
+    return _Walk(model, sample_shape).ann()
+
+
+@dataclass(frozen=True)
+class _Ref:
+    """The result of a layer, ``shape`` with the batch; what `Pad` put around it; what ended it (Softmax)."""
+
+    layer: str
+    shape: tuple[int, ...]
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    final: str = ""
+
+
+class _Walk:
+    def __init__(self, model: ModelProto, sample_shape: tuple[int, ...] | None) -> None:
+        self.model = model
+        self.layers: list[Layer] = []
+        self.notes: dict[str, str] = {}
+        self.values: dict[str, Array | _Ref] = {}
+        self.names: set[str] = set()
+        self.node = NodeProto()
+        graph = model.graph
+        for tensor in graph.initializer:
+            self.values[tensor.name] = _array(tensor)
+        inputs = [value for value in graph.input if value.name not in self.values]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise UnsupportedError(
+                "the network does not have one input and one output",
+                found=f"inputs {[i.name for i in inputs]}, outputs {[o.name for o in graph.output]}",
+            )
+        self.shape = _input_shape(inputs[0], sample_shape)
+        self.batch = self.shape[0]
+        self.input = self._unique(_plain_name(inputs[0].name) or "input")
+        self.values[inputs[0].name] = _Ref(self.input, self.shape)
+
+    def ann(self) -> Ann:
+        for node in self.model.graph.node:
+            self.node = node
+            try:
+                self._visit(node)
+            except NeurodeployError:
+                raise
+            except Exception as error:  # attributes and shapes come from the file: anything may be wrong with them
+                raise InvalidInputError(
+                    f"{self._where()} has parameters that do not fit",
+                    found=f"{type(error).__name__}: {_first_line(error)}",
+                    hint="check the file, or export the network again",
+                ) from error
+        name = self.model.graph.output[0].name
+        result = self.values.get(name)
+        if not isinstance(result, _Ref) or any(result.pads):
+            raise UnsupportedError(f"the output {name!r} is not the result of a layer")
+        if not self.layers:
+            raise UnsupportedError("the network has no layer")
+        needed = {result.layer}
+        for layer in reversed(self.layers):
+            if layer.name in needed:
+                needed.update(layer.inputs)
+        layers = tuple(layer for layer in self.layers if layer.name in needed)
+        return folded(Ann(self.input, self.shape[1:], layers, result.layer, notes=self.notes))
+
+    # ---- walking
+
+    def _visit(self, node: NodeProto) -> None:
+        if node.domain not in ("", "ai.onnx"):
+            raise self._refused(f"an operator of the domain {node.domain!r}")
+        given = [self.values[name] if name else None for name in node.input]
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        made: Array | _Ref
+        if node.op_type == "Constant":
+            made = _constant(attributes)
+        elif node.op_type == "Shape" and isinstance(given[0], _Ref):
+            made = np.array(given[0].shape, np.int64)[attributes.get("start", 0) : attributes.get("end")]
+        elif given and not any(isinstance(value, _Ref) for value in given):
+            made = self._known(node, [value for value in given if isinstance(value, np.ndarray)])
+        else:
+            if node.op_type not in _OPERATORS:
+                raise self._refused("no synapse or neuron computes this")
+            main = next(value for value in given if isinstance(value, _Ref))
+            if any(v.pads != (0, 0, 0, 0) for v in given if isinstance(v, _Ref)) and node.op_type not in _PADDED:
+                raise self._refused("it reads a padded value", "a convolution or pooling behind Pad")
+            if main.final and node.op_type not in ("Identity", "Cast", "Flatten", "Reshape"):
+                raise self._refused(f"it follows {main.final}", f"{main.final} as the last operator only")
+            made = _OPERATORS[node.op_type](self, given, attributes)
+        self.values[node.output[0]] = made
+
+    def _known(self, node: NodeProto, given: list[Array]) -> Array:
+        if node.op_type not in _KNOWN or len(given) != len(node.input):
+            raise self._refused("it is computed from constants in a way that is not known here")
+        size = sum(value.size for value in given)
+        if node.op_type in ("Add", "Sub", "Mul", "Div"):
+            size = math.prod(np.broadcast_shapes(*(value.shape for value in given)))
+        elif node.op_type == "Gather":
+            size = given[0].size * max(given[1].size, 1)
+        if size > LARGEST:
+            raise self._refused(f"{size:,} constant values", f"{LARGEST:,}")
+        from onnx.reference import ReferenceEvaluator
+
+        if node.op_type == "Identity":
+            return given[0]
+        names = [f"x{i}" for i in range(len(given))]
+        alone = NodeProto()
+        alone.CopyFrom(node)
+        alone.input[:], alone.output[:] = names, ["y"]
+        inputs = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), list(v.shape))
+            for n, v in zip(names, given, strict=True)
+        ]
+        output = onnx.ValueInfoProto()
+        output.name = "y"
+        graph = helper.make_graph([alone], "known", inputs, [output])
+        model = helper.make_model(graph, opset_imports=list(self.model.opset_import))
+        results: Any = ReferenceEvaluator(model).run(None, dict(zip(names, given, strict=True)))
+        return np.asarray(results[0])
+
+    def _refused(self, found: str, allowed: str | None = None) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self._where()} cannot be converted", found=found, allowed=allowed, hint=_HINTS.get(self.node.op_type)
+        )
+
+    def _where(self) -> str:
+        return f"node {self.node.name or self.node.output[0] if self.node.output else '?'!r} ({self.node.op_type})"
+
+    def _unique(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self.names or unique == "output":
+            count += 1
+            unique = f"{name}_{count}"
+        self.names.add(unique)
+        return unique
+
+    def _layer(self, operation: Operation, inputs: tuple[str, ...], shape: tuple[int, ...]) -> _Ref:
+        """Append a layer with results of ``shape`` (without the batch)."""
+        if math.prod(shape) > LARGEST or any(n < 1 for n in shape):
+            raise self._refused(f"a layer of shape {list(shape)}", f"1 to {LARGEST:,} values")
+        module = _module_of(self.node)
+        name = self._unique(module or _plain_name(self.node.name) or self.node.op_type.lower())
+        self.layers.append(Layer(name, operation, inputs, shape, module))
+        return _Ref(name, (self.batch, *shape))
+
+    def _number(self, value: Array | _Ref | None, what: str) -> Array:
+        if not isinstance(value, np.ndarray):
+            raise self._refused(f"its {what} is computed from the input", "a constant")
+        array = np.asarray(value, np.float64)
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"{self._where()}: its {what} is not finite")
+        return array
+
+    # ---- operators; ``given`` are the inputs, one of them the result of a layer
+
+    def conv(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        if not isinstance(x, _Ref) or len(x.shape) != 4:
+            raise self._refused("a convolution that is not over images", "[batch, channels, height, width]")
+        weight = self._number(given[1], "weight")
+        bias = self._number(given[2], "bias") if len(given) > 2 and given[2] is not None else np.zeros(len(weight))
+        groups = int(attributes.get("group", 1))
+        if weight.ndim != 4 or groups < 1 or len(weight) % groups or weight.shape[1] * groups != x.shape[1]:
+            raise self._mismatch(list(weight.shape), f"{x.shape[1]} input channels in {groups} group(s)")
+        stride, dilation = _pair(attributes.get("strides")), _pair(attributes.get("dilations"))
+        pads = self._pads(x, attributes, weight.shape[2:], stride, dilation)
+        weight, padding = self._symmetric(weight, pads, dilation)
+        return self._convolve(x, Conv(weight, bias, stride, padding, dilation, groups))
+
+    def _convolve(self, x: _Ref, conv: Conv) -> _Ref:
+        size = _extent(x.shape[2:], conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
+        if conv.bias.shape != (len(conv.weight),):
+            raise self._mismatch(list(conv.bias.shape), [len(conv.weight)])
+        return self._layer(conv, (x.layer,), (len(conv.weight), *size))
+
+    def _mismatch(self, found: object, allowed: object) -> InvalidInputError:
+        return InvalidInputError(f"{self._where()} does not fit its input", found=found, allowed=allowed)
+
+    def _pads(
+        self, x: _Ref, attributes: Mapping[str, Any], kernel: tuple[int, ...], stride: Any, dilation: Any
+    ) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right zeros, those of a `Pad` in front included."""
+        auto = attributes.get("auto_pad", b"NOTSET").decode()
+        own = [int(n) for n in attributes.get("pads", (0, 0, 0, 0))]
+        if auto.startswith("SAME"):
+            own = [0, 0, 0, 0]
+            for axis in (0, 1):
+                span = dilation[axis] * (kernel[axis] - 1) + 1
+                size = x.shape[2 + axis] + x.pads[axis] + x.pads[axis + 2]
+                total = max((-(-size // stride[axis]) - 1) * stride[axis] + span - size, 0)
+                less, more = total // 2, total - total // 2
+                own[axis], own[axis + 2] = (less, more) if auto == "SAME_UPPER" else (more, less)
+        pads = [a + b for a, b in zip(own, x.pads, strict=True)]
+        if min(pads) < 0 or max(pads) > max(dilation[0] * kernel[0], dilation[1] * kernel[1]) + max(x.shape[2:]):
+            raise self._refused(f"padding {pads}", "0 up to the size of the image and the kernel")
+        return (pads[0], pads[1], pads[2], pads[3])
+
+    def _symmetric(
+        self, weight: Array, pads: tuple[int, int, int, int], dilation: tuple[int, int]
+    ) -> tuple[Array, tuple[int, int]]:
+        """Equal padding on both sides: where it is not, the kernel grows by zeros on the side that has less."""
+        grow = [(0, 0), (0, 0)]
+        for axis in (0, 1):
+            less = pads[axis] - pads[axis + 2]
+            grow[axis] = (max(-less, 0), max(less, 0))
+        if any(map(any, grow)) and dilation != (1, 1):
+            raise self._refused(f"padding {list(pads)} with dilation", "the same padding on both sides")
+        padded = np.pad(weight, [(0, 0), (0, 0), *grow])
+        return padded, (max(pads[0], pads[2]), max(pads[1], pads[3]))
+
+    def average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        if len(x.shape) != 4:
+            raise self._refused("pooling that is not over images", "[batch, channels, height, width]")
+        window, stride = _pair(attributes["kernel_shape"]), _pair(attributes.get("strides"))
+        pads = self._pads(x, attributes, window, stride, (1, 1))
+        if _pair(attributes.get("dilations")) != (1, 1):
+            raise self._refused("pooling with dilation")
+        if pads != x.pads and not attributes.get("count_include_pad", 0):
+            raise self._refused("average pooling that leaves its padding out", "count_include_pad=1, or no padding")
+        size = [x.shape[2 + a] + pads[a] + pads[a + 2] - window[a] for a in (0, 1)]
+        if attributes.get("ceil_mode", 0) and any(n % s for n, s in zip(size, stride, strict=True)):
+            raise self._refused("pooling with ceil_mode", "windows that lie inside the input")
+        return self._pool(x, window, stride, pads)
+
+    def _pool(self, x: _Ref, window: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> _Ref:
+        if min(window) < 1 or math.prod(window) > LARGEST:
+            raise self._refused(f"a window of {list(window)}")
+        if pads[:2] != pads[2:]:
+            taps = np.full((x.shape[1], 1, *window), 1 / math.prod(window))
+            taps, padding = self._symmetric(taps, pads, (1, 1))
+            return self._convolve(x, Conv(taps, np.zeros(x.shape[1]), stride, padding, groups=x.shape[1]))
+        size = _extent(x.shape[2:], window, stride, pads[:2], (1, 1))
+        return self._layer(Pool(window, stride, pads[:2]), (x.layer,), (x.shape[1], *size))
+
+    def global_average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        if len(x.shape) != 4:
+            raise self._refused("pooling that is not over images", "[batch, channels, height, width]")
+        size = (x.shape[2], x.shape[3])
+        return self._pool(x, size, size, (0, 0, 0, 0))
+
+    def reduce_mean(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        axes = given[1] if len(given) > 1 and given[1] is not None else attributes.get("axes", ())
+        if sorted(int(axis) % len(x.shape) for axis in np.ravel(axes)) != [2, 3] or len(x.shape) != 4:
+            raise self._refused(f"a mean over the axes {np.ravel(axes).tolist()}", "height and width of an image")
+        pooled = self.global_average_pool([x], {})
+        return pooled if attributes.get("keepdims", 1) else self._reshaped(pooled, pooled.shape[:2])
+
+    def pad(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        pads = self._number(given[1], "padding") if len(given) > 1 else np.asarray(attributes["pads"], float)
+        pads = np.asarray(pads, np.int64)
+        mode = attributes.get("mode", b"constant").decode()
+        value = given[2] if len(given) > 2 and given[2] is not None else attributes.get("value", 0.0)
+        rank = len(x.shape)
+        if len(given) > 3 and given[3] is not None:
+            axes = [int(axis) % rank for axis in self._number(given[3], "axes")]
+            full = np.zeros(2 * rank, np.int64)
+            for index, axis in enumerate(axes):
+                full[axis], full[rank + axis] = pads[index], pads[len(axes) + index]
+            pads = full
+        if not pads.any():
+            return x
+        inner = (*pads[: rank - 2], *pads[rank : 2 * rank - 2])
+        if mode != "constant" or np.any(np.asarray(value) != 0) or rank != 4 or any(inner) or pads.min() < 0:
+            raise self._refused(f"padding {pads.tolist()} in mode {mode}", "zeros around the image")
+        before = x.pads
+        return replace(
+            x,
+            pads=(
+                before[0] + int(pads[2]),
+                before[1] + int(pads[3]),
+                before[2] + int(pads[6]),
+                before[3] + int(pads[7]),
+            ),
+        )
+
+    def gemm(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        weight = self._number(given[1], "weight")
+        if not isinstance(given[0], _Ref) or attributes.get("transA", 0):
+            raise self._refused("a product with the input on the right or transposed", "input times weight")
+        weight = weight if attributes.get("transB", 0) else weight.T
+        constant = given[2] if len(given) > 2 and given[2] is not None else np.zeros(1)
+        bias = self._number(constant, "bias") * attributes.get("beta", 1.0)
+        return self._affine(given[0], weight * attributes.get("alpha", 1.0), bias)
+
+    def matmul(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        if not isinstance(given[0], _Ref):
+            raise self._refused("a product with the input on the right", "input times weight")
+        return self._affine(given[0], self._number(given[1], "weight").T, np.zeros(1))
+
+    def _affine(self, x: _Ref, weight: Array, bias: Array) -> _Ref:
+        if len(x.shape) != 2:
+            raise self._refused(f"a linear layer on {list(x.shape)}", "[batch, features]: flatten first")
+        if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
+            raise self._mismatch(list(weight.shape[::-1]), f"{x.shape[1]} features")
+        bias = np.broadcast_to(bias, (1, len(weight)))[0].copy()
+        return self._layer(Affine(weight, bias), (x.layer,), (len(weight),))
+
+    def batch_norm(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        if attributes.get("training_mode", 0):
+            raise self._refused("batch normalisation in training mode", "a network exported after eval()")
+        gain, offset, mean, variance = (self._number(value, "statistics") for value in given[1:5])
+        scale = gain / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+        rank = len(given[0].shape)
+        shape = (len(scale), *([1] * (rank - 2)))
+        return self._scaled(given[0], scale.reshape(shape), (offset - mean * scale).reshape(shape))
+
+    def relu(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        return self._layer(Relu(), (given[0].layer,), given[0].shape[1:])
+
+    def clip(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        bounds = [*given[1:3], None, None][:2]
+        low, high = (attributes.get(n) if b is None else b for n, b in zip(("min", "max"), bounds, strict=True))
+        if low is None or isinstance(low, _Ref) or isinstance(high, _Ref) or float(np.ravel(low)[0]) != 0:
+            raise self._refused(f"clipping from {low} to {high}", "from 0 (ReLU, ReLU6)")
+        ceiling = None if high is None else float(np.ravel(high)[0])
+        if ceiling is not None and not ceiling > 0:
+            raise self._refused(f"clipping from 0 to {ceiling}")
+        if ceiling is not None and ceiling >= np.finfo(np.float32).max:
+            ceiling = None
+        return self._layer(Relu(ceiling), (given[0].layer,), given[0].shape[1:])
+
+    def add(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        values = [value for value in given if isinstance(value, _Ref)]
+        if any(value.shape != values[0].shape for value in values):
+            raise self._refused(f"a sum of the shapes {[list(v.shape) for v in values]}", "equal shapes")
+        result = values[0]
+        if len(values) > 1:
+            result = self._layer(Add(), tuple(value.layer for value in values), values[0].shape[1:])
+        for constant in (value for value in given if not isinstance(value, _Ref)):
+            result = self._scaled(result, np.ones(1), self._number(constant, "constant"))
+        return result
+
+    def subtract(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        a, b = given
+        if isinstance(a, _Ref) and isinstance(b, _Ref):
+            return self.add([a, self._scaled(b, -np.ones(1), np.zeros(1))], {})
+        if isinstance(a, _Ref):
+            return self._scaled(a, np.ones(1), -self._number(b, "constant"))
+        return self._scaled(b, -np.ones(1), self._number(a, "constant"))
+
+    def multiply(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        constants = [value for value in given if not isinstance(value, _Ref)]
+        if len(constants) != 1:
+            raise self._refused("a product of two results", "a constant factor")
+        x = next(value for value in given if isinstance(value, _Ref))
+        return self._scaled(x, self._number(constants[0], "factor"), np.zeros(1))
+
+    def divide(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        if not isinstance(given[0], _Ref):
+            raise self._refused("a division by a result", "a constant divisor")
+        divisor = self._number(given[1], "divisor")
+        if not divisor.all():
+            raise InvalidInputError(f"{self._where()} divides by zero")
+        return self._scaled(given[0], 1 / divisor, np.zeros(1))
+
+    def negate(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        return self._scaled(given[0], -np.ones(1), np.zeros(1))
+
+    def _scaled(self, x: _Ref, scale: Array, shift: Array) -> _Ref:
+        parts = []
+        for value in (scale, shift):
+            # Without the batch; a constant of lower rank stands behind missing leading dimensions.
+            value = value[0] if value.ndim == len(x.shape) and value.shape[0] == 1 else value
+            if np.broadcast_shapes(value.shape, x.shape[1:]) != x.shape[1:]:
+                raise self._mismatch(list(value.shape), list(x.shape[1:]))
+            parts.append(value)
+        if not np.isfinite(parts[0]).all() or not np.isfinite(parts[1]).all():
+            raise InvalidInputError(f"{self._where()}: its constants are not finite")
+        return self._layer(Scale(parts[0], parts[1]), (x.layer,), x.shape[1:])
+
+    def flatten(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        axis = int(attributes.get("axis", 1))
+        axis = axis + len(x.shape) if axis < 0 else axis
+        return self._reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+
+    def reshape(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        wanted = [int(n) for n in self._number(given[1], "shape")]
+        if not attributes.get("allowzero", 0):
+            wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
+        if wanted.count(-1) == 1:
+            rest = -math.prod(wanted)
+            wanted = [math.prod(x.shape) // rest if n == -1 else n for n in wanted]
+        return self._reshaped(x, tuple(wanted))
+
+    def squeeze(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        axes = given[1] if len(given) > 1 else attributes.get("axes")
+        drop = range(1, len(x.shape)) if axes is None else [int(a) % len(x.shape) for a in np.ravel(axes)]
+        return self._reshaped(x, tuple(n for i, n in enumerate(x.shape) if not (n == 1 and i in drop)))
+
+    def unsqueeze(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        axes = np.ravel(given[1] if len(given) > 1 else attributes["axes"])
+        if len(axes) > 8:
+            raise self._refused(f"{len(axes)} new axes")
+        shape = list(x.shape)
+        for axis in sorted(int(a) % (len(x.shape) + len(axes)) for a in axes):
+            shape.insert(axis, 1)
+        return self._reshaped(x, tuple(shape))
+
+    def transpose(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        order = [int(axis) for axis in attributes.get("perm", range(len(x.shape))[::-1])]
+        if sorted(order) != list(range(len(x.shape))):
+            raise self._mismatch(order, f"an order of {len(x.shape)} axes")
+        moved = [axis for axis in order if x.shape[axis] != 1]
+        if moved != sorted(moved):
+            raise self._refused(f"the axes are put into the order {order}", "an order that leaves the data as they lie")
+        return self._reshaped(x, tuple(x.shape[axis] for axis in order))
+
+    def _reshaped(self, x: _Ref, shape: tuple[int, ...]) -> _Ref:
+        from .layers import flatten
+
+        if math.prod(shape) != math.prod(x.shape) or any(n < 1 for n in shape):
+            raise self._mismatch(list(shape), f"{list(x.shape)}: as many values")
+        if shape == x.shape:
+            return x
+        try:
+            flatten(x.shape[1:], shape, self.batch)
+        except UnsupportedError as error:
+            raise self._refused(
+                f"{list(x.shape)} to {list(shape)}", str(error.allowed) if error.allowed else None
+            ) from None
+        return replace(self._layer(Flatten(), (x.layer,), shape[1:]), final=x.final)
+
+    def same(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        return x
+
+    def dropout(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        if len(given) > 2 and given[2] is not None and np.any(given[2]):
+            raise self._refused("dropout in training mode", "a network exported after eval()")
+        return self.same(given, attributes)
+
+    def softmax(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+        x: _Ref = given[0]
+        self.notes["softmax"] = (
+            f"{self.node.op_type} behind the last layer is left out: it does not change the decision"
+        )
+        return replace(x, final=self.node.op_type)
+
+
+_PADDED = ("Conv", "AveragePool", "Pad", "Identity")
+"""Operators that may read a padded value."""
+
+_OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], _Ref]] = {
+    "Add": _Walk.add,
+    "AveragePool": _Walk.average_pool,
+    "BatchNormalization": _Walk.batch_norm,
+    "Cast": _Walk.same,
+    "Clip": _Walk.clip,
+    "Conv": _Walk.conv,
+    "Div": _Walk.divide,
+    "Dropout": _Walk.dropout,
+    "Flatten": _Walk.flatten,
+    "Gemm": _Walk.gemm,
+    "GlobalAveragePool": _Walk.global_average_pool,
+    "Identity": _Walk.same,
+    "LogSoftmax": _Walk.softmax,
+    "MatMul": _Walk.matmul,
+    "Mul": _Walk.multiply,
+    "Neg": _Walk.negate,
+    "Pad": _Walk.pad,
+    "ReduceMean": _Walk.reduce_mean,
+    "Relu": _Walk.relu,
+    "Reshape": _Walk.reshape,
+    "Softmax": _Walk.softmax,
+    "Squeeze": _Walk.squeeze,
+    "Sub": _Walk.subtract,
+    "Sum": _Walk.add,
+    "Transpose": _Walk.transpose,
+    "Unsqueeze": _Walk.unsqueeze,
+}
+
+
+def _array(tensor: onnx.TensorProto) -> Array:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:  # unknown types, sizes that do not fit
+        raise InvalidInputError(f"tensor {tensor.name!r} cannot be read", found=_first_line(error)) from error
+
+
+def _constant(attributes: Mapping[str, Any]) -> Array:
+    (value,) = attributes.values()
+    return _array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+
+
+def _input_shape(value: onnx.ValueInfoProto, sample_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Shape of the input with the batch, 1 where that is open."""
+    dims = value.type.tensor_type.shape.dim
+    shape = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+    if sample_shape is not None:
+        fits = not shape or (
+            len(shape) == len(sample_shape) + 1
+            and all(a in (None, b) for a, b in zip(shape[1:], sample_shape, strict=True))
+        )
+        if not fits or any(n < 1 for n in sample_shape):
+            raise InvalidInputError(
+                f"the input {value.name!r} has another shape", found=["batch", *shape[1:]], allowed=list(sample_shape)
+            )
+        shape = [shape[0] if shape else None, *sample_shape]
+    if len(shape) < 2 or len(shape) > 8 or any(n is None for n in shape[1:]):
+        raise InvalidInputError(
+            f"the shape of the input {value.name!r} is not known",
+            found=["?" if n is None else n for n in shape] or "nothing",
+            allowed="[batch, ...] with numbers behind the batch",
+            hint="give the shape of a sample (--shape 1,28,28)",
+        )
+    full = tuple(int(n or 1) for n in shape)
+    if any(n < 1 for n in full) or math.prod(full[1:]) > LARGEST:
+        raise InvalidInputError(f"the input {value.name!r} has an unusable shape", found=list(full))
+    return full
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    """Two positive numbers of an attribute; (1, 1) if it is not given."""
+    pair = [1, 1] if values is None else [int(value) for value in values]
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f"{pair} is not two positive numbers")
+    return pair[0], pair[1]
+
+
+def _extent(
+    size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], dilation: Any
+) -> tuple[int, int]:
+    found = [(size[a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in (0, 1)]
+    return found[0], found[1]
+
+
+def _module_of(node: NodeProto) -> str:
+    """Path of the torch module, as torch's exporters leave it in the node; empty if there is none."""
+    said = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes")
+    if said:
+        try:
+            scopes = ast.literal_eval(said)
+            return str(scopes[-2]) if len(scopes) > 1 else ""
+        except (ValueError, SyntaxError, IndexError, TypeError, MemoryError, RecursionError):
+            return ""
+    if not node.name.startswith("/"):
+        return ""
+    path: list[str] = []
+    for part in node.name.split("/")[1:-1]:
+        if path and part.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(part)
+    return ".".join(path)
+
+
+def _plain_name(name: str) -> str:
+    """A name that NIR and HDF5 take."""
+    return name.strip("/").replace("/", ".").replace("\0", "")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
