@@ -87,22 +87,29 @@ def _run(name: str, arguments: list[str]) -> int:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        install = how_to_install((error.name or "").partition(".")[0])
+        if install is None:
             raise
-        console.error(
-            f"{name} needs the package {error.name!r}, which is not installed\n"
-            f"  to do:   pip install 'neurodeploy[{extra}]' -c constraints.txt"
-        )
+        console.error(f"{name} needs the package {error.name!r}, which is not installed\n  to do:   {install}")
     return 2
 
 
-_EXTRAS = {
+EXTRAS = {
     "torch": "torch",
     "safetensors": "torch",
     "norse": "norse",
     "snntorch": "snntorch",
     "spikingjelly": "spikingjelly",
-    "sklearn": "demo",
     "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "sklearn": "demo",
+    "dask": "dask",
 }
+"""Package that a command may lack -> the extra that brings it."""
+
+
+def how_to_install(package: str) -> str | None:
+    """The command that installs an optional package; None for one that we do not know."""
+    if package == "sinabs":  # pins nir to 1.0.4 and asks for a chip's driver; it runs without both
+        return "pip install --no-deps sinabs pbr -c constraints.txt"
+    return f"pip install 'neurodeploy[{EXTRAS[package]}]' -c constraints.txt" if package in EXTRAS else None

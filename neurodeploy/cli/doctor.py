@@ -11,14 +11,13 @@ from importlib import metadata
 from pathlib import Path
 
 from neurodeploy import __version__
+from neurodeploy.cli import EXTRAS, how_to_install
 from neurodeploy.cli.console import Console
 
 Row = tuple[str, str, str, str]
 """What, what was found, ``ok`` / ``missing`` / ``broken``, what to do."""
 
 _NEEDED = ("numpy", "scipy", "networkx", "h5py", "nir", "numba", "pydantic", "pyyaml", "jinja2", "rich")
-_EXTRAS = {"torch": "torch", "safetensors": "torch", "norse": "norse", "snntorch": "snntorch",
-           "spikingjelly": "spikingjelly", "onnx": "onnx", "scikit-learn": "demo", "dask": "dask"}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +29,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         ("neurodeploy", __version__, "ok", ""),
         ("Python", f"{platform.python_version()} ({sys.executable})", "ok", ""),
         *(_package(name, None) for name in _NEEDED),
-        *(_package(name, extra) for name, extra in _EXTRAS.items()),
+        *(
+            _package("scikit-learn" if name == "sklearn" else name, how_to_install(name))
+            for name in (*EXTRAS, "sinabs")
+        ),
         _kernels(),
         _lava(),
         _chips(),
@@ -49,13 +51,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 1 if broken else 0
 
 
-def _package(name: str, extra: str | None) -> Row:
+def _package(name: str, install: str | None) -> Row:
     try:
         return (name, metadata.version(name), "ok", "")
     except metadata.PackageNotFoundError:
-        if extra is None:
+        if install is None:
             return (name, "not installed", "broken", "pip install neurodeploy -c constraints.txt")
-        return (name, "not installed", "missing", f"pip install 'neurodeploy[{extra}]' -c constraints.txt")
+        return (name, "not installed", "missing", install)
 
 
 def _kernels() -> Row:
