@@ -1,0 +1,145 @@
+"""The documentation: every link leads somewhere, every command and option that it names exists, no page is lost."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from neurodeploy.cli import COMMANDS
+from neurodeploy.nirnodes import KNOWN_NODES
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+HELP = {"-h", "--help", "-V", "--version"}
+
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_INLINE = re.compile(r"`((?:\w+=\S+ )?neurodeploy(?: [^`]*)?)`")
+
+
+def links(text: str) -> list[str]:
+    """Relative targets of a page's links, code left out."""
+    prose = re.sub(r"`[^`\n]*`", "", _FENCE.sub("", text))
+    return [target for target in _LINK.findall(prose) if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(text: str) -> set[str]:
+    """Names of a page's headings as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Links of a page that lead nowhere."""
+    found = []
+    for link in links(text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        missing = not target.exists()
+        if not missing and anchor:
+            missing = anchor not in anchors(text if target == page else target.read_text(encoding="utf-8"))
+        if missing:
+            found.append(link)
+    return found
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of every neurodeploy command line in a page, in blocks of code and in running text."""
+    for block in _FENCE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = line.removeprefix("$ ").strip()
+            if re.match(r"(?:\w+=\S+ )*neurodeploy ", words):
+                yield _words(words)
+    for words in _INLINE.findall(_FENCE.sub("", text)):
+        yield _words(words)
+
+
+def _words(line: str) -> list[str]:
+    words = shlex.split(re.split(r"\s[|>&;]", line)[0], comments=True)
+    return words[words.index("neurodeploy") + 1 :]
+
+
+def options(command: str) -> set[str]:
+    """The options of a command, as its parser knows them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    import_module(f"neurodeploy.cli.{command}").add_arguments(parser)
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+def wrong_commands(text: str) -> list[str]:
+    """What a page calls that does not exist."""
+    found = []
+    for words in commands(text):
+        if not words or words[0] in HELP or words[0].startswith("<"):
+            continue
+        command, *rest = words
+        if command not in COMMANDS:
+            found.append(f"neurodeploy {command}")
+            continue
+        known = options(command) | HELP
+        for word in rest:
+            option = word.partition("=")[0]
+            if re.match(r"--?[a-zA-Z]", option) and option not in known:
+                found.append(f"neurodeploy {command} {option}")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    assert wrong_commands(page.read_text(encoding="utf-8")) == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    reached, waiting = set(), [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        for link in links(page.read_text(encoding="utf-8")):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target.parent == DOCS.resolve():
+                waiting.append(DOCS / target.name)
+    assert sorted(p.name for p in DOCS.glob("*.md") if p not in reached) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_names_every_option(command: str) -> None:
+    page = (DOCS / "reference-cli.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    assert section, f"reference-cli.md has no section on {command}"
+    named = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", section))
+    assert sorted(options(command) - named) == []
+
+
+def test_the_reference_names_every_node() -> None:
+    page = (DOCS / "reference-support.md").read_text(encoding="utf-8")
+    assert [node for node in KNOWN_NODES if f"`{node}`" not in page] == []
+
+
+def test_no_page_is_long() -> None:
+    lines = {page.name: page.read_text(encoding="utf-8").count("\n") for page in DOCS.glob("*.md")}
+    del lines["reference-cli.md"]  # it holds the help of every command
+    assert {name: count for name, count in lines.items() if count > 200} == {}
+
+
+def test_the_checks_find_what_is_wrong() -> None:
+    text = (
+        "# Title here\n[a](missing.md) [b](#nowhere) [c](#title-here) [d](https://example.org) `[e](gone.md)`\n"
+        "Run `neurodeploy fly` or `neurodeploy run --fast p.ndp`.\n"
+        "```\n$ HOME=/x neurodeploy export a.py:net \\\n  --shape 4 --jump -o a.nir   # --not an option\n```\n"
+    )
+    assert broken_links(ROOT / "README.md", text) == ["missing.md", "#nowhere"]
+    assert wrong_commands(text) == ["neurodeploy export --jump", "neurodeploy fly", "neurodeploy run --fast"]
