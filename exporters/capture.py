@@ -9,7 +9,7 @@ its shape, and the neurons as what they are, whatever their framework computes i
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from inspect import Parameter, signature
 from typing import Any
@@ -70,6 +70,15 @@ def checked_sites(module: nn.Module, framework: Framework) -> dict[str, nn.Modul
             raise UnsupportedError(
                 f"the module {path or 'itself'!r} of class {type(part).__name__} cannot be exported", found=reason
             )
+    paths: dict[int, str] = {}
+    for path, part in found.items():
+        other = paths.setdefault(id(part), path)
+        if other != path and framework.keeps_state is not None and framework.keeps_state(part):
+            raise UnsupportedError(
+                f"the modules {other!r} and {path!r} are one object, which keeps one state for both",
+                allowed="a neuron layer of its own for each place",
+                hint="build two layers",
+            )
     if not found:
         raise UnsupportedError(f"the module has no neuron of {framework.name}", hint="put a neuron layer into it")
     return found
@@ -85,7 +94,7 @@ def copied(module: nn.Module) -> nn.Module:
     results: dict[int, Any] = {
         id(value): value.detach().clone()
         for part in module.modules()
-        for value in (*vars(part).values(), *part.buffers(recurse=False))
+        for value in (*_held(vars(part)), *part.buffers(recurse=False))
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
@@ -96,6 +105,20 @@ def copied(module: nn.Module) -> nn.Module:
             found=_first_line(error),
             hint="do not keep results of earlier runs in its attributes",
         ) from error
+
+
+def _held(attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Values of attributes, and of the mappings among them (SpikingJelly keeps its states in one)."""
+    for value in attributes.values():
+        yield from value.values() if isinstance(value, dict) else (value,)
+
+
+def prepared(module: nn.Module, framework: Framework) -> nn.Module:
+    """A copy in evaluation mode that computes one step; errors as `copied`."""
+    body = copied(module)
+    if framework.prepare is not None:
+        framework.prepare(body)
+    return body
 
 
 def states_of(module: nn.Module) -> tuple[None, ...]:
@@ -119,7 +142,7 @@ def capture(
         InvalidInputError: the module does not take such an input.
     """
     found = checked_sites(module, framework)
-    body = copied(module)
+    body = prepared(module, framework)
     for path in found:
         operator = _neuron_at(path)
         stub = framework.stub_for(found[path], operator) if framework.stub_for else framework.stub(operator)

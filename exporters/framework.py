@@ -28,7 +28,9 @@ ENTRY_POINTS = "neurodeploy.exporters"
 
 _OURS: Mapping[str, str] = {
     "norse": ".norse",
+    "sinabs": ".sinabs",
     "snntorch": ".snntorch",
+    "spikingjelly": ".spikingjelly",
 }
 """Package of a framework -> our module for it."""
 
@@ -81,6 +83,9 @@ class Framework:
             It may do linear work of its own (input weights) in front of the operator, in submodules.
         default_dt: seconds in a step where neither the neurons nor the user say it; None if one must be given.
         recurrent_bias: whether the bias of a recurrent connection acts in the first step.
+        prepare: turns a copied module into one that computes a single step of ``[batch, *shape]``, in place; the paths
+            of its neurons stay.
+        keeps_state: whether a neuron module keeps its state inside, so that one module at two paths has one state.
     """
 
     name: str
@@ -95,6 +100,8 @@ class Framework:
     stub_for: Callable[[nn.Module, Callable[[Tensor], Tensor]], nn.Module] | None = None
     default_dt: float | None = None
     recurrent_bias: RecurrentBias = "from-start"
+    prepare: Callable[[nn.Module], None] | None = None
+    keeps_state: Callable[[nn.Module], bool] | None = None
 
 
 def names() -> list[str]:
@@ -151,7 +158,9 @@ def full(value: object, shape: tuple[int, ...], what: str) -> Array:
     Raises:
         InvalidInputError: it does not fit, or is not finite.
     """
-    array = torch.as_tensor(value).detach().cpu().double().numpy()
+    # A Python number is a double; torch would make it float32.
+    tensor = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)
+    array = tensor.detach().cpu().double().numpy()
     try:
         if array.ndim > len(shape) and all(n == 1 for n in array.shape[: array.ndim - len(shape)]):
             array = array.reshape(array.shape[array.ndim - len(shape) :])

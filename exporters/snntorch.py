@@ -38,6 +38,7 @@ from neurodeploy.neurons import Reset, ResetTime
 from .capture import potential_of
 from .framework import Framework, Neuron, full
 from .layers import conv2d, linear
+from .steps import divisor, inverse, leaky
 
 _STATES = {
     "Leaky": ("mem",),
@@ -68,10 +69,6 @@ _RULES: dict[int, tuple[str, Reset]] = {
     2: ("_base_int", "none"),
 }
 """Value of reset_mechanism_val -> the method that computes the state, and the rule."""
-
-_NO_LEAK = 2.0**60
-"""Time constant in steps that stands for no leak among leaky neurons: 1 - 2^-60 is 1 in float64."""
-
 
 def _snntorch_class(module: nn.Module) -> Any:
     """The first class of snnTorch that the module's class is or inherits."""
@@ -142,19 +139,19 @@ def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron
                 found=leak.max() if (leak > 1).any() else leak.min(),
                 allowed="more than 0, at most 1",
             )
-        return Neuron(nir.LIF(_divisor(dt, leak), value("R"), zero, threshold, zero), reset, reset_time=time)
+        return Neuron(nir.LIF(divisor(dt, leak), value("R"), zero, threshold, zero), reset, reset_time=time)
     leak = 1 - np.clip(value("beta"), 0, 1)
     recurrent = _recurrent(module, path, shape) if name in ("RLeaky", "RSynaptic") else None
     if name in ("Synaptic", "RSynaptic"):
-        tau_syn, w_in = _leaky(1 - np.clip(value("alpha"), 0, 1), dt)
-        tau_mem, r = _leaky(leak, dt)
+        tau_syn, w_in = leaky(1 - np.clip(value("alpha"), 0, 1), dt)
+        tau_mem, r = leaky(leak, dt)
         node = nir.CubaLIF(
             tau_syn=tau_syn, tau_mem=tau_mem, r=r, v_leak=zero, v_threshold=threshold, v_reset=zero, w_in=w_in
         )
     elif not leak.any():
-        node = nir.IF(r=_inverse(np.full(shape, dt)), v_threshold=threshold, v_reset=zero)
+        node = nir.IF(r=inverse(np.full(shape, dt)), v_threshold=threshold, v_reset=zero)
     else:
-        tau, r = _leaky(leak, dt)
+        tau, r = leaky(leak, dt)
         node = nir.LIF(tau, r, zero, threshold, zero)
     return Neuron(node, reset, reset_time=time, recurrent=recurrent)
 
@@ -167,28 +164,6 @@ def _reset(module: Any, name: str) -> tuple[Reset, ResetTime]:
     if rule == "hard" and delayed:
         return rule, "next" if name == "Leaky" else "gate"
     return rule, "now"
-
-
-def _leaky(leak: Array, dt: float) -> tuple[Array, Array]:
-    """``tau`` and ``r`` so that, as floats, ``dt / tau`` is the leak and ``dt / tau * r`` is 1."""
-    tau = np.where(leak > 0, _divisor(dt, np.where(leak > 0, leak, 1)), dt * _NO_LEAK)
-    return tau, _inverse(dt / tau)
-
-
-def _divisor(numerator: float, wanted: Array) -> Array:
-    """``x`` so that ``numerator / x`` is ``wanted``, to the last bit where there is such a float."""
-    x = numerator / wanted
-    for other in (np.nextafter(x, 0), np.nextafter(x, np.inf)):
-        x = np.where((numerator / x != wanted) & (numerator / other == wanted), other, x)
-    return x
-
-
-def _inverse(given: Array) -> Array:
-    """``x`` so that ``given * x`` is 1, to the last bit where there is such a float."""
-    x = 1 / given
-    for other in (np.nextafter(x, 0), np.nextafter(x, np.inf)):
-        x = np.where((given * x != 1) & (given * other == 1), other, x)
-    return x
 
 
 def _recurrent(module: Any, path: str, shape: tuple[int, ...]) -> nir.NIRNode:
@@ -273,4 +248,5 @@ FRAMEWORK = Framework(
     _record,
     stub_for=_stub_for,
     default_dt=1e-3,
+    keeps_state=lambda module: bool(module.init_hidden),
 )

@@ -14,7 +14,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 
 from . import framework
-from .capture import checked_sites, copied, node_name, states_of, swapped
+from .capture import checked_sites, node_name, prepared, states_of, swapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def run_torch(module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float
     """
     kind = framework.of(module)
     found = checked_sites(module, kind)
-    body = copied(module).to(dtype)
+    body = prepared(module, kind).to(dtype)
     outputs: dict[str, list[Array]] = {}
     potentials: dict[str, list[Array]] = {}
 

@@ -53,9 +53,11 @@ class Residual(nn.Module):
 
 
 def recurrent() -> nn.Module:
-    return nn.Sequential(
-        layer.LinearRecurrentContainer(neuron.LIFNode(), 30, 30), dense(30, 10, 8), neuron.LIFNode()
-    )  # fmt: skip
+    inner = nn.Sequential(dense(30, 20), neuron.LIFNode())
+    container = layer.LinearRecurrentContainer(inner, 30, 20)
+    gained(container.rc, 4)
+    again = layer.ElementWiseRecurrentContainer(neuron.LIFNode(), torch.add)
+    return nn.Sequential(container, dense(20, 12, 8), again, dense(12, 10, 8), neuron.LIFNode())
 
 
 def per_neuron() -> nn.Module:
