@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodeploy import compose
-from neurodeploy.connectivity import Array, Connectivity, Dense
+from neurodeploy.connectivity import Array, Connectivity, Dense, Sparse
 from neurodeploy.conventions import Conventions
 from neurodeploy.discretise import discretise
 from neurodeploy.errors import InvalidInputError, UnsupportedError
@@ -28,15 +28,22 @@ if TYPE_CHECKING:
     import networkx as nx
     import nir
 
+_LONGEST, _MOST_DELAYS = 1 << 16, 64
+"""Steps that a Delay may last, and how many different delays one node may have."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity."""
+    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity.
+
+    ``delay`` counts Delay nodes and the step of a loop, ``looped`` the latter alone.
+    """
 
     source: str
     delay: int
     connectivity: Connectivity | None
     nodes: tuple[str, ...]
+    looped: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +120,8 @@ class _Lowering:
 
     def _sent(self, source: str, target: str) -> _Signal:
         if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
-            return _Signal((_Path(source, int((source, target) in self.delayed), None, ()),))
+            looped = int((source, target) in self.delayed)
+            return _Signal((_Path(source, looped, None, (), looped),))
         return self.signal(source)
 
     def _sum(self, signals: Iterable[_Signal]) -> _Signal:
@@ -143,25 +151,40 @@ class _Lowering:
             own = np.asarray(own, dtype=np.float64)
             if what == "Conv2d":
                 own = np.repeat(own, stage.outputs // len(own))
-            late = all(p.delay for p in paths) and self.conventions.recurrent_bias == "after-delay"
-            biases.append((own, min((p.delay for p in paths), default=0) if late else 0))
+            late = all(p.looped for p in paths) and self.conventions.recurrent_bias == "after-delay"
+            biases.append((own, int(late)))
         return _Signal(tuple(paths), tuple(biases))
 
     def _delayed(self, name: str, node: Any, arriving: _Signal) -> _Signal:
-        steps = np.unique(np.rint(np.asarray(node.delay) / self.conventions.dt).astype(int))
-        if len(steps) != 1 or steps[0] < 0:
-            raise UnsupportedError(
-                f"node {name!r} delays its neurons differently",
-                found=f"{steps.min()} to {steps.max()} steps",
-                allowed="one delay for the whole node",
+        """What passes a Delay; neurons that wait for different times are told apart by projections of their own."""
+        shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
+        each = np.rint(np.broadcast_to(node.delay, shape).ravel() / self.conventions.dt)
+        if (each < 0).any() or (each > _LONGEST).any():
+            raise InvalidInputError(
+                f"node {name!r} has a delay that cannot be used",
+                found=f"{each.min():g} to {each.max():g} steps of {self.conventions.dt:g} s",
+                allowed=f"0 to {_LONGEST:,} steps",
+                hint="check the units: delay and --dt are in seconds",
             )
-        if arriving.biases:
+        paths: list[_Path] = []
+        biases: list[tuple[Array, int]] = []
+        groups = np.unique(each)
+        if len(groups) > _MOST_DELAYS:
             raise UnsupportedError(
-                f"node {name!r} delays a layer that has a bias",
-                allowed="a delay of spikes",
-                hint="put the Delay before the linear layer",
+                f"node {name!r} has too many different delays",
+                found=f"{len(groups)} different numbers of steps",
+                allowed=f"up to {_MOST_DELAYS}, since each becomes a projection",
             )
-        return _Signal(tuple(replace(p, delay=p.delay + int(steps[0]), nodes=(*p.nodes, name)) for p in arriving.paths))
+        for steps in groups.astype(int):
+            mask = (each == steps).astype(np.float64)
+            for path in arriving.paths:
+                kept = path.connectivity
+                if len(groups) > 1:
+                    kept = compose.diagonal(mask) if kept is None else compose.scale_outputs(kept, mask)
+                    kept = _without_zeros(kept)
+                paths.append(replace(path, connectivity=kept, delay=path.delay + int(steps), nodes=(*path.nodes, name)))
+            biases += [(value * mask, start + int(steps)) for value, start in arriving.biases]
+        return _Signal(tuple(paths), tuple(biases))
 
     def neuron(self, name: str, handle: Handle, file: NirFile) -> tuple[Population, list[Projection]]:
         """The population of a neuron node and the projections into it."""
@@ -169,13 +192,13 @@ class _Lowering:
         discrete = discretise(name, self.graph.nodes[name], shape, self.conventions)
         neuron, gain = discrete.neuron, discrete.gain
         arriving = self.signal(name)
-        projections = []
+        projections: list[Projection] = []
         for path in arriving.paths:
             kept = path.connectivity or compose.diagonal(np.ones(len(gain)))
             nodes = path.nodes or (name,)
             projections.append(
                 Projection(
-                    name=f"{path.source} -> {name}" + (f" ({nodes[-1]})" if path.nodes else ""),
+                    name=_fresh(path, name, [p.name for p in projections]),
                     source=path.source,
                     target=name,
                     connectivity=compose.scale_outputs(kept, gain),
@@ -199,6 +222,23 @@ class _Lowering:
                 projections[index] = replace(projection, bias=total, bias_start=start)
                 return
         raise UnsupportedError("a neuron with more kinds of bias than projections")
+
+
+def _without_zeros(kind: Connectivity) -> Connectivity:
+    matrix = kind.to_csr()
+    matrix.eliminate_zeros()
+    return Sparse.from_csr(matrix)
+
+
+def _fresh(path: _Path, target: str, taken: list[str]) -> str:
+    """A name that no other projection has: the last node of the way, all of them where ways end alike, a number."""
+    name = f"{path.source} -> {target}" + (f" ({path.nodes[-1]})" if path.nodes else "")
+    if name in taken:
+        name = f"{path.source} -> {target} ({', '.join(path.nodes)}; {path.delay} steps)"
+    number = 2
+    while name in taken:
+        name, number = f"{path.source} -> {target} ({', '.join(path.nodes)}; {number})", number + 1
+    return name
 
 
 def _checked(name: str, neuron: Lif) -> Lif:

@@ -68,6 +68,7 @@ def run(
     last = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
     out: dict[str, Array] = {name: np.zeros((steps, samples, int(np.prod(shape_of[name]))), dtype) for name in neurons}
     v = {name: np.zeros_like(array) for name, array in out.items()}
+    waiting = {name: _Waiting.of(name, graph, shape_of[name], conventions.dt) for name in of_kind(graph, "Delay")}
     sequence = order(graph, delayed)
     for t in range(steps):
         for name in sequence:
@@ -82,11 +83,15 @@ def run(
                         arriving.append(now[source])
                 elif t > 0 or conventions.recurrent_bias == "from-start":
                     arriving.append(last[source])
+            if name in waiting:
+                arriving = waiting[name].pass_on(np.sum(arriving, axis=0) if arriving else None, t)
             if not arriving:
                 now.pop(name, None)
                 continue
             total = np.sum(arriving, axis=0)
-            if name in cells:
+            if name in waiting:
+                now[name] = total
+            elif name in cells:
                 now[name] = cells[name].step(total)
                 out[name][t], v[name][t] = now[name].reshape(samples, -1), cells[name].v.reshape(samples, -1)
             else:
@@ -97,6 +102,33 @@ def run(
     spikes = {n: Events.from_dense(out[n]) for n in neurons if cells[n].spiking}
     spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in sources}
     return Recording("nir", steps, samples, spikes, {"v": v})
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """What a Delay node has received and not yet put out: ``y(t) = x(t - delay)``, each neuron with its own delay."""
+
+    steps: Array
+    received: list[Array | None]
+
+    @classmethod
+    def of(cls, name: str, graph: Any, shape: tuple[int, ...], dt: float) -> _Waiting:
+        steps = np.rint(np.broadcast_to(graph.nodes[name].delay, shape) / dt)
+        if (steps < 0).any() or (steps > 1 << 16).any():
+            raise InvalidInputError(f"node {name!r} has a delay that cannot be used", found=f"{steps.max():g} steps")
+        return cls(steps.astype(np.int64), [])
+
+    def pass_on(self, x: Array | None, t: int) -> list[Array]:
+        """What comes out in step ``t``, in a list; nothing while nothing arrives yet (the first step of a loop)."""
+        self.received.append(x)
+        if x is None:
+            return []
+        out = np.zeros_like(x)
+        for delay in np.unique(self.steps):
+            before = self.received[t - int(delay)] if t >= delay else None
+            if before is not None:
+                out[:, self.steps == delay] = before[:, self.steps == delay]
+        return [out]
 
 
 def _linear(name: str, node: Any, x: Array) -> Array:

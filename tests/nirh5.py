@@ -59,3 +59,11 @@ def lif(shape, tau=5e-3, r=1.0, v_leak=0.0, v_threshold=0.4, v_reset=0.0) -> dic
 def conv(weight: np.ndarray, bias: np.ndarray, **options: Any) -> dict[str, Any]:
     given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options
     return {"type": "Conv2d", "weight": weight, "bias": bias, **given}
+
+
+def tell_input_shapes(graph: Any) -> None:
+    """Give convolutions the size of their input where the graph's Input tells it; `nir.write` cannot write None."""
+    for source, target in graph.edges:
+        node = graph.nodes[target]
+        if type(node).__name__ == "Conv2d" and node.input_shape is None:
+            node.input_shape = tuple(int(n) for n in graph.nodes[source].input_type["input"][1:])
