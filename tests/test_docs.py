@@ -66,11 +66,16 @@ def _words(line: str) -> list[str]:
     return words[words.index("neurodeploy") + 1 :]
 
 
-def options(command: str) -> set[str]:
-    """The options of a command, as its parser knows them."""
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command, without --help."""
     parser = argparse.ArgumentParser(add_help=False)
     import_module(f"neurodeploy.cli.{command}").add_arguments(parser)
-    return {name for action in parser._actions for name in action.option_strings}
+    return parser
+
+
+def options(command: str) -> set[str]:
+    """The options of a command, as its parser knows them."""
+    return {name for action in parser_of(command)._actions for name in action.option_strings}
 
 
 def wrong_commands(text: str) -> list[str]:
@@ -116,12 +121,18 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_reference_names_every_option(command: str) -> None:
+def test_the_reference_holds_the_help_of_every_command(command: str) -> None:
+    """Names and texts, but not their layout, which differs between versions of Python."""
     page = (DOCS / "reference-cli.md").read_text(encoding="utf-8")
+    assert f"  {command} " in page and COMMANDS[command] in page
     section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
     assert section, f"reference-cli.md has no section on {command}"
     named = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", section))
     assert sorted(options(command) - named) == []
+    assert sorted(option for option in named - options(command) - HELP if f"  {option}" in section) == []
+    flat = " ".join(section.split())
+    texts = [" ".join(action.help.split()) for action in parser_of(command)._actions if action.help]
+    assert [text for text in texts if text not in flat] == [], f"paste the output of neurodeploy {command} --help"
 
 
 def test_the_reference_names_every_node() -> None:
