@@ -98,6 +98,11 @@ def copied(module: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
+        for part in module.modules():
+            if "__deepcopy__" in {name for kind in type(part).__mro__ for name in vars(kind)}:
+                # sinabs's own copying loses parameters of modules inside a layer: copy as torch does.
+                twin = results[id(part)] = type(part).__new__(type(part))
+                twin.__dict__ = copy.deepcopy(part.__dict__, results)
         return copy.deepcopy(module, results).cpu().eval()
     except Exception as error:
         raise UnsupportedError(

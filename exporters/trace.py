@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 
 from . import framework
-from .capture import checked_sites, node_name, prepared, states_of, swapped
+from .capture import checked_sites, copied, node_name, prepared, states_of, swapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ def run_torch(module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float
         return note
 
     for path in found:
-        part = copy.deepcopy(body.get_submodule(path))  # one of its own for each path, also of a shared module
+        part = copied(body.get_submodule(path))  # one of its own for each path, also of a shared module
         if dtype == torch.float64:
             kind.widen(part)
         kind.record(part, noting(node_name(path)))

@@ -28,7 +28,7 @@ def play_squeezed(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(dense(30, 24), sl.LIF(tau_mem=5.0), dense(24, 10), sl.IAF())
+    return nn.Sequential(dense(30, 24, 8), sl.LIF(tau_mem=5.0), dense(24, 10), sl.IAF())
 
 
 def convolutional() -> nn.Module:
@@ -43,9 +43,9 @@ def convolutional() -> nn.Module:
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.fc1, self.lif1 = dense(30, 20), sl.LIF(tau_mem=5.0)
-        self.fc2, self.lif2 = dense(20, 20), sl.LIF(tau_mem=5.0)
-        self.fc3, self.lif3 = dense(20, 8), sl.LIF(tau_mem=5.0)
+        self.fc1, self.lif1 = dense(30, 20, 12), sl.LIF(tau_mem=5.0)
+        self.fc2, self.lif2 = dense(20, 20, 12), sl.LIF(tau_mem=5.0)
+        self.fc3, self.lif3 = dense(20, 8, 12), sl.LIF(tau_mem=5.0)
 
     def forward(self, x: torch.Tensor) -> Any:
         a = self.lif1(self.fc1(x))
@@ -54,7 +54,7 @@ class Residual(nn.Module):
 
 def recurrent() -> nn.Module:
     return nn.Sequential(
-        dense(30, 20), sl.LIFRecurrent(tau_mem=5.0, rec_connect=nn.Linear(20, 20, bias=False)), dense(20, 8), sl.IAF()
+        dense(30, 20, 8), sl.LIFRecurrent(tau_mem=5.0, rec_connect=nn.Linear(20, 20)), dense(20, 8), sl.IAF()
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def per_neuron() -> nn.Module:
 
 def soft() -> nn.Module:
     return nn.Sequential(
-        dense(30, 24), sl.LIF(tau_mem=5.0, spike_fn=act.SingleSpike), dense(24, 10), sl.LIF(tau_mem=4.0)
+        dense(30, 24, 12), sl.LIF(tau_mem=5.0, spike_fn=act.SingleSpike), dense(24, 10, 12), sl.LIF(tau_mem=4.0)
     )  # fmt: skip
 
 
