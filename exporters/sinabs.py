@@ -205,13 +205,23 @@ def _prepare(module: nn.Module) -> None:
         elif isinstance(part, (sl.FlattenTime, sl.UnflattenTime)):
             module.set_submodule(path, nn.Identity())
         elif isinstance(part, sl.Repeat):
-            part.forward = part.module.forward
+            part.forward = lambda x, inner=part: inner.module(x)
+
+
+class _Double:
+    """A spike_fn whose spikes are float64; sinabs's are float32 whatever it computes in."""
+
+    def __init__(self, spike_fn: Any) -> None:
+        self.spike_fn, self.required_states = spike_fn, spike_fn.required_states
+
+    def apply(self, *given: Any) -> Tensor:
+        spikes: Tensor = self.spike_fn.apply(*given)
+        return spikes.double()
 
 
 def _widen(module: Any) -> None:
-    # sinabs's spikes are float32 whatever it computes in.
-    if _kind(module) in _RECURRENT:
-        module.rec_connect.register_forward_pre_hook(lambda _module, args: (args[0].double(),))
+    if module.spike_fn is not None:
+        module.spike_fn = _Double(module.spike_fn)
 
 
 def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
