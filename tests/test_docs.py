@@ -1,4 +1,7 @@
-"""The documentation: every link leads somewhere, every command and option that it names exists, no page is lost."""
+"""The documentation: every link leads somewhere, every command and option that it names exists, no page is lost.
+
+``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,7 @@ def test_the_reference_holds_the_help_of_every_command(command: str) -> None:
     assert sorted(option for option in named - options(command) - HELP if f"  {option}" in section) == []
     flat = " ".join(section.split())
     texts = [" ".join(action.help.split()) for action in parser_of(command)._actions if action.help]
-    assert [text for text in texts if text not in flat] == [], f"paste the output of neurodeploy {command} --help"
+    assert [text for text in texts if text not in flat] == [], "run: python -m tests.test_docs"
 
 
 def test_the_reference_names_every_node() -> None:
@@ -154,3 +157,39 @@ def test_the_checks_find_what_is_wrong() -> None:
     )
     assert broken_links(ROOT / "README.md", text) == ["missing.md", "#nowhere"]
     assert wrong_commands(text) == ["neurodeploy export --jump", "neurodeploy fly", "neurodeploy run --fast"]
+
+
+def refreshed(page: str) -> str:
+    """docs/reference-cli.md with the first block of every section replaced by the command's help."""
+    from neurodeploy import cli
+
+    sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    for index, section in enumerate(sections):
+        command = section.partition("\n")[0].removeprefix("## ")
+        if index == 0:
+            text = cli._overview()
+        elif command in COMMANDS:
+            parser = argparse.ArgumentParser(
+                prog=f"neurodeploy {command}", description=COMMANDS[command].capitalize() + "."
+            )
+            import_module(f"neurodeploy.cli.{command}").add_arguments(parser)
+            text = parser.format_help()
+        else:
+            continue
+        block = f"```\n{text.rstrip()}\n```"
+        sections[index] = _FENCE.sub(lambda _, block=block: block, section, count=1)
+    return "".join(sections)
+
+
+def test_refreshing_the_reference_keeps_its_text() -> None:
+    page = (DOCS / "reference-cli.md").read_text(encoding="utf-8")
+    assert _FENCE.sub("", refreshed(page)) == _FENCE.sub("", page)
+    assert "--chip" in refreshed(re.sub("--chip", "--crisp", page))
+
+
+if __name__ == "__main__":
+    import os
+
+    os.environ["COLUMNS"] = "110"
+    path = DOCS / "reference-cli.md"
+    path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
