@@ -1,4 +1,8 @@
-"""From a `.nir` file to a placed Program: read, settle the conventions, lower, quantise, place."""
+"""From a `.nir` file to a placed Program: read, settle the conventions, lower, quantise, place.
+
+A lava-dl `.net` file holds integers already: read and place. Without a chip (``None``) nothing is placed: all neurons
+are on one core without limits, which is enough to run and compare, and for no figure about a chip.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy import __version__, nirfile
+import numpy as np
+
+from neurodeploy import __version__, hdf5file, netfile, nirfile
 from neurodeploy.connectivity import Array
 from neurodeploy.conventions import Conventions, resolve
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.lower import lower
 from neurodeploy.network import Network
 from neurodeploy.passes.place import Limits, Place
@@ -42,9 +49,55 @@ def limits_of(arch: Architecture) -> Limits:
     )
 
 
+NO_CHIP = "none"
+"""Name of the chip of a Program that is not placed."""
+
+
+def place(
+    network: Network, arch: Architecture | None, provenance: Mapping[str, str], max_neurons_per_core: int | None = None
+) -> Program:
+    """Place a network on a chip, or make a Program for none (see the module's docstring).
+
+    Raises:
+        DoesNotFitError: it does not fit on the chip; says what is too large.
+    """
+    if arch is not None:
+        return Place(limits_of(arch), max_neurons_per_core).apply(network, provenance)
+    inputs = {p.name for p in network.inputs}
+    cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
+    passes = "quantise" if network.arithmetic != "float" else ""
+    return Program(network, NO_CHIP, cores, (), {"neurodeploy": __version__, "passes": passes, **provenance})
+
+
+def compile_net(
+    path: Path | str,
+    arch: Architecture | None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    max_neurons_per_core: int | None = None,
+) -> Program:
+    """Place a lava-dl ``.net`` file, whose numbers are already integers of the chip, and which says all conventions.
+
+    Raises:
+        InvalidInputError: a convention was given as an option, or the file cannot be used.
+        NeurodeployError: as the passes say.
+    """
+    given = sorted(name for name, value in (options or {}).items() if value is not None)
+    if given:
+        raise InvalidInputError(
+            f"{path} is a lava-dl network, which leaves nothing to settle",
+            found=", ".join(given),
+            allowed="no conventions: lava-dl's are fixed",
+            hint="leave these options out",
+        )
+    network = netfile.read_net(path)
+    provenance = {"source": Path(path).name, "sha256": hdf5file.digest(Path(path)), "framework": "lava-dl"}
+    return place(network, arch, {**provenance, "passes": "place" if arch else ""}, max_neurons_per_core)
+
+
 def compile_file(
     path: Path | str,
-    arch: Architecture,
+    arch: Architecture | None,
     *,
     options: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Array] | None = None,
@@ -55,6 +108,7 @@ def compile_file(
     """Compile a NIR file for a chip.
 
     Args:
+        arch: the chip; None to place on none.
         options: conventions that the user settles (`neurodeploy.conventions.resolve`).
         calibration: inputs of a few samples, ``[time, batch, *shape]``.
         integer: quantise to the chip's integers; else the Program is in floats.
@@ -80,5 +134,5 @@ def compile_file(
         "neurodeploy": __version__,
         **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
     }
-    program = Place(limits_of(arch), max_neurons_per_core).apply(network, provenance)
+    program = place(network, arch, provenance, max_neurons_per_core)
     return Compiled(file, conventions, float_network, program)

@@ -9,7 +9,10 @@ The meaning of every field is the one that lava-dl's own reader gives it (``lava
 - ``iDecay``, ``vDecay``, ``vThMant``: du = iDecay - 1, dv = vDecay, threshold = vThMant << 6, reset to 0.
 - An input layer is a neuron a pixel: the current is ``2 weight x - weight + bias`` for the pixel x. Here that is a
   synapse of ``2 weight`` and a bias.
-- Delays, several-step refractoriness and weight exponents are ignored by netx; here they are refused.
+- Several-step refractoriness and weight exponents are ignored by netx; here they are refused.
+- Delays are ignored by netx too. Here they act as in SLAYER, where they were trained: the spikes of a layer's channel
+  (a dense layer's neuron) arrive everywhere that many steps later. Channels with different delays get projections of
+  their own.
 
 The last layer is a read-out of its potential if its threshold is the largest that there is.
 
@@ -21,7 +24,7 @@ callers give; both stand in ``Network.notes``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +45,14 @@ KIND = "a lava-dl network"
 NEEDS = "HDF5 with a group /layer, as SLAYER's export_hdf5 makes it"
 SHIFT = 6
 """Loihi's alignment of weights, biases and thresholds with the 24-bit state."""
+
+_SIGMA_DELTA = (
+    "sigma-delta neurons, whose integers only mean something with Lava's shifts of states and messages; here "
+    "sigma-delta exists in floats only"
+)
+
+MOST_DELAY, MOST_SYNAPSES = 1 << 12, 1 << 22
+"""Steps of a delay, and synapses of a layer whose channels have different delays (they are listed one by one)."""
 
 MOST_WEIGHT, MOST_THRESHOLD = 256, (1 << 17) - 1
 
@@ -154,8 +165,9 @@ class _Layer:
         if kind not in ("LOIHI", "CUBA"):
             raise self.unsupported(
                 f"has neurons of type {kind}",
-                {"SDNN": "sigma-delta neurons, which exist here in floats only"}.get(kind, kind),
+                {"SDNN": _SIGMA_DELTA}.get(kind, kind),
                 "CUBA or LOIHI: current-based leaky integrate-and-fire",
+                "export the conventional network as ONNX and convert that" if kind == "SDNN" else None,
             )
         fields = replace(self, group=group)
         if fields.one("refDelay", 0, 1 << 20, 1) > 1:
@@ -163,13 +175,6 @@ class _Layer:
         for key in ("wgtExp", "messageBits"):
             if fields.one(key, -64, 64, 0):
                 raise self.unsupported(f"has {key} other than 0", fields.one(key, -64, 64), 0)
-        if "delay" in self.group and self.whole("delay").any():
-            raise self.unsupported(
-                "has delays, which lava-dl's own reader ignores",
-                f"up to {self.whole('delay').max()} steps",
-                "no delay, or 0",
-                "train the network without delays, or round them to 0",
-            )
         size = int(np.prod(shape))
         threshold = fields.one("vThMant", 0, MOST_THRESHOLD + 1)
         full: Callable[[int], Array] = lambda value: np.full(size, value, np.int32)  # noqa: E731
@@ -184,6 +189,18 @@ class _Layer:
             reset="none" if readout else "hard",
             spiking=not readout,
         )
+
+    def delays(self) -> Array:
+        """Steps that the spikes of each neuron take to leave, ``[neurons]``."""
+        shape, found = self.shape(), self.whole("delay", 0).ravel()
+        size = int(np.prod(shape))
+        if len(found) not in (1, shape[0], size) or (found < 0).any() or (found > MOST_DELAY).any():
+            raise self.invalid(
+                "has delays that cannot be used",
+                f"{len(found)}, from {found.min()} to {found.max()} steps",
+                f"{shape[0]} from 0 to {MOST_DELAY:,}",
+            )
+        return np.repeat(found, size // len(found))
 
     def bias(self, shape: tuple[int, ...]) -> Array:
         found = self.whole("bias", 0).ravel()
@@ -244,6 +261,8 @@ class _Builder:
     projections: list[Projection] = field(default_factory=list)
     flat: bool = False
     pending: list[_Layer] = field(default_factory=list)
+    delays: dict[str, Array] = field(default_factory=dict)
+    """For each population, the steps that its spikes take to leave, where there are any."""
 
     def add(self, layer: _Layer) -> None:
         """Keep a layer; it is built by `network`, which knows the last one."""
@@ -277,8 +296,17 @@ class _Builder:
             (output,),
             time["dt"],
             arithmetic="loihi",
-            notes=time["notes"],
+            notes=time["notes"] | self._delay_notes(output),
         )
+
+    def _delay_notes(self, output: str) -> dict[str, str]:
+        if not self.delays:
+            return {}
+        listed = ", ".join(f"{name} {d.min()} to {d.max()}" for name, d in self.delays.items())
+        text = f"steps that spikes take to leave: {listed}; as SLAYER trained them, while lava-dl's netx ignores them"
+        if output in self.delays:
+            text += f". Those of {output} have no effect, since nothing follows it: it is recorded when it sends"
+        return {"delays": text}
 
     def _source(self, shape: tuple[int, ...]) -> None:
         self.populations.append(Population("input", shape, Source(), Handle(nodes=("input",))))
@@ -308,7 +336,45 @@ class _Builder:
         source, name = self.populations[-1], f"{layer.kind}{layer.index}"
         handle = Handle(nodes=(f"layer/{layer.index}",))
         self.populations.append(Population(name, layer.shape(), neuron, handle))
-        self.projections.append(Projection(f"{source.name} -> {name}", source.name, name, connectivity, handle=handle))
+        for suffix, delay, kind in self._by_delay(layer, source, connectivity):
+            label = f"{source.name} -> {name}{suffix}"
+            self.projections.append(Projection(label, source.name, name, kind, delay, handle=handle))
+        delays = layer.delays()
+        if delays.any():
+            self.delays[name] = delays
+
+    def _by_delay(
+        self, layer: _Layer, source: Population, kind: Connectivity
+    ) -> Iterator[tuple[str, int, Connectivity]]:
+        """The synapses of a layer by the delay of their source: end of the name, delay, synapses."""
+        delays = self.delays.get(source.name, np.zeros(1, np.int64))
+        steps = np.unique(delays)
+        if len(steps) == 1:
+            yield "", int(steps[0]), kind
+            return
+        synapses = kind.outputs * int(np.prod(kind.weights.shape[1:]))
+        if synapses > MOST_SYNAPSES:
+            raise layer.unsupported(
+                "follows a layer whose channels have different delays, and is too large for that",
+                f"about {synapses:,} synapses",
+                f"{MOST_SYNAPSES:,}",
+                "give the layer before it one delay",
+            )
+        matrix = kind.to_csr()
+        for delay in steps:
+            rows = matrix.copy()
+            rows.data = np.where(np.repeat(delays == delay, np.diff(matrix.indptr)), matrix.data, _ABSENT)
+            yield f" ({delay} steps)", int(delay), _present(rows)
+
+
+_ABSENT = np.int16(np.iinfo(np.int16).min)
+"""Marks a synapse that is not there; no weight has this value, while 0 is a weight like others."""
+
+
+def _present(matrix: Any) -> Sparse:
+    kept = matrix.data != _ABSENT
+    first = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return Sparse(matrix.data[kept], matrix.indices[kept].astype(np.int32), first, int(matrix.shape[1]))
 
 
 def _time(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -327,6 +393,7 @@ def _time(path: Path, file: h5py.File) -> dict[str, Any]:
             "reset_interval": str(interval),
             "reset_offset": "0",
             "clearing": f"the file's samples are {interval} steps long; lava-dl clears u and v before the input of "
-            f"every step that {interval} divides. This network does not do it by itself",
+            f"every step that {interval} divides. This network does not do it by itself; a run starts from rest, so "
+            f"samples of {interval} steps, given as a batch [{interval}, samples, ...], are the same",
         }
     return {"dt": 1e-3 * (step or 1), "notes": notes}

@@ -28,9 +28,11 @@ def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in ("dt", "reset", "comparison", "recurrent_bias")}
 
 
-def chip(parser: argparse.ArgumentParser) -> None:
-    """Add ``--chip`` and ``--max-neurons-per-core``."""
-    parser.add_argument("--chip", default="loihi1", help="name of a chip, or the path of an architecture file")
+def chip(parser: argparse.ArgumentParser, *, or_none: bool = False) -> None:
+    """Add ``--chip`` and ``--max-neurons-per-core``; ``or_none`` where the command can do without a chip."""
+    text = "name of a chip, or the path of an architecture file"
+    text += "; none to place nothing (the Program runs, but has no cores, counts or energy)" if or_none else ""
+    parser.add_argument("--chip", default="loihi1", help=text)
     parser.add_argument("--max-neurons-per-core", type=positive, metavar="N", help="fewer than the chip allows")
 
 

@@ -20,7 +20,7 @@ from neurodeploy.memory import synapse_bytes
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Source
 from neurodeploy.program import CoreUse, Program
-from neurodeploy.routing import fan_out
+from neurodeploy.routing import FanOut, fan_out
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Place:
         Raises:
             DoesNotFitError: names the population, the limit, what is needed and what there is.
         """
+        self._room(network)
         core_of: dict[str, Array] = {}
         used = 0
         for population in network.populations:
@@ -80,7 +81,8 @@ class Place:
                 core_of[population.name] = np.full(
                     population.size, min((int(t.min()) for t in targets), default=0), np.int32
                 )
-        use = tuple(self._use(network, core_of, core) for core in range(used))
+        tables = [(p, fan_out(p, core_of[p.target])) for p in network.projections]
+        use = tuple(self._use(network, core_of, core, tables) for core in range(used))
         for entry in use:
             if self.limits.axons_out is not None and entry.axons_out > self.limits.axons_out:
                 raise DoesNotFitError(
@@ -91,6 +93,19 @@ class Place:
                 )
         facts = {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
         return Program(network, self.limits.chip, core_of, use, {**facts, **(provenance or {})})
+
+    def _room(self, network: Network) -> None:
+        """Refuse at once what no placement could fit."""
+        neurons = {p.name: p.size for p in network.populations if not isinstance(p.neuron, Source)}
+        each = min(self.limits.neurons, self.max_neurons_per_core or self.limits.neurons)
+        if (need := sum(neurons.values())) > self.limits.cores * each:
+            largest = sorted(neurons.items(), key=lambda item: -item[1])[:3]
+            raise DoesNotFitError(
+                f"the network does not fit on one {self.limits.chip}",
+                found=f"{need:,} neurons; the largest: " + ", ".join(f"{name} {size:,}" for name, size in largest),
+                allowed=f"{self.limits.cores * each:,} ({self.limits.cores} cores of {each:,})",
+                hint="use a smaller network or another chip (--chip); --chip none runs it without placing it",
+            )
 
     def _split(self, network: Network, population: Population) -> Array:
         """Core of each neuron, counted from 0 for this population."""
@@ -133,7 +148,9 @@ class Place:
         return None
 
     @staticmethod
-    def _use(network: Network, core_of: Mapping[str, Array], core: int) -> CoreUse:
+    def _use(
+        network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]]
+    ) -> CoreUse:
         neurons = memory = axons_in = axons_out = 0
         for population in network.populations:
             if not isinstance(population.neuron, Source):
@@ -142,8 +159,7 @@ class Place:
                 if len(here):
                     for projection in network.into(population.name):
                         memory += synapse_bytes(projection, here)
-        for projection in network.projections:
-            table = fan_out(projection, core_of[projection.target])
+        for projection, table in tables:
             axons_in += int((table.cores == core).sum())
             if projection.source in core_of:
                 axons_out += int(np.diff(table.indptr)[core_of[projection.source] == core].sum())

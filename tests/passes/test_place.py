@@ -98,4 +98,9 @@ def test_refusals_say_need_have_where_and_what_to_do() -> None:
         "  found:   needs 5,000\n  allowed: 4,096 per core\n"
         "  to do:   reduce the number of neurons that feed this layer"
     )
-    assert "needs 3 cores\n  allowed: 2 cores" in refusal(Limits("tiny", 2, 100), dense_net(2, 250))
+    assert "needs 3 cores\n  allowed: 2 cores" in refusal(Limits("tiny", 2, 100, 200), dense_net(4, 150))
+    assert refusal(Limits("tiny", 2, 100), dense_net(2, 250)) == (
+        "the network does not fit on one tiny\n  found:   250 neurons; the largest: fc 250\n"
+        "  allowed: 200 (2 cores of 100)\n"
+        "  to do:   use a smaller network or another chip (--chip); --chip none runs it without placing it"
+    )
