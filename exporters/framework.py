@@ -31,6 +31,7 @@ _OURS: Mapping[str, str] = {
     "sinabs": ".sinabs",
     "snntorch": ".snntorch",
     "spikingjelly": ".spikingjelly",
+    "torch": ".protocol",
 }
 """Package of a framework -> our module for it."""
 
@@ -130,11 +131,15 @@ def get(name: str) -> Framework:
 def of(module: nn.Module) -> Framework:
     """The framework that a module's neurons come from, by the packages of the classes in it.
 
+    ``torch`` means neurons of the user's own (`neurodeploy.exporters.protocol`).
+
     Raises:
         UnsupportedError: no framework that we know, or several at once.
     """
     classes = [kind for part in module.modules() for kind in type(part).__mro__]
-    packages = {kind.__module__.partition(".")[0] for kind in classes}
+    packages = {kind.__module__.partition(".")[0] for kind in classes} - {"torch"}
+    if any(callable(getattr(part, "neurodeploy_neuron", None)) for part in module.modules()):
+        packages.add("torch")
     found = sorted(packages & set(names()))
     if len(found) != 1:
         own = sorted({type(part).__name__ for part in module.modules()})
@@ -142,7 +147,9 @@ def of(module: nn.Module) -> Framework:
             "the module mixes frameworks" if found else "the module has no neurons of a framework that we know",
             found=", ".join(found or own),
             allowed="one of " + ", ".join(names()),
-            hint="build the spiking layers from one framework" if found else "see docs: how to add a framework",
+            hint="build the spiking layers from one framework"
+            if found
+            else "declare your neurons (docs: export your own neurons), or add a framework",
         )
     return get(found[0])
 

@@ -1,0 +1,84 @@
+"""Neurons of a user's own, in plain torch: three methods on the module say what it is.
+
+    def neurodeploy_neuron(self, shape, dt) -> Neuron     the layer as NIR says it, each parameter of the layer's shape
+    def neurodeploy_potential(self) -> Tensor             membrane potential after the last step, [batch, *shape]
+    def neurodeploy_reset(self) -> None                   forget the state: the next step is the first
+
+``forward(input) -> spikes`` computes one step of ``[batch, *shape]`` and keeps its state in attributes. A layer that
+cannot be exported raises `UnsupportedError` from ``neurodeploy_neuron``. Nothing else is assumed: whether the
+declaration is true is proven on every export, where torch runs beside the file and every neuron of every step is
+compared. For classes that cannot be edited the methods may be set from outside
+(``TheirNeuron.neurodeploy_neuron = ...``); a whole framework is an entry point (docs: how to add a framework).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from neurodeploy.errors import UnsupportedError
+
+from .framework import Framework, Neuron
+
+NAME = "torch"
+"""Of plain torch, as a framework among others."""
+
+_METHODS = ("neurodeploy_neuron", "neurodeploy_potential", "neurodeploy_reset")
+
+
+def declares(module: nn.Module) -> bool:
+    """Whether the module is a neuron layer by this protocol."""
+    return callable(getattr(module, _METHODS[0], None))
+
+
+def _refusal(module: nn.Module) -> str | None:
+    missing = [name for name in _METHODS if not callable(getattr(module, name, None))]
+    return f"it declares {_METHODS[0]} but lacks {' and '.join(missing)}" if missing else None
+
+
+def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
+    made = module.neurodeploy_neuron(shape, dt)
+    if not isinstance(made, Neuron):
+        raise UnsupportedError(
+            f"neurodeploy_neuron of module {path!r} gives something else than a Neuron",
+            found=type(made).__name__,
+            allowed="neurodeploy.exporters.framework.Neuron",
+        )
+    return made
+
+
+class _Stub(nn.Module):
+    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator(x)
+
+
+def _widen(module: nn.Module) -> None:
+    for name, value in list(vars(module).items()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            setattr(module, name, value.detach().double())
+
+
+def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
+    module.neurodeploy_reset()
+    module.register_forward_hook(lambda _module, _args, output: note(output, module.neurodeploy_potential()))
+
+
+FRAMEWORK = Framework(
+    NAME,
+    ">",
+    declares,
+    _refusal,
+    lambda _module: None,
+    _neuron,
+    _Stub,
+    _widen,
+    _record,
+    default_dt=1e-3,
+    keeps_state=lambda _module: True,
+)
