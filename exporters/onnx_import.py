@@ -1,4 +1,4 @@
-"""Reading an ordinary network (an ANN) from ONNX, or from a torch module by way of ONNX, as an `Ann`.
+"""Reading an ordinary network (an ANN) from ONNX as an `Ann`.
 
 The graph is walked once. Every value is either known (weights, and shapes computed from them) or the result of a
 layer; what is known is computed on the spot, so exporters' shape arithmetic vanishes. Whatever cannot become synapses
@@ -7,53 +7,24 @@ and thresholds is refused by the name and operator of its node.
 
 from __future__ import annotations
 
-import ast
-import copy
-import io
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
-from . import onnx_file
+from . import onnx_file, onnx_values
 from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Operation, Pool, Relu, Scale, folded
 
 if TYPE_CHECKING:
-    from torch import nn
-
-LARGEST = 1 << 24
-"""Values of the largest layer, and of the largest constant that is computed."""
-
-_KNOWN = (
-    "Add", "Cast", "Concat", "DequantizeLinear", "Div", "Flatten", "Gather", "Identity", "Mul", "Neg", "QuantizeLinear",
-    "Reciprocal", "Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",
-)  # fmt: skip
-"""Operators that are computed when all their inputs are known."""
-
-_HINTS = {
-    "MaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
-    "Softmax": "keep it behind the last layer only, where it does not change the decision",
-    "Sigmoid": "train with ReLU: a spike rate can follow no other curve",
-    "Tanh": "train with ReLU: a spike rate can follow no other curve",
-    "Gelu": "train with ReLU: a spike rate can follow no other curve",
-    "Swish": "train with ReLU: a spike rate can follow no other curve",
-    "HardSwish": "train with ReLU: a spike rate can follow no other curve",
-    "LeakyRelu": "train with ReLU: a spike rate cannot be negative",
-    "Gather": "adaptive pooling is only possible where the output size divides the input size",
-    "Concat": "add the branches instead, each with its own linear layer",
-    "QuantizeLinear": "quantise the weights only; activations become spikes",
-    "DequantizeLinear": "quantise the weights only; activations become spikes",
-}
+    pass
 
 
 def load(path: Path | str, sample_shape: tuple[int, ...] | None = None) -> Ann:
@@ -68,48 +39,6 @@ def load(path: Path | str, sample_shape: tuple[int, ...] | None = None) -> Ann:
         UnsupportedError: an operator that cannot be converted; the message names the node.
     """
     return from_model(onnx_file.read(path), sample_shape)
-
-
-def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
-    """Read an ANN from a torch module called with ``[batch, *sample_shape]``; it is not changed.
-
-    Raises:
-        InvalidInputError: the module does not take such a sample.
-        UnsupportedError: torch cannot export it to ONNX, or an operator that cannot be converted.
-    """
-    import torch
-
-    body = copy.deepcopy(module).cpu().eval()
-    sample = torch.zeros(1, *sample_shape)
-    for parameter in body.parameters():
-        sample = sample.to(parameter.dtype)
-        break
-    try:
-        with torch.no_grad():
-            body(sample)
-    except Exception as error:  # user code: anything may come
-        raise InvalidInputError(
-            "the module does not take such a sample",
-            found=f"an input of shape {list(sample.shape)} gave {type(error).__name__}: {_first_line(error)}",
-            hint="check the sample's shape",
-        ) from error
-    buffer = io.BytesIO()
-    # Torch's new exporter needs the package onnxscript; the old one, which does not, is deprecated but equal here.
-    new = find_spec("onnxscript") is not None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if new:
-                program: Any = torch.onnx.export(body, (sample,), dynamo=True, verbose=False)
-                buffer.write(program.model_proto.SerializeToString())
-            else:
-                torch.onnx.export(body, (sample,), cast(Any, buffer), dynamo=False, opset_version=17)
-    except Exception as error:
-        raise UnsupportedError(
-            "torch cannot export the module to ONNX", found=f"{type(error).__name__}: {_first_line(error)}"
-        ) from error
-    ann = from_model(onnx_file.parse(buffer.getvalue(), "the exported module"), sample_shape)
-    return replace(ann, origin="torch ANN")
 
 
 def from_model(model: ModelProto, sample_shape: tuple[int, ...] | None = None) -> Ann:
@@ -137,16 +66,16 @@ class _Walk:
         self.node = NodeProto()
         graph = model.graph
         for tensor in graph.initializer:
-            self.values[tensor.name] = _array(tensor)
+            self.values[tensor.name] = onnx_values.array(tensor)
         inputs = [value for value in graph.input if value.name not in self.values]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise UnsupportedError(
                 "the network does not have one input and one output",
                 found=f"inputs {[i.name for i in inputs]}, outputs {[o.name for o in graph.output]}",
             )
-        self.shape = _input_shape(inputs[0], sample_shape)
+        self.shape = onnx_values.input_shape(inputs[0], sample_shape)
         self.batch = self.shape[0]
-        self.input = self._unique(_plain_name(inputs[0].name) or "input")
+        self.input = self._unique(onnx_values.plain_name(inputs[0].name) or "input")
         self.values[inputs[0].name] = _Ref(self.input, self.shape)
 
     def ann(self) -> Ann:
@@ -159,7 +88,7 @@ class _Walk:
             except Exception as error:  # attributes and shapes come from the file: anything may be wrong with them
                 raise InvalidInputError(
                     f"{self._where()} has parameters that do not fit",
-                    found=f"{type(error).__name__}: {_first_line(error)}",
+                    found=f"{type(error).__name__}: {onnx_values.first_line(error)}",
                     hint="check the file, or export the network again",
                 ) from error
         name = self.model.graph.output[0].name
@@ -184,7 +113,7 @@ class _Walk:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         made: Array | _Ref
         if node.op_type == "Constant":
-            made = _constant(attributes)
+            made = onnx_values.constant(attributes)
         elif node.op_type == "Shape" and isinstance(given[0], _Ref):
             made = np.array(given[0].shape, np.int64)[attributes.get("start", 0) : attributes.get("end")]
         elif given and not any(isinstance(value, _Ref) for value in given):
@@ -201,15 +130,15 @@ class _Walk:
         self.values[node.output[0]] = made
 
     def _known(self, node: NodeProto, given: list[Array]) -> Array:
-        if node.op_type not in _KNOWN or len(given) != len(node.input):
+        if node.op_type not in onnx_values.KNOWN or len(given) != len(node.input):
             raise self._refused("it is computed from constants in a way that is not known here")
         size = sum(value.size for value in given)
         if node.op_type in ("Add", "Sub", "Mul", "Div"):
             size = math.prod(np.broadcast_shapes(*(value.shape for value in given)))
         elif node.op_type == "Gather":
             size = given[0].size * max(given[1].size, 1)
-        if size > LARGEST:
-            raise self._refused(f"{size:,} constant values", f"{LARGEST:,}")
+        if size > onnx_values.LARGEST:
+            raise self._refused(f"{size:,} constant values", f"{onnx_values.LARGEST:,}")
         from onnx.reference import ReferenceEvaluator
 
         if node.op_type == "Identity":
@@ -231,7 +160,10 @@ class _Walk:
 
     def _refused(self, found: str, allowed: str | None = None) -> UnsupportedError:
         return UnsupportedError(
-            f"{self._where()} cannot be converted", found=found, allowed=allowed, hint=_HINTS.get(self.node.op_type)
+            f"{self._where()} cannot be converted",
+            found=found,
+            allowed=allowed,
+            hint=onnx_values.HINTS.get(self.node.op_type),
         )
 
     def _where(self) -> str:
@@ -247,10 +179,10 @@ class _Walk:
 
     def _layer(self, operation: Operation, inputs: tuple[str, ...], shape: tuple[int, ...]) -> _Ref:
         """Append a layer with results of ``shape`` (without the batch)."""
-        if math.prod(shape) > LARGEST or any(n < 1 for n in shape):
-            raise self._refused(f"a layer of shape {list(shape)}", f"1 to {LARGEST:,} values")
-        module = _module_of(self.node)
-        name = self._unique(module or _plain_name(self.node.name) or self.node.op_type.lower())
+        if math.prod(shape) > onnx_values.LARGEST or any(n < 1 for n in shape):
+            raise self._refused(f"a layer of shape {list(shape)}", f"1 to {onnx_values.LARGEST:,} values")
+        module = onnx_values.module_of(self.node)
+        name = self._unique(module or onnx_values.plain_name(self.node.name) or self.node.op_type.lower())
         self.layers.append(Layer(name, operation, inputs, shape, module))
         return _Ref(name, (self.batch, *shape))
 
@@ -273,13 +205,13 @@ class _Walk:
         groups = int(attributes.get("group", 1))
         if weight.ndim != 4 or groups < 1 or len(weight) % groups or weight.shape[1] * groups != x.shape[1]:
             raise self._mismatch(list(weight.shape), f"{x.shape[1]} input channels in {groups} group(s)")
-        stride, dilation = _pair(attributes.get("strides")), _pair(attributes.get("dilations"))
+        stride, dilation = onnx_values.pair(attributes.get("strides")), onnx_values.pair(attributes.get("dilations"))
         pads = self._pads(x, attributes, weight.shape[2:], stride, dilation)
         weight, padding = self._symmetric(weight, pads, dilation)
         return self._convolve(x, Conv(weight, bias, stride, padding, dilation, groups))
 
     def _convolve(self, x: _Ref, conv: Conv) -> _Ref:
-        size = _extent(x.shape[2:], conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
+        size = onnx_values.extent(x.shape[2:], conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
         if conv.bias.shape != (len(conv.weight),):
             raise self._mismatch(list(conv.bias.shape), [len(conv.weight)])
         return self._layer(conv, (x.layer,), (len(conv.weight), *size))
@@ -323,9 +255,9 @@ class _Walk:
         x: _Ref = given[0]
         if len(x.shape) != 4:
             raise self._refused("pooling that is not over images", "[batch, channels, height, width]")
-        window, stride = _pair(attributes["kernel_shape"]), _pair(attributes.get("strides"))
+        window, stride = onnx_values.pair(attributes["kernel_shape"]), onnx_values.pair(attributes.get("strides"))
         pads = self._pads(x, attributes, window, stride, (1, 1))
-        if _pair(attributes.get("dilations")) != (1, 1):
+        if onnx_values.pair(attributes.get("dilations")) != (1, 1):
             raise self._refused("pooling with dilation")
         if pads != x.pads and not attributes.get("count_include_pad", 0):
             raise self._refused("average pooling that leaves its padding out", "count_include_pad=1, or no padding")
@@ -335,13 +267,13 @@ class _Walk:
         return self._pool(x, window, stride, pads)
 
     def _pool(self, x: _Ref, window: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> _Ref:
-        if min(window) < 1 or math.prod(window) > LARGEST:
+        if min(window) < 1 or math.prod(window) > onnx_values.LARGEST:
             raise self._refused(f"a window of {list(window)}")
         if pads[:2] != pads[2:]:
             taps = np.full((x.shape[1], 1, *window), 1 / math.prod(window))
             taps, padding = self._symmetric(taps, pads, (1, 1))
             return self._convolve(x, Conv(taps, np.zeros(x.shape[1]), stride, padding, groups=x.shape[1]))
-        size = _extent(x.shape[2:], window, stride, pads[:2], (1, 1))
+        size = onnx_values.extent(x.shape[2:], window, stride, pads[:2], (1, 1))
         return self._layer(Pool(window, stride, pads[:2]), (x.layer,), (x.shape[1], *size))
 
     def global_average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
@@ -588,85 +520,3 @@ _OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], _Ref]] 
     "Transpose": _Walk.transpose,
     "Unsqueeze": _Walk.unsqueeze,
 }
-
-
-def _array(tensor: onnx.TensorProto) -> Array:
-    try:
-        return np.asarray(numpy_helper.to_array(tensor))
-    except Exception as error:  # unknown types, sizes that do not fit
-        raise InvalidInputError(f"tensor {tensor.name!r} cannot be read", found=_first_line(error)) from error
-
-
-def _constant(attributes: Mapping[str, Any]) -> Array:
-    (value,) = attributes.values()
-    return _array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-
-
-def _input_shape(value: onnx.ValueInfoProto, sample_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Shape of the input with the batch, 1 where that is open."""
-    dims = value.type.tensor_type.shape.dim
-    shape = [d.dim_value if d.HasField("dim_value") else None for d in dims]
-    if sample_shape is not None:
-        fits = not shape or (
-            len(shape) == len(sample_shape) + 1
-            and all(a in (None, b) for a, b in zip(shape[1:], sample_shape, strict=True))
-        )
-        if not fits or any(n < 1 for n in sample_shape):
-            raise InvalidInputError(
-                f"the input {value.name!r} has another shape", found=["batch", *shape[1:]], allowed=list(sample_shape)
-            )
-        shape = [shape[0] if shape else None, *sample_shape]
-    if len(shape) < 2 or len(shape) > 8 or any(n is None for n in shape[1:]):
-        raise InvalidInputError(
-            f"the shape of the input {value.name!r} is not known",
-            found=["?" if n is None else n for n in shape] or "nothing",
-            allowed="[batch, ...] with numbers behind the batch",
-            hint="give the shape of a sample (--shape 1,28,28)",
-        )
-    full = tuple(int(n or 1) for n in shape)
-    if any(n < 1 for n in full) or math.prod(full[1:]) > LARGEST:
-        raise InvalidInputError(f"the input {value.name!r} has an unusable shape", found=list(full))
-    return full
-
-
-def _pair(values: Any) -> tuple[int, int]:
-    """Two positive numbers of an attribute; (1, 1) if it is not given."""
-    pair = [1, 1] if values is None else [int(value) for value in values]
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"{pair} is not two positive numbers")
-    return pair[0], pair[1]
-
-
-def _extent(
-    size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], dilation: Any
-) -> tuple[int, int]:
-    found = [(size[a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in (0, 1)]
-    return found[0], found[1]
-
-
-def _module_of(node: NodeProto) -> str:
-    """Path of the torch module, as torch's exporters leave it in the node; empty if there is none."""
-    said = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes")
-    if said:
-        try:
-            scopes = ast.literal_eval(said)
-            return str(scopes[-2]) if len(scopes) > 1 else ""
-        except (ValueError, SyntaxError, IndexError, TypeError, MemoryError, RecursionError):
-            return ""
-    if not node.name.startswith("/"):
-        return ""
-    path: list[str] = []
-    for part in node.name.split("/")[1:-1]:
-        if path and part.startswith(f"{path[-1]}."):
-            path.pop()
-        path.append(part)
-    return ".".join(path)
-
-
-def _plain_name(name: str) -> str:
-    """A name that NIR and HDF5 take."""
-    return name.strip("/").replace("/", ".").replace("\0", "")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,59 @@
+"""Reading an ordinary network (an ANN) from a torch module, by way of ONNX."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+
+from . import onnx_file, onnx_import
+from .ann_graph import Ann
+from .onnx_values import first_line
+
+
+def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
+    """Read an ANN from a torch module called with ``[batch, *sample_shape]``; it is not changed.
+
+    Raises:
+        InvalidInputError: the module does not take such a sample.
+        UnsupportedError: torch cannot export it to ONNX, or an operator that cannot be converted.
+    """
+    body = copy.deepcopy(module).cpu().eval()
+    sample = torch.zeros(1, *sample_shape)
+    for parameter in body.parameters():
+        sample = sample.to(parameter.dtype)
+        break
+    try:
+        with torch.no_grad():
+            body(sample)
+    except Exception as error:  # user code: anything may come
+        raise InvalidInputError(
+            "the module does not take such a sample",
+            found=f"an input of shape {list(sample.shape)} gave {type(error).__name__}: {first_line(error)}",
+            hint="check the sample's shape",
+        ) from error
+    buffer = io.BytesIO()
+    # Torch's new exporter needs the package onnxscript; the old one, which does not, is deprecated but equal here.
+    new = find_spec("onnxscript") is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if new:
+                program: Any = torch.onnx.export(body, (sample,), dynamo=True, verbose=False)
+                buffer.write(program.model_proto.SerializeToString())
+            else:
+                torch.onnx.export(body, (sample,), cast(Any, buffer), dynamo=False, opset_version=17)
+    except Exception as error:
+        raise UnsupportedError(
+            "torch cannot export the module to ONNX", found=f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    ann = onnx_import.from_model(onnx_file.parse(buffer.getvalue(), "the exported module"), sample_shape)
+    return replace(ann, origin="torch ANN")
