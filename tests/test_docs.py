@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -143,6 +145,39 @@ def test_the_reference_names_every_node() -> None:
     assert [node for node in KNOWN_NODES if f"`{node}`" not in page] == []
 
 
+def unknown_names(text: str) -> list[str]:
+    """What Python blocks of a page import from neurodeploy, or use of modules of it, that is not there."""
+    found = []
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if "->" in block and "import" not in block:
+            continue  # a signature, not a program
+        tree = ast.parse(block)
+        modules = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "neurodeploy":
+                assert node.module is not None
+                for alias in node.names:
+                    try:
+                        value = getattr(import_module(node.module), alias.name, None)
+                        value = import_module(f"{node.module}.{alias.name}") if value is None else value
+                    except ModuleNotFoundError:
+                        found.append(f"{node.module}.{alias.name}")
+                        continue
+                    if isinstance(value, ModuleType):
+                        modules[alias.asname or alias.name] = value
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                module = modules[node.value.id]
+                if not hasattr(module, node.attr):
+                    found.append(f"{module.__name__}.{node.attr}")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_pages_uses_what_exists(page: Path) -> None:
+    assert unknown_names(page.read_text(encoding="utf-8")) == []
+
+
 def test_no_page_is_long() -> None:
     lines = {page.name: page.read_text(encoding="utf-8").count("\n") for page in DOCS.glob("*.md")}
     del lines["reference-cli.md"]  # it holds the help of every command
@@ -157,6 +192,8 @@ def test_the_checks_find_what_is_wrong() -> None:
     )
     assert broken_links(ROOT / "README.md", text) == ["missing.md", "#nowhere"]
     assert wrong_commands(text) == ["neurodeploy export --jump", "neurodeploy fly", "neurodeploy run --fast"]
+    code = "```python\nfrom neurodeploy import nirfile, nowhere\nnirfile.read\nnirfile.burn()\n```\n"
+    assert unknown_names(code) == ["neurodeploy.nowhere", "neurodeploy.nirfile.burn"]
 
 
 def refreshed(page: str) -> str:
