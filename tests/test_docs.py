@@ -197,9 +197,15 @@ def test_the_checks_find_what_is_wrong() -> None:
 
 
 def refreshed(page: str) -> str:
-    """docs/reference-cli.md with the first block of every section replaced by the command's help."""
+    """docs/reference-cli.md with the first block of every section replaced by the command's help.
+
+    A command without a section gets one before the last, which is on something else.
+    """
     from neurodeploy import cli
 
+    before, last = page.rsplit("\n## ", 1)
+    new = [command for command in COMMANDS if f"\n## {command}\n" not in page]
+    page = before + "".join(f"\n## {command}\n\n```\n```\n" for command in new) + "\n## " + last
     sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     for index, section in enumerate(sections):
         command = section.partition("\n")[0].removeprefix("## ")
@@ -222,6 +228,9 @@ def test_refreshing_the_reference_keeps_its_text() -> None:
     page = (DOCS / "reference-cli.md").read_text(encoding="utf-8")
     assert _FENCE.sub("", refreshed(page)) == _FENCE.sub("", page)
     assert "--chip" in refreshed(re.sub("--chip", "--crisp", page))
+    without = re.sub(r"## report\n.*?(?=## )", "", page, flags=re.DOTALL)
+    assert "neurodeploy report [-h]" not in without
+    assert "neurodeploy report [-h]" in refreshed(without)
 
 
 if __name__ == "__main__":
