@@ -65,7 +65,7 @@ def convert(
         InvalidInputError: calibration data of the wrong shape, or negative values to be coded as rates.
         UnsupportedError: a layer that NIR cannot express; the message names it.
     """
-    samples = _checked(ann, calibration, coding)
+    samples = checked_calibration(ann, calibration, coding)
     if not 0 < percentile <= 100:
         raise InvalidInputError("the percentile is not one", found=percentile, allowed="above 0, up to 100")
     if not 0 < dt < float("inf"):
@@ -75,9 +75,14 @@ def convert(
     if not 0 < input_scale < float("inf"):
         raise InvalidInputError("the scale of the input must be a positive number", found=input_scale)
     worth = input_scale if coding == "rate" else 1.0
-    return _Conversion(ann, thresholds(ann, samples, percentile), worth, dt).graph(
-        {"input_coding": coding, "input_scale": worth, "percentile": percentile}
-    )
+    graph = spiking_graph(ann, thresholds(ann, samples, percentile), dt, worth)
+    graph.metadata["neurodeploy"] |= {"input_coding": coding, "input_scale": worth, "percentile": percentile}
+    return graph
+
+
+def spiking_graph(ann: Ann, thresholds: Mapping[str, float], dt: float, worth: float = 1.0) -> nir.NIRGraph:
+    """The graph with the given threshold of each ReLU layer; a spike of the input is ``worth`` so much."""
+    return _Conversion(ann, thresholds, worth, dt).graph()
 
 
 def encode(x: Array, steps: int, coding: Coding = "direct", input_scale: float = 1.0) -> Array:
@@ -128,7 +133,8 @@ def thresholds(ann: Ann, samples: Array, percentile: float = PERCENTILE) -> dict
     return result
 
 
-def _checked(ann: Ann, calibration: Array, coding: Coding) -> Array:
+def checked_calibration(ann: Ann, calibration: Array, coding: Coding = "direct") -> Array:
+    """The calibration data as an array; refused if they do not fit the network or the coding."""
     samples = np.asarray(calibration)
     if samples.shape[1:] != ann.input_shape or not len(samples):
         raise InvalidInputError(
@@ -157,7 +163,7 @@ class _Conversion:
         self.edges: list[tuple[str, str]] = []
         self.sums: dict[str, _Sum] = {ann.input: {ann.input: worth}}
 
-    def graph(self, metadata: Mapping[str, object]) -> nir.NIRGraph:
+    def graph(self) -> nir.NIRGraph:
         for layer in self.ann.layers:
             arriving: _Sum = {}
             for name in layer.inputs:
@@ -171,7 +177,6 @@ class _Conversion:
             "comparison": ">=",
             "framework": self.ann.origin,
             "neurodeploy_version": neurodeploy.__version__,
-            **metadata,
         }
         # nir's type check refuses valid grouped convolutions and non-square kernels.
         return nir.NIRGraph(self.nodes, self.edges, metadata={"neurodeploy": section}, type_check=False)

@@ -70,6 +70,7 @@ _RULES: dict[int, tuple[str, Reset]] = {
 }
 """Value of reset_mechanism_val -> the method that computes the state, and the rule."""
 
+
 def _snntorch_class(module: nn.Module) -> Any:
     """The first class of snnTorch that the module's class is or inherits."""
     return next((kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "snntorch"), None)

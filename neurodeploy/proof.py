@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from neurodeploy import nir_reference, nirfile
@@ -41,28 +42,83 @@ def export_proven(
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
         UnsupportedError, InvalidInputError, StorageError: as `neurodeploy.exporters.export.export`.
     """
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        return _prove(module, sample, dt, temporary, path, allow_divergence)
+
+
+def _prove(
+    module: nn.Module, sample: Array, dt: float | None, temporary: Path, named: Path, allow_divergence: bool
+) -> list[Pair]:
+    """Write, read back and compare; messages call the file ``named``."""
     from neurodeploy.exporters.export import to_graph
     from neurodeploy.exporters.nirfile import write
 
-    path = Path(path)
     graph = to_graph(module, tuple(sample.shape[2:]), dt)
-    with atomic_path(path) as temporary:
-        write(graph, temporary)
-        file = nirfile.read(temporary)
-        conventions = resolve(file)
-        network = lower(file, conventions)
-        stages = [
-            Stage("torch", torch_runner(module, network), exact=True, integer=False),
-            Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
-            Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
-        ]
-        _, pairs = verify(stages, {network.inputs[0].name: sample}, network)
-        for pair in pairs:
-            if not pair.passed and not allow_divergence:
-                raise _refusal(path, pair)
-        graph.metadata[nirfile.NAMESPACE]["proof"] = "; ".join(_statement(pair) for pair in pairs)
-        write(graph, temporary)
+    write(graph, temporary)
+    file = nirfile.read(temporary)
+    conventions = resolve(file)
+    network = lower(file, conventions)
+    stages = [
+        Stage("torch", torch_runner(module, network), exact=True, integer=False),
+        Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
+        Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
+    ]
+    _, pairs = verify(stages, {network.inputs[0].name: sample}, network)
+    for pair in pairs:
+        if not pair.passed and not allow_divergence:
+            raise _refusal(named, pair)
+    graph.metadata[nirfile.NAMESPACE]["proof"] = "; ".join(_statement(pair) for pair in pairs)
+    write(graph, temporary)
     return pairs
+
+
+def export_onnx(
+    model: nn.Module | Path | str,
+    sample: Array,
+    path: Path | str,
+    *,
+    dt: float | None = None,
+    scan: bool = False,
+    allow_divergence: bool = False,
+) -> list[Pair]:
+    """Write a torch module or a `.nir` file as ONNX if onnxruntime computes the same in every layer, step and neuron.
+
+    The one-step graph is what runs in the proof, in float64; the file holds float32
+    (`neurodeploy.exporters.onnx_step`).
+
+    Args:
+        model: a module, which is exported as `export_proven` does it first, or the path of a file.
+        sample, dt, allow_divergence: as for `export_proven`.
+        scan: write the whole sequence as one graph instead of one step.
+
+    Raises:
+        VerificationError: the file would not be the same network, or nothing spikes; no file is written.
+        UnsupportedError, InvalidInputError, StorageError: as `export_proven` and `neurodeploy.exporters.onnx_step`.
+    """
+    from neurodeploy.backends.onnxruntime import run_network as run_onnx
+    from neurodeploy.exporters.onnx_step import write
+
+    path = Path(path)
+    pairs: list[Pair] = []
+    with TemporaryDirectory() as folder:
+        if isinstance(model, (str, Path)):
+            source = Path(model)
+        else:
+            source = Path(folder) / path.with_suffix(".nir").name
+            pairs = _prove(model, sample, dt, source, path, allow_divergence)
+            dt = None
+        file = nirfile.read(source)
+    network = lower(file, resolve(file, dt=dt))
+    stages = [
+        Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
+        Stage("onnxruntime", lambda x: run_onnx(network, x, record=STATES), exact=True, integer=False),
+    ]
+    _, (pair,) = verify(stages, {network.inputs[0].name: sample}, network)
+    if not pair.passed and not allow_divergence:
+        raise _refusal(path, pair)
+    write(network, path, scan=scan)
+    return [*pairs, pair]
 
 
 def _statement(pair: Pair) -> str:

@@ -19,6 +19,7 @@ BUILTIN = {
     "reference": "neurodeploy.backends.reference:run",
     "hwsim": "neurodeploy.hwsim.engine:run",
     "lava": "neurodeploy.backends.lava:run",
+    "onnxruntime": "neurodeploy.backends.onnxruntime:run",
 }
 
 

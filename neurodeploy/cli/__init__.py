@@ -16,7 +16,8 @@ from neurodeploy.errors import NeurodeployError
 
 COMMANDS = {
     "demo": "train two small networks, compile, run, verify and report them",
-    "export": "write a trained torch network as a .nir file",
+    "export": "write a trained torch network as a .nir or .onnx file, with proof",
+    "convert": "turn an ordinary network (ANN) into a spiking or a sigma-delta one",
     "inspect": "show what a .nir file or a Program holds, and what was assumed",
     "compile": "turn a .nir file into an integer Program placed on a chip (.ndp)",
     "run": "run a Program on a back-end",

@@ -1,4 +1,4 @@
-"""``neurodeploy export``: from a trained torch network to a .nir file, with proof."""
+"""``neurodeploy export``: from a trained torch network to a .nir or .onnx file, with proof."""
 
 from __future__ import annotations
 
@@ -14,23 +14,44 @@ STEPS, SAMPLES, RATE = 32, 4, 0.3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="FILE.py:NAME", help="a torch module, its class, or a function that makes it")
+    parser.add_argument(
+        "model", metavar="MODEL",
+        help="FILE.py:NAME of a torch module, its class, or a function that makes it; for --to onnx also a .nir file",
+    )  # fmt: skip
+    parser.add_argument("--to", choices=("nir", "onnx"), default="nir", help="format of the file (default: nir)")
+    parser.add_argument("--scan", action="store_true", help="onnx: the whole sequence instead of one step")
     parser.add_argument("--checkpoint", type=Path, help="trained parameters (.safetensors, or .pt with weights only)")
     parser.add_argument("--sample", type=Path, metavar="X.npy", help="input spikes, [time, batch, *shape]")
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
     parser.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: the neurons')")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .nir file")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy.errors import InvalidInputError
     from neurodeploy.exporters.load_module import load_module
-    from neurodeploy.proof import export_proven
+    from neurodeploy.proof import export_onnx, export_proven
 
-    sample = _sample(args)
-    module = load_module(args.model, args.checkpoint)
-    pairs = export_proven(module, sample, args.dt, args.output, allow_divergence=args.allow_divergence)
+    if args.scan and args.to != "onnx":
+        raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
+    if args.model.endswith(".nir"):
+        if args.to != "onnx":
+            raise InvalidInputError(
+                f"{args.model} is a .nir file already", allowed="a torch module", hint="--to onnx writes it as ONNX"
+            )
+        sample = _sample(args)
+        pairs = export_onnx(args.model, sample, args.output, dt=args.dt, scan=args.scan,
+                            allow_divergence=args.allow_divergence)  # fmt: skip
+    else:
+        sample = _sample(args)
+        module = load_module(args.model, args.checkpoint)
+        if args.to == "nir":
+            pairs = export_proven(module, sample, args.dt, args.output, allow_divergence=args.allow_divergence)
+        else:
+            pairs = export_onnx(module, sample, args.output, dt=args.dt, scan=args.scan,
+                                allow_divergence=args.allow_divergence)  # fmt: skip
     console.table(
         ("compared", "verdict", "spikes", "differ"),
         [(f"{p.first} = {p.second}", p.verdict, p.spikes[1], p.spikes_different) for p in pairs],
@@ -71,10 +92,4 @@ def _sample(args: argparse.Namespace) -> Any:
             "export needs to know the input",
             hint="give spikes with --sample x.npy, or a shape with --shape 1,28,28 to generate random ones",
         )
-    try:
-        shape = [int(part) for part in args.shape.split(",")]
-        if min(shape) < 1:
-            raise ValueError
-    except ValueError:
-        raise InvalidInputError("--shape is not a shape", found=args.shape, allowed="numbers, as in 1,28,28") from None
-    return (np.random.default_rng(0).random((STEPS, SAMPLES, *shape)) < RATE).astype(np.uint8)
+    return (np.random.default_rng(0).random((STEPS, SAMPLES, *options.shape(args.shape))) < RATE).astype(np.uint8)

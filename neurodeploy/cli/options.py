@@ -36,6 +36,21 @@ def chip(parser: argparse.ArgumentParser, *, or_none: bool = False) -> None:
     parser.add_argument("--max-neurons-per-core", type=positive, metavar="N", help="fewer than the chip allows")
 
 
+def shape(text: str) -> tuple[int, ...]:
+    """The shape of a sample, as in ``1,28,28``.
+
+    Raises:
+        InvalidInputError: it is not one.
+    """
+    try:
+        found = tuple(int(part) for part in text.split(","))
+        if min(found) < 1:
+            raise ValueError
+    except ValueError:
+        raise InvalidInputError("--shape is not a shape", found=text, allowed="numbers, as in 1,28,28") from None
+    return found
+
+
 def positive(text: str) -> int:
     """A positive whole number (argparse type)."""
     value = int(text)

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-i", "--input", action="append", required=True, metavar="[NAME=]X.npy", help="spikes, [time, batch, *shape]"
     )
-    parser.add_argument("-b", "--backend", default="hwsim", help="reference, hwsim or lava (default: hwsim)")
+    parser.add_argument(
+        "-b", "--backend", default="hwsim", help="reference, hwsim, lava or onnxruntime (default: hwsim)"
+    )
     parser.add_argument("-o", "--output", type=Path, help="write spikes and states as .npz")
     parser.add_argument("--record", default="", metavar="u,v", help="state variables to record")
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print the accuracy")

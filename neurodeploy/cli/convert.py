@@ -1,0 +1,144 @@
+"""``neurodeploy convert``: from an ordinary network (ANN) to a spiking one, or to sigma-delta neurons."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.cli import options
+from neurodeploy.cli.console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.exporters.ann_graph import Ann
+    from neurodeploy.network import Network
+
+GOALS = ("spiking", "sigma-delta")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="ANN", help="an .onnx file, or FILE.py:NAME of a torch module")
+    parser.add_argument("--checkpoint", type=Path, help="trained parameters (.safetensors, or .pt with weights only)")
+    parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, where an .onnx file leaves it open")
+    parser.add_argument(
+        "--calibration", type=Path, required=True, metavar="X.npy",
+        help="inputs as the ANN takes them, [samples, *shape]: some hundred of the training set",
+    )  # fmt: skip
+    parser.add_argument(
+        "--to", choices=GOALS, default="spiking", help="IF neurons (a .nir file), or sigma-delta (.ndp)"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .nir file, or the Program (.ndp)")
+    parser.add_argument("--dt", type=float, default=1e-3, metavar="SECONDS", help="length of a step (default: 1 ms)")
+    parser.add_argument(
+        "--coding", choices=("direct", "rate"), default="direct",
+        help="input of the spiking network: the real values in every step, or spikes (default: direct)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--percentile", type=float, metavar="P", help="of a layer's activations that is its threshold (default: 99.9)"
+    )
+    parser.add_argument(
+        "--relative-threshold", type=float, metavar="F",
+        help="sigma-delta: changes below this part of a layer's largest activation are not sent (default: 0.02)",
+    )  # fmt: skip
+    parser.add_argument("--test", type=Path, metavar="X.npy", help="inputs to compare both networks on")
+    parser.add_argument("--labels", type=Path, metavar="Y.npy", help="their classes: print accuracies")
+    parser.add_argument("--steps", type=options.positive, default=32, metavar="T", help="steps of the comparison")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy.errors import InvalidInputError
+
+    wanted = ".nir" if args.to == "spiking" else ".ndp"
+    if args.output.suffix != wanted:
+        raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
+    calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
+    ann = _ann(args, calibration)
+    network = _spiking(args, ann, calibration) if args.to == "spiking" else _sigma_delta(args, ann, calibration)
+    console.table(
+        ("population", "shape", "neurons"),
+        [(p.name, " x ".join(map(str, p.shape)), p.size) for p in network.populations],
+        title=f"{args.model} as a {args.to} network",
+    )
+    for topic, text in {**ann.notes, **network.notes}.items():
+        console.say(f"{topic}: {text}")
+    console.say(f"wrote {args.output}")
+    result: dict[str, Any] = {"file": str(args.output), "notes": {**ann.notes, **network.notes}}
+    if args.test is not None:
+        result |= _compared(args, ann, network, console)
+    console.result(result)
+    return 0
+
+
+def _ann(args: argparse.Namespace, calibration: Any) -> Ann:
+    shape = options.shape(args.shape) if args.shape else None
+    if args.model.endswith(".onnx"):
+        from neurodeploy.exporters import onnx_import
+
+        return onnx_import.load(args.model, shape)
+    from neurodeploy.exporters import torch_ann
+    from neurodeploy.exporters.load_module import load_module
+
+    return torch_ann.from_torch(load_module(args.model, args.checkpoint), shape or calibration.shape[1:])
+
+
+def _spiking(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
+    from neurodeploy import nirfile
+    from neurodeploy.conventions import resolve
+    from neurodeploy.exporters import ann as spiking
+    from neurodeploy.exporters.nirfile import write
+    from neurodeploy.lower import lower
+
+    percentile = spiking.PERCENTILE if args.percentile is None else args.percentile
+    graph = spiking.convert(ann, calibration, percentile=percentile, coding=args.coding, dt=args.dt)
+    write(graph, args.output)
+    file = nirfile.read(args.output)
+    return lower(file, resolve(file))
+
+
+def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
+    from neurodeploy.compiler import place
+    from neurodeploy.exporters import sigma_delta
+
+    given = {"percentile": args.percentile, "relative_threshold": args.relative_threshold}
+    network = sigma_delta.convert(
+        ann, calibration, dt=args.dt, name=args.output.stem, **{k: v for k, v in given.items() if v is not None}
+    )
+    place(network, None, {"source": Path(args.model).name, "framework": ann.origin}).save(args.output)
+    return network
+
+
+def _compared(args: argparse.Namespace, ann: Ann, network: Network, console: Console) -> dict[str, Any]:
+    import numpy as np
+
+    from neurodeploy.backends.reference import run_network
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.exporters import ann as spiking
+    from neurodeploy.exporters import sigma_delta
+    from neurodeploy.exporters.ann_graph import predict
+    from neurodeploy.recording import scores
+
+    x = options.load_array(args.test, "inputs of the ANN, [samples, *shape]")
+    spiking.checked_calibration(ann, x)
+    labels = None if args.labels is None else options.load_array(args.labels, "one class for each sample")
+    if labels is not None and labels.shape != (len(x),):
+        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[len(x)])
+    if args.to == "spiking":
+        scale = float(options.load_array(args.calibration, "inputs").max()) or 1.0
+        inputs = spiking.encode(np.clip(x, None, scale) if args.coding == "rate" else x, args.steps, args.coding, scale)
+    else:
+        inputs = sigma_delta.encode(x, args.steps)
+    with console.progress("reference") as progress:
+        recording = run_network(network, {"": inputs}, progress=progress)
+    before, after = predict(ann, x).argmax(axis=1), scores(network, recording).argmax(axis=1)
+    sources = {population.name for population in network.inputs}
+    messages = sum(len(events) for name, events in recording.spikes.items() if name not in sources) / len(x)
+    result: dict[str, Any] = {"steps": args.steps, "samples": len(x), "agreement": float((before == after).mean())}
+    result["messages_per_sample"] = messages
+    console.say(f"{100 * result['agreement']:.2f} % of {len(x)} samples get the ANN's class after {args.steps} steps")
+    console.say(f"{messages:,.0f} {'spikes' if args.to == 'spiking' else 'messages'} per sample")
+    if labels is not None:
+        result["ann_accuracy"] = float((before == labels).mean())
+        result["accuracy"] = float((after == labels).mean())
+        console.say(f"accuracy: ANN {100 * result['ann_accuracy']:.2f} %, {args.to} {100 * result['accuracy']:.2f} %")
+    return result
