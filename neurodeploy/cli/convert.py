@@ -54,6 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
     calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
     ann = _ann(args, calibration)
+    test = None if args.test is None else _test_data(args, ann)
     network = _spiking(args, ann, calibration) if args.to == "spiking" else _sigma_delta(args, ann, calibration)
     console.table(
         ("population", "shape", "neurons"),
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"{topic}: {text}")
     console.say(f"wrote {args.output}")
     result: dict[str, Any] = {"file": str(args.output), "notes": {**ann.notes, **network.notes}}
-    if args.test is not None:
-        result |= _compared(args, ann, network, console)
+    if test is not None:
+        result |= _compared(args, ann, network, test, console)
     console.result(result)
     return 0
 
@@ -108,21 +109,30 @@ def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Networ
     return network
 
 
-def _compared(args: argparse.Namespace, ann: Ann, network: Network, console: Console) -> dict[str, Any]:
+def _test_data(args: argparse.Namespace, ann: Ann) -> tuple[Any, Any]:
+    """Inputs to compare the networks on, and their classes or None."""
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.exporters.ann import checked_calibration
+
+    x = checked_calibration(ann, options.load_array(args.test, "inputs of the ANN, [samples, *shape]"))
+    labels = None if args.labels is None else options.load_array(args.labels, "one class for each sample")
+    if labels is not None and labels.shape != (len(x),):
+        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[len(x)])
+    return x, labels
+
+
+def _compared(
+    args: argparse.Namespace, ann: Ann, network: Network, test: tuple[Any, Any], console: Console
+) -> dict[str, Any]:
     import numpy as np
 
     from neurodeploy.backends.reference import run_network
-    from neurodeploy.errors import InvalidInputError
     from neurodeploy.exporters import ann as spiking
     from neurodeploy.exporters import sigma_delta
     from neurodeploy.exporters.ann_graph import predict
     from neurodeploy.recording import scores
 
-    x = options.load_array(args.test, "inputs of the ANN, [samples, *shape]")
-    spiking.checked_calibration(ann, x)
-    labels = None if args.labels is None else options.load_array(args.labels, "one class for each sample")
-    if labels is not None and labels.shape != (len(x),):
-        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[len(x)])
+    x, labels = test
     if args.to == "spiking":
         scale = float(options.load_array(args.calibration, "inputs").max()) or 1.0
         inputs = spiking.encode(np.clip(x, None, scale) if args.coding == "rate" else x, args.steps, args.coding, scale)

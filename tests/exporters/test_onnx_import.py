@@ -1,0 +1,228 @@
+"""ANNs from ONNX: every operator computes what onnxruntime computes, or is refused by name; files of strangers."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neurodeploy.errors import InvalidInputError, MissingFileError, UnsupportedError
+from neurodeploy.exporters import onnx_import, torch_ann
+from neurodeploy.exporters.ann_graph import predict
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+RNG = np.random.default_rng(0)
+IMAGE = (2, 6, 6)
+
+
+def constant(name, value):
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def graph(nodes, constants=(), shape=IMAGE, output=None, opset=17, inputs=("x",)):
+    """A model ``x -> y`` of single-output nodes ``(operator, inputs, attributes)``; the last one's result is y."""
+    made = []
+    for index, (operator, given, attributes) in enumerate(nodes):
+        name = "y" if index == len(nodes) - 1 else f"t{index}"
+        made.append(helper.make_node(operator, given, [name], name=f"{operator}_{index}", **attributes))
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", *shape]) for n in inputs]
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, output)
+    whole = helper.make_graph(made, "test", values, [result], [constant(*c) for c in constants])
+    return helper.make_model(whole, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def agree(model, shape=IMAGE):
+    x = RNG.normal(size=(5, *shape)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x})
+    ann = onnx_import.from_model(model)
+    found = predict(ann, x)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+    return ann
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+W, B = normal(4, 2, 3, 3), normal(4)
+FLAT = ("Flatten", ["x"], {})
+POSITIVE = np.abs(normal(2)) + 0.5
+CASES = {
+    "Conv": ([("Conv", ["x", "w", "b"], {"pads": [1, 1, 1, 1]})], [("w", W), ("b", B)]),
+    "Conv strided, dilated": ([("Conv", ["x", "w"], {"strides": [2, 1], "dilations": [1, 2]})], [("w", W)]),
+    "Conv grouped": ([("Conv", ["x", "w"], {"group": 2})], [("w", normal(4, 1, 3, 3))]),
+    "Conv, uneven pads": ([("Conv", ["x", "w"], {"pads": [0, 1, 2, 0]})], [("w", W)]),
+    "Conv, SAME_UPPER": ([("Conv", ["x", "w"], {"auto_pad": "SAME_UPPER", "strides": [2, 2]})], [("w", W)]),
+    "Conv, SAME_LOWER": ([("Conv", ["x", "w"], {"auto_pad": "SAME_LOWER", "strides": [2, 2]})], [("w", W)]),
+    "Pad, Conv": ([("Pad", ["x", "p"], {}), ("Conv", ["t0", "w"], {})],
+                  [("p", np.array([0, 0, 1, 0, 0, 0, 2, 1])), ("w", W)]),
+    "Gemm": ([FLAT, ("Gemm", ["t0", "w", "b"], {"transB": 1, "alpha": 0.5, "beta": 2.0})],
+             [("w", normal(3, 72)), ("b", normal(3))]),
+    "MatMul, Add": ([FLAT, ("MatMul", ["t0", "w"], {}), ("Add", ["t1", "b"], {})],
+                    [("w", normal(72, 3)), ("b", normal(3))]),
+    "Relu": ([("Relu", ["x"], {})], []),
+    "Clip": ([("Clip", ["x", "a", "b"], {})], [("a", np.float32(0)), ("b", np.float32(0.7))]),
+    "Clip below": ([("Clip", ["x", "a"], {})], [("a", np.float32(0))]),
+    "AveragePool": ([("AveragePool", ["x"], {"kernel_shape": [2, 3], "strides": [2, 1]})], []),
+    "AveragePool, padded": (
+        [("AveragePool", ["x"], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1})], [],
+    ),
+    "AveragePool, uneven": (
+        [("AveragePool", ["x"], {"kernel_shape": [3, 3], "pads": [0, 1, 1, 1], "count_include_pad": 1})], [],
+    ),
+    "GlobalAveragePool": ([("GlobalAveragePool", ["x"], {})], []),
+    "ReduceMean": ([("ReduceMean", ["x"], {"axes": [2, 3], "keepdims": 0})], []),
+    "BatchNormalization": ([("BatchNormalization", ["x", "g", "o", "m", "v"], {})],
+                           [("g", normal(2)), ("o", normal(2)), ("m", normal(2)), ("v", POSITIVE)]),
+    "residual Add": ([("Relu", ["x"], {}), ("Conv", ["t0", "w"], {"pads": [1, 1, 1, 1]}), ("Add", ["t0", "t1"], {})],
+                     [("w", normal(2, 2, 3, 3))]),
+    "Sum": ([("Relu", ["x"], {}), ("Neg", ["x"], {}), ("Sum", ["t0", "t1", "t0"], {})], []),
+    "Sub": ([("Relu", ["x"], {}), ("Sub", ["t0", "x"], {})], []),
+    "Sub from a constant": ([("Sub", ["a", "x"], {})], [("a", normal(2, 1, 1))]),
+    "Mul, Div": ([("Mul", ["x", "a"], {}), ("Div", ["t0", "b"], {})],
+                 [("a", normal(1, 2, 1, 1)), ("b", np.float32(3))]),
+    "Reshape": ([("Reshape", ["x", "s"], {})], [("s", np.array([0, -1]))]),
+    "Transpose that moves nothing": ([("Transpose", ["x"], {"perm": [0, 1, 2, 3]}), ("Relu", ["t0"], {})], []),
+    "Squeeze": ([("GlobalAveragePool", ["x"], {}), ("Squeeze", ["t0", "a"], {}), ("Relu", ["t1"], {})],
+                [("a", np.array([2, 3]))]),
+    "Dropout, Identity": ([("Dropout", ["x"], {}), ("Identity", ["t0"], {}), ("Relu", ["t1"], {})], []),
+    "weights of int8": ([FLAT, ("DequantizeLinear", ["q", "s", "z"], {}), ("Gemm", ["t0", "t1"], {"transB": 1})],
+                        [("q", RNG.integers(-128, 128, (3, 72)).astype(np.int8)), ("s", np.float32(0.01)),
+                         ("z", np.int8(3))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_operator_is_what_onnxruntime_computes(name):
+    agree(graph(*CASES[name], opset=21 if "int8" in name else 17))
+
+
+def test_softmax_behind_the_last_layer_does_not_change_the_decision():
+    ann = onnx_import.from_model(
+        graph([FLAT, ("Gemm", ["t0", "w"], {}), ("Softmax", ["t1"], {})], [("w", normal(72, 3))])
+    )
+    assert "Softmax behind the last layer is left out" in ann.notes["softmax"]
+    assert [type(layer.operation).__name__ for layer in ann.layers] == ["Flatten", "Affine"]
+
+
+REFUSED = {
+    "MaxPool": ([("MaxPool", ["x"], {"kernel_shape": [2, 2]})], [], "node 'MaxPool_0' (MaxPool)", "average pooling"),
+    "Sigmoid": ([("Sigmoid", ["x"], {})], [], "node 'Sigmoid_0' (Sigmoid)", "train with ReLU"),
+    "LeakyRelu": ([("LeakyRelu", ["x"], {})], [], "(LeakyRelu)", "cannot be negative"),
+    "Unsqueeze": ([FLAT, ("Unsqueeze", ["t0", "a"], {})], [("a", np.array([2]))], "(Unsqueeze)", "dimensions merged"),
+    "Concat": ([("Relu", ["x"], {}), ("Concat", ["x", "t0"], {"axis": 1})], [], "(Concat)", "add the branches"),
+    "Softmax inside": ([("Softmax", ["x"], {}), ("Relu", ["t0"], {})], [], "(Relu)", "as the last operator only"),
+    "product of results": ([("Mul", ["x", "x"], {})], [], "(Mul)", "a product of two results"),
+    "division by a result": ([("Div", ["a", "x"], {})], [("a", np.float32(1))], "(Div)", "a division by a result"),
+    "Clip from -1": ([("Clip", ["x", "a"], {})], [("a", np.float32(-1))], "(Clip)", "from 0 (ReLU, ReLU6)"),
+    "Transpose": ([("Transpose", ["x"], {"perm": [0, 2, 3, 1]})], [], "(Transpose)", "leaves the data as they lie"),
+    "mean over channels": ([("ReduceMean", ["x"], {"axes": [1]})], [], "(ReduceMean)", "height and width of an image"),
+    "padding left out": ([("AveragePool", ["x"], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]})], [],
+                         "(AveragePool)", "count_include_pad=1"),
+    "reflection": ([("Pad", ["x", "p"], {"mode": "reflect"})], [("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
+                   "(Pad)", "zeros around the image"),
+    "linear on an image": ([("MatMul", ["x", "w"], {})], [("w", normal(6, 3))], "(MatMul)", "flatten first"),
+    "another domain": ([("Mystery", ["x"], {"domain": "com.example"})], [], "(Mystery)", "of the domain 'com.example'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_the_name_of_the_node(name):
+    nodes, constants, where, why = REFUSED[name]
+    with pytest.raises(UnsupportedError) as caught:
+        onnx_import.from_model(graph(nodes, constants))
+    assert where in str(caught.value) and why in str(caught.value)
+
+
+def test_two_inputs_are_refused():
+    with pytest.raises(UnsupportedError, match="does not have one input and one output"):
+        onnx_import.from_model(graph([("Add", ["x", "z"], {})], inputs=("x", "z")))
+
+
+def test_open_shapes_are_asked_for():
+    model = graph([("Relu", ["x"], {})])
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim:
+        dimension.dim_param = "n"
+    with pytest.raises(InvalidInputError, match=r"the shape of the input 'x' is not known\n.*\n.*\n.*--shape 1,28,28"):
+        onnx_import.from_model(model)
+    assert onnx_import.from_model(model, IMAGE).input_shape == IMAGE
+    with pytest.raises(InvalidInputError, match="the input 'x' has another shape"):
+        onnx_import.from_model(graph([("Relu", ["x"], {})]), (3, 6, 6))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_a_torch_network_through_a_file(dynamo, tmp_path):
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU6(), nn.AvgPool2d(2), nn.Dropout(),
+        nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3), nn.Softmax(1),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        module[1].running_mean.uniform_(-1, 1)
+        module[1].running_var.uniform_(0.5, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.zeros(1, *IMAGE),), tmp_path / "net.onnx", dynamo=dynamo)
+    x = torch.randn(7, *IMAGE)
+    with torch.no_grad():
+        expected = module[:-1](x).numpy()
+    for ann in (onnx_import.load(tmp_path / "net.onnx"), torch_ann.from_torch(module, IMAGE)):
+        np.testing.assert_allclose(predict(ann, x.numpy()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_files_that_are_not_onnx(tmp_path):
+    with pytest.raises(MissingFileError, match=r"none\.onnx"):
+        onnx_import.load(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("not a model")
+    with pytest.raises(InvalidInputError, match=r"text\.onnx is not an ONNX file"):
+        onnx_import.load(tmp_path / "text.onnx")
+    data = graph(*CASES["Gemm"]).SerializeToString()
+    (tmp_path / "cut.onnx").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InvalidInputError, match=r"cut\.onnx"):
+        onnx_import.load(tmp_path / "cut.onnx")
+
+
+def test_a_tensor_that_claims_more_than_it_holds(tmp_path):
+    model = graph(*CASES["Gemm"])
+    model.graph.initializer[0].dims[0] = 1 << 40
+    (tmp_path / "bomb.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InvalidInputError, match="tensor 'w' does not hold what its shape says"):
+        onnx_import.load(tmp_path / "bomb.onnx")
+
+
+def test_data_in_other_files(tmp_path):
+    model = graph(*CASES["Gemm"], output=["batch", 3])
+    x = normal(3, *IMAGE)
+    expected = predict(onnx_import.from_model(model), x)
+    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    np.testing.assert_array_equal(predict(onnx_import.load(tmp_path / "net.onnx"), x), expected)
+    (tmp_path / "net.data").rename(tmp_path / "other.data")
+    with pytest.raises(MissingFileError, match="the data of 'w' is not there"):
+        onnx_import.load(tmp_path / "net.onnx")
+    outside = onnx.load(tmp_path / "net.onnx", load_external_data=False)
+    (tmp_path / "model").mkdir()
+    for tensor in outside.graph.initializer:
+        tensor.external_data[0].value = "../other.data"
+    (tmp_path / "model" / "net.onnx").write_bytes(outside.SerializeToString())
+    with pytest.raises(InvalidInputError, match="the data of 'w' is outside the model's folder"):
+        onnx_import.load(tmp_path / "model" / "net.onnx")
+
+
+def test_functions_that_call_themselves(tmp_path):
+    model = graph([("Loop", ["x"], {"domain": "own"})])
+    body = helper.make_node("Loop", ["a"], ["b"], domain="own")
+    model.functions.append(helper.make_function("own", "Loop", ["a"], ["b"], [body], [helper.make_opsetid("own", 1)]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InvalidInputError, match=r"function 'Loop' calls itself|not valid ONNX"):
+        onnx_import.load(tmp_path / "f.onnx")
