@@ -88,30 +88,36 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
     Raises:
         InvalidInputError: a value that is unknown or does not go with another; names the node.
     """
-    section = (getattr(node, "metadata", None) or {}).get(NAMESPACE) or {}
+    section = (getattr(node, "metadata", None) or {}).get(NAMESPACE)
+    section = section if isinstance(section, Mapping) else {}
     values = {key: plain(value) for key, value in section.items() if key not in _ARRAYS}
 
     def choose(key: str, otherwise: Any) -> Any:
         return otherwise if key in conventions.given else values.get(key, otherwise)
 
+    initial = _several(name, section, "v_initial", -np.inf, np.inf)
     rules = NeuronRules(
         reset=choose("reset", conventions.reset),
         reset_time="now" if "reset" in conventions.given else values.get("reset_time", "now"),
         comparison=choose("comparison", conventions.comparison),
         max_spikes=values.get("max_spikes", 1),
         floor=values.get("v_floor"),
-        initial=np.asarray(section.get("v_initial", 0.0), dtype=np.float64),
+        initial=np.zeros(()) if initial is None else initial,
         refractory=_several(name, section, "refractory", 0, 2**31 - 1),
         threshold_decay=_several(name, section, "threshold_decay", 0, 1),
         threshold_jump=_several(name, section, "threshold_jump", -np.inf, np.inf),
     )
     for key in ("reset", "reset_time", "comparison"):
-        if getattr(rules, key) not in _CHOICES[key]:
+        if not _is_choice(key, getattr(rules, key)):
             raise InvalidInputError(
                 f"node {name!r}: unknown {key} in its metadata",
                 found=getattr(rules, key),
                 allowed=", ".join(_CHOICES[key]),
             )
+    if not isinstance(rules.floor, (int, float, type(None))):
+        raise InvalidInputError(
+            f"node {name!r}: v_floor cannot be used", found=str(rules.floor)[:80], allowed="one number"
+        )
     pairs = {"next": ("hard", "subtract"), "gate": ("hard",), "once": ("subtract",)}
     if rules.reset_time != "now" and rules.reset not in pairs[rules.reset_time]:
         raise InvalidInputError(
@@ -136,6 +142,10 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
             allowed="a whole number from 1 on, above 1 only with reset_time 'now'",
         )
     return rules
+
+
+def _is_choice(key: str, value: object) -> bool:
+    return isinstance(value, str) and value in _CHOICES[key]
 
 
 def _several(name: str, section: Mapping[str, Any], key: str, least: float, most: float) -> Array | None:
@@ -170,7 +180,7 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
         value, origin = _choose(file, name, options.get(name))
         if origin is None:
             value, origin = assumed, f"assumed, since the file does not say: {why}"
-        if value not in _CHOICES[name]:
+        if not _is_choice(name, value):
             raise InvalidInputError(f"unknown {name}", found=value, allowed=", ".join(_CHOICES[name]))
         values[name] = value
         if name != "recurrent_bias" or loops:

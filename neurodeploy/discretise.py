@@ -81,19 +81,33 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
         bias=bias,
         threshold=value("threshold" if what == "Threshold" else "v_threshold") if spiking else zero,
         reset_to=value("v_reset", 0.0) if resets else zero,
-        initial=np.broadcast_to(rules.initial, shape).reshape(size).copy(),
+        initial=_full(name, "v_initial", rules.initial, shape),
         reset=rules.reset if resets else "none",
         reset_time=rules.reset_time if resets else "now",
         comparison=rules.comparison,
         spiking=spiking,
         max_spikes=rules.max_spikes if spiking else 1,
         floor=None if rules.floor is None else np.full(size, rules.floor),
-        refractory=_full(rules.refractory, shape, np.int32),
-        threshold_decay=_full(rules.threshold_decay, shape),
-        threshold_jump=_full(rules.threshold_jump, shape),
+        refractory=_optional(name, "refractory", rules.refractory, shape, np.int32),
+        threshold_decay=_optional(name, "threshold_decay", rules.threshold_decay, shape),
+        threshold_jump=_optional(name, "threshold_jump", rules.threshold_jump, shape),
     )
     return Discrete(neuron, gain)
 
 
-def _full(value: Array | None, shape: tuple[int, ...], dtype: type = np.float64) -> Array | None:
-    return None if value is None else np.broadcast_to(value, shape).reshape(-1).astype(dtype)
+def _optional(
+    name: str, key: str, value: Array | None, shape: tuple[int, ...], dtype: type = np.float64
+) -> Array | None:
+    return None if value is None else _full(name, key, value, shape).astype(dtype)
+
+
+def _full(name: str, key: str, value: Array, shape: tuple[int, ...]) -> Array:
+    """A number of the node's metadata for each neuron, ``[neurons]``."""
+    try:
+        return np.broadcast_to(value, shape).reshape(-1).astype(np.float64)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"node {name!r}: {key} has the wrong shape",
+            found=list(value.shape),
+            allowed=f"one number, or {list(shape)}",
+        ) from error

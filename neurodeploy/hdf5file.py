@@ -3,6 +3,9 @@
 A file is refused before any of its data is read if it links elsewhere (external links and data, virtual data sets,
 soft links), if a group stands in several places, or if it declares more data than its bytes could hold: HDF5's
 compression reaches 1032:1 at most, and data that was never written takes no space at all.
+
+libhdf5 trusts what it reads: on damaged files it unpacks chunks beyond their size, loops for ever over a broken heap of
+strings, or crashes on sequences of unequal length. `neurodeploy.hdf5check` looks at these places first.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.hdf5check import check_dataset, check_heaps
 from neurodeploy.storage import existing_file, storage_errors
 
 if TYPE_CHECKING:
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
 RATIO = 1100
 """Declared bytes for each byte of the file that are still believed."""
 
-LARGE, LARGE_RATIO = 1 << 30, 20
-"""From this many declared bytes on, only `LARGE_RATIO` times the file's size is believed."""
+LARGE, LARGE_RATIO = 1 << 27, 20
+"""From this many declared bytes on (as 64-bit numbers), only `LARGE_RATIO` times the file's size is believed."""
 
 _DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 """What h5py raises on a damaged file."""
@@ -72,6 +76,7 @@ def opened(path: Path, *, kind: str, suffix: str, allowed: str, needs: str) -> I
         ) from error
     with file:
         try:
+            check_heaps(file, path)
             _check(file, path)
             yield file
         except NeurodeployError:
@@ -144,8 +149,9 @@ def _check(file: h5py.File, path: Path) -> None:
                         allowed="a file that holds all its own data",
                         hint="export the network again into one file",
                     )
-                total += int(item.size or 0) * item.dtype.itemsize
+                total += int(item.size or 0) * max(item.dtype.itemsize, 8)
                 _check_size(path, f"{prefix}{key}", total)
+                check_dataset(item, path, f"{prefix}{key}")
 
 
 def _check_link(path: Path, where: str, link: Any) -> None:
