@@ -11,8 +11,10 @@ What a cell computes in a step of ``dt`` with input ``I`` (norse.torch.functiona
     IAFCell                 v <- v + I, whatever dt is                             IF: r = 1 / dt
 
 NIR's current equation by forward Euler is ``i <- i + a_s (w_in S - i)``, so ``w_in = 1 / a_s`` makes it norse's.
-A spike is ``v - v_th > 0``, strictly; then ``v <- v_reset`` (or ``v - v_th`` with `reset_subtract`). The membrane
-starts at ``v_leak`` (IAF: ``v_reset``), which NIR cannot say: it stands in the node's metadata as ``v_initial``.
+LIF, LI, IAF and LIFRecurrent are these cells in a loop over time, and Lift is that loop around any module: exported is
+one step of it. A spike is ``v - v_th > 0``, strictly; then ``v <- v_reset`` (or ``v - v_th`` with `reset_subtract`).
+The membrane starts at ``v_leak`` (IAF: ``v_reset``), which NIR cannot say: it stands in the node's metadata as
+``v_initial``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from norse.torch.functional.lif import lif_feed_forward_step, lif_step
 from norse.torch.functional.lif_box import lif_box_feed_forward_step
 from norse.torch.functional.lif_refrac import lif_refrac_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
+from norse.torch.module.lift import Lift
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
@@ -50,7 +53,10 @@ _STEPS: dict[str, Any] = {
 }
 """Cells that can be exported, and the step function that each must use."""
 
-_TRANSPARENT = ("SequentialState",)
+_SEQUENCES = {"LIF": "LIFCell", "LI": "LICell", "IAF": "IAFCell", "LIFRecurrent": "LIFRecurrentCell"}
+"""Modules that run a cell over time."""
+
+_TRANSPARENT = ("SequentialState", "Lift")
 """Containers that are traced through."""
 
 _REASONS = {
@@ -63,7 +69,6 @@ _REASONS = {
     "CobaLIFCell": "a conductance-based neuron, which NIR has no node for",
     "LILinearCell": "weights inside the neuron; use torch.nn.Linear followed by LICell",
     "RecurrentSequential": "a recurrent connection around several layers is not exported yet",
-    "Lift": "a loop over time; pass one step at a time to the layer itself",
 }
 
 
@@ -90,6 +95,13 @@ def _norse_class(module: nn.Module) -> type | None:
     return next((kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "norse"), None)
 
 
+def _cell(module: nn.Module) -> str:
+    """Name of the cell that the module is, or runs over time."""
+    kind = _norse_class(module)
+    assert kind is not None
+    return _SEQUENCES.get(kind.__name__, kind.__name__)
+
+
 def _claims(module: nn.Module) -> bool:
     kind = _norse_class(module)
     return kind is not None and kind.__name__ not in _TRANSPARENT
@@ -98,17 +110,14 @@ def _claims(module: nn.Module) -> bool:
 def _refusal(module: nn.Module) -> str | None:
     kind = _norse_class(module)
     assert kind is not None
-    name = kind.__name__
+    name = _cell(module)
     if name not in _STEPS:
-        if "Recurrent" in name and name not in _REASONS:
-            cell = name.replace("Recurrent", "").removesuffix("Cell") + "Cell"
-            if cell in _REASONS:
-                return _REASONS[cell]
-        if hasattr(nn.Module, name) or f"{name}Cell" in _STEPS:
-            return f"a loop over time; use {name}Cell and pass one step at a time"
-        return _REASONS.get(name, f"norse's {name} is not known to the exporter")
+        cell = name.removesuffix("Cell") + "Cell"
+        plain = cell.replace("Recurrent", "")
+        known = next((_REASONS[other] for other in (name, cell, plain) if other in _REASONS), None)
+        return known or f"norse's {name} is not known to the exporter"
     if type(module).forward is not kind.forward:  # type: ignore[attr-defined]
-        return f"it overrides the forward of {name}, so what it computes is not known"
+        return f"it overrides the forward of {kind.__name__}, so what it computes is not known"
     if module.activation is not _STEPS[name]:
         return f"another step function than {name}'s own: {getattr(module.activation, '__name__', module.activation)}"
     if name == "LIFBoxCell" and module.p.reset_method not in (reset_value, reset_subtract):  # type: ignore[union-attr]
@@ -118,14 +127,11 @@ def _refusal(module: nn.Module) -> str | None:
 
 def _time_step(module: nn.Module) -> float | None:
     # IAFCell ignores its dt.
-    kind = _norse_class(module)
-    return None if kind is None or kind.__name__ == "IAFCell" else float(module.dt)  # type: ignore[arg-type]
+    return None if _cell(module) == "IAFCell" else float(module.dt)  # type: ignore[arg-type]
 
 
 def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
-    kind = _norse_class(module)
-    assert kind is not None
-    name, p = kind.__name__, module.p
+    name, p = _cell(module), module.p
     refractory = None
     if name == "LIFRefracCell":
         p, rho = p.lif, p.rho_reset  # type: ignore[union-attr]
@@ -217,7 +223,31 @@ def _double(value: Any) -> Any:
     return value.detach().cpu().double() if isinstance(value, Tensor) else value
 
 
+def _prepare(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, Lift):
+            part.forward = _lifted(part)
+
+
+def _lifted(part: Any) -> Callable[..., Any]:
+    """One step of what the module runs over time."""
+    return lambda x, state=None: part.lifted_module(x, state) if part.is_stateful else part.lifted_module(x)
+
+
+def _one_step(module: Any, kind: Any) -> None:
+    """Let a module that runs over time take a single step."""
+
+    def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        output, state = kind.forward(module, input_tensor[None], state)
+        return output[0], state
+
+    module.record_states, module.forward = False, forward
+
+
 def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
+    kind = _norse_class(module)
+    if kind is not None and kind.__name__ in _SEQUENCES:
+        _one_step(module, kind)
     last: list[Any] = [None]
 
     def before(_module: nn.Module, args: Any, _kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -232,4 +262,6 @@ def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(after)
 
 
-FRAMEWORK = Framework("norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record, _stub_for)
+FRAMEWORK = Framework(
+    "norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record, _stub_for, prepare=_prepare
+)

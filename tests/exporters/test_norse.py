@@ -238,6 +238,24 @@ def test_layers_may_have_different_resets(tmp_path):
     assert graph.nodes["1"].metadata["neurodeploy"]["reset"] == "subtract"
 
 
+def test_modules_that_run_over_time_are_exported_as_one_step(tmp_path):
+    torch.manual_seed(4)
+    conv, dense = big(nn.Conv2d(1, 3, 3), 20), big(nn.Linear(12, 9), 10)
+    module = snn.SequentialState(
+        snn.Lift(conv), snn.LIF(snn.LIFParameters(v_th=torch.tensor(0.5))), snn.Lift(nn.Flatten()), dense,
+        snn.IAF(), big(snn.LIFRecurrent(9, 7, record_states=True), 2), big(nn.Linear(7, 4), 5), snn.LI(),
+    )  # fmt: skip
+    x = spikes(60, 3, 1, 4, 4)
+    trace = euler.agrees_with_torch(module, tmp_path / "m.nir", x, at_least=0.001)
+    with torch.no_grad():
+        played = module(torch.from_numpy(x).float())[0].numpy()
+    assert np.abs(played).max() > 0.05
+    np.testing.assert_allclose(trace.outputs["7"].reshape(played.shape), played, atol=1e-4)
+    graph = to_graph(module, (1, 4, 4))
+    assert kinds(graph)["1"] == "CubaLIF" and ("5", "5.recurrent") in graph.edges
+    assert module[5].record_states
+
+
 def test_refractory_cells(tmp_path):
     torch.manual_seed(2)
     each = snn.LIFRefracParameters(snn.LIFParameters(v_th=torch.tensor(0.3)), rho_reset=torch.arange(8.0) / 2)
@@ -269,7 +287,9 @@ def test_refractory_cells(tmp_path):
         (Calls(lambda m, x: x), (5,), InvalidInputError, "does not compute one time step"),
         (Calls(lambda m, x: x), (), InvalidInputError, "shape of a sample"),
         (Calls(lambda m, x: x, snn.LSNNCell()), (6,), UnsupportedError, "'lif' of class LSNNCell.*\n.*one step late"),
-        (Calls(lambda m, x: x, snn.LIF()), (6,), UnsupportedError, "loop over time; use LIFCell"),
+        (Calls(lambda m, x: x, snn.LIFAdEx()), (6,), UnsupportedError, "an adaptive exponential neuron"),
+        (Calls(lambda m, x: x, snn.LIFExRecurrentCell(6, 6)), (6,), UnsupportedError, "an exponential neuron"),
+        (Calls(lambda m, x: x, snn.Izhikevich(snn.tonic_spiking)), (6,), UnsupportedError, "an Izhikevich neuron"),
         (snn.RecurrentSequential(nn.Linear(6, 6), lif()), (6,), UnsupportedError, "recurrent connection around"),
         (Calls(lambda m, x: x, lif(v_th=torch.ones(5))), (6,), InvalidInputError, "v_th of module 'lif' does not fit"),
         (Calls(lambda m, x: x, snn.LIFBoxCell(dt=1e-4)), (6,), InvalidInputError, "'lif' was built for another time"),
