@@ -62,10 +62,14 @@ def _overview() -> str:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    from logging import ERROR, getLogger
+
     from neurodeploy.cli.console import Console
 
+    # torch says several times that Triton, a compiler for GPUs, is missing when SpikingJelly is imported.
+    getLogger("torch._library.triton").setLevel(ERROR)
     command = import_module(f"neurodeploy.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=COMMANDS[name].capitalize() + ".")
+    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.")
     command.add_arguments(parser)
     try:
         args = parser.parse_args(arguments)

@@ -174,7 +174,7 @@ def worker_command(python: Path | str | None = None) -> list[str]:
         if not own.is_file():
             raise MissingFileError(
                 f"the Python for Lava, {own}, does not exist",
-                hint="correct NEURODEPLOY_LAVA_PYTHON or the option, or unset it to use the sidecar",
+                hint="correct NEURODEPLOY_LAVA_PYTHON, or unset it to use the sidecar",
             )
         return [str(own)]
     if not _is_complete(sidecar_path()):
