@@ -5,7 +5,8 @@
 - Heaps: strings of variable length lie in global heap collections ("GCOL", HDF5 file format 3.0, III.E): a header,
   then objects ``index (2), references (2), reserved (4), size (8)`` and their data, padded to 8 bytes; index 0 is the
   free rest, and its size includes its header. An object of impossible size makes libhdf5 loop for ever.
-- Strings: thousands of places may point to one string; they are counted in blocks.
+- Strings: each is 16 bytes, ``length (4), heap (8), index (4)`` (III.D), and HDF5 makes room for ``length`` before it
+  looks into the heap; thousands of them may point to one text. So the lengths are looked at and added up.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -97,7 +100,7 @@ def check_dataset(item: h5py.Dataset, path: Path, where: str) -> None:
         )
     if item.chunks is not None:
         _check_chunks(item, path, where)
-    if item.dtype.hasobject and item.size and item.size > 1:
+    if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str() and item.size:
         _check_strings(item, path, where)
 
 
@@ -125,14 +128,15 @@ def _check_chunks(item: h5py.Dataset, path: Path, where: str) -> None:
         if chunk.size <= SMALL_CHUNK:
             continue
         if chunk.size > path.stat().st_size:
-            raise InvalidInputError(
-                f"{path}: {where} is damaged", found=f"a chunk of {chunk.size:,} bytes", hint="export the network again"
-            )
+            raise _damaged(path, where, f"a chunk of {chunk.size:,} bytes")
         raw = item.id.read_direct_chunk(chunk.chunk_offset)[1]
         fits = chunk.size <= nominal + 64
         if packers == [GZIP] and chunk.filter_mask == 0:
             packed = zlib.decompressobj()
-            fits = len(packed.decompress(raw, nominal + 1)) <= nominal and not packed.unconsumed_tail
+            try:
+                fits = len(packed.decompress(raw, nominal + 1)) <= nominal and not packed.unconsumed_tail
+            except zlib.error as error:
+                raise _damaged(path, where, f"a compressed chunk: {error}") from error
         if not fits:
             raise InvalidInputError(
                 f"{path}: {where} holds more than it declares",
@@ -142,18 +146,69 @@ def _check_chunks(item: h5py.Dataset, path: Path, where: str) -> None:
 
 
 def _check_strings(item: h5py.Dataset, path: Path, where: str) -> None:
-    """Add up the lengths, so few at a time that even the longest possible string would not fill the memory."""
-    block = max(1, LARGEST_TEXT // path.stat().st_size)
-    total, first = 0, item if item.ndim else None
-    if first is None or item.size <= block:
-        return
-    rows = max(1, block // max(1, int(item.size) // len(item)))
-    for start in range(0, len(item), rows):
-        values = np.asarray(item[start : start + rows]).ravel()
-        total += sum(len(value) for value in values if isinstance(value, (bytes, str)))
-        if total > LARGEST_TEXT:
+    longest = min(LARGEST_TEXT, path.stat().st_size)
+    total = 0
+    for lengths in _lengths(item, path, where):
+        total += int(lengths.sum(dtype=np.int64))
+        if int(lengths.max(initial=0)) > longest or total > LARGEST_TEXT:
             raise InvalidInputError(
                 f"{path}: {where} holds more text than a network needs",
-                found=f"more than {LARGEST_TEXT:,} bytes",
+                found=f"{total:,} bytes or more in a file of {path.stat().st_size:,}",
+                allowed=f"{longest:,} bytes each, {LARGEST_TEXT:,} together",
                 hint="export the network again; if the file is from a stranger, do not trust it",
             )
+
+
+def _lengths(item: h5py.Dataset, path: Path, where: str) -> Iterator[Array]:
+    """Lengths of the strings, a block at a time, without asking HDF5 for the strings."""
+    from h5py import h5d
+
+    properties = item.id.get_create_plist()
+    filters = [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
+    layout = properties.get_layout()
+    begins = item.file.id.get_create_plist().get_userblock() == 0
+    if (
+        layout not in (h5d.CONTIGUOUS, h5d.CHUNKED)
+        or LZF in filters
+        or not begins
+        or properties.fill_value_defined() == 2
+    ):
+        raise UnsupportedError(
+            f"{path}: {where} keeps its text in an unusual way",
+            allowed="text written one after the other, or in chunks compressed by gzip",
+            hint="export the network again",
+        )
+    if layout == h5d.CONTIGUOUS:
+        offset = item.id.get_offset()
+        if offset is not None and item.id.get_storage_size():
+            with path.open("rb") as handle:
+                handle.seek(offset)
+                yield _first_words(handle.read(16 * int(item.size)))
+        return
+    for index in range(item.id.get_num_chunks()):
+        chunk = item.id.get_chunk_info(index)
+        if chunk.size > path.stat().st_size:
+            raise _damaged(path, where, f"a chunk of {chunk.size:,} bytes")
+        raw = item.id.read_direct_chunk(chunk.chunk_offset)[1]
+        for position in reversed(range(len(filters))):
+            if chunk.filter_mask >> position & 1:
+                continue
+            if filters[position] == 3:
+                raw = raw[:-4]
+            elif filters[position] == GZIP:
+                try:
+                    raw = zlib.decompressobj().decompress(raw, LARGEST_CHUNK)
+                except zlib.error as error:
+                    raise _damaged(path, where, f"a compressed chunk: {error}") from error
+            else:  # shuffle: the first bytes of all strings, then the second bytes ...
+                whole = np.frombuffer(raw[: len(raw) // 16 * 16], np.uint8)
+                raw = whole.reshape(16, -1).T.tobytes()
+        yield _first_words(raw)
+
+
+def _first_words(raw: bytes) -> Array:
+    return np.frombuffer(raw[: len(raw) // 16 * 16], "<u4")[::4]
+
+
+def _damaged(path: Path, where: str, found: str) -> InvalidInputError:
+    return InvalidInputError(f"{path}: {where} is damaged", found=found, hint="export the network again")

@@ -162,6 +162,36 @@ def test_one_long_string_that_stands_everywhere(tmp_path: Path) -> None:
     assert "/node/edges holds more text than a network needs" in refusal(path, InvalidInputError)
 
 
+def test_a_text_of_four_gigabytes(tmp_path: Path) -> None:
+    """HDF5 would make room for it before it looks; in the data as they stand, and in a compressed chunk."""
+    path = nirh5.write(tmp_path / "net.nir", NODES)
+    with h5py.File(path) as file:
+        where = file["node/nodes/lif/type"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[where : where + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    assert "/node/nodes/lif/type holds more text than a network needs\n  found:   4,294,967,295" in refusal(
+        path, InvalidInputError
+    )
+    names = [("input", "fc"), ("fc", "lif"), ("lif", "output")]
+
+    def compressed(file: h5py.File, length: bytes) -> None:
+        del file["node/edges"]
+        options = {"compression": "gzip", "shuffle": True, "chunks": (3, 2)}
+        edges = file["node"].create_dataset("edges", data=names, dtype=h5py.string_dtype(), **options)
+        file.flush()
+        raw = edges.id.read_direct_chunk((0, 0))[1]
+        rows = np.frombuffer(zlib.decompress(raw), np.uint8).reshape(16, 6).copy()
+        if length:
+            rows[:4, 5] = np.frombuffer(length, np.uint8)
+            edges.id.write_direct_chunk((0, 0), zlib.compress(rows.tobytes()), 0)
+
+    good = edited(tmp_path, lambda file: compressed(file, b""))
+    assert nirfile.read(good).graph.edges == names
+    bad = edited(tmp_path, lambda file: compressed(file, b"\0\0\0\xf0"))
+    assert "/node/edges holds more text than a network needs" in refusal(bad, InvalidInputError)
+
+
 def test_compression_is_no_crime(tmp_path: Path) -> None:
     """Large, compressed and well-behaved data are read, also where HDF5's own limit on a chunk is tried."""
     values = np.random.default_rng(0).normal(size=(300, 600))
