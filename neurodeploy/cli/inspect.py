@@ -11,6 +11,7 @@ from neurodeploy.cli import options
 from neurodeploy.cli.console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.ambiguity import Ambiguity
     from neurodeploy.nirfile import NirFile
 
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.network import Network
 
     repairs: tuple[str, ...] = ()
+    left_open: tuple[Ambiguity, ...] = ()
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
         from neurodeploy.program import Program
 
@@ -37,13 +39,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         title = f"{args.file}: lava-dl network of {len(network.populations)} populations"
     else:
         from neurodeploy import nirfile
+        from neurodeploy.ambiguity import ambiguities
         from neurodeploy.conventions import resolve
         from neurodeploy.lower import lower
 
         file = nirfile.read(args.file)
         if args.dt is None and "dt" not in file.metadata:
             return _without_time_step(file, args.file, console)
-        network = lower(file, resolve(file, **options.given_conventions(args)))
+        conventions = resolve(file, **options.given_conventions(args))
+        network, left_open = lower(file, conventions), ambiguities(file, conventions)
         title = f"{args.file}: NIR graph of {len(file.graph.nodes)} nodes, written by nir {file.nir_version or '?'}"
         repairs = file.repairs
         facts = {"nir": file.nir_version, "sha256": file.sha256, **{str(k): v for k, v in file.metadata.items()}}
@@ -62,6 +66,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
         console.say(f"{topic}: {text}")
     _say_repairs(repairs, console)
+    if left_open:
+        console.table(
+            ("the file does not say", "assumed", "others", "who", "what would differ"),
+            [(f"--{a.convention.replace('_', '-')}", a.assumed, a.alternative, a.whose, a.effect) for a in left_open],
+            title="ambiguous: settle it with the option, or export the network again with neurodeploy",
+        )
     console.result(
         {
             "file": str(args.file),
@@ -72,6 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "outputs": list(network.outputs),
             "notes": dict(network.notes),
             "repairs": list(repairs),
+            "ambiguous": [vars(a) for a in left_open],
             "facts": {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in facts.items()},
         }
     )
@@ -91,7 +102,10 @@ def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
     console.table(("node", "type", "output shape"), [(n["name"], n["type"], _shape(n["shape"])) for n in nodes])
     if loops:
         console.say(f"loops: one step of delay on {', '.join(loops)}")
-    console.say("dt: not in the file. Give it with --dt to see populations, weights and the conventions assumed.")
+    console.say(
+        "dt: not in the file. Give it with --dt to see populations, weights and the conventions assumed, and what "
+        "would differ under others. Some tools' own: 1e-4 snnTorch and SpikingJelly, 1e-3 norse, 1 sinabs and spyx."
+    )
     _say_repairs(file.repairs, console)
     console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None, "repairs": list(file.repairs)})
     return 0
