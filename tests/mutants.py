@@ -108,7 +108,7 @@ def mutant(seed: int, index: int, suffix: str) -> Mutant:
         named = {**BYTES, **{name: _in_hdf5(change) for name, change in HDF5.items()}}
     kind = str(rng.choice(list(named)))
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
-        data = named[kind](rng, data)
+        data = named[kind](rng, data) if data else data
     return Mutant(suffix, kind, data)
 
 

@@ -15,6 +15,16 @@ OPERATORS = ("Gemm", "MatMul", "Relu", "Conv", "AveragePool", "GlobalAveragePool
              "Clip", "Constant", "Loop", "If", "Scan", "Nonsense", "")  # fmt: skip
 SIZES = (0, -1, 1, 2, 5, 1024, 2**31 - 1, 2**40, -(2**63), 2**63 - 1)
 
+ATTRIBUTES = {
+    "Conv": {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints", "group": "int",
+             "auto_pad": "text"},
+    "AveragePool": {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "ceil_mode": "int",
+                    "count_include_pad": "int", "auto_pad": "text"},
+    "Gemm": {"alpha": "float", "beta": "float", "transA": "int", "transB": "int"},
+    "BatchNormalization": {"epsilon": "float", "momentum": "float", "training_mode": "int"},
+    "Reshape": {"allowzero": "int"},
+}  # fmt: skip
+
 
 @cache
 def models() -> tuple[bytes, ...]:
@@ -123,19 +133,27 @@ def _node(rng: Rng, model: ModelProto) -> None:
 
 
 def _attribute(rng: Rng, model: ModelProto) -> None:
-    node = model.graph.node[int(rng.integers(len(model.graph.node)))] if model.graph.node else None
-    if node is None:
+    """An attribute that the operator knows, with another value; now and then one that it does not know."""
+    nodes = [node for node in model.graph.node if node.op_type in ATTRIBUTES]
+    if not nodes:
         return
-    known = ("kernel_shape", "strides", "pads", "dilations", "group", "axis", "alpha", "transB", "epsilon", "auto_pad",
-             "perm", "ceil_mode", "allowzero", "to")  # fmt: skip
-    name = str(rng.choice(known))
+    node = nodes[int(rng.integers(len(nodes)))]
+    known = ATTRIBUTES[node.op_type if rng.random() < 0.9 else str(rng.choice(list(ATTRIBUTES)))]
+    name = str(rng.choice(list(known)))
     for index, attribute in enumerate(node.attribute):
-        if attribute.name == name or rng.random() < 0.3:
+        if attribute.name == name:
             del node.attribute[index]
             break
-    numbers = [int(n) for n in rng.choice(SIZES, size=int(rng.integers(0, 5)))]
-    value = [numbers or [1], int(rng.choice(SIZES)), float(rng.choice([np.nan, 0.0, -1.0, 1e30])), "SAME_UPPER"]
-    node.attribute.append(helper.make_attribute(name, value[int(rng.integers(4))]))
+    likely = rng.random() < 0.6
+    numbers = [int(n) for n in rng.choice((0, 1, 2, 3) if likely else SIZES, size=4)]
+    length = 4 if name == "pads" else 2
+    values: dict[str, object] = {
+        "ints": numbers[:length] if likely else numbers[: int(rng.integers(1, 5))],
+        "int": numbers[0],
+        "float": float(rng.choice([np.nan, 0.0, -1.0, 1e30, 0.5])),
+        "text": str(rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET", "ELSE"])),
+    }
+    node.attribute.append(helper.make_attribute(name, values[known[name]]))
 
 
 def _ends(rng: Rng, model: ModelProto) -> None:
