@@ -38,8 +38,10 @@ def test_floats_are_equal_but_for_rounding(seed: int) -> None:
     x = {"input": random_spikes(program.network, seed)}
     expected, found = reference.run(program, x, record=ALL), engine.run(program, x, record=ALL)
     _same_spikes(expected, found)
+    # Sums of graded spikes of millions cancel: rounding is relative to the largest current, not to what is left.
+    largest = max(float(np.abs(values).max()) for values in expected.states["u"].values())
     for name, values in expected.states["v"].items():
-        np.testing.assert_allclose(found.states["v"][name], values, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found.states["v"][name], values, rtol=1e-9, atol=1e-12 * max(largest, 1e3))
 
 
 def test_random_networks_are_not_silent() -> None:
