@@ -69,7 +69,8 @@ def _run(name: str, arguments: list[str]) -> int:
     # torch says several times that Triton, a compiler for GPUs, is missing when SpikingJelly is imported.
     getLogger("torch._library.triton").setLevel(ERROR)
     command = import_module(f"neurodeploy.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.")
+    about = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=f"{about[0].upper()}{about[1:]}.")
     command.add_arguments(parser)
     try:
         args = parser.parse_args(arguments)
