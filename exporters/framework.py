@@ -105,6 +105,18 @@ class Framework:
     keeps_state: Callable[[nn.Module], bool] | None = None
 
 
+class Stub(nn.Module):
+    """Stands for a neuron that takes an input and returns what it sends, in the capture of a step."""
+
+    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the neuron sends."""
+        return self.operator(x)
+
+
 def names() -> list[str]:
     """Names of the frameworks that can be exported."""
     return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})

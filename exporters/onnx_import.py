@@ -11,10 +11,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto, helper
 
 from neurodeploy.connectivity import Array
@@ -22,9 +21,7 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedE
 
 from . import onnx_file, onnx_values
 from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Operation, Pool, Relu, Scale, folded
-
-if TYPE_CHECKING:
-    pass
+from .layers import flatten
 
 
 def load(path: Path | str, sample_shape: tuple[int, ...] | None = None) -> Ann:
@@ -139,24 +136,7 @@ class _Walk:
             size = given[0].size * max(given[1].size, 1)
         if size > onnx_values.LARGEST:
             raise self._refused(f"{size:,} constant values", f"{onnx_values.LARGEST:,}")
-        from onnx.reference import ReferenceEvaluator
-
-        if node.op_type == "Identity":
-            return given[0]
-        names = [f"x{i}" for i in range(len(given))]
-        alone = NodeProto()
-        alone.CopyFrom(node)
-        alone.input[:], alone.output[:] = names, ["y"]
-        inputs = [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), list(v.shape))
-            for n, v in zip(names, given, strict=True)
-        ]
-        output = onnx.ValueInfoProto()
-        output.name = "y"
-        graph = helper.make_graph([alone], "known", inputs, [output])
-        model = helper.make_model(graph, opset_imports=list(self.model.opset_import))
-        results: Any = ReferenceEvaluator(model).run(None, dict(zip(names, given, strict=True)))
-        return np.asarray(results[0])
+        return onnx_values.computed(node, given, self.model.opset_import)
 
     def _refused(self, found: str, allowed: str | None = None) -> UnsupportedError:
         return UnsupportedError(
@@ -167,7 +147,8 @@ class _Walk:
         )
 
     def _where(self) -> str:
-        return f"node {self.node.name or self.node.output[0] if self.node.output else '?'!r} ({self.node.op_type})"
+        name = self.node.name or next(iter(self.node.output), "?")
+        return f"node {name!r} ({self.node.op_type})"
 
     def _unique(self, name: str) -> str:
         unique, count = name, 1
@@ -248,8 +229,10 @@ class _Walk:
             grow[axis] = (max(-less, 0), max(less, 0))
         if any(map(any, grow)) and dilation != (1, 1):
             raise self._refused(f"padding {list(pads)} with dilation", "the same padding on both sides")
-        padded = np.pad(weight, [(0, 0), (0, 0), *grow])
-        return padded, (max(pads[0], pads[2]), max(pads[1], pads[3]))
+        size = math.prod(weight.shape[:2]) * math.prod(weight.shape[2 + a] + sum(grow[a]) for a in (0, 1))
+        if size > onnx_values.LARGEST and any(map(any, grow)):
+            raise self._refused(f"a kernel of {size:,} values for the padding {list(pads)}", "equal padding around")
+        return np.pad(weight, [(0, 0), (0, 0), *grow]), (max(pads[0], pads[2]), max(pads[1], pads[3]))
 
     def average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
         x: _Ref = given[0]
@@ -267,8 +250,8 @@ class _Walk:
         return self._pool(x, window, stride, pads)
 
     def _pool(self, x: _Ref, window: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> _Ref:
-        if min(window) < 1 or math.prod(window) > onnx_values.LARGEST:
-            raise self._refused(f"a window of {list(window)}")
+        if min(window) < 1 or x.shape[1] * math.prod(window) > onnx_values.LARGEST:
+            raise self._refused(f"a window of {list(window)} on {x.shape[1]} channels")
         if pads[:2] != pads[2:]:
             taps = np.full((x.shape[1], 1, *window), 1 / math.prod(window))
             taps, padding = self._symmetric(taps, pads, (1, 1))
@@ -309,16 +292,8 @@ class _Walk:
         inner = (*pads[: rank - 2], *pads[rank : 2 * rank - 2])
         if mode != "constant" or np.any(np.asarray(value) != 0) or rank != 4 or any(inner) or pads.min() < 0:
             raise self._refused(f"padding {pads.tolist()} in mode {mode}", "zeros around the image")
-        before = x.pads
-        return replace(
-            x,
-            pads=(
-                before[0] + int(pads[2]),
-                before[1] + int(pads[3]),
-                before[2] + int(pads[6]),
-                before[3] + int(pads[7]),
-            ),
-        )
+        top, left, bottom, right = (old + int(pads[i]) for old, i in zip(x.pads, (2, 3, 6, 7), strict=True))
+        return replace(x, pads=(top, left, bottom, right))
 
     def gemm(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
         weight = self._number(given[1], "weight")
@@ -458,8 +433,6 @@ class _Walk:
         return self._reshaped(x, tuple(x.shape[axis] for axis in order))
 
     def _reshaped(self, x: _Ref, shape: tuple[int, ...]) -> _Ref:
-        from .layers import flatten
-
         if math.prod(shape) != math.prod(x.shape) or any(n < 1 for n in shape):
             raise self._mismatch(list(shape), f"{list(x.shape)}: as many values")
         if shape == x.shape:
@@ -467,9 +440,8 @@ class _Walk:
         try:
             flatten(x.shape[1:], shape, self.batch)
         except UnsupportedError as error:
-            raise self._refused(
-                f"{list(x.shape)} to {list(shape)}", str(error.allowed) if error.allowed else None
-            ) from None
+            allowed = str(error.allowed) if error.allowed else None
+            raise self._refused(f"{list(x.shape)} to {list(shape)}", allowed) from None
         return replace(self._layer(Flatten(), (x.layer,), shape[1:]), final=x.final)
 
     def same(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
@@ -483,9 +455,7 @@ class _Walk:
 
     def softmax(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
         x: _Ref = given[0]
-        self.notes["softmax"] = (
-            f"{self.node.op_type} behind the last layer is left out: it does not change the decision"
-        )
+        self.notes["softmax"] = f"{self.node.op_type} behind the last layer is left out: the decision stays"
         return replace(x, final=self.node.op_type)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 
-from .framework import Framework, Neuron
+from .framework import Framework, Neuron, Stub
 
 NAME = "torch"
 """Of plain torch, as a framework among others."""
@@ -49,15 +49,6 @@ def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron
     return made
 
 
-class _Stub(nn.Module):
-    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.operator = operator
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.operator(x)
-
-
 def _widen(module: nn.Module) -> None:
     for name, value in list(vars(module).items()):
         if isinstance(value, Tensor) and value.is_floating_point():
@@ -76,7 +67,7 @@ FRAMEWORK = Framework(
     _refusal,
     lambda _module: None,
     _neuron,
-    _Stub,
+    Stub,
     _widen,
     _record,
     default_dt=1e-3,

@@ -36,7 +36,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import UNLIMITED, Comparison, Reset
 
-from .framework import Framework, Neuron, full
+from .framework import Framework, Neuron, Stub, full
 from .layers import conv2d, linear
 from .steps import inverse, leaky
 
@@ -186,15 +186,6 @@ def _recurrent(module: Any, path: str, shape: tuple[int, ...]) -> nir.NIRNode:
     return conv2d(given, weight, bias, shape)
 
 
-class _Stub(nn.Module):
-    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.operator = operator
-
-    def forward(self, input_data: Tensor) -> Tensor:
-        return self.operator(input_data)
-
-
 def _prepare(module: nn.Module) -> None:
     for path, part in list(module.named_modules()):
         if not path:
@@ -249,7 +240,7 @@ FRAMEWORK = Framework(
     _refusal,
     lambda _module: None,
     _neuron,
-    _Stub,
+    Stub,
     _widen,
     _record,
     default_dt=1e-3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -14,10 +15,13 @@ from neurodeploy.errors import VerificationError
 from neurodeploy.lower import lower
 from neurodeploy.pipeline import STATES, torch_runner
 from neurodeploy.storage import atomic_path
-from neurodeploy.verify import Pair, Stage, verify
+from neurodeploy.verify import Pair, Stage, compare, verify
 
 if TYPE_CHECKING:
     from torch import nn
+
+SINGLE_TOLERANCE = 1e-4
+"""Largest difference of a float32 potential, relative to the largest potential, that is rounding."""
 
 
 def export_proven(
@@ -84,8 +88,9 @@ def export_onnx(
 ) -> list[Pair]:
     """Write a torch module or a `.nir` file as ONNX if onnxruntime computes the same in every layer, step and neuron.
 
-    The one-step graph is what runs in the proof, in float64; the file holds float32
-    (`neurodeploy.exporters.onnx_step`).
+    The graph is proven in float64, in the form that is written. The file holds float32
+    (`neurodeploy.exporters.onnx_step`), where a potential within rounding of its threshold may fall on its other side:
+    it is read back from disk, run, and what differs is the last pair.
 
     Args:
         model: a module, which is exported as `export_proven` does it first, or the path of a file.
@@ -96,6 +101,7 @@ def export_onnx(
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
         UnsupportedError, InvalidInputError, StorageError: as `export_proven` and `neurodeploy.exporters.onnx_step`.
     """
+    from neurodeploy.backends.onnxruntime import run_model
     from neurodeploy.backends.onnxruntime import run_network as run_onnx
     from neurodeploy.exporters.onnx_step import write
 
@@ -110,15 +116,19 @@ def export_onnx(
             dt = None
         file = nirfile.read(source)
     network = lower(file, resolve(file, dt=dt))
+    inputs = {network.inputs[0].name: sample}
     stages = [
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
-        Stage("onnxruntime", lambda x: run_onnx(network, x, record=STATES), exact=True, integer=False),
+        Stage("onnxruntime", lambda x: run_onnx(network, x, record=STATES, scan=scan), exact=True, integer=False),
     ]
-    _, (pair,) = verify(stages, {network.inputs[0].name: sample}, network)
+    recordings, (pair,) = verify(stages, inputs, network)
     if not pair.passed and not allow_divergence:
         raise _refusal(path, pair)
-    write(network, path, scan=scan)
-    return [*pairs, pair]
+    with atomic_path(path) as temporary:
+        write(network, temporary, scan=scan)
+        written = run_model(temporary.read_bytes(), network, inputs)
+    single = compare(recordings["onnxruntime"], written, network, exact=False, tolerance=SINGLE_TOLERANCE)
+    return [*pairs, pair, replace(single, second=f"{path.name} in float32")]
 
 
 def _statement(pair: Pair) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import BackendError, UnsupportedError
 from neurodeploy.network import Network
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
@@ -38,11 +38,13 @@ def run_network(
     record: Record = Record(),
     progress: Callable[[int, int], None] | None = None,
     dtype: type = np.float64,
+    scan: bool = False,
 ) -> Recording:
     """Run a network that need not be placed.
 
     Args:
         dtype: ``np.float64`` or ``np.float32``.
+        scan: all steps in one call of the Scan form, which shows the potentials of read-outs only.
 
     Raises:
         InvalidInputError: inputs that do not match the network.
@@ -55,61 +57,98 @@ def run_network(
             found=f"{network.arithmetic} arithmetic",
             hint="run an integer Program on hwsim or the reference",
         )
-    from neurodeploy.exporters.onnx_step import METADATA, to_onnx
+    from neurodeploy.exporters.onnx_step import to_onnx
+
+    check_inputs(network, inputs)
+    model = to_onnx(network, scan=scan, dtype=dtype, currents="u" in record.states and not scan)
+    return run_model(model.SerializeToString(), network, inputs, record=record, progress=progress)
+
+
+def run_model(
+    model: bytes,
+    network: Network,
+    inputs: Mapping[str, Array],
+    *,
+    record: Record = Record(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run what `neurodeploy.exporters.onnx_step.write` made of ``network``, in the file's own form and number type.
+
+    Raises:
+        InvalidInputError: inputs that do not match the network.
+        BackendError: onnxruntime failed.
+    """
+    from neurodeploy.exporters.onnx_step import METADATA
 
     steps, samples, given = check_inputs(network, inputs)
-    model = to_onnx(network, dtype=dtype, currents="u" in record.states)
-    (entry,) = (p for p in model.metadata_props if p.key == METADATA)
-    said = json.loads(entry.value)
-    session = _session(model.SerializeToString())
-
-    number = np.dtype(dtype)
-    neurons = [p for p in network.populations if isinstance(p.neuron, Lif)]
-    output = {p.name: np.zeros((steps, samples, p.size), number) for p in neurons}
-    kept: dict[str, dict[str, Array]] = {
-        variable: {p.name: np.zeros((steps, samples, p.size), number) for p in neurons}
-        for variable in ("u", "v")
-        if variable in record.states
+    session = _session(model)
+    said = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    kinds = {value.name: value.type for value in session.get_inputs()}
+    number = np.dtype(np.float64 if "tensor(double)" in kinds.values() else np.float32)
+    fed = {
+        said["inputs"][p.name]: given[p.name].reshape(steps, samples, *p.shape).astype(number) for p in network.inputs
     }
+    neurons = [p for p in network.populations if isinstance(p.neuron, Lif)]
     feeds = {s["input"]: _initial(s, samples, number) for s in said["states"]}
-    back = {s["output"]: s["input"] for s in said["states"]}
-    # Value of the graph -> where it is kept.
-    wanted: list[tuple[str, Array]] = [(said["outputs"][p.name], output[p.name]) for p in neurons]
-    for variable, arrays in kept.items():
-        names = {s["population"]: s["output"] for s in said["states"] if s["variable"] == variable}
-        wanted += [(names.get(name) or said["outputs"][f"{name}.u"], array) for name, array in arrays.items()]
-    names_out = sorted({*back, *(name for name, _ in wanted)})
-    for t in range(steps):
-        for population in network.inputs:
-            value = given[population.name][t].reshape(samples, *population.shape)
-            feeds[said["inputs"][population.name]] = value.astype(number)
-        try:
-            values = dict(zip(names_out, session.run(names_out, feeds), strict=True))
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise BackendError("onnxruntime failed", found=f"step {t}: {str(error).splitlines()[0]}") from error
-        for name, array in wanted:
-            array[t] = values[name]
-        feeds = {back[name]: values[name] for name in back}
+    wanted = {(p.name, ""): said["outputs"][p.name] for p in neurons}
+    if said["form"] == "scan":
+        values = _call(session, list(wanted.values()), {**feeds, **fed}, "the sequence")
+        made = {key: values[value] for key, value in wanted.items()}
         if progress:
-            progress(t + 1, steps)
+            progress(steps, steps)
+    else:
+        kept = {(s["population"], s["variable"]): s["output"] for s in said["states"]}
+        for name, variable in ((p.name, variable) for p in neurons for variable in ("u", "v")):
+            if variable in record.states:
+                wanted[name, variable] = kept.get((name, variable)) or said["outputs"][f"{name}.u"]
+        back = {s["output"]: s["input"] for s in said["states"]}
+        names = sorted({*back, *wanted.values()})
+        size = {p.name: p.size for p in neurons}
+        made = {key: np.zeros((steps, samples, size[key[0]]), number) for key in wanted}
+        for t in range(steps):
+            now = {name: value[t] for name, value in fed.items()}
+            values = _call(session, names, {**feeds, **now}, f"step {t}")
+            for key, array in made.items():
+                array[t] = values[wanted[key]]
+            feeds = {back[name]: values[name] for name in back}
+            if progress:
+                progress(t + 1, steps)
+    return _recording(network, (steps, samples), given, made, record)
 
-    states: dict[str, Mapping[str, Array]] = dict(kept)
-    silent = {p.name: output[p.name] for p in neurons if not p.spiking}
-    if silent:
-        states["v"] = {**states.get("v", {}), **silent}
+
+def _call(session: Any, names: list[str], feeds: Mapping[str, Array], where: str) -> dict[str, Array]:
+    try:
+        return dict(zip(names, session.run(names, feeds), strict=True))
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise BackendError("onnxruntime failed", found=f"{where}: {str(error).splitlines()[0]}") from error
+
+
+def _recording(
+    network: Network,
+    extent: tuple[int, int],
+    given: Mapping[str, Array],
+    made: Mapping[tuple[str, str], Array],
+    record: Record,
+) -> Recording:
+    """``made`` is (population, "" for what it sends or the variable) -> ``[time, batch, neurons]``."""
+    states: dict[str, dict[str, Array]] = {variable: {} for variable in ("u", "v") if variable in record.states}
     spikes = {}
     for population in network.populations:
         name = population.name
         if name in given:
-            spikes[name] = Events.from_dense(given[name].astype(number))
-        elif name in output:
-            if population.spiking:
-                spikes[name] = Events.from_dense(output[name])
-        else:
-            on = np.zeros((steps, samples, population.size), bool)
-            on[population.neuron.start :] = True  # type: ignore[union-attr]
+            spikes[name] = Events.from_dense(given[name].astype(next(iter(made.values())).dtype))
+        elif isinstance(population.neuron, Source):
+            on = np.zeros((*extent, population.size), bool)
+            on[population.neuron.start :] = True
             spikes[name] = Events.from_dense(on)
-    return Recording("onnxruntime", steps, samples, spikes, states)
+        elif population.spiking:
+            spikes[name] = Events.from_dense(made[name, ""])
+        else:
+            states.setdefault("v", {})[name] = made[name, ""]
+    for (name, variable), values in made.items():
+        if variable:
+            states[variable].setdefault(name, values)
+    return Recording("onnxruntime", *extent, spikes, dict(states))
 
 
 def _session(model: bytes) -> Any:

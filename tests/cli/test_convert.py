@@ -88,7 +88,7 @@ def test_export_to_onnx(scan: bool, files: Path, tmp_path: Path, capsys: pytest.
     assert call(capsys, "export", f"{files / 'snn.py'}:net", "--shape", 20, "-o", nir)[0] == 0
     options = ["--scan"] if scan else []
     code, said, _ = call(capsys, "export", nir, "--shape", 20, "--to", "onnx", *options, "-o", onnx)
-    assert code == 0 and "float network = onnxruntime" in said and "equal" in said
+    assert code == 0 and "float network = onnxruntime" in said and "onnxruntime = net.onnx in float32" in said
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[0] == ("time" if scan else "batch")
 
@@ -103,6 +103,7 @@ def test_export_a_module_to_onnx_proves_all_stages(
     pairs = json.loads(said)["pairs"]
     assert [(p["first"], p["second"], p["verdict"]) for p in pairs] == [
         ("torch", "NIR", "equal"), ("NIR", "float network", "equal"), ("float network", "onnxruntime", "equal"),
+        ("onnxruntime", "n.onnx in float32", "equal"),
     ]  # fmt: skip
 
 

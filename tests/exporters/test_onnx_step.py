@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import nir
@@ -17,6 +18,7 @@ from neurodeploy.errors import StorageError, UnsupportedError
 from neurodeploy.lower import lower
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Source
+from neurodeploy.proof import export_onnx
 from neurodeploy.recording import Record, Recording
 from tests import nirgraphs
 from tests.networks import placed, random_network, random_spikes
@@ -108,28 +110,50 @@ def test_hundred_steps_equal_the_reference(network, dtype):
             np.testing.assert_allclose(found.states[variable][name], values, rtol=tolerance, atol=tolerance)
 
 
-def run_scan(network: Network, inputs: dict[str, np.ndarray], dtype: type) -> dict[str, np.ndarray]:
-    """Outputs of the Scan form by population."""
-    model = to_onnx(network, scan=True, dtype=dtype)
-    said = json.loads({p.key: p.value for p in model.metadata_props}[METADATA])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    samples = next(iter(inputs.values())).shape[1]
-    feeds = {said["inputs"][name]: value.astype(dtype) for name, value in inputs.items()}
-    feeds |= {s["input"]: backend._initial(s, samples, np.dtype(dtype)) for s in said["states"]}
-    names = list(said["outputs"])
-    return dict(zip(names, session.run([said["outputs"][n] for n in names], feeds), strict=True))
-
-
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_scan_equals_step(network, dtype):
     inputs = spikes_of(network, 100)
     step = backend.run_network(network, inputs, record=STATES, dtype=dtype)
-    scan = run_scan(network, inputs, dtype)
-    for name, values in scan.items():
-        if network.by_name[name].spiking:
-            assert np.array_equal(values != 0, step.spikes[name].dense() != 0), name
-        else:
-            np.testing.assert_allclose(values, step.states["v"][name], rtol=1e-5, atol=1e-6)
+    scan = backend.run_network(network, inputs, dtype=dtype, scan=True)
+    assert differing(step, scan)[0] == 0
+    for name, values in scan.states.get("v", {}).items():
+        np.testing.assert_allclose(values, step.states["v"][name], rtol=1e-5, atol=1e-6)
+    assert set(scan.states.get("v", {})) == {p.name for p in network.populations if not p.spiking}
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_written_file_runs_in_its_own_form_and_numbers(network, scan, tmp_path):
+    """What is proven is the file: float32, on 100 steps no spike but the reference's in float32."""
+    write(network, tmp_path / "net.onnx", scan=scan)
+    inputs = spikes_of(network, 100)
+    expected = reference.run_network(network, inputs, dtype=np.float32)
+    found = backend.run_model((tmp_path / "net.onnx").read_bytes(), network, inputs)
+    assert differing(expected, found) == (0, differing(expected, expected)[1])
+    assert all(values.dtype == np.float32 for values in found.states.get("v", {}).values())
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_the_proof_runs_the_file_that_is_written(scan, tmp_path, monkeypatch):
+    """A file that is not the proven network shows up as differing spikes."""
+    source = nirgraphs.write(nirgraphs.mlp(), tmp_path / "net.nir")
+    (source_shape,) = [node.input_type["input"] for node in nirgraphs.mlp().nodes.values() if isinstance(node, nir.Input)]
+    sample = (np.random.default_rng(1).random((50, 4, *source_shape)) < 0.3).astype(np.uint8)
+    pairs = export_onnx(source, sample, tmp_path / "net.onnx", dt=1e-3, scan=scan)
+    assert [(p.second, p.verdict) for p in pairs] == [("onnxruntime", "equal"), ("net.onnx in float32", "equal")]
+    assert pairs[1].spikes[0] > 100
+    real = onnx_step.write
+
+    def other(network, path, **options):
+        """Writes a network whose thresholds are all doubled."""
+        changed = [
+            replace(p, neuron=replace(p.neuron, threshold=p.neuron.threshold * 2)) if hasattr(p.neuron, "reset") else p
+            for p in network.populations
+        ]
+        return real(replace(network, populations=tuple(changed)), path, **options)
+
+    monkeypatch.setattr(onnx_step, "write", other)
+    pairs = export_onnx(source, sample, tmp_path / "net.onnx", dt=1e-3, scan=scan)
+    assert pairs[0].verdict == "equal" and pairs[1].verdict == "measured" and pairs[1].spikes_different > 100
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -142,10 +166,7 @@ def test_random_networks_equal_the_reference(seed):
     assert differing(expected, found)[0] == 0
     for name, values in expected.states["v"].items():
         np.testing.assert_allclose(found.states["v"][name], values, rtol=1e-9, atol=1e-9)
-    scan = run_scan(network, inputs, np.float64)
-    for name, events in found.spikes.items():
-        if name in scan:
-            assert np.array_equal(scan[name] != 0, events.dense() != 0)
+    assert differing(found, backend.run_network(network, inputs, scan=True))[0] == 0
 
 
 def test_late_bias():

@@ -16,19 +16,16 @@ from neurodeploy.exporters.export import export, to_graph
 from neurodeploy.exporters.sinabs import FRAMEWORK
 from neurodeploy.neurons import UNLIMITED
 from tests.exporters.euler import agrees_with_torch
-
-STEPS, BATCH = 100, 4
-
-
-def spikes(*shape, p=0.3, seed=0):
-    return (np.random.default_rng(seed).random((STEPS, BATCH, *shape)) < p).astype(np.uint8)
+from tests.exporters.matrix import cells
+from tests.exporters.matrix.cells import BATCH, STEPS, sample
 
 
 def dense(inputs, outputs, gain=8.0):
-    made = nn.Linear(inputs, outputs)
-    with torch.no_grad():
-        made.weight.mul_(gain)
-    return made
+    return cells.dense(inputs, outputs, gain)
+
+
+def spikes(*shape):
+    return sample(shape)
 
 
 @pytest.fixture(autouse=True)
