@@ -102,7 +102,7 @@ def tiny(*layers):
     return nn.Sequential(*layers)
 
 
-def test_a_rate_is_the_activation_by_hand():
+def test_a_rate_is_the_activation_by_hand(tmp_path):
     """y = relu(2 x - 1) with threshold 1 (the largest activation): x = 0.8 gives 0.6, so 6 spikes in 10 steps."""
     module = tiny(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
     with torch.no_grad():
@@ -113,9 +113,8 @@ def test_a_rate_is_the_activation_by_hand():
     assert spiking.thresholds(ann, calibration, 100) == pytest.approx({"1": 1.0})
     graph = spiking.convert(ann, calibration, percentile=100)
     assert graph.nodes["1"].metadata["neurodeploy"]["v_initial"] == pytest.approx(0.5)
-    file = nirfile.NirFile(
-        graph, digits_ann.__file__ and __import__("pathlib").Path("x"), "", metadata=graph.metadata["neurodeploy"]
-    )
+    write(graph, tmp_path / "one.nir")
+    file = nirfile.read(tmp_path / "one.nir")
     run = run_network(lower(file, resolve(file)), {"": spiking.encode(np.array([[0.8], [0.2]]), 10)})
     assert run.spikes["1"].dense()[:, :, 0].sum(axis=0).tolist() == [6, 0]
 

@@ -142,6 +142,18 @@ def test_refused_by_the_name_of_the_node(name):
     assert where in str(caught.value) and why in str(caught.value)
 
 
+def test_attributes_that_ask_for_much_memory_are_refused_first():
+    """A few bytes of attributes: 268 MB for the taps of a window, 256 MB for a kernel grown over uneven padding."""
+    side = 4096
+    window = {"kernel_shape": [side] * 2, "strides": [side] * 2, "pads": [side // 2] * 4, "count_include_pad": 1}
+    with pytest.raises(UnsupportedError, match=r"a window of \[4096, 4096\] on 2 channels"):
+        onnx_import.from_model(graph([("AveragePool", ["x"], window)]))
+    uneven = {"pads": [4000, 4000, 0, 0], "strides": [side] * 2}
+    model = graph([("Conv", ["x", "w"], uneven)], [("w", normal(2, 1, 3, 3))], shape=(1, side, side))
+    with pytest.raises(UnsupportedError, match="a kernel of 32,048,018 values for the padding"):
+        onnx_import.from_model(model)
+
+
 def test_two_inputs_are_refused():
     with pytest.raises(UnsupportedError, match="does not have one input and one output"):
         onnx_import.from_model(graph([("Add", ["x", "z"], {})], inputs=("x", "z")))
