@@ -167,6 +167,7 @@ def test_residuals_and_relu6(tmp_path):
         (lambda a: spiking.convert(a, TEST, dt=0.0), "the time step must be a positive number"),
         (lambda a: spiking.convert(a, TEST, input_scale=-1.0), "the scale of the input must be a positive number"),
         (lambda a: spiking.convert(a, TEST, coding="latency"), "unknown coding"),
+        (lambda a: spiking.encode(TEST, 4, "latency"), "unknown coding"),
         (lambda a: spiking.encode(TEST, 0), "a sample needs at least one step"),
         (lambda a: spiking.encode(TEST * 2, 4, "rate"), "values that cannot be coded as rates"),
         (lambda a: sigma_delta.convert(a, TEST, relative_threshold=1.0), "the threshold is not a part of the largest"),

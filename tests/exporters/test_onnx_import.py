@@ -130,6 +130,29 @@ REFUSED = {
     "reflection": ([("Pad", ["x", "p"], {"mode": "reflect"})], [("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
                    "(Pad)", "zeros around the image"),
     "linear on an image": ([("MatMul", ["x", "w"], {})], [("w", normal(6, 3))], "(MatMul)", "flatten first"),
+    "pad then relu": ([("Pad", ["x", "p"], {}), ("Relu", ["t0"], {})], [("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
+                      "(Relu)", "it reads a padded value"),
+    "constants": ([("Erf", ["a"], {}), ("Mul", ["x", "t0"], {})], [("a", normal(1))], "(Erf)", "in a way that is not"),
+    "weight from the input": ([("Relu", ["x"], {}), ("Conv", ["x", "t0"], {})], [], "(Conv)", "from the input"),
+    "Conv on features": ([FLAT, ("Conv", ["t0", "w"], {})], [("w", W)], "(Conv)", "not over images"),
+    "uneven and dilated": ([("Conv", ["x", "w"], {"pads": [0, 1, 2, 0], "dilations": [2, 2]})], [("w", W)],
+                           "(Conv)", "with dilation"),
+    "far too much padding": ([("Conv", ["x", "w"], {"pads": [90, 90, 90, 90]})], [("w", W)], "(Conv)", "padding [90"),
+    "pooling features": ([FLAT, ("AveragePool", ["t0"], {"kernel_shape": [2, 2]})], [], "(AveragePool)", "over images"),
+    "pooling, dilated": ([("AveragePool", ["x"], {"kernel_shape": [2, 2], "dilations": [2, 2]})], [],
+                         "(AveragePool)", "pooling with dilation"),
+    "pooling, ceil": ([("AveragePool", ["x"], {"kernel_shape": [4, 4], "strides": [4, 4], "ceil_mode": 1})], [],
+                      "(AveragePool)", "pooling with ceil_mode"),
+    "global pooling of features": ([FLAT, ("GlobalAveragePool", ["t0"], {})], [], "(GlobalAveragePool)", "over images"),
+    "Gemm, transposed input": ([FLAT, ("Gemm", ["t0", "w"], {"transA": 1})], [("w", B)], "(Gemm)", "or trans"),
+    "MatMul from the right": ([FLAT, ("MatMul", ["w", "t0"], {})], [("w", normal(3, 1))], "(MatMul)", "on the right"),
+    "norm in training": ([("BatchNormalization", ["x", "g", "o", "m", "v"], {"training_mode": 1})],
+                         [("g", normal(2)), ("o", normal(2)), ("m", normal(2)), ("v", POSITIVE)],
+                         "(BatchNormalization)", "in training mode"),
+    "Clip from 0 to 0": ([("Clip", ["x", "a", "a"], {})], [("a", np.float32(0))], "(Clip)", "clipping from 0 to 0"),
+    "Add of shapes": ([("GlobalAveragePool", ["x"], {}), ("Add", ["x", "t0"], {})], [], "(Add)", "a sum of the shapes"),
+    "dropout in training": ([("Dropout", ["x", "r", "t"], {})], [("r", np.float32(0.5)), ("t", np.array(True))],
+                            "(Dropout)", "in training mode"),
     "another domain": ([("Mystery", ["x"], {"domain": "com.example"})], [], "(Mystery)", "of the domain 'com.example'"),
 }  # fmt: skip
 
@@ -152,6 +175,33 @@ def test_attributes_that_ask_for_much_memory_are_refused_first():
     model = graph([("Conv", ["x", "w"], uneven)], [("w", normal(2, 1, 3, 3))], shape=(1, side, side))
     with pytest.raises(UnsupportedError, match="a kernel of 32,048,018 values for the padding"):
         onnx_import.from_model(model)
+
+
+INVALID = {
+    "channels": ([("Conv", ["x", "w"], {})], [("w", normal(4, 3, 3, 3))], "does not fit its input"),
+    "bias": ([("Conv", ["x", "w", "b"], {})], [("w", W), ("b", normal(3))], "does not fit its input"),
+    "features": ([FLAT, ("MatMul", ["t0", "w"], {})], [("w", normal(7, 3))], "does not fit its input"),
+    "nan": ([FLAT, ("MatMul", ["t0", "w"], {})], [("w", np.full((72, 3), np.nan, np.float32))], "weight is not finite"),
+    "zero": ([("Div", ["x", "a"], {})], [("a", np.float32(0))], "divides by zero"),
+    "broadcast": ([("Mul", ["x", "a"], {})], [("a", normal(4, 1, 1))], "has parameters that do not fit"),
+    "values": ([("Reshape", ["x", "s"], {})], [("s", np.array([-1, 71]))], "does not fit its input"),
+    "order": ([("Transpose", ["x"], {"perm": [0, 1, 2]})], [], "does not fit its input"),
+    "kernel": ([("AveragePool", ["x"], {"kernel_shape": [0, 2]})], [], "has parameters that do not fit"),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_numbers_that_do_not_fit(name):
+    nodes, constants, message = INVALID[name]
+    with pytest.raises(InvalidInputError, match=rf"node '.*{message}"):
+        onnx_import.from_model(graph(nodes, constants))
+
+
+def test_no_layer_and_no_result():
+    with pytest.raises(UnsupportedError, match="the network has no layer"):
+        onnx_import.from_model(graph([("Identity", ["x"], {})]))
+    with pytest.raises(UnsupportedError, match="the output 'y' is not the result of a layer"):
+        onnx_import.from_model(graph([("Pad", ["x", "p"], {})], [("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))]))
 
 
 def test_two_inputs_are_refused():
@@ -228,6 +278,34 @@ def test_data_in_other_files(tmp_path):
     (tmp_path / "model" / "net.onnx").write_bytes(outside.SerializeToString())
     with pytest.raises(InvalidInputError, match="the data of 'w' is outside the model's folder"):
         onnx_import.load(tmp_path / "model" / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("length", "12", "the data of 'w' is cut off or of another size"),
+        ("offset", "-4", "the data of 'w' is cut off or of another size"),
+        ("offset", "far", "the data of 'w' has an unreadable place"),
+        ("location", "/etc/hosts", "the data of 'w' is outside the model's folder"),
+    ],
+)
+def test_data_that_is_not_where_it_should_be(key, value, message, tmp_path):
+    model = graph(*CASES["Gemm"], output=["batch", 3])
+    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    wrong = onnx.load(tmp_path / "net.onnx", load_external_data=False)
+    entries = {entry.key: entry for entry in wrong.graph.initializer[0].external_data}
+    entries[key].value = value
+    (tmp_path / "wrong.onnx").write_bytes(wrong.SerializeToString())
+    with pytest.raises(InvalidInputError, match=message):
+        onnx_import.load(tmp_path / "wrong.onnx")
+    with pytest.raises(InvalidInputError, match=r"lies in another file|has an unreadable place"):
+        onnx_import.onnx_file.parse((tmp_path / "wrong.onnx").read_bytes(), "bytes")
+
+
+def test_an_empty_model(tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(onnx.ModelProto().SerializeToString())
+    with pytest.raises(InvalidInputError, match=r"empty\.onnx is not an ONNX file"):
+        onnx_import.load(tmp_path / "empty.onnx")
 
 
 def test_functions_that_call_themselves(tmp_path):

@@ -286,3 +286,20 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(StorageError):
         write(random_network(0, "float", slow=False), tmp_path / "file" / "x.onnx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"refractory": 2}, "has a refractory time or an adaptive threshold, which the ONNX functions lack"),
+        ({"max_spikes": 3, "threshold": -1.0}, "sends several spikes with a threshold that is not positive"),
+    ],
+)
+def test_neurons_that_onnx_cannot_hold(change, message):
+    network = random_network(0, "float", slow=False)
+    last = network.populations[-1]
+    values = {key: value if key == "max_spikes" else np.full(last.size, value) for key, value in change.items()}
+    neuron = replace(last.neuron, spiking=True, reset_time="now", **values)
+    changed = replace(network, populations=(*network.populations[:-1], replace(last, neuron=neuron)))
+    with pytest.raises(UnsupportedError, match=message):
+        to_onnx(changed)

@@ -1,0 +1,141 @@
+"""What the layers around the neurons cannot be, whatever the framework: each refusal by its text."""
+
+from __future__ import annotations
+
+import norse.torch as snn
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.exporters import framework, torch_ann
+from neurodeploy.exporters.export import to_graph
+from neurodeploy.exporters.trace import run_torch
+
+IMAGE = (2, 6, 6)
+
+
+def lif(**parameters):
+    given = {key: torch.tensor(value) for key, value in parameters.items()}
+    return snn.LIFBoxCell(snn.LIFBoxParameters(**given))
+
+
+class Net(nn.Module):
+    """``code`` in front of a neuron."""
+
+    def __init__(self, code, neuron=None, **parts):
+        super().__init__()
+        self.code, self.lif = code, neuron or lif()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x, state=None):
+        return self.lif(self.code(self, x), state)
+
+
+def spoilt(layer):
+    with torch.no_grad():
+        layer.weight[0, 0] = float("nan")
+    return layer
+
+
+def recurrent():
+    cell = snn.LIFRecurrentCell(6, 6)
+    with torch.no_grad():
+        cell.recurrent_weights[0, 1] = float("inf")
+    return cell
+
+
+class Uncopyable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lif, self.lock = lif(), __import__("threading").Lock()
+
+    def forward(self, x, state=None):
+        return self.lif(x, state)
+
+
+CASES = {
+    "sums of shapes": (lambda m, x: x + x[:, :1].expand(-1, 6), (6,), "aten.slice cannot be expressed in NIR"),
+    "sum that broadcasts": (lambda m, x: m.a(x) + m.b(x), (6,), "adding layers of different shapes"),
+    "nan": (lambda m, x: m.bad(x), (6,), "weights that are not finite\n.*check the training"),
+    "batch lost": (lambda m, x: m.a(x.sum(0)).expand(2, 6), (6,), "aten.sum cannot be expressed in NIR"),
+    "same, even kernel": (lambda m, x: m.even(x), IMAGE, "padding 'same' with an even kernel is not symmetric"),
+    "norm of a volume": (lambda m, x: m.norm3(x), (2, 3, 4, 5), "normalisation of this shape"),
+    "norm of a sequence": (lambda m, x: m.norm1(x), (6, 4), "normalisation of this shape"),
+    "adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, 4), IMAGE, "adaptive pooling with windows of different sizes"),
+    "ceil": (lambda m, x: F.avg_pool2d(x, 4, ceil_mode=True), IMAGE, "pooling with ceil_mode"),
+    "padding left out": (
+        lambda m, x: F.avg_pool2d(x, 2, padding=1, count_include_pad=False), IMAGE, "that leaves its padding out",
+    ),
+    "divisor": (lambda m, x: F.avg_pool2d(x, 2, divisor_override=3), IMAGE, "pooling with a divisor of its own"),
+    "reshape": (lambda m, x: x.view(-1, 6, 12), IMAGE, "a reshape that is not a flattening of a sample"),
+    "concatenation": (lambda m, x: torch.cat((x, x), 1), (6,), "aten.cat cannot be expressed in NIR"),
+    "stack": (lambda m, x: torch.stack((x, x), 1), (6,), "aten.stack cannot be expressed in NIR"),
+    "max pool": (lambda m, x: F.max_pool2d(x, 2), IMAGE, "the maximum of several neurons is not a sum"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layers(name):
+    code, shape, message = CASES[name]
+    torch.manual_seed(0)
+    module = Net(
+        code, a=nn.Linear(6, 6), b=nn.Linear(6, 1), bad=spoilt(nn.Linear(6, 6)), norm1=nn.BatchNorm1d(6),
+        even=nn.Conv2d(2, 2, 2, padding="same"), norm3=nn.BatchNorm3d(2),
+    ).eval()  # fmt: skip
+    with pytest.raises((UnsupportedError, InvalidInputError), match=message):
+        to_graph(module, shape)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Net(lambda m, x: x, snn.LIFCell(snn.LIFParameters(tau_mem_inv=torch.tensor(-1.0)))), "is not positive"),
+        (
+            Net(lambda m, x: x, snn.LIFBoxCell(snn.LIFBoxParameters(reset_method=lambda *a: a[0]))),
+            "reset method of its",
+        ),
+        (Net(lambda m, x: x, recurrent()), "recurrent_weights of a recurrent cell are not finite"),
+        (Uncopyable(), "the module cannot be copied"),
+        (Net(lambda m, x: x, snn.IAFCell()), "the neurons do not say the length of a time step"),
+    ],
+)
+def test_neurons(module, message):
+    with pytest.raises((UnsupportedError, InvalidInputError), match=message):
+        to_graph(module, (6,))
+
+
+def test_another_step_function():
+    cell = snn.LIFCell()
+    cell.activation = lambda *a: a
+    with pytest.raises(UnsupportedError, match="another step function than LIFCell's own"):
+        to_graph(Net(lambda m, x: x, cell), (6,))
+
+
+def test_running_torch_on_another_shape():
+    with pytest.raises(InvalidInputError, match=r"the module does not take this input\n.*a step of shape \[3, 5\]"):
+        run_torch(Net(lambda m, x: m.a(x), a=nn.Linear(6, 6)), np.zeros((4, 3, 5)))
+
+
+def test_an_entry_point_that_is_no_framework(monkeypatch):
+    class Point:
+        name, load = "strange", staticmethod(lambda: object())
+
+    monkeypatch.setattr(framework, "entry_points", lambda group: [Point])
+    with pytest.raises(InvalidInputError, match="the exporter 'strange' is not a Framework"):
+        framework.get("strange")
+
+
+def test_anns_that_torch_cannot_hand_over():
+    with pytest.raises(InvalidInputError, match=r"the module does not take such a sample\n.*\[1, 5\]"):
+        torch_ann.from_torch(nn.Sequential(nn.Linear(6, 2)), (5,))
+
+    class Loop(nn.Module):
+        def forward(self, x):
+            return torch.linalg.eigvals(x @ x.T).real
+
+    with pytest.raises(UnsupportedError, match="torch cannot export the module to ONNX"):
+        torch_ann.from_torch(Loop(), (6,))
