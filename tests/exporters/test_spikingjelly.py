@@ -162,7 +162,7 @@ def behind(node):
         (lambda: behind(Louder()), "overrides single_step_functional_forward of LIFNode"),
         (lambda: behind(neuron.LIFNode(surrogate_function=surrogate.ATan(spiking=False))), "does not spike exactly"),
         (lambda: behind(neuron.LIFNode(surrogate_function=None)), "its surrogate_function fails: TypeError"),
-        (lambda: layer.ElementWiseRecurrentContainer(neuron.LIFNode(), None), "its element_wise_function fails: TypeErr"),
+        (lambda: layer.ElementWiseRecurrentContainer(neuron.LIFNode(), None), "element_wise_function fails: TypeErr"),
         (lambda: Twice(), "'first' and 'second' are one object, which keeps one state for both"),
         (lambda: behind(neuron.IFNode(v_threshold=-1.0)), "v_threshold of module '1' is not above v_reset"),
         (lambda: behind(neuron.CUBALIFNode(1.5, 0.5)), "c_decay of module '1' gives no leak between 0 and 1"),
