@@ -50,6 +50,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 f"spikes/{name}/sample": events.sample,
                 f"spikes/{name}/neuron": events.neuron,
             }
+            if events.payload is not None:
+                arrays[f"spikes/{name}/payload"] = events.payload
         for state, values in recording.states.items():
             arrays |= {f"{state}/{name}": value for name, value in values.items()}
         with atomic_path(args.output) as path, path.open("wb") as handle:

@@ -78,8 +78,16 @@ def test_convert_to_sigma_delta(files: Path, tmp_path: Path, capsys: pytest.Capt
     assert "100.00 % of 100 samples get the ANN's class after 1 steps" in said
     changes = np.load(files / "test.npy")[None]
     np.save(tmp_path / "x.npy", changes)
-    code, said, _ = call(capsys, "run", out, "-i", tmp_path / "x.npy", "--labels", files / "labels.npy", "--json")
+    recorded = tmp_path / "r.npz"
+    code, said, _ = call(
+        capsys, "run", out, "-i", tmp_path / "x.npy", "--labels", files / "labels.npy", "-o", recorded, "--json"
+    )
     assert code == 0 and json.loads(said)["accuracy"] > 0.95
+    with np.load(recorded) as arrays:
+        sample, neuron = arrays["spikes/readout/sample"], arrays["spikes/readout/neuron"]
+        logits = np.zeros((100, 10))
+        np.add.at(logits, (sample, neuron), arrays["spikes/readout/payload"])
+    assert logits.argmax(axis=1).tolist() == json.loads(said)["predicted"]
 
 
 @pytest.mark.parametrize("scan", [False, True])
