@@ -16,6 +16,9 @@ STATE_SHIFT = 6
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2
 """Effective weights of mixed sign with 8 bits are the even integers in this range."""
 
+WEIGHT_ONE_SIGN = 255
+"""Largest magnitude of effective weights of one sign with 8 bits."""
+
 WEIGHT_EXPONENT_MIN, WEIGHT_EXPONENT_MAX = -8, 7
 
 THRESHOLD_MAX = (1 << 17) - 1

@@ -45,19 +45,25 @@ class Population:
         name: unique in the network.
         shape: of one sample, for example ``(channels, height, width)``.
         neuron: model and parameters.
-        scale: integer units per unit of the float membrane potential (1 in a float network).
+        scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for each
+            neuron, ``[neurons]``.
     """
 
     name: str
     shape: tuple[int, ...]
     neuron: Neuron
     handle: Handle = Handle()
-    scale: float = 1.0
+    scale: float | Array = 1.0
 
     @cached_property
     def size(self) -> int:
         """Number of neurons."""
         return int(np.prod(self.shape))
+
+    @property
+    def scales(self) -> Array:
+        """`scale` of each neuron, ``[neurons]``."""
+        return np.broadcast_to(np.asarray(self.scale, dtype=np.float64), (self.size,))
 
     @property
     def spiking(self) -> bool:
@@ -139,6 +145,12 @@ def check(network: Network) -> None:
         if population.name in order:
             raise InvalidInputError(f"two populations are called {population.name!r}", hint="give each its own name")
         order[population.name] = index
+        if np.shape(population.scale) not in ((), (population.size,)):
+            raise InvalidInputError(
+                f"population {population.name!r}: its scale has the wrong shape",
+                found=list(np.shape(population.scale)),
+                allowed=f"one number, or [{population.size}]",
+            )
         neuron = population.neuron
         if not isinstance(neuron, Source):
             if isinstance(neuron, SigmaDelta) and network.arithmetic != "float":

@@ -101,7 +101,7 @@ def scores(network: Network, recording: Recording) -> Array:
             )
             parts.append(flat.reshape(events.samples, events.neurons).astype(np.float64))
         else:
-            parts.append(recording.states["v"][name].sum(axis=0, dtype=np.float64) / population.scale)
+            parts.append(recording.states["v"][name].sum(axis=0, dtype=np.float64) / population.scales)
     return np.concatenate(parts, axis=1)
 
 

@@ -179,8 +179,8 @@ def compare(
             step, sample, neuron = (int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
             at = step, sample, neuron
             potentials = (
-                _potential(first, name, at, population.scale if integer[0] != integer[1] and integer[0] else 1.0),
-                _potential(second, name, at, population.scale if integer[0] != integer[1] and integer[1] else 1.0),
+                _potential(first, name, at, population.scales[neuron] if integer[0] != integer[1] and integer[0] else 1.0),
+                _potential(second, name, at, population.scales[neuron] if integer[0] != integer[1] and integer[1] else 1.0),
             )
             divergences.append((step, order, Divergence(name, str(population.handle), *at, *potentials)))
     return Pair(

@@ -10,6 +10,7 @@ from neurodeploy.cli import options
 from neurodeploy.cli.console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.connectivity import Array
     from neurodeploy.hwsim.arch import Architecture
     from neurodeploy.program import Program
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if name == args.dump_after:
             console.say(f"after {name}:")
             console.table(
-                ("population", "neurons", "scale"), [(p.name, p.size, f"{p.scale:.6g}") for p in network.populations]
+                ("population", "neurons", "scale"), [(p.name, p.size, _span(p.scales)) for p in network.populations]
             )
             console.table(
                 ("projection", "kind", "exponent", "smallest weight", "largest weight"),
@@ -108,6 +109,11 @@ def _say_use(program: Program, arch: Architecture, console: Console) -> None:
         ],
         title=f"{program.network.name} on {arch.title}: {len(program.cores)} of {arch.cores} cores",
     )  # fmt: skip
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
 
 
 def _share(need: int, have: int | None) -> str:

@@ -1,35 +1,39 @@
 """Pass ``quantise``: from floats to Loihi's integers. Not exact; the loss is what `neurodeploy verify` measures.
 
-Each population gets one scale S, integer units of its state per unit of its float membrane:
+With a scale S of integer units per unit of the float membrane, for a population or for each of its neurons,
 
-    w_int = 2 round(S w / (2 * 64 * 2^e)) in [-256, 254]        (the sum of weights is shifted by e, then by 6 bits)
-    vth   = round(S theta / 64) <= 2^17 - 1                      (the state is compared with vth << 6)
+    w_int = q round(S w / (q 64 2^e)), q = 2 in [-256, 254] for both signs (else q = 1, 8 bits of magnitude)
+    vth   = S theta / 64 <= 2^17 - 1, a whole number by the choice of S   (the state is compared with vth << 6)
     dv    = round(4096 dv_f),  du = round(4096 du_f) - 1          (Loihi adds 1 to du)
     bias  = round(S b / 2^k) << k, a 13-bit mantissa               (k as small as possible, one for the population)
 
-S is chosen so that the largest weight of the population's projections fills the 8 bits, and is then doubled until
-every projection has an exponent e >= 0, as long as the threshold and the largest state seen in calibration fit; the
-exponent of a projection is the smallest that holds its largest weight. A reset potential other than 0 is shifted to 0
-first (exact): v' = v - v_reset, theta' = theta - v_reset, b' = b - dv v_reset. A bias that drives the current, or
-that starts late, becomes an always-on axon with synapses of its own.
+S and the exponents e of the projections are chosen in `neurodeploy.passes.scaling`, so that weights, threshold, bias
+and the largest state seen in calibration fit; weights are rounded in `neurodeploy.passes.rounding`. A reset potential
+other than 0 is shifted to 0 first (exact): v' = v - v_reset, theta' = theta - v_reset, b' = b - dv v_reset. A bias
+that drives the current, or that starts late, becomes an always-on axon with synapses of its own.
+
+Integers compare with ``>``. A float neuron that fires at ``>=`` gets a threshold lower by one unit of 64 (its state
+is a multiple of 64 where nothing has decayed), or where the threshold is also what a spike subtracts, a start one
+unit higher.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from neurodeploy import loihi
-from neurodeploy.connectivity import Array, Dense, largest_sum, with_weights
+from neurodeploy.connectivity import Array, Dense, largest_sum
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, SigmaDelta, Source
 
-_UNIT = 1 << loihi.STATE_SHIFT
+from . import rounding
+from .calibration import Calibration
+from .scaling import UNIT, Range, Scaling
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,39 @@ class Quantise:
         calibration: inputs of a few samples, ``[time, batch, *shape]``; the float network runs on them and the largest
             potential of each population is kept from saturating. Without them only weights and thresholds decide.
         headroom: how much larger than in calibration a potential may grow before it saturates.
+        thresholds: how many different thresholds the neurons of a population may have, which is in how many ways they
+            are scaled (the channels of a convolution each in one); None for any number. Read-outs have one.
+        range: what fills the bits of the weights: the largest (``"max"``), the 99.9th percentile (``"percentile"``), or
+            what gives the least mean square error (``"mse"``).
+        rounding: ``"nearest"``, ``"compensated"`` (needs calibration), or ``"auto"`` for the latter where it can.
     """
 
     name: ClassVar[str] = "quantise"
     calibration: Mapping[str, Array] | None = field(default=None, repr=False)
     headroom: float = 2.0
+    thresholds: int | None = 1
+    range: Range = "mse"
+    rounding: Literal["auto", "nearest", "compensated"] = "auto"
 
     def apply(self, network: Network) -> Network:
         """See the module's docstring.
 
         Raises:
-            InvalidInputError: the network is not in floats.
+            InvalidInputError: the network is not in floats, or compensated rounding without calibration.
             UnsupportedError: a read-out that feeds another population, or a parameter beyond the integers' range.
         """
         if network.arithmetic != "float":
             raise InvalidInputError("the network is already quantised", found=network.arithmetic, allowed="float")
+        if self.rounding == "compensated" and self.calibration is None:
+            raise InvalidInputError(
+                "compensated rounding needs samples to compensate on",
+                found="no calibration",
+                hint="give --calibration, or use nearest rounding",
+            )
         axons = [_bias_axon(p) for p in network.projections if p.bias is not None]
         projections = [replace(p, bias=None) for p in network.projections] + [p for _, p in axons]
         sources = [s for s, _ in axons]
-        peaks = self._peaks(network)
+        seen = Calibration.of(network, self.calibration)
         notes = dict(network.notes)
         populations: list[Population] = list(sources)
         integer: dict[str, Projection] = {}
@@ -86,7 +104,8 @@ class Quantise:
                     hint="put a spiking neuron between them",
                 )
             incoming = [p for p in projections if p.target == population.name]
-            quantised, done = _population(population, incoming, peaks.get(population.name, 0.0) * self.headroom)
+            all_sources = {s.name: s for s in (*sources, *network.populations)}
+            quantised, done = self._population(population, incoming, all_sources, seen)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
             notes[f"quantise {population.name}"] = _describe(quantised, done)
@@ -98,15 +117,38 @@ class Quantise:
             notes=notes,
         )
 
-    def _peaks(self, network: Network) -> dict[str, float]:
-        """Largest potential above the reset of each population on the calibration samples."""
-        if self.calibration is None:
-            return {}
-        from neurodeploy.backends.reference import run_network
-        from neurodeploy.recording import Record
-
-        recording = run_network(network, self.calibration, record=Record(("v",)))
-        return {name: float(np.abs(v).max()) for name, v in recording.states["v"].items()}
+    def _population(
+        self, population: Population, incoming: list[Projection], sources: Mapping[str, Population], seen: Calibration
+    ) -> tuple[Population, list[Projection]]:
+        neuron = population.neuron
+        assert isinstance(neuron, Lif)
+        traces = {p.name: seen.traces(p, sources[p.source], population) for p in incoming}
+        heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
+        peak = seen.peak(population) * self.headroom
+        neuron = _reset_at_zero(neuron)
+        chosen = Scaling(self.thresholds, self.range).choose(population, neuron, incoming, peak, heard)
+        if self.rounding == "nearest":
+            traces = {}
+        done = rounding.compensated(incoming, chosen.scale, chosen.grids, traces)
+        scale = chosen.scale
+        rounded = Lif(
+            du=np.clip(np.rint(neuron.du * loihi.DECAY_ONE) - 1, 0, loihi.DECAY_ONE - 1).astype(np.int32),
+            dv=np.clip(np.rint(neuron.dv * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1).astype(np.int32),
+            bias=_bias(population, neuron.bias * scale),
+            threshold=_threshold(population, neuron, scale),
+            reset_to=np.zeros(population.size, dtype=np.int32),
+            initial=_state(neuron.initial * scale),
+            reset=neuron.reset,
+            reset_time=neuron.reset_time,
+            comparison=">",
+            spiking=neuron.spiking,
+            max_spikes=neuron.max_spikes,
+            floor=None if neuron.floor is None else _state(neuron.floor * scale),
+        )
+        if neuron.comparison == ">=" and neuron.spiking and neuron.max_spikes == 1:
+            rounded = _fire_at_equality(rounded)
+        uniform = bool((scale == scale[:1]).all())
+        return replace(population, neuron=rounded, scale=float(scale[0]) if uniform else scale), done
 
 
 def _bias_axon(projection: Projection) -> tuple[Population, Projection]:
@@ -117,79 +159,25 @@ def _bias_axon(projection: Projection) -> tuple[Population, Projection]:
     return source, Projection(name, name, projection.target, weights, handle=projection.handle)
 
 
-def _population(population: Population, incoming: list[Projection], peak: float) -> tuple[Population, list[Projection]]:
-    neuron = population.neuron
-    assert isinstance(neuron, Lif)
-    if neuron.reset == "hard":
-        neuron = replace(
-            neuron,
-            threshold=neuron.threshold - neuron.reset_to,
-            bias=neuron.bias - neuron.dv * neuron.reset_to,
-            initial=neuron.initial - neuron.reset_to,
-            reset_to=np.zeros_like(neuron.reset_to),
-            floor=None if neuron.floor is None else neuron.floor - neuron.reset_to,
-        )
-    largest = {p.name: float(np.abs(p.connectivity.weights).max(initial=0.0)) for p in incoming}
-    scale = _scale(population, neuron, largest, peak)
-    done = [_projection(p, scale, largest[p.name]) for p in incoming]
-    rounded = Lif(
-        du=np.clip(np.rint(neuron.du * loihi.DECAY_ONE) - 1, 0, loihi.DECAY_ONE - 1).astype(np.int32),
-        dv=np.clip(np.rint(neuron.dv * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1).astype(np.int32),
-        bias=_bias(population, neuron.bias * scale),
-        threshold=_threshold(population, neuron, scale),
-        reset_to=np.zeros(population.size, dtype=np.int32),
-        initial=_state(neuron.initial * scale),
-        reset=neuron.reset,
-        reset_time=neuron.reset_time,
-        comparison=">",
-        spiking=neuron.spiking,
-        max_spikes=neuron.max_spikes,
-        floor=None if neuron.floor is None else _state(neuron.floor * scale),
+def _reset_at_zero(neuron: Lif) -> Lif:
+    """The same neuron with its potential counted from the reset; see the module's docstring."""
+    if neuron.reset != "hard":
+        return neuron
+    return replace(
+        neuron,
+        threshold=neuron.threshold - neuron.reset_to,
+        bias=neuron.bias - neuron.dv * neuron.reset_to,
+        initial=neuron.initial - neuron.reset_to,
+        reset_to=np.zeros_like(neuron.reset_to),
+        floor=None if neuron.floor is None else neuron.floor - neuron.reset_to,
     )
-    return replace(population, neuron=rounded, scale=scale), done
 
 
-def _scale(population: Population, neuron: Lif, largest: Mapping[str, float], peak: float) -> float:
-    """S: as fine as weights, threshold and the largest potential allow; see the module's docstring."""
-    weights = [value for value in largest.values() if value > 0]
-    ceiling = math.inf
-    if neuron.spiking and neuron.threshold.max() > 0:
-        ceiling = (loihi.THRESHOLD_MAX * _UNIT) / float(neuron.threshold.max())
-    peak = max(peak, float(np.abs(neuron.initial).max()))
-    if peak > 0:
-        ceiling = min(ceiling, loihi.STATE_MAX / peak)
-    if bias := float(np.abs(neuron.bias).max()):
-        ceiling = min(ceiling, (loihi.BIAS_MANTISSA_MAX << loihi.BIAS_EXPONENT_MAX) / bias)
-    if not weights:
-        return min(ceiling, float(_UNIT) * loihi.WEIGHT_MAX)
-    scale = _UNIT * loihi.WEIGHT_MAX / max(weights)
-    wanted = _UNIT * loihi.WEIGHT_MAX / min(weights)
-    while scale * 2 <= ceiling and scale < wanted:
-        scale *= 2
-    while scale > ceiling:
-        scale /= 2
-    lowest = _exponent(scale, min(weights))
-    if lowest < loihi.WEIGHT_EXPONENT_MIN or _exponent(scale, max(weights)) > loihi.WEIGHT_EXPONENT_MAX:
-        raise UnsupportedError(
-            f"population {population.name!r}: weights and threshold do not fit one integer scale",
-            found=f"weights of {min(weights):g} to {max(weights):g}, threshold {neuron.threshold.max():g}",
-            allowed=f"weight exponents {loihi.WEIGHT_EXPONENT_MIN}..{loihi.WEIGHT_EXPONENT_MAX}",
-            hint="bring the layers' weights closer together (weight decay or normalisation in training)",
-        )
-    return scale
-
-
-def _exponent(scale: float, largest: float) -> int:
-    """Smallest exponent at which a weight of size ``largest`` fits 8 bits."""
-    return math.ceil(math.log2(scale * largest / (_UNIT * loihi.WEIGHT_MAX)) - 1e-9)
-
-
-def _projection(projection: Projection, scale: float, largest: float) -> Projection:
-    exponent = max(_exponent(scale, largest), loihi.WEIGHT_EXPONENT_MIN) if largest > 0 else 0
-    step = loihi.WEIGHT_STEP * _UNIT * 2.0**exponent
-    weights = loihi.WEIGHT_STEP * np.rint(projection.connectivity.weights * (scale / step))
-    weights = np.clip(weights, loihi.WEIGHT_MIN, loihi.WEIGHT_MAX).astype(np.int16)
-    return replace(projection, connectivity=with_weights(projection.connectivity, weights, exponent))
+def _fire_at_equality(neuron: Lif) -> Lif:
+    """Let an integer neuron that compares with ``>`` fire where the float one reaches its threshold exactly."""
+    if neuron.reset == "subtract":
+        return replace(neuron, initial=neuron.initial + 1)
+    return replace(neuron, threshold=np.maximum(neuron.threshold - UNIT, UNIT))
 
 
 def _state(value: Array) -> Array:
@@ -211,10 +199,10 @@ def _bias(population: Population, bias: Array) -> Array:
     )
 
 
-def _threshold(population: Population, neuron: Lif, scale: float) -> Array:
+def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
     if not neuron.spiking:
-        return np.full(population.size, (loihi.THRESHOLD_MAX + 1) * _UNIT, dtype=np.int32)
-    mantissa = np.rint(neuron.threshold * scale / _UNIT)
+        return np.full(population.size, (loihi.THRESHOLD_MAX + 1) * UNIT, dtype=np.int32)
+    mantissa = np.rint(neuron.threshold * scale / UNIT)
     if mantissa.min() < 1:
         raise UnsupportedError(
             f"population {population.name!r}: a threshold rounds to {int(mantissa.min())}",
@@ -222,13 +210,17 @@ def _threshold(population: Population, neuron: Lif, scale: float) -> Array:
             allowed="a threshold of at least 1 in units of the largest weight / 254",
             hint="train with a larger threshold or smaller weights",
         )
-    return np.asarray(np.minimum(mantissa, loihi.THRESHOLD_MAX) * _UNIT, dtype=np.int32)
+    return np.asarray(np.minimum(mantissa, loihi.THRESHOLD_MAX) * UNIT, dtype=np.int32)
 
 
 def _describe(population: Population, incoming: list[Projection]) -> str:
     exponents = ", ".join(f"{p.source}: {p.connectivity.exponent}" for p in incoming)
-    text = f"scale {population.scale:.4g} integer units per unit of potential; weight exponents {exponents or 'none'}"
+    low, high = float(population.scales.min()), float(population.scales.max())
+    scales = (
+        f"scale {low:.4g}" if low == high else f"{len(np.unique(population.scales))} scales, {low:.4g} to {high:.4g},"
+    )
+    text = f"{scales} integer units per unit of potential; weight exponents {exponents or 'none'}"
     worst = sum(largest_sum(p.connectivity) for p in incoming)
-    if worst * _UNIT > loihi.STATE_MAX:
+    if worst * UNIT > loihi.STATE_MAX:
         text += "; if all its inputs spiked at once the current would wrap"
     return text

@@ -34,9 +34,10 @@ def test_everything_is_in_the_chips_range(graph, shape, tmp_path: Path) -> None:
     for projection in network.projections:
         w = projection.connectivity.weights
         assert w.dtype == np.int16
-        assert w.min() >= -256
-        assert w.max() <= 254
-        assert (w % 2 == 0).all(), "weights of mixed sign keep only even values"
+        mixed = w.min() < 0 < w.max()
+        assert w.min() >= (-256 if mixed else -255)
+        assert w.max() <= (254 if mixed else 255)
+        assert not mixed or (w % 2 == 0).all(), "weights of mixed sign keep only even values"
         assert np.abs(w).max() >= 126, "at least half of the 8 bits are used"
         assert -8 <= projection.connectivity.exponent <= 7
     for population in network.populations:
@@ -53,20 +54,21 @@ def test_everything_is_in_the_chips_range(graph, shape, tmp_path: Path) -> None:
 
 
 def test_the_scale_by_hand(tmp_path: Path) -> None:
-    """Largest weight 0.8, alpha 0.2: S = 64 * 254 / 0.16 = 101600; threshold 0.4 S / 64 = 635; weight 254."""
+    """Largest weight 0.8, alpha 0.2, one sign: S <= 64 * 255 / 0.16 = 102000, where the threshold is 637.5 in units of
+    64; S = 637 * 64 / 0.4 = 101920 makes it whole. Weight 0.16 S / 64 = 254.8."""
     import nir
 
     graph = nirgraphs.sequence((1,), {"fc": nir.Affine(np.array([[0.8]]), np.array([0.05])), "lif": nirgraphs.lif(1)})
     network = Quantise().apply(network_of(graph, tmp_path))
     population, (projection,) = network.by_name["lif"], network.projections
-    assert population.scale == pytest.approx(101600)
-    assert projection.connectivity.weights.tolist() == [[254]]
+    assert population.scale == pytest.approx(101920)
+    assert projection.connectivity.weights.tolist() == [[255]]
     assert projection.connectivity.exponent == 0
     neuron = population.neuron
-    assert neuron.threshold.tolist() == [635 << 6]
+    assert neuron.threshold.tolist() == [637 << 6]
     assert neuron.dv.tolist() == [round(4096 * 0.2)]
     assert neuron.du.tolist() == [4095]
-    assert neuron.bias.tolist() == [1016]  # 0.05 * 0.2 * 101600
+    assert neuron.bias.tolist() == [1019]  # 0.05 * 0.2 * 101920
 
 
 @pytest.mark.parametrize(("graph", "shape"), [(nirgraphs.mlp(), (12,)), (nirgraphs.conv(), (1, 8, 8))])
