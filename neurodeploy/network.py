@@ -45,8 +45,8 @@ class Population:
         name: unique in the network.
         shape: of one sample, for example ``(channels, height, width)``.
         neuron: model and parameters.
-        scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for each
-            neuron, ``[neurons]``.
+        scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for
+            each neuron, ``[neurons]``.
     """
 
     name: str

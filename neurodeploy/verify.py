@@ -178,10 +178,8 @@ def compare(
         if off.any():
             step, sample, neuron = (int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
             at = step, sample, neuron
-            potentials = (
-                _potential(first, name, at, population.scales[neuron] if integer[0] != integer[1] and integer[0] else 1.0),
-                _potential(second, name, at, population.scales[neuron] if integer[0] != integer[1] and integer[1] else 1.0),
-            )
+            scales = [population.scales[neuron] if integer[0] != integer[1] and each else 1.0 for each in integer]
+            potentials = _potential(first, name, at, scales[0]), _potential(second, name, at, scales[1])
             divergences.append((step, order, Divergence(name, str(population.handle), *at, *potentials)))
     return Pair(
         first.backend,

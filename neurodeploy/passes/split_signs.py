@@ -4,9 +4,9 @@
 
 Loihi keeps weights of both signs as even numbers from -256 to 254, weights of one sign as all 8-bit numbers
 (`neurodeploy.loihi`), with one exponent a projection. A trained layer whose inhibition is ten times stronger than its
-excitation has hardly a level left for the latter; split, each part fills its 8 bits. The price: a dense matrix becomes
-two sparse ones (18 bits a synapse instead of 8, `neurodeploy.memory`), a convolution kernel is stored twice, and a spike
-sends two messages to a core that holds both parts.
+excitation has hardly a level left for the latter; split, each part fills its 8 bits. The price: a dense matrix
+becomes two sparse ones (18 bits a synapse instead of 8, `neurodeploy.memory`), a convolution kernel is stored twice,
+and a spike sends two messages to a core that holds both parts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,144 @@
+"""Fine-tuning: the torch twin is exact, gradients point the right way, the result is never worse, and refusals."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy.backends.reference import run_network
+from neurodeploy.connectivity import Dense
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import Lif, Source
+from neurodeploy.passes.fine_tune import FineTune, _temperature, _Tuning
+from neurodeploy.passes.quantise import Quantise
+from tests import nirgraphs
+from tests.networks import random_network
+from tests.passes.test_quantise import network_of, spikes
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_torch_twin_is_the_reference(seed: int) -> None:
+    from neurodeploy.passes.trainable import Weights, run
+
+    network = random_network(seed)
+    rng = np.random.default_rng(seed)
+    inputs = {p.name: (rng.random((9, 3, p.size)) < 0.4).astype(np.int64) for p in network.inputs}
+    expected = run_network(network, inputs)
+    found = run(network, Weights(network).synapses, {n: torch.from_numpy(x).double() for n, x in inputs.items()})
+    for population in network.populations:
+        name = population.name
+        values = expected.spikes[name].dense() if population.spiking else expected.states["v"][name]
+        np.testing.assert_array_equal(found[name].detach().numpy(), values, err_msg=name)
+
+
+def one_synapse(weight: int) -> Network:
+    """An input and a neuron without leak: it fires in every n-th step, where n is how often the weight fits."""
+    one = np.ones(1, np.int32)
+    neuron = Lif(4095 * one, 0 * one, 0 * one, (100 << 6) * one, 0 * one, 0 * one)
+    return Network(
+        "one",
+        (Population("input", (1,), Source()), Population("lif", (1,), neuron, scale=6400.0)),
+        (Projection("p", "input", "lif", Dense(np.array([[weight]], np.int16))),),
+        ("lif",),
+        1e-3,
+        "loihi",
+    )
+
+
+def test_a_weight_that_is_too_small_grows_until_the_spikes_agree() -> None:
+    """The float neuron fires in every fourth step (0.26 > 1/4); the integer one starts at 20 of 100: every sixth."""
+    network = one_synapse(20)
+    neuron = replace(network.populations[1].neuron, threshold=np.ones(1), dv=np.zeros(1), du=np.ones(1))
+    neuron = replace(neuron, bias=np.zeros(1), reset_to=np.zeros(1), initial=np.zeros(1))
+    teacher = replace(
+        network,
+        populations=(network.populations[0], replace(network.populations[1], neuron=neuron, scale=1.0)),
+        projections=(replace(network.projections[0], connectivity=Dense(np.array([[0.26]]))),),
+        arithmetic="float",
+    )
+    x = {"": np.ones((40, 3, 1), np.uint8)}
+    tuned = FineTune(teacher, x, iterations=40).apply(network)
+    assert tuned.projections[0].connectivity.weights.item() > 25
+    a, b = (run_network(n, x).spikes["lif"].dense() for n in (teacher, tuned))
+    assert a.sum() == 30
+    np.testing.assert_array_equal(a, b)
+    assert "before and 0.00% after" in tuned.notes["fine-tune"]
+
+
+def test_it_undoes_damage_on_samples_it_has_not_seen(tmp_path: Path) -> None:
+    float_network = network_of(nirgraphs.mlp(), tmp_path)
+    x = (np.random.default_rng(5).random((30, 60, 12)) < 0.3).astype(np.uint8)
+    integer = Quantise(calibration={"": x[:, :16]}).apply(float_network)
+    first = integer.projections[0]
+    damage = np.random.default_rng(1).integers(-8, 9, first.connectivity.weights.shape) * 2
+    damaged = np.clip(first.connectivity.weights + damage, -256, 254).astype(np.int16)
+    broken = replace(
+        integer,
+        projections=(
+            replace(first, connectivity=replace(first.connectivity, weights=damaged)),
+            *integer.projections[1:],
+        ),
+    )
+    tuned = FineTune(float_network, {"": x[:, :40]}, iterations=40).apply(broken)
+
+    def different(network: Network) -> int:
+        a, b = (run_network(n, {"": x[:, 40:]}).spikes["lif1"].dense() for n in (float_network, network))
+        return int((a != b).sum())
+
+    assert different(tuned) < 0.8 * different(broken)
+    w = tuned.projections[0].connectivity.weights
+    assert w.dtype == np.int16
+    assert (w % 2 == 0).all()
+    assert ((damaged == 0) <= (w == 0)).all(), "a synapse that is not there does not appear"
+
+
+def test_a_network_that_is_right_stays(tmp_path: Path) -> None:
+    """A network is its own teacher: nothing can be better, so it comes back as it was."""
+    integer = Quantise().apply(network_of(nirgraphs.mlp(), tmp_path))
+    teacher = replace(
+        integer,
+        populations=tuple(replace(p, scale=1.0) for p in integer.populations),
+    )
+    tuned = FineTune(teacher, {"": spikes((12,))}).apply(integer)
+    for before, after in zip(integer.projections, tuned.projections, strict=True):
+        np.testing.assert_array_equal(before.connectivity.weights, after.connectivity.weights)
+
+
+def test_labels_add_their_cross_entropy(tmp_path: Path) -> None:
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    integer, x = Quantise().apply(network), {"input": spikes((12,))}
+    labels = np.array([4, 0, 1, 3])
+    plain = _Tuning(FineTune(network, x), integer, network, x)
+    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    found = run_network(integer, {n: v[:, labelled.held] for n, v in x.items()})
+    counts = found.spikes["lif2"].dense().sum(axis=0) / labelled.temperature
+    log_share = counts - np.log(np.exp(counts).sum(axis=1, keepdims=True))
+    entropy = -log_share[np.arange(4), labels[labelled.held]].mean()
+    assert labelled._judge(integer)[0] == pytest.approx(plain._judge(integer)[0] + entropy)
+
+
+def test_the_temperature_does_not_depend_on_loudness() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    scores = rng.normal(size=(200, 3)) + 2 * np.eye(3)[labels]
+    assert _temperature(1000 * scores, labels) == pytest.approx(1000 * _temperature(scores, labels))
+
+
+def test_refusals(tmp_path: Path) -> None:
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    integer = Quantise().apply(network)
+    x = {"": spikes((12,))}
+    with pytest.raises(InvalidInputError, match="only an integer network is fine-tuned"):
+        FineTune(network, x).apply(network)
+    with pytest.raises(InvalidInputError, match="fine-tuning needs the samples"):
+        FineTune(network).apply(integer)
+    with pytest.raises(InvalidInputError, match="there is not one label for each sample"):
+        FineTune(network, x, labels=np.zeros(3, int)).apply(integer)
+    zero = replace(integer.by_name["lif1"], neuron=replace(integer.by_name["lif1"].neuron, threshold=np.zeros(20, int)))
+    populations = tuple(zero if p.name == "lif1" else p for p in integer.populations)
+    with pytest.raises(UnsupportedError, match="population 'lif1' has a threshold that is not positive"):
+        FineTune(network, x).apply(replace(integer, populations=populations))
