@@ -47,7 +47,10 @@ class Mesh(Model):
 
 
 class Limits(Model):
-    """What one core holds, and the widths of its registers."""
+    """What one core holds, and the widths of its registers.
+
+    ``thresholds_per_core`` is how many different thresholds its neurons may have; without it one a population is safe.
+    """
 
     neurons_per_core: Limit
     synapse_bytes_per_core: Limit
@@ -61,6 +64,7 @@ class Limits(Model):
     bias_exponent_max: Limit
     threshold_mantissa_bits: Limit
     threshold_shift: Limit
+    thresholds_per_core: Limit | None = None
 
 
 class Energies(Model):

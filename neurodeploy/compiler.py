@@ -1,4 +1,4 @@
-"""From a `.nir` file to a placed Program: read, settle the conventions, lower, quantise, place.
+"""From a `.nir` file to a placed Program: read, settle the conventions, lower, run the passes, place.
 
 A lava-dl `.net` file holds integers already: read and place. Without a chip (``None``) nothing is placed: all neurons
 are on one core without limits, which is enough to run and compare, and for no figure about a chip.
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy import __version__, hdf5file, netfile, nirfile
+from neurodeploy import __version__, hdf5file, netfile, nirfile, passes
 from neurodeploy.connectivity import Array
 from neurodeploy.conventions import Conventions, resolve
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.lower import lower
 from neurodeploy.network import Network
 from neurodeploy.passes.place import Limits, Place
-from neurodeploy.passes.quantise import Quantise
 from neurodeploy.program import Program
 
 if TYPE_CHECKING:
@@ -29,12 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Everything between the file and the Program, for `verify` and the report."""
+    """Everything between the file and the Program, for `verify` and the report.
+
+    `stages` are the networks after each pass, by the pass's name, in order; the first is ``"lower"``.
+    """
 
     file: nirfile.NirFile
     conventions: Conventions
     float_network: Network
     program: Program
+    stages: tuple[tuple[str, Network], ...] = ()
 
 
 def limits_of(arch: Architecture) -> Limits:
@@ -101,9 +104,12 @@ def compile_file(
     *,
     options: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Array] | None = None,
+    labels: Array | None = None,
+    pipeline: str | None = None,
     integer: bool = True,
     max_neurons_per_core: int | None = None,
     after: Callable[[str, Network], None] | None = None,
+    tell: Callable[[int, int, str], None] | None = None,
 ) -> Compiled:
     """Compile a NIR file for a chip.
 
@@ -111,9 +117,12 @@ def compile_file(
         arch: the chip; None to place on none.
         options: conventions that the user settles (`neurodeploy.conventions.resolve`).
         calibration: inputs of a few samples, ``[time, batch, *shape]``.
-        integer: quantise to the chip's integers; else the Program is in floats.
+        labels: classes of these samples, ``[batch]``, for passes that train.
+        pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
+        integer: without a pipeline, quantise to the chip's integers; else the Program is in floats.
         max_neurons_per_core: fewer neurons per core than the chip allows.
         after: called with the name of each pass and the network it gave.
+        tell: progress of a pass that takes long: ``(done, of, text)``.
 
     Raises:
         NeurodeployError: as the passes say.
@@ -121,18 +130,27 @@ def compile_file(
     file = nirfile.read(path)
     conventions = resolve(file, **(options or {}))
     network = float_network = lower(file, conventions)
+    steps = passes.parse((passes.INTEGER if integer else passes.FLOAT) if pipeline is None else pipeline)
+    stages = [("lower", network)]
     if after:
         after("lower", network)
-    if integer:
-        network = Quantise(calibration=calibration).apply(network)
+    data: dict[str, Any] = {"calibration": calibration, "labels": labels, "tell": tell, "teacher": network}
+    few = arch.limits.thresholds_per_core if arch else None
+    for step in steps:
+        if network.arithmetic == "float":
+            data["teacher"] = network
+        own = {} if few is None or "thresholds" in step.options else {"thresholds": few.value}
+        network = step.build({**data, **own}).apply(network)
+        stages.append((step.name, network))
         if after:
-            after("quantise", network)
+            after(step.name, network)
     provenance = {
         "source": Path(path).name,
         "sha256": file.sha256,
         "nir": file.nir_version,
         "neurodeploy": __version__,
+        "passes": ", ".join([step.name for step in steps] + (["place"] if arch else [])),
         **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
     }
     program = place(network, arch, provenance, max_neurons_per_core)
-    return Compiled(file, conventions, float_network, program)
+    return Compiled(file, conventions, float_network, program, tuple(stages))

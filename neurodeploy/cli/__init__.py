@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a trained torch network as a .nir or .onnx file, with proof",
     "convert": "turn an ordinary network (ANN) into a spiking or a sigma-delta one",
     "inspect": "show what a .nir file or a Program holds, and what was assumed",
+    "passes": "list the compiler's passes and their options",
     "compile": "turn a .nir file into an integer Program placed on a chip (.ndp)",
     "run": "run a Program on a back-end",
     "verify": "run one input through every stage and compare them, neuron by neuron",

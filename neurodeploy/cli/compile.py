@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ from neurodeploy.cli import options
 from neurodeploy.cli.console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.compiler import Compiled
     from neurodeploy.connectivity import Array
     from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.network import Network
     from neurodeploy.program import Program
 
 
@@ -20,10 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="where to write the Program (default: beside it, .ndp)")
     parser.add_argument(
         "--calibration", action="append", default=[], metavar="[NAME=]X.npy",
-        help="spikes of a few samples, [time, batch, *shape]: keeps potentials from saturating",
+        help="spikes of a few samples, [time, batch, *shape]: keeps potentials from saturating, and lets roundings of "
+        "weights cancel",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", metavar="Y.npy", help="classes of these samples: passes that train use them, and the accuracy "
+        "after each pass is printed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--passes", metavar="PIPELINE", help="passes to run instead of quantise, comma-separated, options in braces, as "
+        "in quantise{thresholds=1} (neurodeploy passes lists them)",
     )  # fmt: skip
     parser.add_argument("--float", action="store_true", help="do not quantise")
-    parser.add_argument("--dump-after", choices=("lower", "quantise"), help="print the network after this pass")
+    parser.add_argument("--dump-after", metavar="PASS", help="print the network after this pass (or lower, or all)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser, or_none=True)
     options.conventions(parser)
@@ -32,39 +44,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP, compile_file, compile_net
     from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.network import Network
 
+    _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
 
     def dump(name: str, network: Network) -> None:
-        if name == args.dump_after:
-            console.say(f"after {name}:")
-            console.table(
-                ("population", "neurons", "scale"), [(p.name, p.size, _span(p.scales)) for p in network.populations]
-            )
-            console.table(
-                ("projection", "kind", "exponent", "smallest weight", "largest weight"),
-                [
-                    (p.name, type(p.connectivity).__name__, p.connectivity.exponent,
-                     f"{p.connectivity.weights.min():.6g}", f"{p.connectivity.weights.max():.6g}")
-                    for p in network.projections
-                ],
-            )  # fmt: skip
+        if args.dump_after in (name, "all"):
+            _dump(name, network, console)
 
+    steps: list[dict[str, object]] = []
     if args.file.suffix == ".net":
         program = compile_net(
             args.file, arch, options=_given_for_net(args), max_neurons_per_core=args.max_neurons_per_core
         )
     else:
-        program = compile_file(
-            args.file,
-            arch,
-            options=options.given_conventions(args),
-            calibration=options.load_inputs(args.calibration) or None,
-            integer=not args.float,
-            max_neurons_per_core=args.max_neurons_per_core,
-            after=dump,
-        ).program
+        calibration = options.load_inputs(args.calibration) or None
+        labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
+        with console.progress("compile") as progress:
+            compiled = compile_file(
+                args.file,
+                arch,
+                options=options.given_conventions(args),
+                calibration=calibration,
+                labels=labels,
+                pipeline=args.passes,
+                integer=not args.float,
+                max_neurons_per_core=args.max_neurons_per_core,
+                after=dump,
+                tell=progress,
+            )
+        program = compiled.program
+        if calibration is not None:
+            steps = _say_steps(compiled, calibration, labels, console)
     output = args.output or args.file.with_suffix(".ndp")
     program.save(output)
     if arch is None:
@@ -81,16 +92,71 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "chip": program.chip,
             "cores": len(program.cores),
             "use": [vars(u) for u in program.use],
+            "passes": steps,
             "notes": dict(program.network.notes),
         }
     )
     return 0
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, or that name no pass."""
+    from neurodeploy import passes
+    from neurodeploy.errors import InvalidInputError
+
+    if args.float and args.passes is not None:
+        raise InvalidInputError(
+            "--float and --passes contradict each other", hint="leave quantise out of --passes to stay in floats"
+        )
+    if args.labels and not args.calibration:
+        raise InvalidInputError(
+            "--labels are the classes of the samples in --calibration", found="no --calibration", hint="give both"
+        )
+    default = passes.FLOAT if args.float else passes.INTEGER
+    ran = ["lower", *(step.name for step in passes.parse(default if args.passes is None else args.passes))]
+    if args.dump_after not in (None, "all", *ran):
+        raise InvalidInputError(
+            "--dump-after names a pass that does not run", found=args.dump_after, allowed=", ".join([*ran, "all"])
+        )
+
+
+def _dump(name: str, network: Network, console: Console) -> None:
+    console.say(f"after {name}:")
+    console.table(("population", "neurons", "scale"), [(p.name, p.size, _span(p.scales)) for p in network.populations])
+    console.table(
+        ("projection", "kind", "delay", "exponent", "smallest weight", "largest weight"),
+        [
+            (p.name, type(p.connectivity).__name__, p.delay, p.connectivity.exponent,
+             f"{p.connectivity.weights.min(initial=0):.6g}", f"{p.connectivity.weights.max(initial=0):.6g}")
+            for p in network.projections
+        ],
+    )  # fmt: skip
+
+
+def _say_steps(
+    compiled: Compiled, calibration: Mapping[str, Array], labels: Array | None, console: Console
+) -> list[dict[str, object]]:
+    """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
+    from neurodeploy.stages import measure
+
+    found = measure(compiled.stages, calibration, labels)
+    console.table(
+        ("after pass", "spikes", "neuron-steps that differ", "of the float network's spikes", "accuracy"),
+        [
+            (s.name, s.spikes, s.different, f"{100 * s.share:.2f} %",
+             "-" if s.accuracy is None else f"{100 * s.accuracy:.2f} %")
+            for s in found
+        ],
+        title=f"on the {next(iter(calibration.values())).shape[1]:,} samples of --calibration",
+    )  # fmt: skip
+    return [vars(s) for s in found]
+
+
 def _given_for_net(args: argparse.Namespace) -> dict[str, object]:
     """Options that mean nothing for a .net file, where they were given."""
     found: dict[str, object] = {**options.given_conventions(args)}
     found |= {"calibration": args.calibration or None, "float": args.float or None, "dump_after": args.dump_after}
+    found |= {"passes": args.passes, "labels": args.labels}
     return found
 
 

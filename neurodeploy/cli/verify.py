@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backends", default=BACKENDS, help=f"in this order (default: {BACKENDS})")
     parser.add_argument("--samples", type=options.positive, default=64, help="how many go through every stage")
     parser.add_argument("--float", action="store_true", help="do not quantise")
+    parser.add_argument("--passes", metavar="PIPELINE", help="passes to run, as compile takes them")
     parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser)
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         arch,
         options=options.given_conventions(args),
         calibration=few if len(few) == len(inputs) else inputs,
+        pipeline=args.passes,
         integer=not args.float,
         max_neurons_per_core=args.max_neurons_per_core,
     )

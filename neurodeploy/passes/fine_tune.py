@@ -1,11 +1,10 @@
 """Pass ``fine-tune``: move integer weights until the network does what the float one does. Not exact.
 
 Quantisation-aware training whose weights never leave the integers. The integer network runs forward in its exact
-arithmetic; a straight-through gradient (`neurodeploy.passes.trainable`) says of each weight what one step of it up or
-down down would change, to first order. The n weights that promise most move by one step, or three, or nine; if the exact
-loss on the training samples falls they stay and n doubles, otherwise they go back and n falls to a third, until no move
-helps. (Adam on shadow weights was tried first: it moves all weights at once and, from compensated rounding, only did
-harm.)
+arithmetic; a straight-through gradient (`neurodeploy.passes.trainable`) says of each weight what one step would change,
+to first order. The n weights that promise most move by one step, or three, or nine; if the exact loss on the training
+samples falls they stay and n doubles, otherwise they go back and n falls to a third, until no move helps. (Adam on
+shadow weights was tried first: it moves all weights at once and, from compensated rounding, only did harm.)
 
 With traces x <- (1 - 1/TAU) x + s of the spikes s, the loss is
 

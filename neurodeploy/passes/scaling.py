@@ -138,7 +138,7 @@ class Scaling:
         mantissa = scale * low / UNIT
         if self.thresholds is not None and len(np.unique(np.floor(mantissa))) > self.thresholds:
             mantissa = _ladder(mantissa, self.thresholds)
-        whole = np.where(np.rint(mantissa) * UNIT <= scale * low * (1 + 1e-12), np.rint(mantissa), np.floor(mantissa))
+        whole = np.floor(mantissa * (1 + 1e-12))
         # A threshold below 1 cannot be held; it is refused where it is rounded.
         return np.asarray((np.where(whole >= 1, whole * UNIT / low, scale))[group])
 
