@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "after each pass is printed",
     )  # fmt: skip
     parser.add_argument(
-        "--passes", metavar="PIPELINE", help="passes to run instead of quantise, comma-separated, options in braces, as "
-        "in quantise{thresholds=1} (neurodeploy passes lists them)",
+        "--passes", metavar="PIPELINE", help="passes to run instead of quantise, comma-separated, options in braces, "
+        "as in quantise{thresholds=1} (neurodeploy passes lists them)",
     )  # fmt: skip
     parser.add_argument("--float", action="store_true", help="do not quantise")
     parser.add_argument("--dump-after", metavar="PASS", help="print the network after this pass (or lower, or all)")
