@@ -17,9 +17,10 @@ from neurodeploy import __version__, hdf5file, netfile, nirfile, passes
 from neurodeploy.connectivity import Array
 from neurodeploy.conventions import Conventions, resolve
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.limits import Limits, Mesh
 from neurodeploy.lower import lower
 from neurodeploy.network import Network
-from neurodeploy.passes.place import Limits, Place
+from neurodeploy.passes.place import Place
 from neurodeploy.program import Program
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def limits_of(arch: Architecture) -> Limits:
         synapse_bytes=arch.limits.synapse_bytes_per_core.value,
         axons_in=arch.limits.axons_in_per_core.value,
         axons_out=arch.limits.axons_out_per_core.value,
+        thresholds=arch.limits.thresholds_per_core.value if arch.limits.thresholds_per_core else None,
+        delay=arch.limits.delay_max.value,
+        mesh=Mesh(arch.mesh.columns.value, arch.mesh.cores_per_tile.value),
     )
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Conv2d, Dense
+from neurodeploy.connectivity import Array, Conv2d, Dense, Sparse
 from neurodeploy.network import Projection
 
 WEIGHT_BITS, INDEX_BITS = 8, 10
+
+ENCODINGS = {Dense: "dense", Sparse: "sparse", Conv2d: "shared kernel"}
+"""Name of the encoding of each connectivity kind."""
 
 
 def synapse_bytes(projection: Projection, targets: Array) -> int:
@@ -25,5 +28,11 @@ def synapse_bytes(projection: Projection, targets: Array) -> int:
         plane = kind.output_shape[1] * kind.output_shape[2]
         channels = len(np.unique(targets // plane))
         return -(-channels * int(np.prod(kind.weights.shape[1:])) * WEIGHT_BITS // 8)
-    fan_in = np.bincount(kind.to_csr().indices, minlength=kind.outputs)
+    listed = kind.targets if isinstance(kind, Sparse) else kind.to_csr().indices
+    fan_in = np.bincount(listed, minlength=kind.outputs)
     return -(-int(fan_in[targets].sum()) * (WEIGHT_BITS + INDEX_BITS) // 8)
+
+
+def encoding(projection: Projection) -> str:
+    """How the chip stores a projection."""
+    return ENCODINGS.get(type(projection.connectivity), "sparse")

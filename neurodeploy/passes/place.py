@@ -1,14 +1,15 @@
 """Pass ``place``: give every neuron a core of the chip, within the chip's limits.
 
-Populations are taken in order and each starts on a new core. Its neurons are dealt out in (y, x, c) order - for images
-the channels of one position stay together, so that a spike reaches few cores - and a core is filled until the next
-neuron would exceed its neurons, synaptic memory or input axons. Cores are numbered along the mesh in that order.
+Neurons are cut into parts that a core can hold (`neurodeploy.passes.partition`), or as a table says
+(`neurodeploy.tiling`), and the parts are given cores such that messages travel few hops
+(`neurodeploy.passes.arrange`). Parts share cores when that is asked for, or when the network does not fit otherwise.
+With several chips, cores number on from one to the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,29 +17,18 @@ import numpy as np
 from neurodeploy import __version__
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import DoesNotFitError
+from neurodeploy.limits import Limits
 from neurodeploy.memory import synapse_bytes
-from neurodeploy.network import Network, Population, Projection
+from neurodeploy.network import Network, Projection
 from neurodeploy.neurons import Source
 from neurodeploy.program import CoreUse, Program
 from neurodeploy.routing import FanOut, fan_out
+from neurodeploy.tiling import Tiling
 
+from .orders import Order
+from .partition import Part, Partition
 
-@dataclass(frozen=True)
-class Limits:
-    """What a chip and each of its cores can hold. None means that the limit is not known.
-
-    Args:
-        chip: name of the architecture.
-        cores: on the chip.
-        neurons, synapse_bytes, axons_in, axons_out: per core.
-    """
-
-    chip: str
-    cores: int
-    neurons: int
-    synapse_bytes: int | None = None
-    axons_in: int | None = None
-    axons_out: int | None = None
+__all__ = ["Limits", "Place"]
 
 
 @dataclass(frozen=True)
@@ -48,125 +38,153 @@ class Place:
     Args:
         limits: of the chip.
         max_neurons_per_core: use fewer neurons per core than the chip allows.
+        order: which neurons stand together (`neurodeploy.passes.orders`).
+        share: let neighbouring layers share a core.
+        chips: how many there are.
+        seed: of everything that is random.
+        tiling: take this mapping instead.
+        rates: spikes a step of each neuron, by population, ``[neurons]``; 1 for all that are not in it.
     """
 
     name: ClassVar[str] = "place"
     limits: Limits
     max_neurons_per_core: int | None = None
+    order: Order = "spatial"
+    share: bool = False
+    chips: int = 1
+    seed: int = 0
+    tiling: Tiling | None = field(default=None, repr=False)
+    rates: Mapping[str, Array] = field(default_factory=dict, repr=False)
 
     def apply(self, network: Network, provenance: Mapping[str, str] | None = None) -> Program:
         """Return the placed Program.
 
         Raises:
             DoesNotFitError: names the population, the limit, what is needed and what there is.
+            InvalidInputError: the tiling does not match the network.
         """
-        self._room(network)
-        core_of: dict[str, Array] = {}
-        used = 0
-        for population in network.populations:
-            if not isinstance(population.neuron, Source):
-                cores = self._split(network, population) + used
-                used = int(cores.max()) + 1
-                core_of[population.name] = cores.astype(np.int32)
-        if used > self.limits.cores:
-            raise DoesNotFitError(
-                f"the network does not fit on one {self.limits.chip}",
-                found=f"needs {used} cores",
-                allowed=f"{self.limits.cores} cores",
-                hint="use a smaller network, or raise --max-neurons-per-core if it was given",
-            )
-        for population in network.populations:
-            if population.name not in core_of and population not in network.inputs:
-                targets = [core_of[p.target] for p in network.projections if p.source == population.name]
-                core_of[population.name] = np.full(
-                    population.size, min((int(t.min()) for t in targets), default=0), np.int32
-                )
+        parts = self._parts(network)
+        core_of = _cores(network, parts)
         tables = [(p, fan_out(p, core_of[p.target])) for p in network.projections]
-        use = tuple(self._use(network, core_of, core, tables) for core in range(used))
+        at = self._arranged(network, core_of, tables, len(parts))
+        core_of = {name: at[cores].astype(np.int32) for name, cores in core_of.items()}
+        tables = [(p, replace(t, cores=at[t.cores])) for p, t in tables]
+        use = tuple(_use(network, core_of, int(core), tables) for core in np.sort(at))
         for entry in use:
             if self.limits.axons_out is not None and entry.axons_out > self.limits.axons_out:
+                each = max(len(n) for n in parts[int(np.flatnonzero(at == entry.core)[0])].values())
+                fitting = max(each * self.limits.axons_out // entry.axons_out, 1)
                 raise DoesNotFitError(
                     f"core {entry.core} sends to too many destinations",
-                    found=f"{entry.axons_out} output axons",
-                    allowed=f"{self.limits.axons_out} on a core of {self.limits.chip}",
-                    hint="put fewer neurons on a core (--max-neurons-per-core)",
+                    found=f"{entry.axons_out:,} output axons",
+                    allowed=f"{self.limits.axons_out:,} on a core of {self.limits.chip}",
+                    hint=f"put fewer neurons on a core (--max-neurons-per-core {fitting})",
                 )
         facts = {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
         return Program(network, self.limits.chip, core_of, use, {**facts, **(provenance or {})})
 
-    def _room(self, network: Network) -> None:
+    def _parts(self, network: Network) -> list[Part]:
+        cap = min(self.limits.neurons, self.max_neurons_per_core or self.limits.neurons)
+        there = self.limits.cores * self.chips
+        partition = Partition(self.limits, cap, self.order, self.share, self.seed)
+        if self.tiling is not None:
+            parts: list[Part] = list(self.tiling.parts(network))
+            self._check_tiles(network, partition, parts)
+        else:
+            self._room(network, cap)
+            parts = partition.parts(network)
+            if len(parts) > there and not self.share:
+                parts = replace(partition, share=True).parts(network)
+        if len(parts) > there:
+            per_layer = sorted(
+                ((p.name, sum(p.name in part for part in parts)) for p in network.populations),
+                key=lambda item: -item[1],
+            )
+            chips = -(-len(parts) // self.limits.cores)
+            raise DoesNotFitError(
+                f"the network does not fit on {_chips(self.chips, self.limits.chip)}",
+                found=f"needs {len(parts)} cores; most of them for "
+                + ", ".join(f"{name} ({n})" for name, n in per_layer[:3] if n),
+                allowed=f"{there} cores",
+                hint=f"use {chips} chips (--chips {chips}), or a smaller network"
+                + (", or raise --max-neurons-per-core" if self.max_neurons_per_core else ""),
+            )
+        return parts
+
+    def _room(self, network: Network, cap: int) -> None:
         """Refuse at once what no placement could fit."""
         neurons = {p.name: p.size for p in network.populations if not isinstance(p.neuron, Source)}
-        each = min(self.limits.neurons, self.max_neurons_per_core or self.limits.neurons)
-        if (need := sum(neurons.values())) > self.limits.cores * each:
+        if (need := sum(neurons.values())) > self.limits.cores * self.chips * cap:
             largest = sorted(neurons.items(), key=lambda item: -item[1])[:3]
+            chips = -(-need // (self.limits.cores * cap))
             raise DoesNotFitError(
-                f"the network does not fit on one {self.limits.chip}",
+                f"the network does not fit on {_chips(self.chips, self.limits.chip)}",
                 found=f"{need:,} neurons; the largest: " + ", ".join(f"{name} {size:,}" for name, size in largest),
-                allowed=f"{self.limits.cores * each:,} ({self.limits.cores} cores of {each:,})",
-                hint="use a smaller network or another chip (--chip); --chip none runs it without placing it",
+                allowed=f"{self.limits.cores * self.chips * cap:,} ({self.limits.cores * self.chips} cores of {cap:,})",
+                hint=f"use at least {chips} chips (--chips {chips}), another chip (--chip) or a smaller network; "
+                "--chip none runs it without placing it",
             )
 
-    def _split(self, network: Network, population: Population) -> Array:
-        """Core of each neuron, counted from 0 for this population."""
-        incoming = network.into(population.name)
-        sequence = _dealing_order(population)
-        cap = min(self.limits.neurons, self.max_neurons_per_core or self.limits.neurons)
-        cores = np.zeros(population.size, dtype=np.int64)
-        start = core = 0
-        while start < population.size:
-            count = min(cap, population.size - start)
-            while (over := self._over(incoming, sequence[start : start + count])) is not None:
-                if count == 1:
-                    what, need, have, hint = over
-                    where = f" ({population.handle})" if population.handle.module else ""
-                    raise DoesNotFitError(
-                        f"one neuron of {population.name!r}{where} needs more {what} than a core of "
-                        f"{self.limits.chip} has",
-                        found=f"needs {need:,}",
-                        allowed=f"{have:,} per core",
-                        hint=hint,
-                    )
-                # Both limits grow with the number of neurons: aim where a proportional share would fit.
-                count = max(1, min(count - 1, count * over[2] // over[1]))
-            cores[sequence[start : start + count]] = core
-            start, core = start + count, core + 1
-        return cores
+    def _check_tiles(self, network: Network, partition: Partition, parts: list[Part]) -> None:
+        assert self.tiling is not None
+        for index, part in enumerate(parts):
+            on_chip = {n: neurons for n, neurons in part.items() if network.by_name[n] not in network.inputs}
+            if on_chip and (excess := partition.over(network, on_chip)):
+                raise DoesNotFitError(
+                    f"{self.tiling.source}: tile {index + 1}, of {', '.join(part)}, does not fit on a core of "
+                    f"{self.limits.chip}",
+                    found=f"needs {excess.need:,} {excess.unit} ({excess.limit})",
+                    allowed=f"{excess.have:,}",
+                    hint="make the tiles of this layer smaller",
+                )
 
-    def _over(self, incoming: tuple[Projection, ...], neurons: Array) -> tuple[str, int, int, str] | None:
-        """The first limit that these neurons on one core exceed: name, need, have, hint."""
-        limits = self.limits
-        if limits.synapse_bytes is not None:
-            need = sum(synapse_bytes(p, neurons) for p in incoming)
-            if need > limits.synapse_bytes:
-                return "bytes of synapse memory", need, limits.synapse_bytes, "prune the layer or reduce its fan-in"
-        if limits.axons_in is not None and sum(p.connectivity.inputs for p in incoming) > limits.axons_in:
-            columns = [p.connectivity.to_csr()[:, neurons] for p in incoming]
-            need = sum(int((np.diff(c.indptr) > 0).sum()) for c in columns)
-            if need > limits.axons_in:
-                return "input axons", need, limits.axons_in, "reduce the number of neurons that feed this layer"
-        return None
+    def _arranged(
+        self, network: Network, core_of: Mapping[str, Array], tables: list[tuple[Projection, FanOut]], parts: int
+    ) -> Array:
+        """Physical core of each part."""
+        mesh = self.limits.mesh
+        if mesh is None or parts <= mesh.cores_per_tile:
+            return np.arange(parts)
+        from .arrange import arrange, distances
 
-    @staticmethod
-    def _use(
-        network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]]
-    ) -> CoreUse:
-        neurons = memory = axons_in = axons_out = 0
-        for population in network.populations:
-            if not isinstance(population.neuron, Source):
-                here = np.flatnonzero(core_of[population.name] == core)
-                neurons += len(here)
-                if len(here):
-                    for projection in network.into(population.name):
-                        memory += synapse_bytes(projection, here)
+        traffic = np.zeros((parts, parts))
         for projection, table in tables:
-            axons_in += int((table.cores == core).sum())
             if projection.source in core_of:
-                axons_out += int(np.diff(table.indptr)[core_of[projection.source] == core].sum())
-        return CoreUse(core, neurons, memory, axons_in, axons_out)
+                source = np.repeat(np.arange(projection.connectivity.inputs), np.diff(table.indptr))
+                rate = self.rates.get(projection.source, np.ones(projection.connectivity.inputs))
+                np.add.at(traffic, (core_of[projection.source][source], table.cores), rate[source])
+        apart = distances(self.limits.cores, mesh.columns, mesh.cores_per_tile, self.chips)
+        return arrange(traffic, apart, self.seed)
 
 
-def _dealing_order(population: Population) -> Array:
-    """Flat indices in the order in which neurons are dealt to cores: (y, x, c) for images."""
-    index = np.arange(population.size).reshape(population.shape)
-    return (index.transpose(1, 2, 0) if index.ndim == 3 else index).ravel()
+def _cores(network: Network, parts: list[Part]) -> dict[str, Array]:
+    """Part of each neuron; an always-on source lives with the first neuron that it feeds."""
+    core_of: dict[str, Array] = {}
+    for index, part in enumerate(parts):
+        for name, neurons in part.items():
+            core_of.setdefault(name, np.zeros(network.by_name[name].size, np.int64))[neurons] = index
+    for population in network.populations:
+        if population.name not in core_of and population not in network.inputs:
+            targets = [core_of[p.target] for p in network.projections if p.source == population.name]
+            core_of[population.name] = np.full(population.size, min((int(t.min()) for t in targets), default=0))
+    return core_of
+
+
+def _use(network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]]) -> CoreUse:
+    neurons = memory = axons_in = axons_out = 0
+    for population in network.populations:
+        if not isinstance(population.neuron, Source):
+            here = np.flatnonzero(core_of[population.name] == core)
+            neurons += len(here)
+            if len(here):
+                for projection in network.into(population.name):
+                    memory += synapse_bytes(projection, here)
+    for projection, table in tables:
+        axons_in += int((table.cores == core).sum())
+        if projection.source in core_of:
+            axons_out += int(np.diff(table.indptr)[core_of[projection.source] == core].sum())
+    return CoreUse(core, neurons, memory, axons_in, axons_out)
+
+
+def _chips(count: int, chip: str) -> str:
+    return f"one {chip}" if count == 1 else f"{count} {chip}"

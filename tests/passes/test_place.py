@@ -1,14 +1,20 @@
 """Placement stays within the limits, and says which one a network exceeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neurodeploy.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.errors import DoesNotFitError
+from neurodeploy.limits import Mesh
 from neurodeploy.memory import synapse_bytes
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
+from neurodeploy.passes.arrange import arrange, cost, distances
 from neurodeploy.passes.place import Limits, Place
+from neurodeploy.program import Program
+from neurodeploy.routing import fan_out
 from tests.networks import random_network
 
 LOIHI = Limits("loihi1", 128, 1024, 131072, 4096, 4096)
@@ -56,9 +62,12 @@ def test_images_are_dealt_by_position() -> None:
     )
     program = Place(LOIHI, max_neurons_per_core=16).apply(network)
     cores = program.core_of["c"].reshape(4, 4, 4)
-    # Sixteen neurons are four positions with four channels each: a row of the image to a core.
-    np.testing.assert_array_equal(cores, np.broadcast_to(np.arange(4)[None, :, None], (4, 4, 4)))
-    assert [u.axons_in for u in program.use] == [4, 4, 4, 4], "each core hears only its own row"
+    # Sixteen neurons are four positions with four channels each: a square of the image to a core.
+    square = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]])
+    np.testing.assert_array_equal(cores, np.broadcast_to(square, (4, 4, 4)))
+    assert [u.axons_in for u in program.use] == [4, 4, 4, 4], "each core hears only its own square"
+    by_channel = Place(LOIHI, max_neurons_per_core=16, order="sequential").apply(network)
+    assert [u.axons_in for u in by_channel.use] == [16, 16, 16, 16], "each core hears the whole image"
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -90,17 +99,143 @@ def refusal(limits: Limits, network: Network) -> str:
 
 def test_refusals_say_need_have_where_and_what_to_do() -> None:
     assert refusal(LOIHI, dense_net(200_000, 1)) == (
-        "one neuron of 'fc' needs more bytes of synapse memory than a core of loihi1 has\n"
-        "  found:   needs 200,000\n  allowed: 131,072 per core\n  to do:   prune the layer or reduce its fan-in"
+        "one neuron of 'fc' needs more synapse memory than a core of loihi1 has\n"
+        "  found:   needs 200,000 bytes\n  allowed: 131,072 per core\n"
+        "  to do:   prune 35 % of its synapses, or reduce its fan-in"
     )
     assert refusal(LOIHI, dense_net(5_000, 1)) == (
         "one neuron of 'fc' needs more input axons than a core of loihi1 has\n"
-        "  found:   needs 5,000\n  allowed: 4,096 per core\n"
-        "  to do:   reduce the number of neurons that feed this layer"
+        "  found:   needs 5,000 axons\n  allowed: 4,096 per core\n"
+        "  to do:   let at most 4,096 neurons feed it, for example by pooling or a smaller kernel"
     )
-    assert "needs 3 cores\n  allowed: 2 cores" in refusal(Limits("tiny", 2, 100, 200), dense_net(4, 150))
+    assert refusal(Limits("tiny", 2, 100, 200), dense_net(4, 150)) == (
+        "the network does not fit on one tiny\n  found:   needs 3 cores; most of them for fc (3)\n"
+        "  allowed: 2 cores\n  to do:   use 2 chips (--chips 2), or a smaller network"
+    )
     assert refusal(Limits("tiny", 2, 100), dense_net(2, 250)) == (
         "the network does not fit on one tiny\n  found:   250 neurons; the largest: fc 250\n"
         "  allowed: 200 (2 cores of 100)\n"
-        "  to do:   use a smaller network or another chip (--chip); --chip none runs it without placing it"
+        "  to do:   use at least 2 chips (--chips 2), another chip (--chip) or a smaller network; --chip none runs it "
+        "without placing it"
     )
+
+
+def chain(*sizes: int) -> Network:
+    """Layers of the given sizes, each fully connected to the next."""
+    populations = [Population("in", (sizes[0],), Source())]
+    projections = []
+    for index, size in enumerate(sizes[1:]):
+        populations.append(Population(f"l{index}", (size,), lif(size)))
+        kind = Dense(np.full((size, populations[-2].size), 2, np.int16))
+        projections.append(Projection(f"p{index}", populations[-2].name, f"l{index}", kind))
+    return Network("chain", tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, "loihi")
+
+
+def test_layers_share_cores_when_asked_or_when_they_would_not_fit() -> None:
+    network = chain(5, 40, 40, 30)
+    assert len(Place(LOIHI).apply(network).use) == 3
+    shared = Place(LOIHI, share=True).apply(network)
+    assert [u.neurons for u in shared.use] == [110]
+    few = Place(Limits("few", 2, 80)).apply(network)
+    assert [u.neurons for u in few.use] == [80, 30], "three layers do not fit on two cores, unless they share"
+
+
+def test_a_core_has_few_thresholds() -> None:
+    network = chain(5, 40)
+    population = network.populations[1]
+    neuron = replace(population.neuron, threshold=np.repeat([640, 1280, 1920, 2560], 10).astype(np.int32))
+    network = replace(network, populations=(network.populations[0], replace(population, neuron=neuron)))
+    program = Place(Limits("few", 9, 100, thresholds=2)).apply(network)
+    assert [u.neurons for u in program.use] == [20, 20]
+    for core in (0, 1):
+        assert len(np.unique(neuron.threshold[program.core_of["l0"] == core])) == 2
+
+
+def test_several_chips() -> None:
+    network = chain(5, 30, 30, 30)
+    limits = Limits("tiny", 2, 30)
+    program = Place(limits, chips=2).apply(network)
+    assert sorted(u.core for u in program.use) == [0, 1, 2]
+    with pytest.raises(DoesNotFitError, match="does not fit on one tiny"):
+        Place(limits).apply(network)
+
+
+def conv_net() -> Network:
+    """2 x 12 x 12 -> 8 x 12 x 12 -> 8 x 12 x 12."""
+    rng = np.random.default_rng(0)
+
+    def kind(c_in: int) -> Conv2d:
+        return Conv2d(2 * rng.integers(1, 9, (8, c_in, 3, 3)).astype(np.int16), (c_in, 12, 12), padding=(1, 1))
+
+    populations = (
+        Population("in", (2, 12, 12), Source()),
+        Population("a", (8, 12, 12), lif(1152)),
+        Population("b", (8, 12, 12), lif(1152)),
+    )
+    projections = Projection("p", "in", "a", kind(2)), Projection("q", "a", "b", kind(8))
+    return Network("conv", populations, projections, ("b",), 1e-3, "loihi")
+
+
+def messages(program: Program) -> int:
+    """Messages to other cores when every neuron on the chip spikes once."""
+    total = 0
+    for projection in program.network.projections:
+        if projection.source in program.core_of:
+            table = fan_out(projection, program.core_of[projection.target])
+            own = np.repeat(program.core_of[projection.source], np.diff(table.indptr))
+            total += int((table.cores != own).sum())
+    return total
+
+
+def test_orders_by_the_messages_they_cause() -> None:
+    def of(order: str) -> int:
+        return messages(Place(LOIHI, max_neurons_per_core=300, order=order).apply(conv_net()))
+
+    spatial, sequential, shuffled = of("spatial"), of("sequential"), of("random")
+    assert spatial < sequential < shuffled
+
+
+def test_a_hypergraph_partition_is_as_good_and_fits() -> None:
+    pytest.importorskip("mtkahypar")
+    place = Place(LOIHI, max_neurons_per_core=300, order="hypergraph", seed=3)
+    program = place.apply(conv_net())
+    assert max(u.neurons for u in program.use) <= 300
+    assert messages(program) < messages(Place(LOIHI, max_neurons_per_core=300, order="sequential").apply(conv_net()))
+    again = place.apply(conv_net())
+    for name, cores in program.core_of.items():
+        np.testing.assert_array_equal(cores, again.core_of[name])
+
+
+@pytest.mark.parametrize("order", ["spatial", "sequential", "random"])
+@pytest.mark.parametrize("share", [False, True])
+def test_every_order_places_every_neuron_once(order: str, share: bool) -> None:
+    for seed in range(4):
+        network = random_network(seed)
+        limits = Limits("small", 2000, 9, 4000, 500, 4096, mesh=Mesh(8, 4))
+        program = Place(limits, order=order, share=share, seed=seed).apply(network)
+        neurons = {p.name: p.size for p in network.populations if isinstance(p.neuron, Lif)}
+        assert sum(u.neurons for u in program.use) == sum(neurons.values())
+        assert {n: len(program.core_of[n]) for n in neurons} == neurons
+        assert all(u.neurons <= 9 and u.synapse_bytes <= 4000 for u in program.use)
+
+
+def test_arrangement_brings_neighbours_together() -> None:
+    """A scrambled ring of sixteen parts on a mesh of 4 x 4 tiles of one core: every link can be one hop, 16 x 2."""
+    rng = np.random.default_rng(0)
+    ring = rng.permutation(16)
+    traffic = np.zeros((16, 16))
+    traffic[ring, np.roll(ring, 1)] = 2.0
+    apart = distances(16, 4, 1, 1)
+    at = arrange(traffic, apart, seed=1)
+    assert sorted(at) == list(range(16))
+    assert cost(traffic, apart, at) == 32
+    assert cost(traffic, apart, np.arange(16)) > 60
+    np.testing.assert_array_equal(at, arrange(traffic, apart, seed=1))
+
+
+def test_distances_by_hand() -> None:
+    """Two tiles side by side, two below, two cores each: cores 0 and 7 are one hop east and one south apart."""
+    apart = distances(8, 2, 2, 1)
+    assert apart[0].tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
+    two = distances(8, 2, 2, 2)
+    assert two[0, 8:].tolist() == [6.0] * 8, "another chip is further than anything on this one"
