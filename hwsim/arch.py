@@ -49,13 +49,14 @@ class Mesh(Model):
 class Limits(Model):
     """What one core holds, and the widths of its registers.
 
-    ``thresholds_per_core`` is how many different thresholds its neurons may have; without it one a population is safe.
+    Without a limit on axons none was published. ``thresholds_per_core`` is how many different thresholds the neurons of
+    a core may have; without it each population gets one.
     """
 
     neurons_per_core: Limit
     synapse_bytes_per_core: Limit
-    axons_in_per_core: Limit
-    axons_out_per_core: Limit
+    axons_in_per_core: Limit | None = None
+    axons_out_per_core: Limit | None = None
     weight_bits: Limit
     delay_max: Limit
     decay_bits: Limit
@@ -151,6 +152,10 @@ class Architecture(Model):
     def cores(self) -> int:
         """Number of cores."""
         return self.mesh.tiles * self.mesh.cores_per_tile.value
+
+    def chip_of(self, core: int) -> int:
+        """Return the chip that holds a core: with several chips, cores number on from one to the next."""
+        return core // self.cores
 
     def tile_of(self, core: int) -> int:
         """Return the tile that holds a core.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LAYER = ("events_in", "events_out", "sops", "nonzero_sops", "updates", "active_updates", "messages_out")
 CORE = ("messages_in", "sops", "nonzero_sops", "updates", "active_updates", "events_out", "messages_out")
-FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "host_events", "host_messages")
+FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "between_chips", "host_events", "host_messages")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,10 @@ class Counts:
             counted at the population that receives them.
         core: for each name in `CORE`, int64 ``[cores, chip steps, samples]``.
         fabric: for each name in `FABRIC`, int64 ``[chip steps, samples]``: messages that stay within a tile, hops of
-            all messages over east-west and north-south links (XY routing), and input events and messages that come
-            from the host (their hops are not counted, since where the host sits is not known).
+            all messages on a chip over east-west and north-south links (XY routing), messages to another chip (whose
+            hops are not counted), and input events and messages that come from the host (nor theirs, since where the
+            host sits is not known).
+        chips: over which the cores number on.
     """
 
     populations: tuple[str, ...]
@@ -53,6 +55,7 @@ class Counts:
     layer: Mapping[str, Array]
     core: Mapping[str, Array]
     fabric: Mapping[str, Array]
+    chips: int = 1
 
 
 def count(program: Program, recording: Recording, arch: Architecture) -> Counts:
@@ -67,6 +70,8 @@ def count(program: Program, recording: Recording, arch: Architecture) -> Counts:
         InvalidInputError: the recording has no active updates, or a core is not on the chip.
     """
     network, times = program.network, schedule(program.network)
+    chips = int(program.provenance.get("chips", "1"))
+    check_cores(program.cores, chips, arch)
     missing = [
         p.name for p in network.populations if not isinstance(p.neuron, Source) and p.name not in recording.active
     ]
@@ -83,7 +88,17 @@ def count(program: Program, recording: Recording, arch: Architecture) -> Counts:
         lag = times.lag[projection.source], times.lag[projection.target]
         table = fan_out(projection, program.core_of[projection.target])
         tally.projection(projection.source, projection.target, projection.delay, lag, table, arch)
-    return Counts(tuple(tally.rows), program.cores, tally.layer, tally.core, tally.fabric)
+    return Counts(tuple(tally.rows), program.cores, tally.layer, tally.core, tally.fabric, chips)
+
+
+def check_cores(cores: tuple[int, ...], chips: int, arch: Architecture) -> None:
+    """Refuse cores that so many chips do not have.
+
+    Raises:
+        InvalidInputError: names the core.
+    """
+    if cores and cores[-1] >= arch.cores * chips:
+        arch.tile_of(cores[-1])
 
 
 class _Tally:
@@ -161,7 +176,10 @@ class _Tally:
             for origin in self.program.cores_of(source):
                 from_here = _total(events, reaches * (self.program.core_of[source] == origin))[sent]
                 self.core["messages_out"][self.core_row[origin], leaves] += from_here
-                east_west, north_south = arch.hops(origin, int(core))
+                if arch.chip_of(origin) != arch.chip_of(int(core)):
+                    self.fabric["between_chips"][leaves] += from_here
+                    continue
+                east_west, north_south = arch.hops(origin % arch.cores, int(core) % arch.cores)
                 if east_west == north_south == 0:
                     self.fabric["within_tile"][leaves] += from_here
                 self.fabric["hops_east_west"][leaves] += from_here * east_west

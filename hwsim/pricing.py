@@ -33,6 +33,7 @@ LABELS = {
     "within_tile_spike": "messages within a tile",
     "hop_east_west": "hops, east-west",
     "hop_north_south": "hops, north-south",
+    "between_chips": "messages between chips",
     "static": "static power of used cores",
     "barrier": "barrier between steps",
     "host_message": "input and output through the host",
@@ -44,6 +45,7 @@ UNITS = {
     "within_tile_spike": "messages",
     "hop_east_west": "hops",
     "hop_north_south": "hops",
+    "between_chips": "messages",
     "static": "core ns",
     "barrier": "barriers",
     "host_message": "messages",
@@ -157,6 +159,9 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
 
     for component, total in totals.items():
         add(component, total / samples, UNITS[component], getattr(arch.energy, component), "pJ")
+    if fabric["between_chips"]:
+        why = "the energy of a message between chips was not published"
+        missing.append(Missing("between_chips", fabric["between_chips"] / samples, why))
     core_time = len(counts.cores) * float(timing.inference_ns.mean())
     add("static", core_time, UNITS["static"], arch.static_power_per_core, "mW")
     lines.sort(key=lambda line: list(LABELS).index(line.component))

@@ -25,7 +25,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 
 from .arch import Architecture
-from .counts import Counts
+from .counts import Counts, check_cores
 
 TERMS = {
     "synaptic_operation": "synaptic operations",
@@ -81,7 +81,9 @@ def core_timing(counts: Counts, arch: Architecture) -> Timing:
     names = ("synaptic_operation", "neuron_update_active", "neuron_update_inactive")
     prices = {name: getattr(arch.latency, name).value for name in names}
     t_sop, t_active, t_inactive = (prices[name] or 0.0 for name in names)
-    tiles = len({arch.tile_of(core) for core in counts.cores})
+    check_cores(counts.cores, counts.chips, arch)
+    chips = {arch.chip_of(core) for core in counts.cores}
+    tiles = len({(arch.chip_of(core), arch.tile_of(core % arch.cores)) for core in counts.cores})
     barrier = arch.barrier_ns(tiles)
     terms = dict.fromkeys(names, 0.0)
     step_ns = np.full((steps, samples), barrier)
@@ -111,5 +113,8 @@ def core_timing(counts: Counts, arch: Architecture) -> Timing:
         busiest_core=busiest,
         busiest_share=share,
         tiles=tiles,
-        missing=tuple(name for name, value in prices.items() if value is None),
+        missing=(
+            *(name for name, value in prices.items() if value is None),
+            *(("messages and barrier between chips",) if len(chips) > 1 else ()),
+        ),
     )

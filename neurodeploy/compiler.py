@@ -43,14 +43,18 @@ class Compiled:
 
 def limits_of(arch: Architecture) -> Limits:
     """The limits that placement knows, from an architecture file."""
+    axons_in, axons_out, thresholds = (
+        None if limit is None else limit.value
+        for limit in (arch.limits.axons_in_per_core, arch.limits.axons_out_per_core, arch.limits.thresholds_per_core)
+    )
     return Limits(
         chip=arch.name,
         cores=arch.cores,
         neurons=arch.limits.neurons_per_core.value,
         synapse_bytes=arch.limits.synapse_bytes_per_core.value,
-        axons_in=arch.limits.axons_in_per_core.value,
-        axons_out=arch.limits.axons_out_per_core.value,
-        thresholds=arch.limits.thresholds_per_core.value if arch.limits.thresholds_per_core else None,
+        axons_in=axons_in,
+        axons_out=axons_out,
+        thresholds=thresholds,
         delay=arch.limits.delay_max.value,
         mesh=Mesh(arch.mesh.columns.value, arch.mesh.cores_per_tile.value),
     )
@@ -60,16 +64,17 @@ NO_CHIP = "none"
 """Name of the chip of a Program that is not placed."""
 
 
-def place(
-    network: Network, arch: Architecture | None, provenance: Mapping[str, str], max_neurons_per_core: int | None = None
-) -> Program:
+def place(network: Network, arch: Architecture | None, provenance: Mapping[str, str], **options: Any) -> Program:
     """Place a network on a chip, or make a Program for none (see the module's docstring).
+
+    Args:
+        options: fields of `neurodeploy.passes.place.Place`.
 
     Raises:
         DoesNotFitError: it does not fit on the chip; says what is too large.
     """
     if arch is not None:
-        return Place(limits_of(arch), max_neurons_per_core).apply(network, provenance)
+        return Place(limits_of(arch), **options).apply(network, provenance)
     inputs = {p.name for p in network.inputs}
     cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
     passes = "quantise" if network.arithmetic != "float" else ""
@@ -81,7 +86,7 @@ def compile_net(
     arch: Architecture | None,
     *,
     options: Mapping[str, Any] | None = None,
-    max_neurons_per_core: int | None = None,
+    placement: Mapping[str, Any] | None = None,
 ) -> Program:
     """Place a lava-dl ``.net`` file, whose numbers are already integers of the chip, and which says all conventions.
 
@@ -99,7 +104,7 @@ def compile_net(
         )
     network = netfile.read_net(path)
     provenance = {"source": Path(path).name, "sha256": hdf5file.digest(Path(path)), "framework": "lava-dl"}
-    return place(network, arch, {**provenance, "passes": "place" if arch else ""}, max_neurons_per_core)
+    return place(network, arch, {**provenance, "passes": "place" if arch else ""}, **(placement or {}))
 
 
 def compile_file(
@@ -111,7 +116,7 @@ def compile_file(
     labels: Array | None = None,
     pipeline: str | None = None,
     integer: bool = True,
-    max_neurons_per_core: int | None = None,
+    placement: Mapping[str, Any] | None = None,
     after: Callable[[str, Network], None] | None = None,
     tell: Callable[[int, int, str], None] | None = None,
 ) -> Compiled:
@@ -124,7 +129,7 @@ def compile_file(
         labels: classes of these samples, ``[batch]``, for passes that train.
         pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
         integer: without a pipeline, quantise to the chip's integers; else the Program is in floats.
-        max_neurons_per_core: fewer neurons per core than the chip allows.
+        placement: fields of `neurodeploy.passes.place.Place`.
         after: called with the name of each pass and the network it gave.
         tell: progress of a pass that takes long: ``(done, of, text)``.
 
@@ -156,5 +161,5 @@ def compile_file(
         "passes": ", ".join([step.name for step in steps] + (["place"] if arch else [])),
         **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
     }
-    program = place(network, arch, provenance, max_neurons_per_core)
+    program = place(network, arch, provenance, **(placement or {}))
     return Compiled(file, conventions, float_network, program, tuple(stages))

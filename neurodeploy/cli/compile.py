@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dump-after", metavar="PASS", help="print the network after this pass (or lower, or all)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser, or_none=True)
+    options.placement(parser)
     options.conventions(parser)
 
 
@@ -48,15 +49,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
 
+    placement = options.given_placement(args)
+
     def dump(name: str, network: Network) -> None:
         if args.dump_after in (name, "all"):
             _dump(name, network, console)
 
     steps: list[dict[str, object]] = []
     if args.file.suffix == ".net":
-        program = compile_net(
-            args.file, arch, options=_given_for_net(args), max_neurons_per_core=args.max_neurons_per_core
-        )
+        program = compile_net(args.file, arch, options=_given_for_net(args), placement=placement)
     else:
         calibration = options.load_inputs(args.calibration) or None
         labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 labels=labels,
                 pipeline=args.passes,
                 integer=not args.float,
-                max_neurons_per_core=args.max_neurons_per_core,
+                placement=placement,
                 after=dump,
                 tell=progress,
             )

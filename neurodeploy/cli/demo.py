@@ -85,7 +85,7 @@ def _one(
         nir_path,
         arch,
         calibration={"": model.calibration(CALIBRATION).inputs},
-        max_neurons_per_core=args.max_neurons_per_core,
+        placement={"max_neurons_per_core": args.max_neurons_per_core},
     )
     compiled.program.save(args.output / f"{model.name}.ndp")
     source = compiled.program.network.inputs[0].name

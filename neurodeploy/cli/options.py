@@ -36,6 +36,33 @@ def chip(parser: argparse.ArgumentParser, *, or_none: bool = False) -> None:
     parser.add_argument("--max-neurons-per-core", type=positive, metavar="N", help="fewer than the chip allows")
 
 
+def placement(parser: argparse.ArgumentParser) -> None:
+    """Add how neurons are given cores."""
+    group = parser.add_argument_group("placement")
+    group.add_argument(
+        "--order", choices=("spatial", "sequential", "random", "hypergraph"), default="spatial",
+        help="which neurons stand together on a core (default: spatial, which keeps messages few)",
+    )  # fmt: skip
+    group.add_argument("--share-cores", action="store_true", help="let neighbouring layers share a core")
+    group.add_argument("--chips", type=positive, default=1, metavar="N", help="over how many chips (default: 1)")
+    group.add_argument("--tiling", metavar="T.csv", help="take the mapping from this table, layer by layer")
+    group.add_argument("--seed", type=int, default=0, help="of everything random in the placement (default: 0)")
+
+
+def given_placement(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `placement` and ``--max-neurons-per-core``, as `neurodeploy.passes.place.Place` takes them."""
+    from neurodeploy.tiling import Tiling
+
+    return {
+        "max_neurons_per_core": args.max_neurons_per_core,
+        "order": args.order,
+        "share": args.share_cores,
+        "chips": args.chips,
+        "seed": args.seed,
+        "tiling": Tiling.read(args.tiling) if args.tiling else None,
+    }
+
+
 def shape(text: str) -> tuple[int, ...]:
     """The shape of a sample, as in ``1,28,28``.
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         calibration=few if len(few) == len(inputs) else inputs,
         pipeline=args.passes,
         integer=not args.float,
-        max_neurons_per_core=args.max_neurons_per_core,
+        placement={"max_neurons_per_core": args.max_neurons_per_core},
     )
     _, samples, inputs = check_inputs(compiled.program.network, inputs)
     if labels is not None and labels.shape != (samples,):

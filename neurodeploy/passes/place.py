@@ -80,7 +80,8 @@ class Place:
                     allowed=f"{self.limits.axons_out:,} on a core of {self.limits.chip}",
                     hint=f"put fewer neurons on a core (--max-neurons-per-core {fitting})",
                 )
-        facts = {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
+        facts = {"chips": str(self.chips)} if self.chips > 1 else {}
+        facts |= {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
         return Program(network, self.limits.chip, core_of, use, {**facts, **(provenance or {})})
 
     def _parts(self, network: Network) -> list[Part]:

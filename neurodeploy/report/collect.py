@@ -128,15 +128,15 @@ def _cores(program: Program, counts: Counts, arch: Architecture) -> tuple[docume
     return tuple(
         document.Core(
             core=use.core,
-            tile=arch.tile_of(use.core),
+            tile=arch.chip_of(use.core) * arch.mesh.tiles + arch.tile_of(use.core % arch.cores),
             neurons=use.neurons,
             neurons_limit=limits.neurons_per_core.value,
             synapse_bytes=use.synapse_bytes,
             synapse_limit=limits.synapse_bytes_per_core.value,
             axons_in=use.axons_in,
-            axons_in_limit=limits.axons_in_per_core.value,
+            axons_in_limit=limits.axons_in_per_core.value if limits.axons_in_per_core else None,
             axons_out=use.axons_out,
-            axons_out_limit=limits.axons_out_per_core.value,
+            axons_out_limit=limits.axons_out_per_core.value if limits.axons_out_per_core else None,
             populations=tuple(
                 name for name, cores in program.core_of.items() if bool((np.asarray(cores) == use.core).any())
             ),

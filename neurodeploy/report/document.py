@@ -187,9 +187,9 @@ class Core(_Model):
     synapse_bytes: Count
     synapse_limit: Count
     axons_in: Count
-    axons_in_limit: Count
+    axons_in_limit: Count | None = None
     axons_out: Count
-    axons_out_limit: Count
+    axons_out_limit: Count | None = None
     populations: tuple[str, ...]
     sops: Amount
 
