@@ -2,8 +2,8 @@
 
 A *part* is what one core holds: for each population the flat indices of its neurons there. A population in images
 gets tiles small enough that each fits (`neurodeploy.passes.orders`); others are cut greedily, each core filled until
-the next neuron would not fit. Where parts are to be shared, neighbours are put together as long as both fit on one
-core.
+the next neuron would not fit. Where layers may share cores, all images are cut along the same lines, so that a
+convolution's neurons stand on the core of those that they listen to; what is left joins a neighbour if both fit.
 
 Multicast is what crosses between cores: a spike is sent once to every core that holds a synapse of it. With a
 hyperedge for each neuron that joins it and its targets, the number of messages to other cores is the sum over
@@ -76,8 +76,11 @@ class Partition:
             mixed = self._random(network) if self.order == "random" else self._hypergraph(network)
             return [fitting for part in mixed for fitting in self._split(network, part)]
         found: list[Part] = []
+        if self.share and self.order == "spatial":
+            found = self._columns(network)
+        dealt = {name for part in found for name in part}
         for population in network.populations:
-            if not isinstance(population.neuron, Source):
+            if not isinstance(population.neuron, Source) and population.name not in dealt:
                 for part in self._of(network, population):
                     joined = _joined(found[-1], part) if found and self.share else None
                     if joined is not None and self.over(network, joined) is None:
@@ -85,6 +88,25 @@ class Partition:
                     else:
                         found.append(part)
         return found
+
+    def _columns(self, network: Network) -> list[Part]:
+        """All image layers cut along the same lines, so that what lies above each other shares a core.
+
+        The fewest cells, and of the grids with so many the squarest, whose parts all fit; none if there is none.
+        """
+        images = [p for p in network.populations if not isinstance(p.neuron, Source) and len(p.shape) == 3]
+        if not images:
+            return []
+        least = -(-sum(p.size for p in images) // self.cap)
+        rows_most, columns_most = (min(p.shape[axis] for p in images) for axis in (1, 2))
+        for cells in range(least, min(2 * least, rows_most * columns_most) + 1):
+            grids = [(r, cells // r) for r in range(1, cells + 1) if cells % r == 0]
+            for rows, columns in sorted(grids, key=sum):
+                if rows <= rows_most and columns <= columns_most:
+                    parts = _cells(images, rows, columns)
+                    if all(self.over(network, part) is None for part in parts):
+                        return parts
+        return []
 
     def over(self, network: Network, part: Part) -> Excess | None:
         """The first limit that a part exceeds on one core."""
@@ -179,6 +201,19 @@ def refusal(network: Network, population: Population, excess: Excess, limits: Li
         allowed=f"{excess.have:,} per core",
         hint=hints.get(excess.limit, "use another chip (--chip)"),
     )
+
+
+def _cells(images: list[Population], rows: int, columns: int) -> list[Part]:
+    """What lies in each cell of a grid over the images, whatever their size."""
+    parts: list[dict[str, Array]] = [{} for _ in range(rows * columns)]
+    for population in images:
+        _, height, width = population.shape
+        index = np.arange(population.size)
+        y, x = index // width % height, index % width
+        cell = (y * rows // height) * columns + x * columns // width
+        for number, part in enumerate(parts):
+            part[population.name] = np.flatnonzero(cell == number)
+    return list(parts)
 
 
 def _thresholds(network: Network, name: str) -> Array:

@@ -239,3 +239,21 @@ def test_distances_by_hand() -> None:
     assert apart[0].tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
     two = distances(8, 2, 2, 2)
     assert two[0, 8:].tolist() == [6.0] * 8, "another chip is further than anything on this one"
+
+
+def test_layers_that_share_are_cut_along_the_same_lines() -> None:
+    """Images of 12 x 12 and 6 x 6 on four cores: each holds the same quarter of both."""
+    network = conv_net()
+    half = Conv2d(np.full((4, 8, 2, 2), 2, np.int16), (8, 12, 12), stride=(2, 2))
+    network = replace(
+        network,
+        populations=(*network.populations, Population("c", (4, 6, 6), lif(144))),
+        projections=(*network.projections, Projection("r", "b", "c", half)),
+        outputs=("c",),
+    )
+    program = Place(Limits("four", 4, 650), share=True).apply(network)
+    assert len(program.use) == 4
+    a, c = program.core_of["a"].reshape(8, 12, 12), program.core_of["c"].reshape(4, 6, 6)
+    np.testing.assert_array_equal(a[:4, ::2, ::2], c)
+    alone = Place(Limits("many", 9, 650)).apply(network)
+    assert messages(program) < 0.7 * messages(alone)
