@@ -2,7 +2,8 @@
 
     python benchmarks/pilotnet.py network.net [mapping_cores.csv]
 
-With lava-dl's trained network and the table of tiles of Intel's compiler; each compilation runs in a process of its own.
+With lava-dl's trained network and the table of tiles of Intel's compiler; each compilation runs in a process of its
+own.
 """
 
 from __future__ import annotations
