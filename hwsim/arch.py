@@ -50,7 +50,7 @@ class Limits(Model):
     """What one core holds, and the widths of its registers.
 
     Without a limit on axons none was published. ``thresholds_per_core`` is how many different thresholds the neurons of
-    a core may have; without it each population gets one.
+    a core may have; without it each population gets one. ``spike_payload_bits`` is 0 where spikes carry no number.
     """
 
     neurons_per_core: Limit
@@ -66,6 +66,7 @@ class Limits(Model):
     threshold_mantissa_bits: Limit
     threshold_shift: Limit
     thresholds_per_core: Limit | None = None
+    spike_payload_bits: Limit | None = None
 
 
 class Energies(Model):

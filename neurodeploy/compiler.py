@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy import __version__, hdf5file, netfile, nirfile, passes
+from neurodeploy import __version__, fit, hdf5file, netfile, nirfile, passes
 from neurodeploy.connectivity import Array
 from neurodeploy.conventions import Conventions, resolve
 from neurodeploy.errors import InvalidInputError
@@ -25,6 +25,7 @@ from neurodeploy.program import Program
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.hwsim.figures import Limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +44,21 @@ class Compiled:
 
 def limits_of(arch: Architecture) -> Limits:
     """The limits that placement knows, from an architecture file."""
-    axons_in, axons_out, thresholds = (
-        None if limit is None else limit.value
-        for limit in (arch.limits.axons_in_per_core, arch.limits.axons_out_per_core, arch.limits.thresholds_per_core)
-    )
+    limits = arch.limits
+
+    def value(limit: Limit | None) -> int | None:
+        return None if limit is None else limit.value
+
     return Limits(
         chip=arch.name,
         cores=arch.cores,
         neurons=arch.limits.neurons_per_core.value,
         synapse_bytes=arch.limits.synapse_bytes_per_core.value,
-        axons_in=axons_in,
-        axons_out=axons_out,
-        thresholds=thresholds,
-        delay=arch.limits.delay_max.value,
+        axons_in=value(limits.axons_in_per_core),
+        axons_out=value(limits.axons_out_per_core),
+        thresholds=value(limits.thresholds_per_core),
+        delay=limits.delay_max.value,
+        payload_bits=value(limits.spike_payload_bits),
         mesh=Mesh(arch.mesh.columns.value, arch.mesh.cores_per_tile.value),
     )
 
@@ -74,7 +77,11 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
         DoesNotFitError: it does not fit on the chip; says what is too large.
     """
     if arch is not None:
-        return Place(limits_of(arch), **options).apply(network, provenance)
+        limits, table = limits_of(arch), options.get("tiling")
+        if table is None:
+            found = fit.needs(network, limits, options.get("max_neurons_per_core"), options.get("chips", 1))
+            fit.refuse(found, network, limits)
+        return Place(limits, **options).apply(network, provenance)
     inputs = {p.name for p in network.inputs}
     cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
     passes = "quantise" if network.arithmetic != "float" else ""
@@ -87,6 +94,7 @@ def compile_net(
     *,
     options: Mapping[str, Any] | None = None,
     placement: Mapping[str, Any] | None = None,
+    after: Callable[[str, Network], None] | None = None,
 ) -> Program:
     """Place a lava-dl ``.net`` file, whose numbers are already integers of the chip, and which says all conventions.
 
@@ -103,6 +111,8 @@ def compile_net(
             hint="leave these options out",
         )
     network = netfile.read_net(path)
+    if after:
+        after("read", network)
     provenance = {"source": Path(path).name, "sha256": hdf5file.digest(Path(path)), "framework": "lava-dl"}
     return place(network, arch, {**provenance, "passes": "place" if arch else ""}, **(placement or {}))
 

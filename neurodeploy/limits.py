@@ -23,6 +23,7 @@ class Limits:
         neurons, synapse_bytes, axons_in, axons_out: per core.
         thresholds: different thresholds that the spiking neurons of a core may have.
         delay: longest delay of a synapse, in steps, beside the one step of every hop.
+        payload_bits: of the number that a spike may carry; 0 for none.
         mesh: where its cores are.
     """
 
@@ -34,4 +35,5 @@ class Limits:
     axons_out: int | None = None
     thresholds: int | None = None
     delay: int | None = None
+    payload_bits: int | None = None
     mesh: Mesh | None = None

@@ -65,7 +65,7 @@ def test_refusals(tmp_path: Path) -> None:
     assert "do not give the number of cores" in refusal(tmp_path, rows, conv_net())
     rows = 'b,2,"Conv(6,12,8)"\na,1,"Conv(12,12,8)"\n'
     text = refusal(tmp_path, rows, conv_net(), DoesNotFitError)
-    assert "tile 1, of a, does not fit on a core of small\n  found:   needs 1,152 neurons" in text
+    assert "tile 1, of a, needs 1,152 neurons on a core that has 600 neurons\n  to do:   split it" in text
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InvalidInputError, match="is not a table of tiles"):
         Tiling.read(tmp_path / "x.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--float", action="store_true", help="do not quantise")
     parser.add_argument("--dump-after", metavar="PASS", help="print the network after this pass (or lower, or all)")
+    parser.add_argument(
+        "--explain", action="store_true", help="show what fits and what does not, layer by layer, and why; also when "
+        "the network does not fit",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser, or_none=True)
     options.placement(parser)
@@ -43,40 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.compiler import NO_CHIP, compile_file, compile_net
+    from neurodeploy.compiler import NO_CHIP
+    from neurodeploy.errors import NeurodeployError
     from neurodeploy.hwsim.arch import load_architecture
 
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
 
-    placement = options.given_placement(args)
+    seen: list[Network] = []
 
-    def dump(name: str, network: Network) -> None:
+    def after(name: str, network: Network) -> None:
+        seen.append(network)
         if args.dump_after in (name, "all"):
             _dump(name, network, console)
 
-    steps: list[dict[str, object]] = []
-    if args.file.suffix == ".net":
-        program = compile_net(args.file, arch, options=_given_for_net(args), placement=placement)
-    else:
-        calibration = options.load_inputs(args.calibration) or None
-        labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
-        with console.progress("compile") as progress:
-            compiled = compile_file(
-                args.file,
-                arch,
-                options=options.given_conventions(args),
-                calibration=calibration,
-                labels=labels,
-                pipeline=args.passes,
-                integer=not args.float,
-                placement=placement,
-                after=dump,
-                tell=progress,
-            )
-        program = compiled.program
-        if calibration is not None:
-            steps = _say_steps(compiled, calibration, labels, console)
+    try:
+        program, steps = _compiled(args, arch, after, console)
+    except NeurodeployError:
+        if args.explain and seen:
+            _explained(seen[-1], arch, args, console)
+        raise
+    explained = _explained(program.network, arch, args, console) if args.explain else None
     output = args.output or args.file.with_suffix(".ndp")
     program.save(output)
     if arch is None:
@@ -84,7 +75,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"{program.network.name}: {neurons:,} neurons on no chip; runs, but has no cores, counts or energy")
     else:
         _say_use(program, arch, console)
-    for topic, text in program.network.notes.items():
+    for topic, text in program.network.notes.items() if explained is None else ():
         console.say(f"{topic}: {text}")
     console.say(f"wrote {output}")
     console.result(
@@ -95,9 +86,46 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "use": [vars(u) for u in program.use],
             "passes": steps,
             "notes": dict(program.network.notes),
+            **({"explained": explained} if explained else {}),
         }
     )
     return 0
+
+
+def _compiled(
+    args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
+) -> tuple[Program, list[dict[str, object]]]:
+    """The Program, and what each pass changed where samples were given."""
+    from neurodeploy.compiler import compile_file, compile_net
+
+    placement = options.given_placement(args)
+    if args.file.suffix == ".net":
+        return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), []
+    calibration = options.load_inputs(args.calibration) or None
+    labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
+    with console.progress("compile") as progress:
+        compiled = compile_file(
+            args.file,
+            arch,
+            options=options.given_conventions(args),
+            calibration=calibration,
+            labels=labels,
+            pipeline=args.passes,
+            integer=not args.float,
+            placement=placement,
+            after=after,
+            tell=progress,
+        )
+    return compiled.program, [] if calibration is None else _say_steps(compiled, calibration, labels, console)
+
+
+def _explained(
+    network: Network, arch: Architecture | None, args: argparse.Namespace, console: Console
+) -> dict[str, object]:
+    from neurodeploy.cli.explain import explain
+    from neurodeploy.compiler import limits_of
+
+    return explain(network, limits_of(arch) if arch else None, args.max_neurons_per_core, args.chips, console)
 
 
 def _check(args: argparse.Namespace) -> None:

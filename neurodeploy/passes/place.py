@@ -17,6 +17,7 @@ import numpy as np
 from neurodeploy import __version__
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import DoesNotFitError
+from neurodeploy.fit import amount, shown
 from neurodeploy.limits import Limits
 from neurodeploy.memory import synapse_bytes
 from neurodeploy.network import Network, Projection
@@ -131,12 +132,16 @@ class Place:
         for index, part in enumerate(parts):
             on_chip = {n: neurons for n, neurons in part.items() if network.by_name[n] not in network.inputs}
             if on_chip and (excess := partition.over(network, on_chip)):
+                cores = -(-excess.need // excess.have)
+                each = sum(map(len, on_chip.values())) // cores
+                hint = f"split it over {cores} cores (tiles of up to {each:,} neurons)"
+                if excess.limit == "synapse memory":
+                    hint += f", or prune {-(-100 * (excess.need - excess.have) // excess.need)} %"
                 raise DoesNotFitError(
-                    f"{self.tiling.source}: tile {index + 1}, of {', '.join(part)}, does not fit on a core of "
-                    f"{self.limits.chip}",
-                    found=f"needs {excess.need:,} {excess.unit} ({excess.limit})",
-                    allowed=f"{excess.have:,}",
-                    hint="make the tiles of this layer smaller",
+                    f"{self.tiling.source}: tile {index + 1}, of {', '.join(part)}, needs "
+                    f"{amount(excess.need, excess.unit, excess.limit)} on a core that has "
+                    f"{shown(excess.have, excess.unit)}",
+                    hint=hint,
                 )
 
     def _arranged(

@@ -1,0 +1,50 @@
+"""The tables of ``neurodeploy compile --explain``: what fits, what does not and why, what was done to each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.cli.console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.fit import Need
+    from neurodeploy.limits import Limits
+    from neurodeploy.network import Network
+
+
+def explain(network: Network, limits: Limits | None, cap: int | None, chips: int, console: Console) -> dict[str, Any]:
+    """Print the tables for a network on a chip (None: no chip) and return them."""
+    from neurodeploy import fit
+
+    found = fit.needs(network, limits, cap, chips) if limits else ()
+    stored = fit.storage(network)
+    if limits:
+        console.table(
+            ("layer", "in the model", "limit", "need", "have", "used", "fits", "what to do"),
+            [_row(need) for need in found],
+            title=f"{network.name} on {limits.chip}: what fits",
+        )
+    console.table(
+        ("projection", "stored as", "weights", "memory", "delay"),
+        [(s.projection, s.encoding, s.weights, fit.shown(s.bytes, "bytes"), s.delay) for s in stored],
+        title="synapses",
+    )
+    if network.notes:
+        console.table(("what", "why"), list(network.notes.items()), title="what was folded, rounded, assumed or left")
+    return {
+        "fits": all(need.fits for need in found),
+        "needs": [vars(need) for need in found],
+        "storage": [vars(s) for s in stored],
+        "notes": dict(network.notes),
+    }
+
+
+def _row(need: Need) -> tuple[str, ...]:
+    from neurodeploy.fit import shown
+
+    share = f"{100 * need.need / need.have:.0f} %" if need.have else "-"
+    verdict = ("yes, " + need.note if need.note else "yes") if need.fits else "NO"
+    return (
+        need.layer or "all", need.where, need.limit, shown(need.need, need.unit), shown(need.have, need.unit), share,
+        verdict, need.remedy,
+    )  # fmt: skip
