@@ -199,8 +199,8 @@ def test_pilotnet_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "p.ndp"
     assert main(["compile", str(PILOTNET), "-o", str(out)]) == 2
     error = capsys.readouterr().err
-    assert "found:   158,509 neurons; the largest: conv1 76,032, input0 39,600, conv2 26,460" in error
-    assert "allowed: 131,072 (128 cores of 1,024)" in error
+    assert "the network needs 158,509 neurons; loihi1 has 131,072 neurons" in error
+    assert "make the largest layers smaller (conv1 76,032, input0 39,600, conv2 26,460)" in error
     assert not out.exists()
     assert main(["compile", str(PILOTNET), "-o", str(out), "--chip", "none"]) == 0
     assert "158,509 neurons on no chip; runs, but has no cores, counts or energy" in capsys.readouterr().out

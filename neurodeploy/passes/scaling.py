@@ -105,6 +105,9 @@ class Scaling:
         group = self._groups(population, incoming)
         count = int(group.max(initial=0)) + 1
         fitting = _Fitting(population, neuron, incoming, group, count, _ceilings(neuron, peak, group, count), heard)
+        if fitting.projections and fitting.runs_away():
+            # A potential that grows without bound fits no scale: let it saturate, as on the chip.
+            fitting.ceiling = _ceilings(neuron, np.zeros_like(peak), group, count)
         if not fitting.projections:
             scale = np.minimum(fitting.ceiling, float(UNIT) * loihi.WEIGHT_MAX)
             return Scales(self._settle(neuron, scale, group), {p.name: Grid.of(p.connectivity) for p in incoming})
@@ -194,6 +197,12 @@ class _Fitting:
         self.heard = [_per_weight(p.connectivity, heard.get(p.name)) for p in self.projections]
         rows = [row_maxima(p.connectivity) for p in self.projections]
         self.largest = np.array([_extremes(r, group, count)[1] for r in rows]).reshape(len(rows), count)
+
+    def runs_away(self) -> bool:
+        """Whether the states of calibration would push the smallest weights below the lowest exponent."""
+        low = loihi.WEIGHT_EXPONENT_MIN
+        tops = [float(row.max()) / grid.largest for row, grid in zip(self.largest, self.bases, strict=True)]
+        return float(self.ceiling.min()) * min(tops) / UNIT < 2.0 ** (low - 1)
 
     def percentile(self) -> float:
         """`PERCENTILE` of all weights' magnitudes as a share of the largest."""
