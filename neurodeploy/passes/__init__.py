@@ -38,12 +38,14 @@ class NetworkPass(Protocol):
 GROUP = "neurodeploy.passes"
 
 BUILTIN: Mapping[str, str] = {
+    "prune": "neurodeploy.passes.prune:Prune",
+    "encode": "neurodeploy.passes.encode:Encode",
     "split-signs": "neurodeploy.passes.split_signs:SplitSigns",
     "quantise": "neurodeploy.passes.quantise:Quantise",
     "fine-tune": "neurodeploy.passes.fine_tune:FineTune",
 }
 
-INTEGER, FLOAT = "quantise", ""
+INTEGER, FLOAT = "prune,encode,quantise", "prune,encode"
 """The pipelines of `compile` without ``--passes``, and with ``--float``."""
 
 

@@ -1,0 +1,99 @@
+"""Pass ``prune``: what can make no difference takes no room on the chip. Exact.
+
+Removed, until nothing more is found:
+
+- synapses of weight zero in a list, and projections of which nothing is left,
+- what a population sends that can never spike: nothing arrives, no bias, a start that is not above its threshold,
+- populations on which no output depends, and their projections. Inputs stay, since the user feeds them.
+
+The outputs do what they did before, in every step: a current of zero adds nothing, and what no path leads from to an
+output cannot reach it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from neurodeploy.connectivity import Sparse
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import Lif, Source
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Remove dead populations and zero projections; a note says what and why."""
+
+    name: ClassVar[str] = "prune"
+
+    def apply(self, network: Network) -> Network:
+        """See the module's docstring."""
+        notes: dict[str, str] = {}
+        before = None
+        while network is not before:
+            before = network
+            network = _silent(_unheard(_zeros(network, notes), notes), notes)
+        return network if not notes else replace(network, notes={**network.notes, **notes})
+
+
+def _zeros(network: Network, notes: dict[str, str]) -> Network:
+    kept = []
+    for projection in network.projections:
+        kind = projection.connectivity
+        biased = projection.bias is not None and np.any(projection.bias)
+        if not np.any(kind.weights) and not biased:
+            notes[f"prune {projection.name}"] = "removed: all its weights are zero"
+            continue
+        if isinstance(kind, Sparse) and (none := int((kind.weights == 0).sum())):
+            matrix = kind.to_csr().copy()
+            matrix.eliminate_zeros()
+            left = replace(Sparse.from_csr(matrix), exponent=kind.exponent)
+            notes[f"prune {projection.name}"] = (
+                f"{none:,} of {kind.weights.size:,} synapses removed: their weight is zero"
+            )
+            projection = replace(projection, connectivity=left)
+        kept.append(projection)
+    return _with(network, network.populations, kept)
+
+
+def _unheard(network: Network, notes: dict[str, str]) -> Network:
+    heard = set(network.outputs)
+    waiting = list(network.outputs)
+    while waiting:
+        for projection in network.into(waiting.pop()):
+            if projection.source not in heard:
+                heard.add(projection.source)
+                waiting.append(projection.source)
+    kept = tuple(p for p in network.populations if p.name in heard or p in network.inputs)
+    for population in network.populations:
+        if population not in kept:
+            notes[f"prune {population.name}"] = f"removed ({population.size:,} neurons): no output depends on it"
+    names = {p.name for p in kept}
+    left = [p for p in network.projections if p.target in names and p.source in names]
+    return _with(network, kept, left)
+
+
+def _silent(network: Network, notes: dict[str, str]) -> Network:
+    silent = {p.name for p in network.populations if _never_spikes(network, p)}
+    for projection in network.projections:
+        if projection.source in silent:
+            notes[f"prune {projection.name}"] = f"removed: {projection.source!r} never spikes, since nothing drives it"
+    return _with(network, network.populations, [p for p in network.projections if p.source not in silent])
+
+
+def _never_spikes(network: Network, population: Population) -> bool:
+    neuron = population.neuron
+    if isinstance(neuron, Source) or not isinstance(neuron, Lif) or not population.spiking:
+        return False
+    still = not np.any(neuron.bias) and not np.any(neuron.initial) and not network.into(population.name)
+    return still and bool((neuron.threshold > 0).all())
+
+
+def _with(network: Network, populations: tuple[Population, ...], projections: list[Projection]) -> Network:
+    """The same object where nothing changed."""
+    same = len(populations) == len(network.populations) and len(projections) == len(network.projections)
+    if same and all(a is b for a, b in zip(projections, network.projections, strict=True)):
+        return network
+    return replace(network, populations=populations, projections=tuple(projections))
