@@ -32,10 +32,10 @@ class Encode:
             better = _smaller(kind)
             if better is not kind:
                 share = np.count_nonzero(kind.weights) / (kind.inputs * kind.outputs)
+                form = "list" if isinstance(better, Sparse) else "matrix"
                 notes[f"encode {projection.name}"] = (
-                    f"stored as a {'list' if isinstance(better, Sparse) else 'matrix'}, in {_bits(better) // 8:,} bytes "
-                    f"instead of {_bits(kind) // 8:,}: {share:.0%} of its {kind.inputs:,} x {kind.outputs:,} pairs have "
-                    "a synapse"
+                    f"stored as a {form}, in {_bits(better) // 8:,} bytes instead of {_bits(kind) // 8:,}: {share:.0%} "
+                    f"of its {kind.inputs:,} x {kind.outputs:,} pairs have a synapse"
                 )
                 projection = replace(projection, connectivity=better)
             projections.append(projection)

@@ -72,7 +72,7 @@ def test_outputs_stay_what_they_are(seed: int, arithmetic: str, step: Prune | En
 
 
 def test_a_branch_that_nothing_drives_goes_back_to_its_source() -> None:
-    """in -> l0 -> l1 with l0's synapses all zero: l0 never spikes, so what it sends is removed; then nobody hears it."""
+    """in -> l0 -> l1 with zero weights into l0: it never spikes, which removes what it sends, then itself."""
     network = chain(4, 5, 3)
     first = replace(network.projections[0], connectivity=Dense(np.zeros((5, 4), np.int16)))
     pruned = Prune().apply(replace(network, projections=(first, network.projections[1])))
