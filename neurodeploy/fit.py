@@ -145,7 +145,7 @@ def _layer(network: Network, population: Population, limits: Limits, room: int) 
         parts = max(-(-total // have), 1)
         split = max(split, parts)
         each = max(population.size // parts, 1)
-        prune = -(-100 * (total - have) // total)
+        prune = -(-100 * (total - have) // total) if parts > 1 else 0
         text = f"nothing; pruned by {prune} % it would need one core" if parts > 1 and unit == "bytes" else ""
         rows.append(Need(name, where, limit, unit, total, have, core, text, note=_split(parts, each)))
     if limits.thresholds is not None and network.arithmetic != "float" and population.spiking:

@@ -116,7 +116,7 @@ def _compensate(weights: Array, rows: Array, columns: list[tuple[Grid, int]]) ->
     high = np.concatenate([np.full(n, grid.high // grid.step) for grid, n in columns])
     heard = rows.astype(np.float64)
     hessian = heard.T @ heard
-    hessian[np.diag_indices_from(hessian)] += DAMPING * np.mean(np.diag(hessian))
+    hessian[np.diag_indices_from(hessian)] += DAMPING * float(np.mean(np.diag(hessian))) or 1.0
     order = np.argsort(-np.diag(hessian), kind="stable")
     factor = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
     left = weights[:, order].astype(np.float64)
