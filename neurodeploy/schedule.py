@@ -1,9 +1,9 @@
 """From network time to chip time: the one alignment that `run`, `verify` and the recordings share.
 
 On a Loihi-like chip a projection delivers the spikes of step t-1 in step t: every hop costs one step. A population's
-*lag* is the number of hops on the longest path from the sources that reaches it without a delay,
+*lag* is the number of hops by which the longest path from the sources exceeds the delays on it,
 
-    lag(p) = max over delay-0 projections q -> p of lag(q) + 1,     0 where there is none... but at least 1 for neurons,
+    lag(p) = max over projections q -> p from earlier populations of lag(q) + 1 - delay,    0 for sources, else at least 1
 
 and its network step k is chip step ``k + lag``. Before its network step 0 it is held in its initial state, so its bias
 does not act before its first input can arrive, exactly, in floats and integers. An always-on source (a bias axon) has
@@ -46,7 +46,9 @@ def schedule(network: Network) -> Schedule:
     """
     lag: dict[str, int] = {}
     for population in network.populations:
-        hops = [lag[p.source] + 1 for p in network.into(population.name) if p.delay == 0]
+        # Only sources that stand before it: what comes from later on closes a loop, which waiting cannot shorten.
+        hops = [lag[p.source] + 1 - p.delay for p in network.into(population.name) if p.source in lag]
+        hops = [steps for steps in hops if steps > 0]
         lag[population.name] = max(hops, default=0 if isinstance(population.neuron, Source) else 1)
     for population in network.populations:
         if isinstance(population.neuron, Source) and population.neuron.always_on:

@@ -161,7 +161,7 @@ def test_float_networks_become_integers_that_run_equally(seed: int) -> None:
     check_quantised(seed)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6))
 def test_nir_files_compile_and_run_equally(seed: int) -> None:
     check_file(seed)

@@ -80,3 +80,22 @@ def test_running_in_chip_time_gives_the_same(seed: int) -> None:
                 u, v, out[name][chip] = reference._step_integer(population.neuron, u, v, current)
                 state[name] = u, v
                 np.testing.assert_array_equal(v, expected.states["v"][name][step])
+
+
+def test_a_branch_that_is_later_than_its_delay_makes_its_target_wait() -> None:
+    """in -> a -> b -> c, and c -> d with a delay of one step only: d lags three hops behind, not none."""
+    from neurodeploy.connectivity import Dense
+    from neurodeploy.network import Network, Population, Projection
+    from neurodeploy.neurons import Lif, Source
+
+    one = np.ones(1)
+    names = ["in", "a", "b", "c", "d"]
+    lif = Lif(one, one * 0.5, one * 0, one, one * 0, one * 0)
+    populations = [Population(n, (1,), Source() if n == "in" else lif) for n in names]
+    projections = [
+        Projection(f"{s}{t}", s, t, Dense(np.ones((1, 1))), delay=int(t == "d"))
+        for s, t in zip(names, names[1:], strict=False)
+    ]
+    found = schedule(Network("n", tuple(populations), tuple(projections), ("d",), 1e-3))
+    assert [found.lag[n] for n in names] == [0, 1, 2, 3, 3]
+    assert found.latency["cd"] == 1
