@@ -3,7 +3,7 @@
 On a Loihi-like chip a projection delivers the spikes of step t-1 in step t: every hop costs one step. A population's
 *lag* is the number of hops by which the longest path from the sources exceeds the delays on it,
 
-    lag(p) = max over projections q -> p from earlier populations of lag(q) + 1 - delay,    0 for sources, else at least 1
+    lag(p) = max over projections q -> p from earlier populations of lag(q) + 1 - delay; 0 for sources, else >= 1
 
 and its network step k is chip step ``k + lag``. Before its network step 0 it is held in its initial state, so its bias
 does not act before its first input can arrive, exactly, in floats and integers. An always-on source (a bias axon) has

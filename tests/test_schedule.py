@@ -1,5 +1,7 @@
 """Chip time: the schedule by hand, and that running in chip time gives what network time says."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -94,7 +96,7 @@ def test_a_branch_that_is_later_than_its_delay_makes_its_target_wait() -> None:
     populations = [Population(n, (1,), Source() if n == "in" else lif) for n in names]
     projections = [
         Projection(f"{s}{t}", s, t, Dense(np.ones((1, 1))), delay=int(t == "d"))
-        for s, t in zip(names, names[1:], strict=False)
+        for s, t in itertools.pairwise(names)
     ]
     found = schedule(Network("n", tuple(populations), tuple(projections), ("d",), 1e-3))
     assert [found.lag[n] for n in names] == [0, 1, 2, 3, 3]
