@@ -20,7 +20,17 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedE
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
-from .layers import affine_per_channel, avg_pool, conv2d, flatten, folded, linear
+from .layers import (
+    affine_per_channel,
+    avg_pool,
+    conv1d,
+    conv2d,
+    flatten,
+    folded,
+    linear,
+    matrix_of,
+    placed_channels,
+)
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -31,13 +41,14 @@ NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 _PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
            "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
 _RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+_MATRICES = (
+    "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
+)  # fmt: skip
+"""Linear operators that NIR has no node for."""
+
 _REFUSED = {
     "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
     "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
-    "aten.cat": (
-        "NIR adds what arrives at a node and has no node that joins layers",
-        "add the branches instead, each with its own linear layer",
-    ),
     "aten.select": (
         "picking a part of what a layer sends",
         "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
@@ -137,6 +148,12 @@ class Walk:
             made = linear(self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
         elif operator == "aten.conv2d":
             made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.conv1d":
+            made = conv1d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.cat":
+            return self._joined(node, given)
+        elif operator in _MATRICES:
+            return self._as_matrix(node, given)
         elif operator == "aten.batch_norm":
             return self._batch_norm(node, given)
         elif operator in ("aten.avg_pool2d", "aten.adaptive_avg_pool2d"):
@@ -148,10 +165,53 @@ class Walk:
             raise UnsupportedError(
                 f"{operator} cannot be expressed in NIR",
                 found=found,
-                allowed="linear, conv2d, batch_norm, avg_pool2d, flatten, sums, products with numbers, neurons",
+                allowed="linear, conv1d, conv2d, transposed convolution, nearest upsampling, batch_norm, avg_pool2d, "
+                "flatten, cat, sums, products with numbers, neurons",
                 hint=hint,
             )
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
+
+    def _joined(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """A concatenation along the channels: each branch is put into its place, and all are added."""
+        branches, rank = given["tensors"], len(node.meta["val"].shape)
+        if given.get("dim", 0) % rank != 1:
+            raise UnsupportedError(
+                "a concatenation that is not along the channels",
+                found=f"dim={given.get('dim', 0)} of {list(node.meta['val'].shape)}",
+                allowed="dim=1",
+                hint="time and batch are no dimensions of one step; join layers along their channels or features",
+            )
+        total, first = int(node.meta["val"].shape[1]), 0
+        result: dict[str, float] = {}
+        for branch in branches:
+            shape = shape_of(branch)
+            made = placed_channels(first, total, shape)
+            name = self.unique(node_name(f"{module_of(node)}.{node.name}".lstrip(".")))
+            self._add(node, made, self._sum(branch), name=name)
+            result[name] = 1.0
+            first += shape[0]
+        return result
+
+    def _as_matrix(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """A layer that NIR has no node for, as the matrix that it is; the neuron behind it gives back the image."""
+        source = node.all_input_nodes[0]
+        before, after = shape_of(source), shape_of(node)
+        settings = {key: value for key, value in given.items() if key not in ("input", "self", "weight", "bias")}
+        if given.get("weight") is not None:
+            settings["weight"] = torch.from_numpy(self._constant(given["weight"]).astype(np.float64))
+        first = "self" if "self" in given else "input"
+        target: Any = node.target
+        matrix = matrix_of(
+            lambda unit: target(**{first: unit}, **settings), before, int(np.prod(after)), str(node.target)
+        )
+        bias = self._bias(given)
+        terms = self._sum(source)
+        if len(before) > 1:
+            flat = nir.Flatten({"input": np.array(before)}, 0, -1)
+            terms = self._add(node, flat, terms, name=self.unique(f"{node_name(module_of(node) or node.name)}.flatten"))
+        wide = None if bias is None else np.repeat(bias.astype(np.float64), len(matrix) // len(bias))
+        made: nir.NIRNode = nir.Linear(matrix) if wide is None else nir.Affine(matrix, wide)
+        return self._add(node, made, terms)
 
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         path, shape = str(given["path"]), shape_of(node)
@@ -280,6 +340,8 @@ class Walk:
 
     def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
         for source, factor in terms.items():
+            if isinstance(self.nodes.get(source), (nir.Linear, nir.Affine)):
+                shape = (int(np.prod(shape)),)  # a matrix that makes an image sends it as a vector
             if factor != 1.0:
                 scale = self.unique(f"{source}.scale")
                 self.nodes[scale] = nir.Scale(np.full(shape, factor))

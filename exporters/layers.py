@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nir
@@ -10,6 +10,9 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import UnsupportedError
+
+LARGEST = 1 << 24
+"""Most entries of a matrix that is written for a layer that NIR has no node for."""
 
 
 def linear(weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
@@ -49,16 +52,76 @@ def conv2d(given: Mapping[str, Any], weight: Array, bias: Array | None, shape: t
     )
 
 
+def conv1d(given: Mapping[str, Any], weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
+    """Conv1d of ``aten.conv1d``'s arguments."""
+    stride, dilation = (pair(given[key])[1] for key in ("stride", "dilation"))
+    padding = given["padding"]
+    if isinstance(padding, str):
+        span = dilation * (weight.shape[2] - 1)
+        if padding == "same" and span % 2:
+            raise UnsupportedError(
+                "padding 'same' with an even kernel is not symmetric",
+                found=[weight.shape[2]],
+                allowed="odd kernels",
+                hint="give the padding in numbers",
+            )
+        padding = span // 2 if padding == "same" else 0
+    return nir.Conv1d(
+        input_shape=shape[1],
+        weight=weight,
+        stride=stride,
+        padding=pair(padding)[1],
+        dilation=dilation,
+        groups=int(given["groups"]),
+        bias=np.zeros(weight.shape[0], weight.dtype) if bias is None else bias,
+    )
+
+
+def placed_channels(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNode:
+    """One branch of a concatenation: its channels become those from ``first`` on of ``total``, the others get nothing.
+
+    NIR adds what arrives at a node, so the sum over the branches is their concatenation.
+    """
+    own = shape[0]
+    weight = np.zeros((total, own))
+    weight[first + np.arange(own), np.arange(own)] = 1
+    if len(shape) == 1:
+        return nir.Linear(weight)
+    if len(shape) == 2:
+        return nir.Conv1d(shape[1], weight[:, :, None], 1, 0, 1, 1, np.zeros(total))
+    return nir.Conv2d((shape[1], shape[2]), weight[:, :, None, None], 1, 0, 1, 1, np.zeros(total))
+
+
+def matrix_of(apply: Callable[[Any], Any], shape: tuple[int, ...], outputs: int, what: str) -> Array:
+    """``[outputs, inputs]`` of a linear map on one sample of ``shape``, found by applying it to unit vectors."""
+    import torch
+
+    inputs = int(np.prod(shape))
+    if inputs * outputs > LARGEST:
+        raise UnsupportedError(
+            f"{what} is too large: NIR can only say it as a matrix",
+            found=f"{inputs:,} x {outputs:,} entries",
+            allowed=f"{LARGEST:,}",
+            hint="make the image smaller, or have fewer channels",
+        )
+    with torch.no_grad():
+        unit = torch.eye(inputs, dtype=torch.float64).reshape(inputs, *shape)
+        return np.ascontiguousarray(apply(unit).reshape(inputs, outputs).numpy().T)
+
+
 def folded(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode | None:
     """A linear layer with ``gain * output + offset`` for each output channel, in float64; None for other nodes."""
     if isinstance(node, (nir.Linear, nir.Affine)):
+        if len(gain) != len(node.weight) and len(node.weight) % len(gain) == 0:
+            # The rows of a matrix that makes an image are its positions, channel by channel.
+            gain, offset = (np.repeat(v, len(node.weight) // len(v)) for v in (gain, offset))
         bias = node.bias.astype(np.float64) if isinstance(node, nir.Affine) else np.zeros(len(gain))
         weight = node.weight.astype(np.float64) * gain[:, None]
         return nir.Affine(weight, gain * bias + offset)
-    if isinstance(node, nir.Conv2d):
-        return nir.Conv2d(
+    if isinstance(node, (nir.Conv1d, nir.Conv2d)):
+        return type(node)(
             input_shape=node.input_shape,
-            weight=node.weight.astype(np.float64) * gain[:, None, None, None],
+            weight=node.weight.astype(np.float64) * gain.reshape(-1, *[1] * (node.weight.ndim - 1)),
             stride=node.stride,
             padding=node.padding,
             dilation=node.dilation,
@@ -72,9 +135,13 @@ def affine_per_channel(gain: Array, offset: Array, shape: tuple[int, ...]) -> ni
     """``gain * x + offset`` for each channel as a layer of its own: a depthwise 1 x 1 convolution, or a diagonal."""
     if len(shape) == 1:
         return nir.Affine(np.diag(gain), offset)
+    if len(shape) == 2:
+        return nir.Conv1d(shape[1], gain[:, None, None], 1, 0, 1, shape[0], offset)
     if len(shape) != 3:
         raise UnsupportedError(
-            "normalisation of this shape", found=list(shape), allowed="[features] or [channels, height, width]"
+            "normalisation of this shape",
+            found=list(shape),
+            allowed="[features], [channels, length] or [channels, height, width]",
         )
     return nir.Conv2d(
         input_shape=(shape[1], shape[2]),

@@ -90,7 +90,7 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
                     outputs.append(path.source)
     if not outputs:
         raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
-    notes = dict(conventions.notes)
+    notes = {**conventions.notes, **lowering.notes}
     if delayed:
         notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(delayed))
     return Network(file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes)
@@ -108,6 +108,7 @@ class _Lowering:
         self.graph, self.edges, self.delayed = graph, edges, delayed
         self.shape_of, self.conventions = shape_of, conventions
         self._signals: dict[str, _Signal] = {}
+        self.notes: dict[str, str] = {}
 
     def signal(self, name: str) -> _Signal:
         """What the node ``name`` receives (neurons, outputs) or puts out (linear nodes)."""
@@ -143,13 +144,16 @@ class _Lowering:
             stage = compose.spatial(node, shape)
         paths = []
         for path in arriving.paths:
-            kept = stage if path.connectivity is None else compose.then(path.connectivity, stage)
+            kept = stage
+            if path.connectivity is not None:
+                kept = compose.then(path.connectivity, stage)
+                self.notes[f"fold {path.nodes[-1]} into {name}"] = compose.reason(path.connectivity, stage, kept)
             paths.append(replace(path, connectivity=kept, nodes=(*path.nodes, name)))
         biases = [(stage.apply(value[None])[0], start) for value, start in arriving.biases]
         own = getattr(node, "bias", None)
         if own is not None and np.any(own):
             own = np.asarray(own, dtype=np.float64)
-            if what == "Conv2d":
+            if what in ("Conv1d", "Conv2d"):
                 own = np.repeat(own, stage.outputs // len(own))
             late = all(p.looped for p in paths) and self.conventions.recurrent_bias == "after-delay"
             biases.append((own, int(late)))

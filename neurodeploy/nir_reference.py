@@ -92,7 +92,7 @@ def run(
             if name in waiting:
                 now[name] = total
             elif name in cells:
-                now[name] = cells[name].step(total)
+                now[name] = cells[name].step(total.reshape(samples, *shape_of[name]))
                 out[name][t], v[name][t] = now[name].reshape(samples, -1), cells[name].v.reshape(samples, -1)
             else:
                 now[name] = _linear(name, node, total)
@@ -145,12 +145,13 @@ def _linear(name: str, node: Any, x: Array) -> Array:
         rank = x.ndim - 1
         start, end = start % rank + 1, end % rank + 1
         return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
-    if what in ("Conv2d", "SumPool2d", "AvgPool2d"):
+    if what in ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"):
         from neurodeploy.compose import spatial
 
         conv = spatial(node, x.shape[1:])
         y = conv.apply(x.reshape(len(x), -1)).reshape(len(x), *conv.output_shape)
-        return y + np.asarray(node.bias, x.dtype)[:, None, None] if what == "Conv2d" else y
+        y = y + np.asarray(node.bias, x.dtype)[:, None, None] if what.startswith("Conv") else y
+        return y[:, :, 0] if what == "Conv1d" else y
     raise UnsupportedError(f"the NIR reference does not interpret node {name!r} of type {what}")
 
 

@@ -205,7 +205,8 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         per_channel = len(own) == 1 and len(shape) > 1 and own[0] == shape[0] != shape[-1]
         if np.prod(own) not in (1, np.prod(shape)) and not per_channel and not _stretches(own, shape):
             raise _mismatch(name, shape, own)
-        return shape
+        # NIR cannot unfold a vector: behind a matrix that makes an image, the neuron's parameters say its shape.
+        return own if len(shape) == 1 < len(own) and np.prod(own) == shape[0] else shape
     if what in ("Affine", "Linear"):
         if shape[-1] != node.weight.shape[-1] or len(shape) != 1:
             raise _mismatch(name, shape, (int(node.weight.shape[-1]),))
@@ -218,12 +219,13 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
     if what == "Flatten":
         start, end = _dimensions(name, node, shape)
         return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
-    if what in ("Conv2d", "SumPool2d", "AvgPool2d"):
-        if len(shape) != 3:
-            raise _mismatch(name, shape, ("channels", "height", "width"))
+    if what in ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"):
+        expected = ("channels", "length") if what == "Conv1d" else ("channels", "height", "width")
+        if len(shape) != len(expected):
+            raise _mismatch(name, shape, expected)
         from neurodeploy.compose import spatial
 
-        channels = int(node.weight.shape[1]) * int(node.groups) if what == "Conv2d" else shape[0]
+        channels = int(node.weight.shape[1]) * int(node.groups) if what.startswith("Conv") else shape[0]
         if channels != shape[0]:
             raise _mismatch(name, shape, (channels, *shape[1:]))
         size = spatial(node, shape)
@@ -235,10 +237,10 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
                 allowed=f"an output of 1 to {LARGEST:,} values",
                 hint="check the kernel, stride and padding against the shape before it",
             )
-        return size.output_shape
+        return size.output_shape if what != "Conv1d" else (size.output_shape[0], size.output_shape[2])
     raise UnsupportedError(
         f"node {name!r} of type {what} is not supported yet",
-        allowed="Affine, Linear, Conv2d, SumPool2d, AvgPool2d, Scale, Flatten, Delay, " + ", ".join(NEURONS),
+        allowed="Affine, Linear, Conv1d, Conv2d, SumPool2d, AvgPool2d, Scale, Flatten, Delay, " + ", ".join(NEURONS),
     )
 
 

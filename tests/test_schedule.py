@@ -95,8 +95,7 @@ def test_a_branch_that_is_later_than_its_delay_makes_its_target_wait() -> None:
     lif = Lif(one, one * 0.5, one * 0, one, one * 0, one * 0)
     populations = [Population(n, (1,), Source() if n == "in" else lif) for n in names]
     projections = [
-        Projection(f"{s}{t}", s, t, Dense(np.ones((1, 1))), delay=int(t == "d"))
-        for s, t in itertools.pairwise(names)
+        Projection(f"{s}{t}", s, t, Dense(np.ones((1, 1))), delay=int(t == "d")) for s, t in itertools.pairwise(names)
     ]
     found = schedule(Network("n", tuple(populations), tuple(projections), ("d",), 1e-3))
     assert [found.lag[n] for n in names] == [0, 1, 2, 3, 3]

@@ -60,6 +60,8 @@ def anneal(both: Array, distance: Array, at: Array, swaps: int, parts: int, seed
     for a in range(cores):
         for b in range(cores):
             total += both[a, b] * distance[at[a], at[b]]
+    if total == 0:
+        return
     hot = total / parts
     best, now = total, total
     kept = at.copy()

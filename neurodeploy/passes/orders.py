@@ -25,10 +25,12 @@ def chunks(population: Population, order: Order, room: int, seed: int = 0) -> li
     index = np.arange(population.size)
     if order == "random":
         return cut(np.random.default_rng(seed).permutation(index), room)
-    if order == "sequential" or len(population.shape) != 3:
+    if order == "sequential" or len(population.shape) not in (2, 3):
         return cut(index, room)
-    image = index.reshape(population.shape).transpose(1, 2, 0)
-    height, width, channels = image.shape
+    channels = population.shape[0]
+    image = index.reshape(channels, *((1,) if len(population.shape) == 2 else ()), *population.shape[1:])
+    image = image.transpose(1, 2, 0)
+    height, width = image.shape[:2]
     positions = room // channels
     strips = cut(image.ravel(), max(positions * channels, 1) if positions else room)
     best: tuple[int, int] | None = None
