@@ -29,12 +29,22 @@ pytest: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# The environment: made once, made again when what it is made from changes.
+# The environment: made once, made again when what it is made from changes, or when its Python does not run any more.
+ifneq ($(wildcard $(VENV)/.installed),)
+ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
+.PHONY: $(VENV)/.installed
+endif
+endif
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "neurodeploy needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name another one: make demo PYTHON=python3.12"; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes, most of it PyTorch) ..."
+	@# Packages of another Python, or of one that is gone, would be mixed with this one's: begin from nothing then.
+	@ours=$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])'); \
+	  [ ! -d $(VENV) ] || [ "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])' 2>&1)" = "$$ours" ] \
+	  || { echo "$(VENV) belongs to another Python; making it anew."; rm -rf $(VENV); }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@# sinabs pins nir to 1.0.4 and asks for a chip's driver; it runs without both.

@@ -64,7 +64,6 @@ CASES = {
     "batch lost": (lambda m, x: m.a(x.sum(0)).expand(2, 6), (6,), "aten.sum cannot be expressed in NIR"),
     "same, even kernel": (lambda m, x: m.even(x), IMAGE, "padding 'same' with an even kernel is not symmetric"),
     "norm of a volume": (lambda m, x: m.norm3(x), (2, 3, 4, 5), "normalisation of this shape"),
-    "norm of a sequence": (lambda m, x: m.norm1(x), (6, 4), "normalisation of this shape"),
     "adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, 4), IMAGE, "adaptive pooling with windows of different sizes"),
     "ceil": (lambda m, x: F.avg_pool2d(x, 4, ceil_mode=True), IMAGE, "pooling with ceil_mode"),
     "padding left out": (
@@ -72,7 +71,7 @@ CASES = {
     ),
     "divisor": (lambda m, x: F.avg_pool2d(x, 2, divisor_override=3), IMAGE, "pooling with a divisor of its own"),
     "reshape": (lambda m, x: x.view(-1, 6, 12), IMAGE, "a reshape that is not a flattening of a sample"),
-    "concatenation": (lambda m, x: torch.cat((x, x), 1), (6,), "aten.cat cannot be expressed in NIR"),
+    "concatenation": (lambda m, x: torch.cat((x, x), 0), (6,), "a concatenation that is not along the channels"),
     "stack": (lambda m, x: torch.stack((x, x), 1), (6,), "aten.stack cannot be expressed in NIR"),
     "max pool": (lambda m, x: F.max_pool2d(x, 2), IMAGE, "the maximum of several neurons is not a sum"),
 }  # fmt: skip
