@@ -53,6 +53,17 @@ class _Builder:
             (height, width), padding, kernel, strict=True)]  # fmt: skip
         return self.add("conv", node, source, (out, *size))
 
+    def conv1d(self, source: str) -> str:
+        channels, length = self.shape[source]
+        groups, out = int(self.some(1, channels)), int(self.some(1, 2))
+        kernel, stride, dilation = int(self.some(1, 2, 3)), int(self.some(1, 2)), int(self.some(1, 2))
+        padding = dilation * (kernel - 1)
+        weight = self.rng.normal(size=(out * groups, channels // groups, kernel)) * 0.7
+        bias = self.rng.normal(size=out * groups) * 0.05
+        node = nir.Conv1d(length, weight, stride, padding, dilation, groups, bias)
+        size = (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        return self.add("conv1d", node, source, (out * groups, size))
+
     def pool(self, source: str) -> str:
         channels, height, width = self.shape[source]
         kind = nir.SumPool2d if self.rng.random() < 0.5 else nir.AvgPool2d
@@ -98,6 +109,12 @@ def random_graph(seed: int) -> nir.NIRGraph:
             at = b.conv(at)
             if b.rng.random() < 0.2 and min(b.shape[at][1:]) >= 3:
                 at = b.pool(at)
+        elif len(b.shape[at]) == 3 and b.rng.random() < 0.3:
+            channels, height, width = b.shape[at]
+            rows = nir.Flatten({"input": np.array(b.shape[at])}, 1, 2)
+            at = b.conv1d(b.add("rows", rows, at, (channels, height * width)))
+        elif len(b.shape[at]) == 2 and b.rng.random() < 0.5:
+            at = b.conv1d(at)
         else:
             at = b.linear(at, int(b.rng.integers(1, 12)))
         if b.rng.random() < 0.2:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
 
@@ -16,11 +17,13 @@ from neurodeploy.backends import lava, reference
 from neurodeploy.backends.lava import client
 from neurodeploy.backends.lava.lower import lower
 from neurodeploy.backends.lava.setup import setup
+from neurodeploy.compiler import compile_file
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Population
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Record, check_inputs
+from tests import nirgraphs
 from tests.backends.lava_networks import convolutional, expected, lif, mlp, one_sign, program, recurrent, small, trains
 from tests.networks import placed, random_network, random_spikes
 
@@ -96,6 +99,34 @@ def test_agrees_with_the_reference_on_the_shared_random_networks(seed: int) -> N
         assert got.states[state].keys() == judge.states[state].keys()
         for name in got.states[state]:
             np.testing.assert_array_equal(got.states[state][name], judge.states[state][name], err_msg=name)
+
+
+@pytest.mark.parametrize("graph", [nirgraphs.mlp, nirgraphs.conv])
+@pytest.mark.parametrize(
+    "pipeline",
+    ["quantise", "split-signs,encode,quantise{thresholds=8}", "split-signs,quantise{thresholds=any range=max}"],
+)
+def test_every_way_of_quantising_runs_bit_for_bit(
+    graph: Callable[[], nir.NIRGraph], pipeline: str, tmp_path: Path
+) -> None:
+    """Weights of one sign with all 8 bits, thresholds that differ from neuron to neuron."""
+    shape = (12,) if graph is nirgraphs.mlp else (1, 8, 8)
+    x = (np.random.default_rng(0).random((25, 2, *shape)) < 0.3).astype(np.uint8)
+    path = nirgraphs.write(graph(), tmp_path / "net.nir")
+    compiled = compile_file(path, None, options={"dt": 1e-3}, calibration={"": x}, pipeline=pipeline)
+    network = compiled.program.network
+    if "any" in pipeline:
+        assert len(np.unique(network.by_name["lif1"].neuron.threshold)) > 1
+    if "split" in pipeline:
+        assert any((p.connectivity.weights & 1).any() for p in network.projections), "odd weights are used"
+    got, judge = (run(compiled.program, {"": x}, record=BOTH) for run in (lava.run, reference.run))
+    for population in network.populations:
+        name = population.name
+        if population.spiking:
+            np.testing.assert_array_equal(got.spikes[name].dense(), judge.spikes[name].dense(), err_msg=name)
+        if isinstance(population.neuron, Lif):
+            for state in ("u", "v"):
+                np.testing.assert_array_equal(got.states[state][name], judge.states[state][name], err_msg=name)
 
 
 def test_uses_lavas_own_conv_where_it_is_exact() -> None:
