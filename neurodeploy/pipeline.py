@@ -166,6 +166,7 @@ def assess(
     whole.append(accuracy_of("hwsim", network, recording, labels))
     measured = {entry.stage: entry for entry in (*verified.accuracies, *whole)}
     result = network_result(
-        compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description
-    )
+        compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description,
+        states=verified.recordings.get("integer network"),
+    )  # fmt: skip
     return result, verified

@@ -19,6 +19,7 @@ from neurodeploy.recording import Recording, scores
 
 from . import document
 from .build import energy_of, latency_of
+from .numerics import spreads
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.arch import Architecture
@@ -36,12 +37,14 @@ def network_result(
     *,
     name: str,
     description: str = "",
+    states: Recording | None = None,
 ) -> document.NetworkResult:
     """Count, price and time a recorded run, and gather everything for the report.
 
     Args:
         recording: of hwsim on the Program, over all samples.
         labels: classes ``[batch]``, None where unknown.
+        states: of the integer network with its potentials, for the box plots.
     """
     program = compiled.program
     counts = count(program, recording, arch)
@@ -65,6 +68,7 @@ def network_result(
         latency=latency_of(timing),
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
+        spreads=spreads(compiled, states),
         notes={str(k): str(v) for k, v in program.network.notes.items()},
     )
 

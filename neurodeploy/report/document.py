@@ -213,6 +213,26 @@ class Raster(_Model):
     populations: tuple[RasterPopulation, ...]
 
 
+class Spread(_Model):
+    """Magnitudes of one kind of value, zeros left out, against what the integers can hold.
+
+    Args:
+        smallest, largest: step and largest value of the format.
+        box: minimum, quartiles, maximum; empty without values.
+        lost: share that would round to zero.
+        full: share at or beyond the largest value.
+    """
+
+    layer: str
+    what: str
+    smallest: Amount
+    largest: Amount
+    values: Count = 0
+    box: tuple[Amount, ...] = ()
+    lost: Fraction = 0.0
+    full: Fraction = 0.0
+
+
 class NetworkResult(_Model):
     """Everything about one network; parts that were not computed are empty or None."""
 
@@ -226,6 +246,7 @@ class NetworkResult(_Model):
     latency: Latency | None = None
     cores: tuple[Core, ...] = ()
     raster: Raster | None = None
+    spreads: tuple[Spread, ...] = ()
     notes: dict[str, str] = {}
 
 

@@ -6,6 +6,7 @@ All colours come from the page's CSS (classes ``fill-...`` and ``line-...``), so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup, escape
@@ -34,6 +35,27 @@ def meter(fraction: float, label: str, tone: str = "a") -> Markup:
         f'<rect class="track" width="100" height="4"/><rect class="fill-{tone}" width="{_number(filled)}" height="4"/>'
     )
     return _svg("meter", 100, 4, label, body)
+
+
+def box(values: Sequence[float], smallest: float, largest: float, label: str) -> Markup:
+    """Return a box plot of magnitudes on a logarithmic scale; the format reaches from ``smallest`` to ``largest``.
+
+    Args:
+        values: minimum, quartiles, maximum; whiskers are cut two binary orders beyond the format.
+    """
+    low, high = math.log2(smallest) - 2, math.log2(largest) + 2
+
+    def at(value: float) -> float:
+        return 1000 * min(max((math.log2(value) - low) / (high - low), 0.0), 1.0)
+
+    left, right = at(smallest), at(largest)
+    body = f'<rect class="track" x="{_number(left)}" width="{_number(right - left)}" height="20"/>'
+    if values:
+        a, q1, median, q3, b = (at(value) for value in values)
+        body += f'<rect class="fill-a" x="{_number(a)}" y="9" width="{_number(max(b - a, 2))}" height="2"/>'
+        body += f'<rect class="fill-a soft" x="{_number(q1)}" y="4" width="{_number(max(q3 - q1, 4))}" height="12"/>'
+        body += f'<rect class="fill-b" x="{_number(median - 2)}" y="2" width="4" height="16"/>'
+    return _svg("box", 1000, 20, label, body)
 
 
 def stack(parts: Sequence[tuple[float, str]], label: str) -> Markup:

@@ -1,0 +1,93 @@
+"""Box plots of values against what the integers can hold: is the format too coarse, or too narrow?
+
+For each projection its float weights in integer units before rounding, ``S w / (64 * 2^e)``; for each population
+thresholds, biases and, where a run recorded them, the potentials. Of the magnitudes that are not zero the minimum,
+the quartiles and the maximum are kept, beside the smallest step and the largest value of the format, and the shares
+that would round to zero (below half a step) and that lie at or beyond the largest value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurodeploy import loihi
+from neurodeploy.compiler import Compiled
+from neurodeploy.compose import scale_outputs
+from neurodeploy.connectivity import Array
+from neurodeploy.network import Network, Population
+from neurodeploy.neurons import Lif
+from neurodeploy.passes.scaling import UNIT, Grid
+from neurodeploy.recording import Recording
+
+from .document import Spread
+
+MOST = 200_000
+"""Values that one box is made of at most; of more, every n-th."""
+
+
+def spreads(compiled: Compiled, recording: Recording | None) -> tuple[Spread, ...]:
+    """Boxes of an integer network; none for one in floats.
+
+    Args:
+        recording: of the integer network, with its states, for the potentials.
+    """
+    network = compiled.program.network
+    if network.arithmetic == "float":
+        return ()
+    floats = [stage for _, stage in compiled.stages if stage.arithmetic == "float"]
+    before = floats[-1] if floats else compiled.float_network
+    found: list[Spread] = []
+    for population in network.populations:
+        if isinstance(population.neuron, Lif):
+            found += _weights(network, before, population)
+            found += _registers(population)
+            if recording is not None and population.name in recording.states.get("v", {}):
+                potentials = recording.states["v"][population.name]
+                found.append(spread(population.name, "potential", potentials, 1, loihi.STATE_MAX))
+    return tuple(found)
+
+
+def spread(layer: str, what: str, values: Array, smallest: float, largest: float) -> Spread:
+    """One box; ``values`` in the units of the format."""
+    flat = np.abs(np.asarray(values, dtype=np.float64)).ravel()
+    flat = flat[:: -(-len(flat) // MOST)] if len(flat) else flat
+    real = flat[flat > 0]
+    if not len(real):
+        return Spread(layer=layer, what=what, smallest=smallest, largest=largest)
+    low, q1, median, q3, high = (float(np.quantile(real, q)) for q in (0, 0.25, 0.5, 0.75, 1))
+    return Spread(
+        layer=layer,
+        what=what,
+        smallest=smallest,
+        largest=largest,
+        values=len(real),
+        box=(low, q1, median, q3, high),
+        lost=float((real < smallest / 2).mean()),
+        full=float((real >= largest).mean()),
+    )
+
+
+def _weights(network: Network, before: Network, population: Population) -> list[Spread]:
+    originals = {p.name: p for p in before.projections}
+    found = []
+    for projection in network.into(population.name):
+        kind = projection.connectivity
+        grid = Grid.of(kind, kind.exponent)
+        values = kind.weights.astype(np.float64)
+        original = originals.get(projection.name)
+        if original is not None:
+            values = scale_outputs(original.connectivity, population.scales).weights / (UNIT * 2.0**kind.exponent)
+        found.append(spread(population.name, f"weights from {projection.source}", values, grid.step, grid.largest))
+    return found
+
+
+def _registers(population: Population) -> list[Spread]:
+    neuron = population.neuron
+    assert isinstance(neuron, Lif)
+    found = []
+    if population.spiking:
+        found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, loihi.THRESHOLD_MAX))
+    if np.any(neuron.bias):
+        largest = loihi.BIAS_MANTISSA_MAX << loihi.BIAS_EXPONENT_MAX
+        found.append(spread(population.name, "bias", neuron.bias, 1, largest))
+    return found
