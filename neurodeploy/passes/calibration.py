@@ -26,7 +26,7 @@ MEMORY = 16
 """Longest memory of a membrane, in steps, since a spiking neuron forgets when it resets."""
 
 LARGEST = 1 << 26
-"""Most numbers that the traces of one projection may take; samples beyond are left out."""
+"""Most numbers of one state, and of the traces of one projection, that are kept; samples beyond are left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,11 @@ class Calibration:
             return cls(network, None)
         from neurodeploy.backends.reference import run_network
 
-        return cls(network, run_network(network, inputs, record=Record(("u", "v"))))
+        shape = np.shape(next(iter(inputs.values())))
+        neurons = sum(p.size for p in network.populations)
+        fitting = max(LARGEST // max(shape[0] * neurons, 1), 1) if len(shape) > 1 else 1
+        few = {name: values[:, :fitting] if np.ndim(values) > 1 else values for name, values in inputs.items()}
+        return cls(network, run_network(network, few, record=Record(("u", "v"))))
 
     def peak(self, population: Population) -> Array:
         """Largest ``|u|`` and ``|v - reset|`` of each neuron, ``[neurons]``; 0 without samples."""

@@ -108,7 +108,7 @@ class Quantise:
             quantised, done = self._population(population, incoming, all_sources, seen)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
-            notes[f"quantise {population.name}"] = _describe(quantised, done)
+            notes[f"quantise {population.name}"] = _describe(quantised, done) + _leaks(population, quantised)
         return replace(
             network,
             populations=tuple(populations),
@@ -211,6 +211,18 @@ def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
             hint="train with a larger threshold or smaller weights",
         )
     return np.asarray(np.minimum(mantissa, loihi.THRESHOLD_MAX) * UNIT, dtype=np.int32)
+
+
+def _leaks(before: Population, after: Population) -> str:
+    """What happens to decays that 12 bits cannot tell from none."""
+    assert isinstance(before.neuron, Lif) and isinstance(after.neuron, Lif)
+    lost = (before.neuron.dv > 0) & (after.neuron.dv == 0)
+    if not lost.any():
+        return ""
+    return (
+        f"; the leak of {int(lost.sum())} neurons, {before.neuron.dv[lost].max():.3g} a step at most, rounds to none "
+        "(12 bits hold 1/4096)"
+    )
 
 
 def _describe(population: Population, incoming: list[Projection]) -> str:

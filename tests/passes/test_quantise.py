@@ -130,6 +130,25 @@ def test_calibration_keeps_a_readout_from_saturating(tmp_path: Path) -> None:
     assert np.abs(seeing).max() < loihi.STATE_MAX
 
 
+def test_a_leak_that_vanishes_is_said(tmp_path: Path) -> None:
+    """1 ms of 10 s is a ten-thousandth, less than half of 1/4096."""
+    graph = nirgraphs.mlp()
+    graph.nodes["lif1"] = nirgraphs.lif(20, tau=10.0, r=10000.0)
+    notes = Quantise().apply(network_of(graph, tmp_path)).notes
+    assert "the leak of 20 neurons, 0.0001 a step at most, rounds to none" in notes["quantise lif1"]
+    assert "leak" not in notes["quantise lif2"]
+
+
+def test_long_calibration_is_cut_to_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neurodeploy.passes import calibration
+
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    monkeypatch.setattr(calibration, "LARGEST", 40 * 37 * 2 + 1)  # two samples of 40 steps of 37 neurons
+    seen = calibration.Calibration.of(network, {"": spikes((12,))})
+    assert seen.recording is not None
+    assert seen.recording.samples == 2
+
+
 def test_refusals(tmp_path: Path) -> None:
     import nir
 
