@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser)
+    options.placement(parser)
     options.conventions(parser)
 
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         calibration=few if len(few) == len(inputs) else inputs,
         pipeline=args.passes,
         integer=not args.float,
-        placement={"max_neurons_per_core": args.max_neurons_per_core},
+        placement=options.given_placement(args),
     )
     _, samples, inputs = check_inputs(compiled.program.network, inputs)
     if labels is not None and labels.shape != (samples,):
