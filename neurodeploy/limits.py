@@ -37,3 +37,8 @@ class Limits:
     delay: int | None = None
     payload_bits: int | None = None
     mesh: Mesh | None = None
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of the index of a neuron on a core."""
+        return (self.neurons - 1).bit_length()

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array, hstack, vstack
 
-from neurodeploy.connectivity import Array, Conv2d
+from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse
 from neurodeploy.network import Projection
 
 _ONE = 1 << 32
@@ -134,11 +134,37 @@ def _line(source: int, target: int, tap: int, stride: int, padding: int, dilatio
     return here[inside], there[inside]
 
 
+def fan_in(projection: Projection, targets: Array) -> Array:
+    """Stored synapses onto each of ``targets`` (flat indices), ``[len(targets)]``."""
+    kind = projection.connectivity
+    if isinstance(kind, Dense):
+        return np.full(len(targets), kind.inputs)
+    if not isinstance(kind, Conv2d):
+        return np.bincount(_listed(kind), minlength=kind.outputs)[targets]
+    _, height, width = kind.output_shape
+    down, across = (_taps_inside(kind, axis) for axis in (0, 1))
+    return np.asarray(down[targets // width % height] * across[targets % width] * kind.weights.shape[1])
+
+
+def _listed(kind: Connectivity) -> Array:
+    """Target of each synapse, by source."""
+    return kind.targets if isinstance(kind, Sparse) else np.asarray(kind.to_csr().indices)
+
+
+def _taps_inside(kind: Conv2d, axis: int) -> Array:
+    """Taps of the kernel inside the image, for each output coordinate along an axis."""
+    at = np.arange(kind.output_shape[1 + axis])[:, None] * kind.stride[axis] - kind.padding[axis]
+    at = at + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
+    return np.asarray(((at >= 0) & (at < kind.input_shape[1 + axis])).sum(axis=1))
+
+
 def sources_of(projection: Projection, targets: Array) -> int:
     """Number of source neurons with a synapse onto any of ``targets`` (flat indices): the axons that they need."""
     kind = projection.connectivity
+    if isinstance(kind, Dense):
+        return kind.inputs if len(targets) else 0
     if not isinstance(kind, Conv2d):
-        matrix = projection.connectivity.to_csr()
+        matrix = kind.to_csr()
         wanted = np.zeros(kind.outputs, bool)
         wanted[targets] = True
         reached = np.add.reduceat(np.append(wanted[matrix.indices], False), matrix.indptr[:-1]) > 0

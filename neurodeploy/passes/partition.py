@@ -115,7 +115,7 @@ class Partition:
             return Excess("neurons", "neurons", need, self.cap)
         incoming = [(p, neurons) for name, neurons in part.items() for p in network.into(name)]
         if limits.synapse_bytes is not None:
-            need = sum(synapse_bytes(p, neurons) for p, neurons in incoming)
+            need = sum(synapse_bytes(p, neurons, limits.index_bits) for p, neurons in incoming)
             if need > limits.synapse_bytes:
                 return Excess("synapse memory", "bytes", need, limits.synapse_bytes)
         if limits.axons_in is not None and sum(p.connectivity.inputs for p, _ in incoming) > limits.axons_in:
