@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Conv2d, Dense
 from neurodeploy.errors import DoesNotFitError, UnsupportedError
 from neurodeploy.limits import Limits
-from neurodeploy.memory import INDEX_BITS, WEIGHT_BITS, encoding, synapse_bytes
+from neurodeploy.memory import INDEX_BITS, neuron_bytes, stored, synapse_bytes
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, SigmaDelta, Source
-from neurodeploy.routing import sources_of
+from neurodeploy.routing import fan_in, sources_of
 from neurodeploy.schedule import schedule
 
 
@@ -128,13 +127,12 @@ def _layer(network: Network, population: Population, limits: Limits, room: int) 
     whole = np.arange(population.size)
     checks: list[tuple[str, str, int | None, int, int, str]] = []
     if limits.synapse_bytes is not None:
-        total = sum(synapse_bytes(p, whole) for p in incoming)
-        checks.append(
-            ("synapse memory", "bytes", limits.synapse_bytes, total, int(_bytes(incoming, population)), _MEMORY)
-        )
+        total = sum(synapse_bytes(p, whole, limits.index_bits) for p in incoming)
+        one = _bytes(incoming, population, limits.index_bits)
+        checks.append(("synapse memory", "bytes", limits.synapse_bytes, total, one, _MEMORY))
     if limits.axons_in is not None:
         total = sum(sources_of(p, whole) for p in incoming)
-        checks.append(("input axons", "axons", limits.axons_in, total, int(_sources(incoming, population)), _AXONS))
+        checks.append(("input axons", "axons", limits.axons_in, total, _sources(incoming, population), _AXONS))
     for limit, unit, have, total, one, remedy in checks:
         assert have is not None
         core = f"a core of {limits.chip}"
@@ -170,46 +168,20 @@ def _split(parts: int, each: int) -> str:
     return "on one core" if parts == 1 else f"over {parts} cores" + (f" of up to {each:,} neurons" if each else "")
 
 
-def _bytes(incoming: tuple[Projection, ...], population: Population) -> float:
+def _bytes(incoming: tuple[Projection, ...], population: Population, index_bits: int) -> int:
     """Synaptic memory of the neuron that needs the most."""
-    total = np.zeros(population.size)
+    total = np.zeros(population.size, np.int64)
     for projection in incoming:
-        kind = projection.connectivity
-        if isinstance(kind, Dense):
-            total += kind.inputs * WEIGHT_BITS / 8
-        elif isinstance(kind, Conv2d):
-            total += kind.weights[0].size * WEIGHT_BITS / 8
-        else:
-            total += _fan_in(projection) * (WEIGHT_BITS + INDEX_BITS) / 8
-    return float(np.ceil(total.max(initial=0)))
+        total += neuron_bytes(projection, index_bits)
+    return int(total.max(initial=0))
 
 
-def _sources(incoming: tuple[Projection, ...], population: Population) -> float:
+def _sources(incoming: tuple[Projection, ...], population: Population) -> int:
     """Input axons of the neuron that needs the most."""
-    total = np.zeros(population.size)
+    total = np.zeros(population.size, np.int64)
     for projection in incoming:
-        kind = projection.connectivity
-        if isinstance(kind, Dense):
-            total += kind.inputs
-        elif isinstance(kind, Conv2d):
-            c_out, height, width = kind.output_shape
-            along = [_taps(kind, axis) for axis in (0, 1)]
-            plane = along[0][:, None] * along[1] * kind.weights.shape[1]
-            total += np.broadcast_to(plane, (c_out, height, width)).ravel()
-        else:
-            total += _fan_in(projection)
-    return float(total.max(initial=0))
-
-
-def _taps(kind: Conv2d, axis: int) -> Array:
-    """Taps of the kernel inside the image, for each output coordinate."""
-    at = np.arange(kind.output_shape[1 + axis])[:, None] * kind.stride[axis] - kind.padding[axis]
-    at = at + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
-    return np.asarray(((at >= 0) & (at < kind.input_shape[1 + axis])).sum(axis=1))
-
-
-def _fan_in(projection: Projection) -> Array:
-    return np.bincount(projection.connectivity.to_csr().indices, minlength=projection.connectivity.outputs)
+        total += fan_in(projection, np.arange(population.size))
+    return int(total.max(initial=0))
 
 
 def _neurons(layers: list[Population], limits: Limits, room: int, chips: int) -> Need:
@@ -281,12 +253,11 @@ class Stored:
     delay: int
 
 
-def storage(network: Network) -> tuple[Stored, ...]:
-    """Encoding, stored weights and bytes of every projection on one core."""
-    return tuple(
-        Stored(
-            p.name, encoding(p), p.connectivity.stored_weights(),
-            synapse_bytes(p, np.arange(p.connectivity.outputs)), p.delay,
-        )
-        for p in network.projections
-    )  # fmt: skip
+def storage(network: Network, limits: Limits | None = None) -> tuple[Stored, ...]:
+    """Encoding, stored weights and bytes of every projection on one core, of a chip if given."""
+    bits = limits.index_bits if limits else INDEX_BITS
+    found = []
+    for p in network.projections:
+        kept = stored(p, np.arange(p.connectivity.outputs), bits)
+        found.append(Stored(p.name, kept.encoding, p.connectivity.stored_weights(), kept.bytes, p.delay))
+    return tuple(found)

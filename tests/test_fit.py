@@ -65,9 +65,10 @@ def one_neuron_hears_too_many(folder: Path):
 
 
 def a_core_sends_to_too_many(folder: Path):
-    """1,000 neurons on a core, each to all six cores of the next layer."""
+    """1,000 neurons on a core, each to all six cores of the next layer; a table says so, else it would be cut."""
     nodes = {"fc1": linear(4, 1000), "lif1": neuron(1000), "fc2": linear(1000, 700), "lif2": neuron(700)}
-    return nirgraphs.sequence((4,), nodes), []
+    (folder / "tiles.csv").write_text("layer_from_output,Cores,shape_per_core\nlif2,6,\nlif1,1,\n")
+    return nirgraphs.sequence((4,), nodes), ["--tiling", folder / "tiles.csv"]
 
 
 def a_tile_is_too_large(folder: Path):
@@ -156,7 +157,6 @@ def test_what_the_user_reads(case, tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (too_many_neurons, ["--chips", 2]),
         (too_many_cores, ["--chips", 2]),
-        (a_core_sends_to_too_many, ["--max-neurons-per-core", 682]),
         (spikes_with_numbers, ["--chip", "loihi2"]),
         (a_neuron_that_rests, ["--float"]),
     ],
@@ -166,6 +166,20 @@ def test_following_the_advice_helps(case, remedy, tmp_path: Path, capsys: pytest
     advice = (GOLDEN / f"{case.__name__}.txt").read_text()
     assert " ".join(map(str, remedy)) in advice
     code, _, text = compiled(case, tmp_path, capsys, *remedy)
+    assert code == 0, text
+
+
+def test_a_table_with_the_tiles_that_are_advised_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """6,000 output axons are two cores' worth: one row says 2 where it said 1."""
+    advice = (GOLDEN / "a_core_sends_to_too_many.txt").read_text()
+    assert "split it over 2 cores (tiles of up to 500 neurons)" in advice
+
+    def split(folder: Path):
+        graph, options = a_core_sends_to_too_many(folder)
+        (folder / "tiles.csv").write_text((folder / "tiles.csv").read_text().replace("lif1,1", "lif1,2"))
+        return graph, options
+
+    code, _, text = compiled(split, tmp_path, capsys)
     assert code == 0, text
 
 

@@ -17,7 +17,7 @@ def explain(network: Network, limits: Limits | None, cap: int | None, chips: int
     from neurodeploy import fit
 
     found = fit.needs(network, limits, cap, chips) if limits else ()
-    stored = fit.storage(network)
+    stored = fit.storage(network, limits)
     if limits:
         console.table(
             ("layer", "in the model", "limit", "need", "have", "used", "fits", "what to do"),

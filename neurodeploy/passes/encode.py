@@ -1,8 +1,9 @@
 """Pass ``encode``: each projection in the form that takes the least synaptic memory. Exact.
 
 A matrix takes 8 bits a weight, zeros included; a list takes 18 bits a synapse (`neurodeploy.memory`), so a matrix of
-which less than 8/18 is not zero becomes a list, and a list that holds more than that a matrix. Shared kernels stay as
-they are. The sums are the same; in floats they may be added up in another order.
+which less than 8/18 is not zero becomes a list, and a list that holds more than that a matrix. A matrix with nothing
+but zeros for some sources becomes a list too: the rest of it is full, and takes 8 bits a synapse. Shared kernels stay
+as they are. The sums are the same; in floats they may be added up in another order.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from neurodeploy.connectivity import Connectivity, Dense, Sparse
-from neurodeploy.memory import INDEX_BITS, WEIGHT_BITS
-from neurodeploy.network import Network
+from neurodeploy.memory import INDEX_BITS, WEIGHT_BITS, synapse_bytes
+from neurodeploy.network import Network, Projection
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,36 @@ class Encode:
         projections = []
         for projection in network.projections:
             kind = projection.connectivity
-            better = _smaller(kind)
+            better = _smaller(projection)
             if better is not kind:
                 share = np.count_nonzero(kind.weights) / (kind.inputs * kind.outputs)
+                whole = np.arange(kind.outputs)
+                changed = replace(projection, connectivity=better)
+                bytes_before, bytes_after = (synapse_bytes(p, whole) for p in (projection, changed))
                 form = "list" if isinstance(better, Sparse) else "matrix"
                 notes[f"encode {projection.name}"] = (
-                    f"stored as a {form}, in {_bits(better) // 8:,} bytes instead of {_bits(kind) // 8:,}: {share:.0%} "
+                    f"stored as a {form}, in {bytes_after:,} bytes instead of {bytes_before:,}: {share:.0%} "
                     f"of its {kind.inputs:,} x {kind.outputs:,} pairs have a synapse"
                 )
-                projection = replace(projection, connectivity=better)
+                projection = changed
             projections.append(projection)
         return replace(network, projections=tuple(projections), notes=notes)
 
 
-def _smaller(kind: Connectivity) -> Connectivity:
+def _smaller(projection: Projection) -> Connectivity:
+    kind = projection.connectivity
     if isinstance(kind, Dense):
-        if np.count_nonzero(kind.weights) * (WEIGHT_BITS + INDEX_BITS) >= _bits(kind):
+        synapses = np.count_nonzero(kind.weights)
+        full = synapses == np.count_nonzero(kind.weights.any(axis=0)) * kind.outputs
+        if synapses * (WEIGHT_BITS if full else WEIGHT_BITS + INDEX_BITS) >= kind.weights.size * WEIGHT_BITS:
             return kind
         matrix = kind.to_csr().copy()
         matrix.eliminate_zeros()
         return replace(Sparse.from_csr(matrix), exponent=kind.exponent)
-    if isinstance(kind, Sparse) and _bits(kind) > kind.inputs * kind.outputs * WEIGHT_BITS:
+    matrix_bytes = -(-kind.inputs * kind.outputs * WEIGHT_BITS // 8)
+    if isinstance(kind, Sparse) and synapse_bytes(projection, np.arange(kind.outputs)) > matrix_bytes:
         matrix = kind.to_csr().copy()
         matrix.sum_duplicates()
         if matrix.nnz == kind.weights.size:  # two synapses between the same neurons stay two
             return Dense(np.ascontiguousarray(matrix.toarray().T), kind.exponent)
     return kind
-
-
-def _bits(kind: Connectivity) -> int:
-    each = WEIGHT_BITS if isinstance(kind, Dense) else WEIGHT_BITS + INDEX_BITS
-    return kind.weights.size * each

@@ -188,6 +188,13 @@ class Partition:
         return [_piece(names, owner[m], neuron[m]) for m in members if len(m)]
 
 
+def in_pieces(part: Part, count: int) -> list[Part]:
+    """A part in ``count`` pieces of equally many neurons, in their order."""
+    names, neurons = list(part), np.concatenate(list(part.values()))
+    owner = np.repeat(np.arange(len(names)), [len(n) for n in part.values()])
+    return [_piece(names, owner[i], neurons[i]) for i in np.array_split(np.arange(len(neurons)), count)]
+
+
 def refusal(network: Network, population: Population, excess: Excess, limits: Limits) -> DoesNotFitError:
     """The error for a single neuron that no core can hold."""
     where = f" ({population.handle})" if population.handle.module else ""

@@ -3,6 +3,7 @@
 Neurons are cut into parts that a core can hold (`neurodeploy.passes.partition`), or as a table says
 (`neurodeploy.tiling`), and the parts are given cores such that messages travel few hops
 (`neurodeploy.passes.arrange`). Parts share cores when that is asked for, or when the network does not fit otherwise.
+How many output axons a part needs is known only when all are cut: one with too many is cut further then.
 With several chips, cores number on from one to the next.
 """
 
@@ -27,7 +28,7 @@ from neurodeploy.routing import FanOut, fan_out
 from neurodeploy.tiling import Tiling
 
 from .orders import Order
-from .partition import Part, Partition
+from .partition import Part, Partition, in_pieces
 
 __all__ = ["Limits", "Place"]
 
@@ -65,22 +66,14 @@ class Place:
             InvalidInputError: the tiling does not match the network.
         """
         parts = self._parts(network)
-        core_of = _cores(network, parts)
-        tables = [(p, fan_out(p, core_of[p.target])) for p in network.projections]
+        core_of, tables = _routed(network, parts)
+        while sending := self._sending_too_much(parts, core_of, tables):
+            parts = self._split(network, parts, sending)
+            core_of, tables = _routed(network, parts)
         at = self._arranged(network, core_of, tables, len(parts))
         core_of = {name: at[cores].astype(np.int32) for name, cores in core_of.items()}
         tables = [(p, replace(t, cores=at[t.cores])) for p, t in tables]
-        use = tuple(_use(network, core_of, int(core), tables) for core in np.sort(at))
-        for entry in use:
-            if self.limits.axons_out is not None and entry.axons_out > self.limits.axons_out:
-                each = max(len(n) for n in parts[int(np.flatnonzero(at == entry.core)[0])].values())
-                fitting = max(each * self.limits.axons_out // entry.axons_out, 1)
-                raise DoesNotFitError(
-                    f"core {entry.core} sends to too many destinations",
-                    found=f"{entry.axons_out:,} output axons",
-                    allowed=f"{self.limits.axons_out:,} on a core of {self.limits.chip}",
-                    hint=f"put fewer neurons on a core (--max-neurons-per-core {fitting})",
-                )
+        use = tuple(_use(network, core_of, int(core), tables, self.limits.index_bits) for core in np.sort(at))
         facts = {"chips": str(self.chips)} if self.chips > 1 else {}
         facts |= {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
         return Program(network, self.limits.chip, core_of, use, {**facts, **(provenance or {})})
@@ -97,6 +90,12 @@ class Place:
             parts = partition.parts(network)
             if len(parts) > there and not self.share:
                 parts = replace(partition, share=True).parts(network)
+        self._enough(network, parts)
+        return parts
+
+    def _enough(self, network: Network, parts: list[Part]) -> None:
+        """Refuse more parts than there are cores."""
+        there = self.limits.cores * self.chips
         if len(parts) > there:
             per_layer = sorted(
                 ((p.name, sum(p.name in part for part in parts)) for p in network.populations),
@@ -111,7 +110,40 @@ class Place:
                 hint=f"use {chips} chips (--chips {chips}), or a smaller network"
                 + (", or raise --max-neurons-per-core" if self.max_neurons_per_core else ""),
             )
-        return parts
+
+    def _sending_too_much(
+        self, parts: list[Part], core_of: Mapping[str, Array], tables: list[tuple[Projection, FanOut]]
+    ) -> dict[int, int]:
+        """Output axons of the parts that need more of them than a core has."""
+        if self.limits.axons_out is None:
+            return {}
+        axons = np.zeros(len(parts), np.int64)
+        for projection, table in tables:
+            if projection.source in core_of:
+                np.add.at(axons, core_of[projection.source], np.diff(table.indptr))
+        return {int(part): int(axons[part]) for part in np.flatnonzero(axons > self.limits.axons_out)}
+
+    def _split(self, network: Network, parts: list[Part], sending: Mapping[int, int]) -> list[Part]:
+        """Parts that send to too many destinations, in pieces; a table's tiles are not touched."""
+        have = self.limits.axons_out
+        assert have is not None
+        found: list[Part] = []
+        for index, part in enumerate(parts):
+            pieces = -(-sending.get(index, 0) // have)
+            neurons = sum(map(len, part.values()))
+            if pieces > 1 and (self.tiling is not None or neurons < 2):
+                raise DoesNotFitError(
+                    (f"{self.tiling.source}: tile {index + 1}" if self.tiling else "one neuron")
+                    + f", of {', '.join(part)}, sends to too many destinations",
+                    found=f"{sending[index]:,} output axons",
+                    allowed=f"{have:,} on a core of {self.limits.chip}",
+                    hint=f"split it over {pieces} cores (tiles of up to {neurons // pieces:,} neurons)"
+                    if neurons >= pieces
+                    else "let the layers behind it need fewer cores",
+                )
+            found += in_pieces(part, min(pieces, neurons)) if pieces > 1 else [part]
+        self._enough(network, found)
+        return found
 
     def _room(self, network: Network, cap: int) -> None:
         """Refuse at once what no placement could fit."""
@@ -176,7 +208,15 @@ def _cores(network: Network, parts: list[Part]) -> dict[str, Array]:
     return core_of
 
 
-def _use(network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]]) -> CoreUse:
+def _routed(network: Network, parts: list[Part]) -> tuple[dict[str, Array], list[tuple[Projection, FanOut]]]:
+    """Part of each neuron, and what each projection sends where."""
+    core_of = _cores(network, parts)
+    return core_of, [(p, fan_out(p, core_of[p.target])) for p in network.projections]
+
+
+def _use(
+    network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]], index_bits: int
+) -> CoreUse:
     neurons = memory = axons_in = axons_out = 0
     for population in network.populations:
         if not isinstance(population.neuron, Source):
@@ -184,7 +224,7 @@ def _use(network: Network, core_of: Mapping[str, Array], core: int, tables: list
             neurons += len(here)
             if len(here):
                 for projection in network.into(population.name):
-                    memory += synapse_bytes(projection, here)
+                    memory += synapse_bytes(projection, here, index_bits)
     for projection, table in tables:
         axons_in += int((table.cores == core).sum())
         if projection.source in core_of:

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurodeploy.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.connectivity import Conv2d, Dense
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.limits import Mesh
-from neurodeploy.memory import synapse_bytes
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.passes.arrange import arrange, cost, distances
@@ -81,16 +80,6 @@ def test_every_limit_holds_on_random_networks(seed: int) -> None:
         assert use.synapse_bytes <= 4000
 
 
-def test_memory_by_hand() -> None:
-    population = Population("in", (2, 4, 4), Source())
-    conv = Conv2d(np.zeros((3, 2, 3, 3), np.int16), (2, 4, 4), padding=(1, 1))
-    both = np.array([0, 1, 16 + 3])  # neurons of channels 0 and 1
-    assert synapse_bytes(Projection("p", "in", "c", conv), both) == 2 * 2 * 9
-    sparse = Sparse(np.ones(3, np.int16), np.array([0, 1, 1], np.int32), np.array([0, 2, 3]), 2)
-    assert synapse_bytes(Projection("p", "in", "c", sparse), np.array([1])) == -(-2 * 18 // 8)
-    assert population.size == 32
-
-
 def refusal(limits: Limits, network: Network) -> str:
     with pytest.raises(DoesNotFitError) as caught:
         Place(limits).apply(network)
@@ -149,6 +138,22 @@ def test_a_core_has_few_thresholds() -> None:
     assert [u.neurons for u in program.use] == [20, 20]
     for core in (0, 1):
         assert len(np.unique(neuron.threshold[program.core_of["l0"] == core])) == 2
+
+
+def test_a_core_that_sends_to_too_many_is_cut_further() -> None:
+    """1,000 neurons, each to the six cores of the next layer, are 6,000 axons: two cores of 500 have 3,000 each."""
+    network = chain(4, 1000, 700)
+    program = Place(LOIHI).apply(network)
+    assert sorted(np.bincount(program.core_of["l0"])[list(program.cores_of("l0"))]) == [500, 500]
+    assert len(program.cores_of("l1")) == 6
+    assert sorted(u.axons_out for u in program.use) == [0] * 6 + [3000] * 2
+    tight = replace(LOIHI, axons_out=5)
+    with pytest.raises(
+        DoesNotFitError, match=r"one neuron, of l0, sends to too many destinations\n  found:   6 output"
+    ):
+        Place(replace(tight, cores=2000)).apply(network)
+    with pytest.raises(DoesNotFitError, match="does not fit on one loihi1\n  found:   needs 1006 cores"):
+        Place(replace(tight, axons_out=6)).apply(network)
 
 
 def test_several_chips() -> None:
