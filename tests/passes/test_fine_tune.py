@@ -96,6 +96,18 @@ def test_it_undoes_damage_on_samples_it_has_not_seen(tmp_path: Path) -> None:
     assert ((damaged == 0) <= (w == 0)).all(), "a synapse that is not there does not appear"
 
 
+def test_the_held_out_samples_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every move that training likes makes the held-out samples worse, the given network comes back."""
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    integer = Quantise(rounding="nearest").apply(network)
+    judged = iter(range(1000))
+    monkeypatch.setattr(_Tuning, "_judge", lambda self, network: (float(next(judged)), 0.0))
+    tuned = FineTune(network, {"": spikes((12,))}).apply(integer)
+    assert next(judged) > 2, "moves were accepted and judged"
+    for before, after in zip(integer.projections, tuned.projections, strict=True):
+        np.testing.assert_array_equal(before.connectivity.weights, after.connectivity.weights)
+
+
 def test_a_network_that_is_right_stays(tmp_path: Path) -> None:
     """A network is its own teacher: nothing can be better, so it comes back as it was."""
     integer = Quantise().apply(network_of(nirgraphs.mlp(), tmp_path))

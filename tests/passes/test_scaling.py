@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from neurodeploy.backends.reference import run_network
 from neurodeploy.connectivity import Conv2d, Dense, Sparse
@@ -97,15 +98,13 @@ def test_compensated_rounding_cancels_errors(kind: str) -> None:
     rng = np.random.default_rng(0)
     shape = (2, 6, 6)
     if kind == "conv":
-        connectivity = Conv2d(rng.normal(size=(4, 2, 3, 3)) * 0.05, shape, padding=(1, 1))
+        w = rng.normal(size=(4, 2, 3, 3)) * 0.05
+        w[rng.random(w.shape) < 0.2] = 0
+        connectivity = Conv2d(w, shape, padding=(1, 1))
     else:
         w = rng.normal(size=(20, 72)) * 0.05
-        connectivity = Dense(w)
-        if kind == "sparse":
-            from scipy.sparse import csr_array
-
-            w[rng.random(w.shape) < 0.5] = 0
-            connectivity = Sparse.from_csr(csr_array(w.T))
+        w[rng.random(w.shape) < 0.3] = 0
+        connectivity = Dense(w) if kind == "dense" else Sparse.from_csr(csr_array(w.T))
     net = network(connectivity)
 
     def spikes(seed: int) -> np.ndarray:
@@ -128,7 +127,7 @@ def test_compensated_rounding_cancels_errors(kind: str) -> None:
 
     together = compensated([projection], scale, {"p": grid}, traces)[0]
     alone = nearest(projection, scale, grid)
-    assert error(together) < 0.6 * error(alone)
+    assert error(together) < 0.75 * error(alone)
     for rounded in (together, alone):
         w = rounded.connectivity.weights
         assert w.dtype == np.int16
