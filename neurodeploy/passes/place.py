@@ -191,7 +191,9 @@ class Place:
                 source = np.repeat(np.arange(projection.connectivity.inputs), np.diff(table.indptr))
                 rate = self.rates.get(projection.source, np.ones(projection.connectivity.inputs))
                 np.add.at(traffic, (core_of[projection.source][source], table.cores), rate[source])
-        apart = distances(self.limits.cores, mesh.columns, mesh.cores_per_tile, self.chips)
+        # Chips that no part needs would only take messages further.
+        chips = -(-parts // self.limits.cores)
+        apart = distances(self.limits.cores, mesh.columns, mesh.cores_per_tile, chips)
         return arrange(traffic, apart, self.seed)
 
 

@@ -131,3 +131,17 @@ def test_counts_without_samples_or_with_foreign_cores_are_refused() -> None:
         price(make((0,), {"sops": np.zeros((1, 4, 0))}, {}), chip)
     with pytest.raises(InvalidInputError, match="no core 500"):
         price(make((500,), {"sops": np.zeros((1, 4, 1))}, {}), chip)
+
+
+def test_a_bill_for_loihi2_says_that_nothing_was_published(counts: Counts) -> None:
+    """Every count is on the bill as missing, none is priced, and no time of an operation is taken for granted."""
+    chip = load_architecture("loihi2")
+    bill = price(counts, chip)
+    assert bill.lines == ()
+    missing = {m.component: m.count for m in bill.missing}
+    # Over two samples, as written above: 100 + 40 + 10 + 20 + 60 operations, 7 + 1 + 2 hops and 1 + 2 hops.
+    assert missing["synaptic_operation"] == 230 / 2
+    assert missing["hop_east_west"] == 10 / 2
+    assert missing["hop_north_south"] == 3 / 2
+    assert all(m.reason for m in bill.missing)
+    assert set(core_timing(counts, chip).missing) >= {"synaptic_operation", "neuron_update_active"}
