@@ -181,10 +181,7 @@ def test_the_best_arrangement_is_kept_even_when_the_search_leaves_it() -> None:
     row = np.zeros((8, 8))
     row[np.arange(7), np.arange(1, 8)] = row[np.arange(1, 8), np.arange(7)] = 1
     apart = distances(8, 8, 1, 1)
-    left = 0
     for seed in range(20):
         at = np.arange(8)
-        anneal(row, apart, at, 3, 8, seed)
+        anneal(row, apart, at, 20, 8, seed)
         assert cost(row, apart, at) == 14
-        left += not np.array_equal(at, np.arange(8))
-    assert left == 0, "no other order but the reverse is as good, and three swaps do not reach it"
