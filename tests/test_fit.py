@@ -169,6 +169,12 @@ def test_following_the_advice_helps(case, remedy, tmp_path: Path, capsys: pytest
     assert code == 0, text
 
 
+def test_two_chips_have_twice_the_cores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """180,000 neurons at 1,024 a core need 176 cores."""
+    _, out, _ = compiled(too_many_neurons, tmp_path, capsys, "--chips", 2)
+    assert "on 2 x Intel Loihi (first generation): 176 of 256 cores" in " ".join(out.split())
+
+
 def test_a_table_with_the_tiles_that_are_advised_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """6,000 output axons are two cores' worth: one row says 2 where it said 1."""
     advice = (GOLDEN / "a_core_sends_to_too_many.txt").read_text()

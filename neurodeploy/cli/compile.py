@@ -192,7 +192,8 @@ def _given_for_net(args: argparse.Namespace) -> dict[str, object]:
 def _say_use(program: Program, arch: Architecture, console: Console) -> None:
     from neurodeploy.compiler import limits_of
 
-    limits = limits_of(arch)
+    limits, chips = limits_of(arch), int(program.provenance.get("chips", "1"))
+    on = arch.title if chips == 1 else f"{chips} x {arch.title}"
     console.table(
         ("core", "neurons", f"of {limits.neurons:,}", "synapse memory", f"of {(limits.synapse_bytes or 0):,} B",
          "axons in", f"of {limits.axons_in or 0:,}", "axons out", f"of {limits.axons_out or 0:,}"),
@@ -202,7 +203,7 @@ def _say_use(program: Program, arch: Architecture, console: Console) -> None:
              u.axons_out, _share(u.axons_out, limits.axons_out))
             for u in program.use
         ],
-        title=f"{program.network.name} on {arch.title}: {len(program.cores)} of {arch.cores} cores",
+        title=f"{program.network.name} on {on}: {len(program.cores)} of {arch.cores * chips} cores",
     )  # fmt: skip
 
 
