@@ -29,23 +29,31 @@ pytest: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# The environment: made once, made again when what it is made from changes, or when its Python does not run any more.
-ifneq ($(wildcard $(VENV)/.installed),)
-ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
-.PHONY: $(VENV)/.installed
+# The environment: made once, brought up to date when what it is made from changes, and made from nothing when it has
+# moved, its Python is gone or was replaced by another version, or PYTHON asks for another. pip's own words show all of
+# that: "pip 24.0 from ... (python 3.11)".
+FOUND := $(shell $(BIN)/pip --version 2>/dev/null | tr -d '()' | sed 's/.* //')
+ifneq ($(origin PYTHON),file)
+ASKED := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
 endif
+USABLE := $(and $(FOUND),$(if $(ASKED),$(filter $(ASKED),$(FOUND)),yes))
+
+ifeq ($(USABLE),)
+.PHONY: $(VENV)/.installed
 endif
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+ifeq ($(USABLE),)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "neurodeploy needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name another one: make demo PYTHON=python3.12"; exit 2; }
+	@[ ! -d $(VENV) ] || echo "$(VENV) does not run, or is of another Python$(if $(FOUND), ($(FOUND))); making it anew."
 	@echo "Setting up $(VENV) (once; a few minutes, most of it PyTorch) ..."
-	@# Packages of another Python, or of one that is gone, would be mixed with this one's: begin from nothing then.
-	@ours=$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])'); \
-	  [ ! -d $(VENV) ] || [ "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])' 2>&1)" = "$$ours" ] \
-	  || { echo "$(VENV) belongs to another Python; making it anew."; rm -rf $(VENV); }
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
+else
+	@echo "Bringing $(VENV) up to date ..."
+endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@# sinabs pins nir to 1.0.4 and asks for a chip's driver; it runs without both.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sinabs
