@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Arithmetic, Population
-from neurodeploy.neurons import Lif, SigmaDelta
+from neurodeploy.neurons import Lif, Product, Relu, SigmaDelta
 
 from . import kernels
 
@@ -23,6 +23,7 @@ class State:
 
     Args:
         current: what has arrived in this step; cleared by the step.
+        second: what has arrived at port 1, for neurons that have one.
         sent: what this step sends (0 for nothing).
         total: sum of all that was sent, for neurons that keep it.
         wait: steps for which a neuron stays refractory, for those that do.
@@ -30,6 +31,7 @@ class State:
     """
 
     current: Array
+    second: Array
     u: Array
     v: Array
     sent: Array
@@ -54,21 +56,23 @@ class Cells(Protocol):
 
 def pack(population: Population, arithmetic: Arithmetic, wide: bool) -> Cells:
     """Pack the neurons of a population; ``wide`` as in `Cells`."""
-    neuron = population.neuron
+    neuron, integer = population.neuron, arithmetic == "loihi"
+    number: np.dtype[Any] = np.dtype(np.int64) if integer else np.dtype(np.float64)
     if isinstance(neuron, SigmaDelta):
-        return _SigmaDeltaCells(
-            np.ascontiguousarray(neuron.bias, dtype=np.float64),
-            np.ascontiguousarray(neuron.threshold, dtype=np.float64),
-            int(neuron.activation == "relu"),
-        )
+        relu = int(neuron.activation == "relu")
+        return _SigmaDeltaCells(_own(neuron.bias, number), _own(neuron.threshold, number), relu, neuron.send_shift)
+    if isinstance(neuron, Relu):
+        return _ReluCells(_own(neuron.bias, number), _own(neuron.threshold, number))
+    if isinstance(neuron, Product):
+        return _ProductCells(_own(neuron.threshold, number), neuron.shift)
     assert isinstance(neuron, Lif)
-    integer = arithmetic == "loihi"
     state = np.dtype(np.int32) if integer else np.dtype(np.float64)
-    lowest = np.iinfo(np.int32).min if integer else -np.inf
-    floor = np.full(population.size, lowest) if neuron.floor is None else neuron.floor
-    parameters = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to, floor)
+    lowest = np.full(population.size, np.iinfo(np.int32).min if integer else -np.inf)
+    floor, lower = (lowest if value is None else value for value in (neuron.floor, neuron.lower))
+    parameters = (neuron.du, neuron.dv, neuron.bias, neuron.threshold, neuron.reset_to, floor, lower)
+    none = np.zeros(0, number)
     return _LifCells(
-        tuple(np.ascontiguousarray(value, dtype=state) for value in parameters),
+        tuple(_own(value, state) for value in parameters),
         (
             _RESETS[neuron.reset],
             _TIMES[neuron.reset_time],
@@ -80,11 +84,16 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool) -> Cells:
         wide and integer,
         integer,
         (
-            np.zeros(0, np.int32) if neuron.refractory is None else neuron.refractory,
-            np.zeros(0) if neuron.threshold_decay is None else neuron.threshold_decay,
-            np.zeros(0) if neuron.threshold_jump is None else neuron.threshold_jump,
+            np.zeros(0, np.int32) if neuron.refractory is None else _own(neuron.refractory, np.dtype(np.int32)),
+            none if neuron.threshold_decay is None else _own(neuron.threshold_decay, number),
+            none if neuron.threshold_jump is None else _own(neuron.threshold_jump, number),
         ),
+        neuron.lower is not None,
     )
+
+
+def _own(values: Array, number: np.dtype[Any]) -> Array:
+    return np.ascontiguousarray(values, dtype=number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,31 +104,36 @@ class _LifCells:
     wide: bool
     integer: bool
     slow: tuple[Array, Array, Array]
+    signed: bool
 
     def start(self, samples: int) -> State:
         shape = (samples, len(self.initial))
-        sent: np.dtype[Any] = np.dtype(np.uint8 if self.options[-1] == 1 else np.int64)
+        number = np.dtype(np.int64) if self.integer else np.dtype(np.float64)
+        sent: np.dtype[Any] = np.dtype(np.uint8 if self.options[-1] == 1 and not self.signed else np.int64)
         return State(
-            current=np.zeros(shape, np.int64 if self.integer else np.float64),
+            current=np.zeros(shape, number),
+            second=np.zeros((0, 0), number),
             u=np.zeros(shape, np.int64 if self.wide else self.initial.dtype),
             v=np.tile(self.initial, (samples, 1)),
             sent=np.zeros(shape, sent),
             total=np.zeros((0, 0)),
             wait=np.zeros((samples, len(self.slow[0])), np.int32),
-            raised=np.zeros((samples, len(self.slow[1]))),
+            raised=np.zeros((samples, len(self.slow[1])), number),
         )
 
     def step(self, state: State, slot: Array, active: Array) -> None:
-        p, s = self.parameters, state
-        if self.integer:
-            kernels.update_integer(
-                p[0], p[1], p[2], p[3], p[4], p[5], self.options, s.current, s.u, s.v, s.sent, slot, active
-            )
-        else:
-            kernels.update_float(
-                p[0], p[1], p[2], p[3], p[4], p[5], self.options, s.current, s.u, s.v, s.sent, slot, active,
-                *self.slow, s.wait, s.raised,
-            )  # fmt: skip
+        s = state
+        update = kernels.update_integer if self.integer else kernels.update_float
+        update(
+            *self.parameters, self.options, s.current, s.u, s.v, s.sent, slot, active, *self.slow, s.wait, s.raised
+        )  # fmt: skip
+
+
+def _blank(samples: int, neurons: int, number: np.dtype[Any], ports: int = 1) -> State:
+    arrays = [np.zeros((samples, neurons), number) for _ in range(8)]
+    if ports == 1:
+        arrays[1] = np.zeros((0, 0), number)
+    return State(*arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +141,50 @@ class _SigmaDeltaCells:
     bias: Array
     threshold: Array
     relu: int
+    shift: int
     wide: bool = False
 
     def start(self, samples: int) -> State:
-        return State(*(np.zeros((samples, len(self.bias))) for _ in range(7)))
+        return _blank(samples, len(self.bias), self.bias.dtype)
 
     def step(self, state: State, slot: Array, active: Array) -> None:
-        kernels.update_sigma_delta(
-            self.bias, self.threshold, self.relu, state.current, state.u, state.v, state.total, state.sent, slot, active
-        )
+        s = state
+        if self.bias.dtype.kind == "f":
+            kernels.update_sigma_delta(
+                self.bias, self.threshold, self.relu, s.current, s.u, s.v, s.total, s.sent, slot, active
+            )
+        else:
+            kernels.update_sigma_delta_integer(
+                self.bias, self.threshold, self.relu, self.shift, s.current, s.u, s.v, s.total, s.sent, slot, active
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _ReluCells:
+    bias: Array
+    threshold: Array
+    wide: bool = False
+
+    def start(self, samples: int) -> State:
+        return _blank(samples, len(self.bias), self.bias.dtype)
+
+    def step(self, state: State, slot: Array, active: Array) -> None:
+        held = int(self.bias.dtype.kind != "f")
+        kernels.update_relu(self.bias, self.threshold, held, state.current, state.sent, slot, active)
+
+
+@dataclass(frozen=True, eq=False)
+class _ProductCells:
+    threshold: Array
+    shift: int
+    wide: bool = False
+
+    def start(self, samples: int) -> State:
+        return _blank(samples, len(self.threshold), self.threshold.dtype, ports=2)
+
+    def step(self, state: State, slot: Array, active: Array) -> None:
+        s = state
+        if self.threshold.dtype.kind == "f":
+            kernels.update_product_float(self.threshold, s.current, s.second, s.sent, slot, active)
+        else:
+            kernels.update_product(self.threshold, self.shift, s.current, s.second, s.sent, slot, active)

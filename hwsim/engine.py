@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.connectivity import Array, largest_sum
-from neurodeploy.network import Network, Population
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import GRADED, Lif, Product, Relu, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
 from . import kernels
-from .cells import Cells
+from .cells import Cells, State
 from .cells import pack as pack_cells
 from .synapses import EventList, Synapses, pack
 
@@ -67,8 +67,7 @@ class _Packed:
     cells: Cells
     slot: Array
     slots: int
-    incoming: tuple[tuple[str, int, Synapses, Array | None, int], ...]
-    """Projections: source, delay, synapses, bias current and its first step."""
+    incoming: tuple[tuple[Projection, Synapses], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +89,7 @@ class _Plan:
                     pack_cells(population, network.arithmetic, _may_overflow(network, name)),
                     np.searchsorted(program.cores_of(name), program.core_of[name]).astype(np.int64),
                     len(program.cores_of(name)),
-                    tuple(
-                        (p.source, p.delay, pack(p.connectivity, network.arithmetic), p.bias, p.bias_start)
-                        for p in network.into(name)
-                    ),
+                    tuple((p, pack(p.connectivity, network.arithmetic)) for p in network.into(name)),
                 )
         history = {p.name: 0 for p in network.populations}
         for projection in network.projections:
@@ -117,7 +113,10 @@ class _Result:
         states: dict[str, dict[str, Array]] = {}
         active = {}
         for population in network.populations:
-            if not isinstance(population.neuron, Source):
+            if isinstance(population.neuron, (Relu, Product)):
+                cores = len(program.cores_of(population.name))
+                active[population.name] = np.zeros((steps, samples, cores), np.int64)
+            elif not isinstance(population.neuron, Source):
                 wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
                 for name in sorted(wanted):
                     shape = (steps, samples, population.size)
@@ -157,7 +156,9 @@ class _Result:
 def _may_overflow(network: Network, name: str) -> bool:
     """Whether the arriving current, shifted by 6 bits, could exceed 32 bits."""
     sources = [network.by_name[p.source].neuron for p in network.into(name)]
-    if any(isinstance(s, Lif) and s.max_spikes > 1 for s in sources):
+    if any(isinstance(s, GRADED) or (isinstance(s, Lif) and (s.max_spikes > 1 or not s.spiking)) for s in sources):
+        return True
+    if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
         return True
     return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
 
@@ -168,7 +169,7 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
     number = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
     block = slice(start, start + samples)
     states = {name: packed.cells.start(samples) for name, packed in plan.packed.items()}
-    scratch = {name: [s.scratch(samples) for _, _, s, _, _ in p.incoming] for name, p in plan.packed.items()}
+    scratch = {name: [s.scratch(samples) for _, s in p.incoming] for name, p in plan.packed.items()}
     # A ring of the last steps' events of each population; step t stands at t modulo its length.
     past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}
     listed: dict[str, list[tuple[int, EventList]]] = {p.name: [] for p in network.populations if p.spiking}
@@ -183,22 +184,30 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
                 events = _events_of(np.full((samples, population.size), on, np.uint8), number)
             else:
                 packed, state = plan.packed[name], states[name]
-                for (source, delay, synapses, bias, bias_start), buffer in zip(
-                    packed.incoming, scratch[name], strict=True
-                ):
-                    if t >= delay:
-                        synapses.deliver(past[source][(t - delay) % len(past[source])], buffer, state.current)
-                    if bias is not None and t >= bias_start:
-                        np.add(state.current, bias, out=state.current)
+                for (projection, synapses), buffer in zip(packed.incoming, scratch[name], strict=True):
+                    current = state.second if projection.port else state.current
+                    if t >= projection.delay:
+                        ring = past[projection.source]
+                        synapses.deliver(ring[(t - projection.delay) % len(ring)], buffer, current)
+                    if projection.bias is not None and t >= projection.bias_start:
+                        np.add(current, projection.bias, out=current)
                 packed.cells.step(state, packed.slot, result.active[name][t, block])
                 for key, value in (("u", state.u), ("v", state.v)):
                     if name in result.states.get(key, {}):
                         result.states[key][name][t, block] = value
-                events = _events_of(state.sent if population.spiking else state.v, number)
+                events = _events_of(_message(population, state), number)
             past[name][t % len(past[name])] = events
             if population.spiking:
                 listed[name].append((t, events))
     result.events[start] = listed
+
+
+def _message(population: Population, state: State) -> Array:
+    """What a population sends in this step, ``[batch, neurons]``."""
+    if population.spiking:
+        return state.sent
+    shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
+    return state.v >> shift if shift else state.v
 
 
 def _events_of(values: Array, number: np.dtype[Any]) -> EventList:

@@ -138,79 +138,7 @@ def update_integer(
     threshold: Array,
     reset_to: Array,
     floor: Array,
-    options: tuple[int, int, int, int, int],
-    current: Array,
-    u: Array,
-    v: Array,
-    spikes: Array,
-    slot: Array,
-    active: Array,
-) -> None:
-    """One step of `neurodeploy.neurons.Lif` in Loihi's integers, in place; ``current`` is cleared.
-
-    Args:
-        options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
-            spikes a step).
-        spikes: ``[batch, neurons]``, written.
-        slot: core slot of each neuron.
-        active: ``[batch, core slots]``, incremented for each neuron that was not at rest.
-    """
-    m = 1 << 23
-    rule, time, equal, spiking, most = options
-    for b in range(u.shape[0]):
-        for i in range(u.shape[1]):
-            arrived = current[b, i]
-            current[b, i] = 0
-            if arrived == 0 and u[b, i] == 0 and v[b, i] == 0 and bias[i] == 0:
-                # At rest nothing changes and, threshold and floor being on either side of 0, nothing fires.
-                if threshold[i] > 0 and floor[i] <= 0:
-                    spikes[b, i] = 0
-                    continue
-            else:
-                active[b, slot[i]] += 1
-            now = _decay(np.int64(u[b, i]), 4095 - du[i]) + (np.int64(arrived) << 6)
-            if now > m:
-                now -= 2 * m
-            elif now <= -m:
-                now += 2 * m
-            u[b, i] = now
-            before = np.int64(v[b, i])
-            crossed = time != NOW and _crosses(before, threshold[i], equal)
-            if crossed and rule == HARD and time == NEXT:
-                before = np.int64(reset_to[i])
-            level = _decay(before, 4096 - dv[i]) + now + bias[i]
-            if crossed:
-                if rule == SUBTRACT:
-                    level -= threshold[i]
-                elif time == GATE:
-                    level = np.int64(reset_to[i])
-            level = min(max(level, 1 - m), m - 1)
-            count = 0
-            if spiking == 1:
-                if most > 1:
-                    if level > 0:
-                        count = min(level // threshold[i], most)
-                elif _crosses(level, threshold[i], equal):
-                    count = 1
-            if time == NOW:
-                if rule == SUBTRACT:
-                    level -= count * np.int64(threshold[i])
-                elif rule == HARD and count > 0:
-                    level = np.int64(reset_to[i])
-            elif time == ONCE:
-                level -= (count - int(crossed)) * np.int64(threshold[i])
-            v[b, i] = max(level, floor[i])
-            spikes[b, i] = count
-
-
-@_compile
-def update_float(
-    du: Array,
-    dv: Array,
-    bias: Array,
-    threshold: Array,
-    reset_to: Array,
-    floor: Array,
+    lower: Array,
     options: tuple[int, int, int, int, int],
     current: Array,
     u: Array,
@@ -224,13 +152,105 @@ def update_float(
     wait: Array,
     raised: Array,
 ) -> None:
-    """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`, and
+    """One step of `neurodeploy.neurons.Lif` in Loihi's integers, in place; ``current`` is cleared.
 
     Args:
+        options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
+            spikes a step).
+        spikes: ``[batch, neurons]``, written.
+        slot: core slot of each neuron.
+        active: ``[batch, core slots]``, incremented for each neuron that was not at rest.
         refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
         wait: steps for which a neuron stays refractory, ``[batch, neurons]``.
         raised: what its threshold is raised by, ``[batch, neurons]``.
     """
+    m = 1 << 23
+    rule, time, equal, spiking, most = options
+    slow = refractory.size > 0 or threshold_decay.size > 0
+    for b in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            arrived = current[b, i]
+            current[b, i] = 0
+            if arrived == 0 and u[b, i] == 0 and v[b, i] == 0 and bias[i] == 0:
+                # At rest nothing changes and, the thresholds and the floor being on either side of 0, nothing fires.
+                if threshold[i] > 0 and floor[i] <= 0 and lower[i] < 0 and not slow:
+                    spikes[b, i] = 0
+                    continue
+            else:
+                active[b, slot[i]] += 1
+            now = _decay(np.int64(u[b, i]), 4095 - du[i]) + (np.int64(arrived) << 6)
+            if now > m:
+                now -= 2 * m
+            elif now <= -m:
+                now += 2 * m
+            u[b, i] = now
+            before = np.int64(v[b, i])
+            limit = np.int64(threshold[i])
+            if threshold_decay.size > 0:
+                limit += raised[b, i]
+            crossed = time != NOW and _crosses(before, limit, equal)
+            if crossed and rule == HARD and time == NEXT:
+                before = np.int64(reset_to[i])
+            level = _decay(before, 4096 - dv[i]) + now + bias[i]
+            if crossed:
+                if rule == SUBTRACT:
+                    level -= limit
+                elif time == GATE:
+                    level = np.int64(reset_to[i])
+            level = min(max(level, 1 - m), m - 1)
+            count = 0
+            if spiking == 1:
+                if most > 1:
+                    if level > 0:
+                        count = min(level // limit, most)
+                elif _crosses(level, limit, equal):
+                    count = 1
+                elif level < lower[i] or (equal == 1 and level == lower[i]):
+                    count = -1
+            if time == NOW:
+                if rule == SUBTRACT:
+                    level -= lower[i] if count < 0 else count * limit
+                elif rule == HARD and count != 0:
+                    level = np.int64(reset_to[i])
+            elif time == ONCE:
+                level -= (count - int(crossed)) * limit
+            level = max(level, np.int64(floor[i]))
+            if refractory.size > 0:
+                if wait[b, i] > 0:
+                    wait[b, i] -= 1
+                    level, count = np.int64(v[b, i]), 0
+                elif count != 0:
+                    wait[b, i] = refractory[i]
+            if threshold_decay.size > 0:
+                higher = _decay(np.int64(raised[b, i]), 4096 - threshold_decay[i]) + threshold_jump[i] * abs(count)
+                raised[b, i] = min(max(higher, 1 - m), m - 1)
+            v[b, i] = level
+            spikes[b, i] = count
+
+
+@_compile
+def update_float(
+    du: Array,
+    dv: Array,
+    bias: Array,
+    threshold: Array,
+    reset_to: Array,
+    floor: Array,
+    lower: Array,
+    options: tuple[int, int, int, int, int],
+    current: Array,
+    u: Array,
+    v: Array,
+    spikes: Array,
+    slot: Array,
+    active: Array,
+    refractory: Array,
+    threshold_decay: Array,
+    threshold_jump: Array,
+    wait: Array,
+    raised: Array,
+) -> None:
+    """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`."""
     rule, time, equal, spiking, most = options
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
@@ -260,10 +280,12 @@ def update_float(
                         count = min(int(level / limit), most)
                 elif _crosses(level, limit, equal):
                     count = 1
+                elif level < lower[i] or (equal == 1 and level == lower[i]):
+                    count = -1
             if time == NOW:
                 if rule == SUBTRACT:
-                    level -= count * limit
-                elif rule == HARD and count > 0:
+                    level -= lower[i] if count < 0 else count * limit
+                elif rule == HARD and count != 0:
                     level = reset_to[i]
             elif time == ONCE:
                 level -= (count - int(crossed)) * limit
@@ -272,10 +294,10 @@ def update_float(
                 if wait[b, i] > 0:
                     wait[b, i] -= 1
                     level, count = v[b, i], 0
-                elif count > 0:
+                elif count != 0:
                     wait[b, i] = refractory[i]
             if threshold_decay.size > 0:
-                raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * count
+                raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * abs(count)
             v[b, i] = level
             spikes[b, i] = count
 
@@ -317,6 +339,90 @@ def update_sigma_delta(
             spikes[b, i] = difference
             if arrived != 0 or difference != 0:
                 active[b, slot[i]] += 1
+
+
+@_compile
+def _held(value: Any) -> Any:
+    """Saturated to Loihi's 24 bits."""
+    return min(max(value, 1 - (1 << 23)), (1 << 23) - 1)
+
+
+@_compile
+def update_sigma_delta_integer(
+    bias: Array,
+    threshold: Array,
+    relu: int,
+    shift: int,
+    current: Array,
+    u: Array,
+    v: Array,
+    sent: Array,
+    spikes: Array,
+    slot: Array,
+    active: Array,
+) -> None:
+    """One step of `neurodeploy.neurons.SigmaDelta` in integers; ``shift`` is its ``send_shift``."""
+    for b in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            arrived = current[b, i]
+            current[b, i] = 0
+            u[b, i] = _held(u[b, i] + arrived)
+            level = _held(np.int64(u[b, i]) + bias[i])
+            if relu == 1 and level < 0:
+                level = 0
+            v[b, i] = level
+            difference = level - sent[b, i]
+            message = difference >> shift if abs(difference) >= threshold[i] else 0
+            sent[b, i] += message << shift
+            spikes[b, i] = message
+            if arrived != 0 or message != 0:
+                active[b, slot[i]] += 1
+
+
+@_compile
+def update_relu(
+    bias: Array, threshold: Array, held: int, current: Array, spikes: Array, slot: Array, active: Array
+) -> None:
+    """One step of `neurodeploy.neurons.Relu`; ``held`` is 1 where sums saturate to 24 bits."""
+    for b in range(current.shape[0]):
+        for i in range(current.shape[1]):
+            level = current[b, i] + bias[i]
+            if held == 1:
+                level = _held(level)
+            spikes[b, i] = level if level > threshold[i] else 0
+            if level != 0:
+                active[b, slot[i]] += 1
+            current[b, i] = 0
+
+
+@_compile
+def update_product(
+    threshold: Array, shift: int, first: Array, second: Array, spikes: Array, slot: Array, active: Array
+) -> None:
+    """One step of `neurodeploy.neurons.Product` in integers."""
+    for b in range(first.shape[0]):
+        for i in range(first.shape[1]):
+            level = _held((first[b, i] * second[b, i]) >> shift)
+            if first[b, i] != 0 or second[b, i] != 0:
+                active[b, slot[i]] += 1
+            first[b, i] = 0
+            second[b, i] = 0
+            spikes[b, i] = level if abs(level) > threshold[i] else 0
+
+
+@_compile
+def update_product_float(
+    threshold: Array, first: Array, second: Array, spikes: Array, slot: Array, active: Array
+) -> None:
+    """One step of `neurodeploy.neurons.Product` in floats."""
+    for b in range(first.shape[0]):
+        for i in range(first.shape[1]):
+            level = first[b, i] * second[b, i]
+            if first[b, i] != 0 or second[b, i] != 0:
+                active[b, slot[i]] += 1
+            first[b, i] = 0
+            second[b, i] = 0
+            spikes[b, i] = level if abs(level) > threshold[i] else 0.0
 
 
 @_compile

@@ -29,7 +29,7 @@ _DAMAGED = (
 
 
 def _types() -> dict[str, Callable[..., Any]]:
-    from neurodeploy import connectivity, network, neurons, program
+    from neurodeploy import connectivity, network, neurons, plasticity, program
 
     known = (
         connectivity.Dense,
@@ -38,6 +38,10 @@ def _types() -> dict[str, Callable[..., Any]]:
         neurons.Source,
         neurons.Lif,
         neurons.SigmaDelta,
+        neurons.Relu,
+        neurons.Product,
+        plasticity.Trace,
+        plasticity.LearningRule,
         network.Handle,
         network.Population,
         network.Projection,

@@ -14,9 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity
+from neurodeploy.connectivity import Array, Connectivity, Dense
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Lif, Neuron, SigmaDelta, Source
+from neurodeploy.neurons import Lif, Neuron, Product, Source
+from neurodeploy.plasticity import LIMITS, LearningRule
 
 Arithmetic = Literal["float", "loihi"]
 
@@ -81,6 +82,8 @@ class Projection:
             integer network has it in the neuron or as an always-on axon).
         bias_start: first step in which `bias` acts: 0 as snnTorch does it also on recurrent edges, ``delay`` as
             norse does.
+        port: of the target: 1 is the second factor of a `Product`, or the third factor of learning.
+        rule: how the weights learn (dense synapses between spiking populations), None for weights that stay.
     """
 
     name: str
@@ -91,6 +94,8 @@ class Projection:
     bias: Array | None = None
     bias_start: int = 0
     handle: Handle = Handle()
+    port: int = 0
+    rule: LearningRule | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +133,10 @@ class Network:
         """Projections that end in population ``name``."""
         return tuple(p for p in self.projections if p.target == name)
 
+    def taught(self, name: str) -> LearningRule | None:
+        """The three-factor rule of a projection into population ``name``, whose traces its neurons compute."""
+        return next((p.rule for p in self.into(name) if p.rule is not None and p.rule.factors == 3), None)
+
     @cached_property
     def inputs(self) -> tuple[Population, ...]:
         """Populations that the user feeds."""
@@ -153,19 +162,6 @@ def check(network: Network) -> None:
             )
         neuron = population.neuron
         if not isinstance(neuron, Source):
-            if isinstance(neuron, SigmaDelta) and network.arithmetic != "float":
-                raise InvalidInputError(
-                    f"population {population.name!r} is sigma-delta, which exists in floats only",
-                    found=network.arithmetic,
-                    allowed="float",
-                )
-            if isinstance(neuron, Lif) and neuron.slow and network.arithmetic != "float":
-                raise InvalidInputError(
-                    f"population {population.name!r} has a refractory time or an adaptive threshold, which exist in "
-                    "floats only",
-                    found=network.arithmetic,
-                    allowed="float",
-                )
             for item in fields(neuron):
                 value = getattr(neuron, item.name)
                 if isinstance(value, np.ndarray) and value.shape != (population.size,):
@@ -189,6 +185,15 @@ def check(network: Network) -> None:
             )
         if projection.bias is not None and network.arithmetic == "loihi":
             raise InvalidInputError(f"{where} carries a bias in an integer network", hint="run the quantise pass")
+        ports = 2 if isinstance(target.neuron, Product) or network.taught(target.name) else 1
+        if projection.rule is not None:
+            _check_rule(network, projection)
+        if not 0 <= projection.port < ports:
+            raise InvalidInputError(
+                f"{where} ends at a port that {target.name!r} does not have",
+                found=projection.port,
+                allowed=f"0 to {ports - 1}",
+            )
         if projection.delay == 0 and order[source.name] >= order[target.name]:
             raise InvalidInputError(
                 f"{where} closes a loop without a delay",
@@ -198,3 +203,38 @@ def check(network: Network) -> None:
     for name in network.outputs:
         if name not in order:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+
+
+def _check_rule(network: Network, projection: Projection) -> None:
+    """Refuse a learning rule on synapses that cannot learn."""
+    rule, where = projection.rule, f"projection {projection.name!r}, which learns,"
+    assert rule is not None
+    if not isinstance(projection.connectivity, Dense):
+        raise InvalidInputError(
+            f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense"
+        )
+    target = network.by_name[projection.target].neuron
+    if not isinstance(target, Lif) or not network.by_name[projection.target].spiking:
+        raise InvalidInputError(
+            f"{where} ends in {projection.target!r}", allowed="integrate-and-fire neurons that spike"
+        )
+    weights = projection.connectivity.weights
+    for name, tag in (("tag_1", rule.tag_1), ("tag_2", rule.tag_2)):
+        if tag is not None and tag.shape != weights.shape:
+            raise InvalidInputError(
+                f"{where} has a {name} of the wrong shape", found=list(tag.shape), allowed=list(weights.shape)
+            )
+    low, high = LIMITS[rule.sign]
+    if network.arithmetic == "loihi" and weights.size and (weights.min() < low or weights.max() > high):
+        raise InvalidInputError(
+            f"{where} begins with weights beyond its range",
+            found=f"values from {weights.min()} to {weights.max()}",
+            allowed=f"{low} to {high} ({rule.sign})",
+        )
+    other = network.taught(projection.target)
+    if other is not None and rule.factors == 3 and (other.y1, other.y3) != (rule.y1, rule.y3):
+        raise InvalidInputError(
+            f"{where} wants other traces of its target's spikes than another projection into {projection.target!r}",
+            found=f"{rule.y1}, {rule.y3}",
+            allowed=f"{other.y1}, {other.y3}",
+        )

@@ -26,14 +26,20 @@ whether the *stored* ``v`` of the step before crosses the threshold, and ``v'`` 
 A neuron with ``max_spikes > 1`` sends a graded spike of ``min(trunc(v / threshold), max_spikes)``, subtracts that many
 thresholds, and counts equality as crossing (sinabs' multi-spike). `floor` bounds ``v`` from below after the reset.
 
-Two slow variables, in floats and with the reset ``now`` only. A neuron with ``refractory = n`` keeps its ``v`` and is
+A neuron with a ``lower`` threshold also sends -1, where ``v < lower`` (``<=``); the reset then sets ``reset_to`` or
+subtracts ``lower`` (Lava's TernaryLIF). It has the reset ``now`` and one spike a step.
+
+Two slow variables, with the reset ``now`` only. A neuron with ``refractory = n`` keeps its ``v`` and is
 silent for n steps after each spike, while ``u`` goes on (norse LIFRefracCell, Lava LIFRefractory). One with an adaptive
 threshold compares with ``threshold + a`` (and subtracts that), then ``a <- (1 - threshold_decay) a + threshold_jump s``
 (Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018; norse LSNN,
-sinabs ALIF).
+sinabs ALIF); in integers ``a <- D(a, threshold_decay) + threshold_jump s``, held within (-M, M).
+
+`SigmaDelta`, `Relu` and `Product` compute with graded messages; in integers what arrives is not shifted by 6, and sums
+are held within (-M, M).
 
 All parameters are flat arrays ``[neurons]``. Floats: `du`, `dv` are fractions per step, the rest is in units of the
-membrane. Integers: `du`, `dv` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are effective 24-bit
+membrane. Integers: `du`, `dv`, `threshold_decay` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are effective 24-bit
 values (a chip's ``vth << 6`` and ``mantissa << exponent`` are already applied).
 """
 
@@ -59,18 +65,20 @@ class Source:
     Args:
         start: a source with ``always_on`` spikes by itself in every step from ``start`` on (a bias axon).
         always_on: no outside input; see ``start``.
+        payload_bits: in an integer network, 1 for plain spikes, more for whole numbers of so many bits, sign included.
     """
 
     always_on: bool = False
     start: int = 0
+    payload_bits: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Lif:
     """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations.
 
-    A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out). `refractory` is
-    ``int32 [neurons]``, in steps.
+    A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out), in integers
+    ``v >> send_shift``, which keeps messages within a chip's payload. `refractory` is ``int32 [neurons]``, in steps.
     """
 
     du: Array
@@ -88,6 +96,8 @@ class Lif:
     refractory: Array | None = None
     threshold_decay: Array | None = None
     threshold_jump: Array | None = None
+    lower: Array | None = None
+    send_shift: int = 0
 
     @property
     def slow(self) -> bool:
@@ -104,16 +114,43 @@ class SigmaDelta:
         u <- u + I ;  v = f(u + bias) ;  d = v - sent ;  s = d where |d| >= threshold, else 0 ;  sent <- sent + s
 
     which is Lava's ``SigmaDelta`` with its residue written as a sum. With threshold 0 the values that arrive everywhere
-    are those of the conventional network. Floats only.
+    are those of the conventional network. In integers a message is ``s >> send_shift`` (rounded down), and `sent` grows
+    by what the message is worth, so that nothing is lost over time.
 
     Args:
         bias, threshold: ``[neurons]``, in units of the activation.
         activation: ``"relu"`` or ``"identity"``.
+        send_shift: fractional bits that the state has and the messages have not (integers; Lava's ``state_exp``).
     """
 
     bias: Array
     threshold: Array
     activation: Literal["relu", "identity"] = "relu"
+    send_shift: int = 0
 
 
-Neuron = Source | Lif | SigmaDelta
+@dataclass(frozen=True, eq=False)
+class Relu:
+    """A rectifier without memory: sends ``v = I + bias`` as a graded spike where ``v > threshold`` (>= 0).
+
+    Lava's ``GradedReluVec``, with a bias.
+    """
+
+    bias: Array
+    threshold: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A gate: sends the product of what arrives at its two ports, ``v = I_0 I_1``, where ``|v| > threshold`` (>= 0).
+
+    In integers ``v = (I_0 I_1) >> shift``. Lava's ``ProdNeuron``. `Projection.port` says which port is meant.
+    """
+
+    threshold: Array
+    shift: int = 0
+
+
+Neuron = Source | Lif | SigmaDelta | Relu | Product
+GRADED = (SigmaDelta, Relu, Product)
+"""Neurons whose every message carries a number."""

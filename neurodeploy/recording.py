@@ -10,6 +10,7 @@ import numpy as np
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network import Network
+from neurodeploy.neurons import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +58,14 @@ class Record:
     """What to record beside the spikes: state variables (``"u"``, ``"v"``) of all neuron populations.
 
     Read-outs that do not spike are always recorded in ``v``, since that is their output.
+
+    Args:
+        states: to keep.
+        learning: keep what learns after every step; else only as it is at the end.
     """
 
     states: tuple[str, ...] = ()
+    learning: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +79,9 @@ class Recording:
         active: neuron updates that changed or could have changed a state (``u``, ``v`` or bias not zero, or input),
             per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from back-ends that
             count.
+        learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
+            sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
+            and the only one unless more were asked for.
     """
 
     backend: str
@@ -81,6 +90,7 @@ class Recording:
     spikes: Mapping[str, Events]
     states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     active: Mapping[str, Array] = field(default_factory=dict)
+    learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
 
 def scores(network: Network, recording: Recording) -> Array:
@@ -139,7 +149,17 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
             raise InvalidInputError(
                 f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent
             )
-        if network.arithmetic == "loihi" and not np.isin(value, (0, 1)).all():
+        assert isinstance(population.neuron, Source)
+        bits = population.neuron.payload_bits
+        if network.arithmetic == "loihi" and bits > 1:
+            if (value != np.rint(value)).any() or np.abs(value).max() >= 1 << (bits - 1):
+                raise InvalidInputError(
+                    f"input {population.name!r} does not fit its messages",
+                    found=f"values from {value.min()} to {value.max()}",
+                    allowed=f"whole numbers of {bits} bits, sign included",
+                    hint="scale and round the input",
+                )
+        elif network.arithmetic == "loihi" and not np.isin(value, (0, 1)).all():
             raise InvalidInputError(
                 f"input {population.name!r} is not binary",
                 found=f"values from {value.min()} to {value.max()}",

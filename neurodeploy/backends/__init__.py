@@ -19,6 +19,7 @@ BUILTIN = {
     "reference": "neurodeploy.backends.reference:run",
     "hwsim": "neurodeploy.hwsim.engine:run",
     "lava": "neurodeploy.backends.lava:run",
+    "lava-stock": "neurodeploy.backends.lava:run_stock",
     "onnxruntime": "neurodeploy.backends.onnxruntime:run",
 }
 

@@ -26,6 +26,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from neurodeploy import loihi
+from neurodeploy.axons import with_bias_axons
 from neurodeploy.connectivity import Array, Dense, largest_sum
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
@@ -73,12 +74,10 @@ class Quantise:
                 found="no calibration",
                 hint="give --calibration, or use nearest rounding",
             )
-        axons = [_bias_axon(p) for p in network.projections if p.bias is not None]
-        projections = [replace(p, bias=None) for p in network.projections] + [p for _, p in axons]
-        sources = [s for s, _ in axons]
         seen = Calibration.of(network, self.calibration)
+        network = with_bias_axons(network)
         notes = dict(network.notes)
-        populations: list[Population] = list(sources)
+        populations: list[Population] = []
         integer: dict[str, Projection] = {}
         for population in network.populations:
             if isinstance(population.neuron, SigmaDelta):
@@ -97,22 +96,21 @@ class Quantise:
                     allowed="neurons without",
                     hint="compile it with --float",
                 )
-            if not population.spiking and any(p.source == population.name for p in projections):
+            if not population.spiking and any(p.source == population.name for p in network.projections):
                 raise UnsupportedError(
                     f"the read-out {population.name!r} feeds another population",
                     allowed="in integers a population that does not spike must be an output",
                     hint="put a spiking neuron between them",
                 )
-            incoming = [p for p in projections if p.target == population.name]
-            all_sources = {s.name: s for s in (*sources, *network.populations)}
-            quantised, done = self._population(population, incoming, all_sources, seen)
+            incoming = list(network.into(population.name))
+            quantised, done = self._population(population, incoming, network.by_name, seen)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
             notes[f"quantise {population.name}"] = _describe(quantised, done) + _leaks(population, quantised)
         return replace(
             network,
             populations=tuple(populations),
-            projections=tuple(integer[p.name] for p in projections),
+            projections=tuple(integer[p.name] for p in network.projections),
             arithmetic="loihi",
             notes=notes,
         )
@@ -149,14 +147,6 @@ class Quantise:
             rounded = _fire_at_equality(rounded)
         uniform = bool((scale == scale[:1]).all())
         return replace(population, neuron=rounded, scale=float(scale[0]) if uniform else scale), done
-
-
-def _bias_axon(projection: Projection) -> tuple[Population, Projection]:
-    assert projection.bias is not None
-    name = f"bias of {projection.name}"
-    source = Population(name, (1,), Source(always_on=True, start=projection.bias_start), projection.handle)
-    weights = Dense(projection.bias[:, None])
-    return source, Projection(name, name, projection.target, weights, handle=projection.handle)
 
 
 def _reset_at_zero(neuron: Lif) -> Lif:

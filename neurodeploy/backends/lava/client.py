@@ -1,25 +1,23 @@
-"""Runs a Program on Lava: one worker process a run, watched from here and gone afterwards, however the run ends."""
+"""Runs a Program on Lava: writes the job, lets a worker run it (`pool`), and reads the results."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.backends.lava.lower import Job, lower
+from neurodeploy.backends.lava import pool
+from neurodeploy.backends.lava.lower import EXPANDED, Job, Runtime, lower
 from neurodeploy.backends.lava.results import joined, read
-from neurodeploy.backends.lava.setup import HINT, worker_command
+from neurodeploy.backends.lava.setup import worker_command
 from neurodeploy.connectivity import Array
-from neurodeploy.errors import BackendError, InvalidInputError
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Record, Recording, check_inputs
@@ -30,13 +28,6 @@ Progress = Callable[[int, int], None]
 LARGEST_INPUT = 1 << 26
 """Values of one source in one run; Lava holds them as 32-bit integers."""
 
-START = "import sys; sys.path[0] = sys.argv[1]; from worker.main import main; main(sys.argv[2])"
-POLL_SECONDS = 0.02
-GRACE_SECONDS = 1.0
-"""For Lava's processes to end, and to return their shared memory, before they are killed."""
-
-LONGEST_TRACE = 4000
-
 
 def run(
     program: Program,
@@ -46,17 +37,21 @@ def run(
     progress: Progress | None = None,
     timeout: float | None = None,
     python: Path | str | None = None,
+    runtime: Runtime = "local",
+    expanded: int = EXPANDED,
 ) -> Recording:
-    """Run a Program in Lava's bit-accurate simulator; see `neurodeploy.backends.Backend`.
+    """Run a Program in Lava's simulation; see `neurodeploy.backends.Backend`.
 
     Args:
-        program: with an integer network.
-        inputs: for each input population ``[time, batch, *shape]`` of 0 and 1.
+        program: integers run in Lava's fixed point (bit-accurate with Loihi), floats in its floating point.
+        inputs: for each input population ``[time, batch, *shape]``.
         record: states to keep.
         progress: called with ``(done, total)`` in network steps of single samples.
         timeout: seconds after which a run of the worker is stopped; estimated generously when not given. Inputs
             that are too large for one run are cut into several.
         python: an interpreter of the user's own that has Lava, instead of the sidecar's.
+        runtime: ``"local"`` steps Lava's models in one process; ``"stock"`` is Lava's own, with a process for each.
+        expanded: convolutions of up to so many synapses run as Lava's Sparse, larger ones as its Conv (slower).
 
     Raises:
         InvalidInputError: inputs that do not match the Program.
@@ -73,10 +68,21 @@ def run(
     parts = []
     for first in range(0, samples, at_once):
         part = {name: train[:, first : first + at_once] for name, train in given.items()}
-        job = lower(program, part, record)
+        job = lower(program, part, record, runtime, expanded)
         tell = _overall(progress, first, samples, job) if progress else None
         parts.append(_run_job(command, program, job, part, timeout, tell))
     return parts[0] if len(parts) == 1 else joined(parts)
+
+
+def run_stock(
+    program: Program,
+    inputs: Mapping[str, Array],
+    *,
+    record: Record = Record(),
+    progress: Progress | None = None,
+) -> Recording:
+    """Run a Program in Lava's own runtime: the back-end ``lava-stock``."""
+    return replace(run(program, inputs, record=record, progress=progress, runtime="stock"), backend="lava-stock")
 
 
 def _run_job(
@@ -93,9 +99,16 @@ def _run_job(
             with (folder / "arrays.npz").open("wb") as handle:
                 np.savez(handle, allow_pickle=False, **job.arrays)
         if job.files:
-            _work(command, folder, job, estimate(job) if timeout is None else timeout, progress)
+            limit = estimate(job) if timeout is None else timeout
+            pool.run(command, folder, limit, job.chip_steps, _told(progress, job.chip_steps))
+            if progress:
+                progress(job.chip_steps, job.chip_steps)
         with storage_errors("read", folder):
             return read(program, job, folder, given)
+
+
+def _told(progress: Progress | None, steps: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(done, steps)
 
 
 @contextmanager
@@ -118,7 +131,7 @@ def _overall(progress: Progress, first: int, samples: int, job: Job) -> Progress
 
 
 def estimate(job: Job) -> float:
-    """Return a time-out in seconds: ten times what jobs took on two busy cores, and two minutes for the start.
+    """Return a time-out in seconds: ten times what jobs took on two busy cores (`stock`), two minutes for the start.
 
     A step took 0.25 ms for each Process, 2 ns for each value of a matrix or neuron, and in a Conv 50 us for each pair
     of channels and 20 ns for each synapse.
@@ -130,94 +143,3 @@ def estimate(job: Job) -> float:
         if entry["kind"] == "conv":
             step += 50e-6 * entry["channel_pairs"] + 20e-9 * entry["synapses"]
     return 120 + 10 * job.chip_steps * step
-
-
-def _work(command: list[str], folder: Path, job: Job, timeout: float, progress: Progress | None) -> None:
-    """Start a worker and wait for it; nothing of it is left when this returns or raises."""
-    worker = _started([*command, "-c", START, str(Path(__file__).parent), str(folder)], folder)
-    try:
-        deadline, done = time.monotonic() + timeout, 0
-        while worker.poll() is None:
-            if time.monotonic() > deadline:
-                raise BackendError(
-                    "Lava did not finish in time",
-                    found=f"more than {timeout:g} s, at chip step {_reported(folder)} of {job.chip_steps}",
-                    hint="raise the time-out, or run fewer samples or steps at once",
-                )
-            time.sleep(POLL_SECONDS)
-            if progress and (reported := _reported(folder)) > done:
-                done = reported
-                progress(done, job.chip_steps)
-        if worker.returncode:
-            raise BackendError("Lava failed while running the network", found=_reason(folder, worker.returncode))
-        if progress:
-            progress(job.chip_steps, job.chip_steps)
-    finally:
-        _end(worker)
-
-
-def _started(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    with storage_errors("write", folder), (folder / "log.txt").open("wb") as log:
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,  # its closing tells the worker that this process is gone
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise BackendError(
-                "cannot start the Python that runs Lava", found=f"{command[0]}: {error.strerror}", hint=HINT
-            ) from error
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and every process that Lava started for it."""
-    for number in (int(signal.SIGTERM), int(signal.SIGKILL)):
-        deadline = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < deadline and _group_lives(worker.pid):
-            if number:
-                with suppress(ProcessLookupError):
-                    os.killpg(worker.pid, number)
-                number = 0  # once is enough
-            time.sleep(POLL_SECONDS)
-            worker.poll()
-    if worker.stdin:
-        with suppress(OSError):
-            worker.stdin.close()
-    worker.wait()
-
-
-def _group_lives(group: int) -> bool:
-    """Whether a process of a group still runs; one that ended but that nobody has collected does not count."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    found = False
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, owner = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
-            if int(owner) == group and state not in "ZX":
-                return True
-            found = True
-    return not found  # no /proc on this system: believe killpg
-
-
-def _reported(folder: Path) -> int:
-    with suppress(OSError, ValueError):
-        return int((folder / "progress").read_text(encoding="ascii"))
-    return 0
-
-
-def _reason(folder: Path, code: int) -> str:
-    """What went wrong in the worker: the traceback from inside Lava, or the end of its output."""
-    for name in ("error.txt", "log.txt"):
-        with suppress(OSError):
-            text = (folder / name).read_text(encoding="utf-8", errors="replace").strip()
-            if text:
-                return text[-LONGEST_TRACE:]
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return f"the worker ended with {how} and said nothing" + (" (out of memory?)" if code == -9 else "")

@@ -1,46 +1,46 @@
-"""From an integer Program to a job of Lava Processes, with many samples in one run.
+"""From a Program to a job of Lava Processes, with many samples in one run.
 
-Time. Sample ``n`` has the *slot* of chip steps from ``n slot + 1`` on. A population with lag ``l``
-(`neurodeploy.schedule`) computes or, as a source, sends network step ``k`` at chip step ``t = n slot + k + l + 1``.
-LIFReset sets its state to zero before the update of those ``t`` with ``k = 0``. A layer may thus still compute one
-sample while the layer before has begun the next: what a projection without delay brings in the steps of a sample was
-sent in the steps of that sample.
-
-A projection with a delay of ``d`` may bring what its source sent in the ``d`` chip steps *before* the sample: the tail
-of the sample before, or, in the first one, spikes from a bias that acts too early. Its buffer, which holds the last
-``latency`` steps, is therefore cleared at the end of the chip step before its source begins, and of as many steps
-before that, ``latency`` apart, as it takes to cover ``d``; slots are long enough that nothing of the sample before is
-still awaited.
+Time. Sample ``n`` has the *slot* of chip steps from ``n slot`` on. A population with lag ``l`` (`neurodeploy.schedule`)
+computes or, as a source, sends network step ``k`` at chip step ``n slot + l + k``: the window of the sample, in which
+alone it is awake (`worker.recorder`). A layer may thus still compute one sample while the layer before has begun the
+next. Slots are as long as a sample and the longest delay, so nothing of one sample arrives in another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, registers, sign_mode
+from neurodeploy.axons import with_bias_axons
+from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, neurons, sign_mode
 from neurodeploy.connectivity import Array, Conv2d, Dense, largest_sum
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.neurons import GRADED, Lif, Relu, SigmaDelta, Source
+from neurodeploy.plasticity import LIMITS, TARGETS, TRACES, LearningRule
 from neurodeploy.program import Program
 from neurodeploy.recording import Record
 from neurodeploy.schedule import Schedule, schedule
 
+Runtime = Literal["local", "stock"]
+
 LONGEST_LATENCY = 63
 """Loihi 2 delays by at most 62 steps on top of the step that every hop costs."""
 
-CONV_LIMIT = 1 << 23
-"""Lava's Conv wraps its sums to 24 bits; the chip and Lava's other connections do not."""
+STATE_LIMIT = 1 << 23
+"""Where 24-bit state saturates, and where Lava's Conv wraps its sums (the chip's other connections do not)."""
 
-SUM_LIMIT = (1 << 25) - (1 << 17)
-"""Larger sums could leave the 32 bits in which Lava adds ``a << 6`` to ``u``."""
+SUM_LIMIT = 1 << 31
+"""Lava adds up currents in 32 bits."""
 
 INT8 = 127
 """Lava's Conv keeps its geometry in 8-bit integers."""
+
+EXPANDED = 1 << 24
+"""Convolutions of up to so many synapses run as Sparse, which is several times faster and equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +48,18 @@ class Job:
     """What the worker runs, and how to read its results.
 
     Args:
+        network: that is run: the Program's, with biases of projections as sources of their own.
         description: the Processes and their connections, as JSON.
         arrays: their parameters.
         steps: network steps of a sample.
         samples: in the run.
         slot: chip steps from the beginning of one sample to that of the next.
         lag: of each population.
-        files: for each LIF population the stem of its result files.
+        files: for each population but the sources the stem of its result files.
+        learned: the same for each projection that learns.
     """
 
+    network: Network
     description: Mapping[str, Any]
     arrays: Mapping[str, Array]
     steps: int
@@ -64,6 +67,7 @@ class Job:
     slot: int
     lag: Mapping[str, int]
     files: Mapping[str, str]
+    learned: Mapping[str, str]
 
     @property
     def chip_steps(self) -> int:
@@ -71,54 +75,101 @@ class Job:
         return int(self.description["steps"])
 
 
-def lower(program: Program, inputs: Mapping[str, Array], record: Record) -> Job:
+def lower(
+    program: Program,
+    inputs: Mapping[str, Array],
+    record: Record,
+    runtime: Runtime = "local",
+    expanded: int = EXPANDED,
+) -> Job:
     """Express a Program and its checked inputs in Lava's Processes.
 
     Args:
-        program: with an integer network.
-        inputs: ``[time, batch, neurons]`` of 0 and 1 for each input population.
+        program: to run; integers become ``fixed_pt`` models, floats ``floating_pt`` ones.
+        inputs: ``[time, batch, neurons]`` for each input population.
         record: which states to keep.
+        runtime: that is to run it.
+        expanded: convolutions of up to so many synapses become Sparse, others Conv.
 
     Raises:
         UnsupportedError: the message names the population or projection that Lava cannot run, and why.
     """
-    network = program.network
-    if network.arithmetic != "loihi":
-        raise UnsupportedError(
-            f"the Lava back-end runs integer networks, and {network.name!r} computes in floats", hint=HINT
-        )
+    network = with_bias_axons(program.network)
+    fixed = network.arithmetic == "loihi"
     steps, samples = next(iter(inputs.values())).shape[:2]
     plan = schedule(network)
-    awaited = [plan.lag[p.target] - 1 - min(_clears(p, plan)) for p in network.projections if p.delay]
-    slot = steps + max([0, *awaited])
+    slot = steps + max([0, *(p.delay for p in network.projections)])
     chip_steps = (samples - 1) * slot + steps + plan.depth
-    _check_sums(network)
+    learned: dict[str, str] = {}
+    if any(p.rule is not None for p in network.projections):
+        chip_steps += 1  # what the last step has learned is written down in the next
+    largest = _check_sums(network) if fixed else {}
     arrays: dict[str, Array] = {}
-    populations, projections, files = [], [], {}
+    populations, projections, files, graded = [], [], {}, set()
     reporter = next((p.name for p in network.populations if not isinstance(p.neuron, Source)), "")
     for index, population in enumerate(network.populations):
-        if not isinstance(population.neuron, Source):
-            entry, own = _neurons(population, record, slot, plan.lag[population.name])
-            entry["progress"] = population.name == reporter
-            files[population.name] = f"population{index}"
+        name, lag = population.name, plan.lag[population.name]
+        entry: dict[str, Any]
+        if isinstance(population.neuron, Source):
+            spikes = _source(population.neuron, population.size, steps, samples, inputs.get(name))
+            if not np.isin(spikes, (0, 1)).all():
+                graded.add(name)
+            entry, own = {"kind": "source"}, {"data": _train(spikes, lag, slot, chip_steps)}
         else:
-            spikes = _source(population.neuron, population.size, steps, samples, inputs.get(population.name))
-            entry, own = {"kind": "source"}, {"data": _train(spikes, plan.lag[population.name], slot, chip_steps)}
-        populations.append({"name": population.name, **entry, "size": population.size, "arrays": sorted(own)})
-        arrays.update({f"population{index}.{name}": value for name, value in own.items()})
+            taught = network.taught(name)
+            described = neurons(population, fixed, largest.get(name, STATE_LIMIT), _read(network, name), taught)
+            own = dict(described.arrays)
+            window = {"interval": slot, "offset": lag, "length": steps, "samples": samples}
+            entry = {"kind": described.kind, "rules": dict(described.rules), "window": window}
+            entry |= {"states": _states(population, record), "progress": name == reporter}
+            files[name] = f"population{index}"
+            if _sends_numbers(population):
+                graded.add(name)
+        populations.append({"name": name, **entry, "size": population.size, "arrays": sorted(own)})
+        arrays.update({f"population{index}.{key}": value for key, value in own.items()})
     for index, projection in enumerate(network.projections):
-        entry, own = _connection(network, projection, plan, slot)
+        if projection.rule is not None:
+            window = {"interval": slot, "offset": plan.lag[projection.source], "length": steps, "samples": samples}
+            entry, own = _learning(projection, projection.rule, plan, fixed)
+            entry["window"] = {**window, "everything": record.learning}
+            learned[projection.name] = f"projection{index}"
+        else:
+            entry, own = _connection(network, projection, plan, fixed, expanded, largest)
         ends = {"name": projection.name, "source": projection.source, "target": projection.target}
+        entry |= {"port": projection.port, "graded": projection.source in graded}
         projections.append({**ends, **entry, "arrays": sorted(own)})
         arrays.update({f"projection{index}.{name}": value for name, value in own.items()})
-    description = {"steps": chip_steps, "populations": populations, "projections": projections}
-    return Job(description, arrays, steps, samples, slot, plan.lag, files)
+    description = {
+        "runtime": runtime,
+        "tag": "fixed_pt" if fixed else "floating_pt",
+        "steps": chip_steps,
+        "populations": populations,
+        "projections": projections,
+    }
+    return Job(network, description, arrays, steps, samples, slot, plan.lag, files, learned)
+
+
+def _states(population: Population, record: Record) -> list[str]:
+    if not isinstance(population.neuron, (Lif, SigmaDelta)):
+        return []
+    return sorted({n for n in ("u", "v") if n in record.states} | (set() if population.spiking else {"v"}))
+
+
+def _read(network: Network, name: str) -> bool:
+    """Whether another population hears this one."""
+    return any(p.source == name for p in network.projections)
+
+
+def _sends_numbers(population: Population) -> bool:
+    neuron = population.neuron
+    if isinstance(neuron, Lif):
+        return not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
+    return isinstance(neuron, GRADED)
 
 
 def _source(source: Source, size: int, steps: int, samples: int, given: Array | None) -> Array:
-    """Return spikes ``[time, batch, neurons]`` of a source."""
     if given is not None:
-        return given.astype(bool)
+        return given
     spikes = np.zeros((steps, samples, size), dtype=bool)
     spikes[source.start :] = True
     return spikes
@@ -126,85 +177,114 @@ def _source(source: Source, size: int, steps: int, samples: int, given: Array | 
 
 def _train(spikes: Array, lag: int, slot: int, chip_steps: int) -> Array:
     """``[time, batch, neurons]`` to ``[chip steps, neurons]``, the samples one after the other."""
-    train = np.zeros((chip_steps, spikes.shape[2]), dtype=bool)
-    train[chip_time(len(spikes), spikes.shape[1], slot, lag)] = spikes
+    steps, samples, size = spikes.shape
+    train = np.zeros((chip_steps, size), dtype=spikes.dtype)
+    train[lag + np.arange(steps)[:, None] + np.arange(samples) * slot] = spikes
     return train
 
 
-def chip_time(steps: int, samples: int, slot: int, lag: int) -> Array:
-    """Return the chip step, counted from 0, of each ``[network step, sample]`` of a population."""
-    return np.asarray(lag + np.arange(steps)[:, None] + np.arange(samples) * slot)
-
-
-def _neurons(population: Population, record: Record, slot: int, lag: int) -> tuple[dict[str, Any], dict[str, Array]]:
-    states = {name for name in ("u", "v") if name in record.states} | (set() if population.spiking else {"v"})
-    entry = {
-        "kind": "lif",
-        "states": sorted(states),
-        "reset_interval": slot,
-        "reset_offset": (lag + 1) % slot,
-    }
-    return entry, dict(vars(registers(population)))
-
-
-def _clears(projection: Projection, plan: Schedule) -> range:
-    """Return the chip steps, from the beginning of a slot, at whose end a delayed projection's buffer is cleared."""
-    begin = plan.lag[projection.source]
-    return range(begin - 1, begin - 1 - projection.delay, -plan.latency[projection.name])
-
-
 def _connection(
-    network: Network, projection: Projection, plan: Schedule, slot: int
+    network: Network,
+    projection: Projection,
+    plan: Schedule,
+    fixed: bool,
+    expanded: int,
+    largest: Mapping[str, int],
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     kind, latency = projection.connectivity, plan.latency[projection.name]
-    _check_ends(network, projection, latency)
+    _check_ends(network, projection, latency, fixed)
+    number = np.dtype(np.int16) if fixed else np.dtype(np.float64)
     entry: dict[str, Any] = {
-        "sign_mode": sign_mode(projection),
+        "sign_mode": sign_mode(projection) if fixed else "",
         "exponent": kind.exponent,
         "delay": latency - 1,
-        "clear_interval": slot,
-        "clear_offsets": [step % slot for step in _clears(projection, plan)],
         "inputs": kind.inputs,
         "outputs": kind.outputs,
     }
     if isinstance(kind, Dense):
-        return {"kind": "dense", **entry}, {"weights": kind.weights.astype(np.int16)}
-    if isinstance(kind, Conv2d) and _fits_conv(kind) and latency == 1 and not projection.delay:
-        geometry = {name: list(getattr(kind, name)) for name in ("input_shape", "stride", "padding", "dilation")}
-        weights = kind.weights.astype(np.int32) << kind.exponent
-        pairs, taps = weights.shape[0] * weights.shape[1], weights[0].size
-        size = {"channel_pairs": pairs, "synapses": taps * kind.outputs}
-        return {"kind": "conv", **entry, **geometry, **size, "groups": kind.groups}, {"weights": weights}
-    synapses = kind.to_csr().astype(np.int16).T.tocsr()
+        return {"kind": "dense", **entry}, {"weights": kind.weights.astype(number)}
+    if isinstance(kind, Conv2d) and latency == 1 and kind.weights[0].size * kind.outputs > expanded:
+        bound = largest_sum(kind) * largest.get(projection.source, 1)
+        if _fits_conv(kind) and (not fixed or bound < STATE_LIMIT):
+            geometry = {name: list(getattr(kind, name)) for name in ("input_shape", "stride", "padding", "dilation")}
+            weights = kind.weights.astype(np.int32) << kind.exponent if fixed else kind.weights.astype(np.float64)
+            pairs, taps = weights.shape[0] * weights.shape[1], weights[0].size
+            size = {"channel_pairs": pairs, "synapses": taps * kind.outputs}
+            return {"kind": "conv", **entry, **geometry, **size, "groups": kind.groups}, {"weights": weights}
+    synapses = kind.to_csr().astype(number).T.tocsr()
     synapses.eliminate_zeros()
     own = {"data": synapses.data, "indices": synapses.indices, "indptr": synapses.indptr}
     return {"kind": "sparse", **entry}, own
 
 
+def _learning(
+    projection: Projection, rule: LearningRule, plan: Schedule, fixed: bool
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A plastic projection as Lava's LearningDense.
+
+    Raises:
+        UnsupportedError: Lava's LearningDense cannot delay, begin with such weights, or read such a factor.
+    """
+    where = f"projection {projection.name!r}, which learns,"
+    kind, latency = projection.connectivity, plan.latency[projection.name]
+    if latency != 1:
+        raise UnsupportedError(
+            f"{where} is delayed", found=f"{latency} steps from spike to arrival",
+            allowed="1: Lava's LearningDense has no delays", hint="put the delay before or behind it",
+        )  # fmt: skip
+    whole = kind.weights.astype(np.int64)
+    if fixed and ((whole != kind.weights).any() or (rule.sign == "mixed" and (whole & 1).any())):
+        raise UnsupportedError(
+            f"{where} begins with weights that the chip cannot hold", found="odd or broken numbers",
+            allowed="even numbers from -256 to 254 where both signs may come", hint=HINT,
+        )  # fmt: skip
+    terms = [term for terms in rule.terms.values() for term in terms]
+    if not fixed and any(f.variable in ("x0", "y0") for term in terms for f in term.factors):
+        raise UnsupportedError(
+            f"{where} multiplies x0 and y0", found=rule.text, allowed="one of them in a product: Lava's floating "
+            "point reads no more", hint="compile in integers",
+        )  # fmt: skip
+    still = [name for name in TRACES if not fixed and not getattr(rule, name).tau and name in rule.used]
+    if still and rule.factors == 2:
+        raise UnsupportedError(
+            f"{where} uses the trace {still[0]} with tau 0, which Lava's floating point makes NaN",
+            found=rule.text, allowed="a tau above 0", hint="give it a very small tau",
+        )  # fmt: skip
+    # A trace that is not used may have tau 0, which in Lava's floating point spreads NaN: 1 keeps it at 0.
+    traces = {name: getattr(rule, name) for name in TRACES}
+    pairs = {name: [t.impulse, t.tau] if fixed or t.tau else [0.0, 1.0] for name, t in traces.items()}
+    text = {name: "".join(map(str, rule.terms.get(name, ()))).lstrip("+") for name in TARGETS}
+    shape = kind.weights.shape
+    tags = {"tag_1": rule.tag_1, "tag_2": rule.tag_2}
+    number = np.dtype(np.int64) if fixed else np.dtype(np.float64)
+    entry = {
+        "kind": "learning",
+        "sign_mode": rule.sign.upper(),
+        "exponent": kind.exponent,
+        "rule": {**text, **pairs, "epoch": rule.epoch, "seed": rule.seed, "factors": rule.factors},
+    }
+    own = {name: np.zeros(shape, number) if tag is None else tag.astype(number) for name, tag in tags.items()}
+    return entry, {"weights": kind.weights.astype(np.int16 if fixed else np.float64), **own}
+
+
 def _fits_conv(kind: Conv2d) -> bool:
     sizes = (*kind.stride, *kind.padding, *kind.dilation, kind.groups, *kind.weights.shape[2:])
-    return kind.exponent >= 0 and max(sizes) <= INT8 and largest_sum(kind) < CONV_LIMIT
+    return kind.exponent >= 0 and max(sizes) <= INT8
 
 
-def _check_ends(network: Network, projection: Projection, latency: int) -> None:
+def _check_ends(network: Network, projection: Projection, latency: int, fixed: bool) -> None:
     where = f"projection {projection.name!r}"
-    if not network.by_name[projection.source].spiking:
-        raise UnsupportedError(
-            f"{where} starts from {projection.source!r}, which emits its potential instead of spikes",
-            allowed="Lava's LIF neuron sends spikes only",
-            hint="let only the last population be a read-out",
-        )
-    if not isinstance(network.by_name[projection.target].neuron, Lif):
+    if isinstance(network.by_name[projection.target].neuron, Source):
         raise UnsupportedError(f"{where} ends in {projection.target!r}, which is a source")
     low, high = WEIGHT_EXPONENT
-    if not low <= projection.connectivity.exponent <= high:
+    if fixed and not low <= projection.connectivity.exponent <= high:
         raise UnsupportedError(
             f"the weight exponent of {where} does not fit its register",
             found=projection.connectivity.exponent,
             allowed=f"{low} to {high}",
             hint=HINT,
         )
-    if latency > LONGEST_LATENCY:
+    if fixed and latency > LONGEST_LATENCY:
         raise UnsupportedError(
             f"{where} needs a longer delay than the chip has",
             found=f"{latency} steps from spike to arrival",
@@ -213,13 +293,56 @@ def _check_ends(network: Network, projection: Projection, latency: int) -> None:
         )
 
 
-def _check_sums(network: Network) -> None:
+def _check_sums(network: Network) -> dict[str, int]:
+    """Return the largest current that can reach each population; refuse what could leave Lava's 32 bits."""
+    message: dict[str, int] = {p.name: _largest_message(p) for p in network.populations}
+    largest: dict[str, int] = {}
     for population in network.populations:
-        worst = sum(largest_sum(p.connectivity) for p in network.into(population.name))
-        if worst > SUM_LIMIT:
+        incoming = network.into(population.name)
+        walked = [_largest_sum(p) * message[p.source] for p in incoming]
+        shifted = [w * 2.0 ** min(p.connectivity.exponent, 0) for w, p in zip(walked, incoming, strict=True)]
+        arriving = sum(shifted) + len(shifted)
+        if max(_highest(population.neuron, arriving), *walked, 0) >= SUM_LIMIT:
             raise UnsupportedError(
                 f"the current into population {population.name!r} could leave the 32 bits in which Lava adds it up",
-                found=f"up to {worst} when all its inputs spike",
-                allowed=SUM_LIMIT,
-                hint="lower the weight exponent, or give it fewer inputs",
+                found=f"up to {max(arriving, *walked):.0f} when all its inputs send their most",
+                allowed=f"sums below 2^{31 - 6 * isinstance(population.neuron, Lif)}, and where the current decays slowly "
+                "so small that the wraps at 24 bits keep up with it",
+                hint="lower the weight exponent, give it fewer inputs, or let its sources send smaller numbers",
             )
+        largest[population.name] = int(arriving)
+        if isinstance(population.neuron, Relu):
+            bias = int(np.abs(population.neuron.bias).max(initial=0))
+            message[population.name] = min(message[population.name], int(arriving) + bias)
+    return largest
+
+
+def _highest(neuron: Any, arriving: float) -> float:
+    """Largest number that arises from currents of at most ``arriving``: of ``u`` before it wraps, in a LIF.
+
+    A step takes 2^24 from a ``u`` out of range, once; more than that may pile up until it decays as fast.
+    """
+    if not isinstance(neuron, Lif):
+        return arriving
+    shifted, kept = arriving * 64, (4095 - int(neuron.du.min(initial=4095))) / 4096
+    settled = (shifted - 2 * STATE_LIMIT) / (1 - kept)
+    return shifted + kept * max(settled, STATE_LIMIT)
+
+
+def _largest_sum(projection: Projection) -> float:
+    """As `largest_sum`, for weights that learn at their limits."""
+    if projection.rule is None:
+        return largest_sum(projection.connectivity)
+    scale = 2.0 ** max(projection.connectivity.exponent, 0)
+    return projection.connectivity.inputs * max(map(abs, LIMITS[projection.rule.sign])) * scale
+
+
+def _largest_message(population: Population) -> int:
+    neuron = population.neuron
+    if isinstance(neuron, Source):
+        return max(1, (1 << (neuron.payload_bits - 1)) - 1)
+    if isinstance(neuron, Lif):
+        if not neuron.spiking:
+            return STATE_LIMIT >> neuron.send_shift
+        return 1 if neuron.max_spikes == 1 else min(neuron.max_spikes, STATE_LIMIT // max(int(neuron.threshold.min()), 1))
+    return 2 * STATE_LIMIT >> neuron.send_shift if isinstance(neuron, SigmaDelta) else STATE_LIMIT

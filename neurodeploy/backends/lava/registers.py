@@ -1,4 +1,6 @@
-"""Effective integers of a `Network` as Loihi's registers hold them; refused where no register value gives them.
+"""Which Process runs a population, and its parameters: Lava's own where it expresses the neuron, else one of ours.
+
+Integers are effective values, given as Loihi's registers hold them; refused where no register value gives them:
 
     threshold = vth << 6,    bias = mantissa << exponent,    a = (W s) << weight_exp
 
@@ -8,52 +10,164 @@ Lava truncates weights by *sign mode*: eight bits of magnitude when all have one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif
+from neurodeploy.neurons import Lif, Product, Relu, SigmaDelta
+from neurodeploy.plasticity import LearningRule
 
 NEVER = 1 << 17
 """A ``vth`` whose threshold of 2^23 lies above the largest membrane potential."""
 
+HALF, SUM_LIMIT = 1 << 23, 1 << 31
 MANTISSA = (-4096, 4095)
 DECAY = (0, 4095)
 WEIGHT_EXPONENT = (-8, 7)
 HINT = "run the quantise pass, which chooses values that the chip can hold"
 
 
+LOWEST = -(1 << 31)
+"""Below every potential: of a floor or a lower threshold that is not there."""
+
+
 @dataclass(frozen=True, eq=False)
-class Registers:
-    """Registers of a population: ``[1]`` where all neurons agree, else ``[neurons]``; the bias always ``[neurons]``."""
+class Described:
+    """A population as the worker makes it.
 
-    du: Array
-    dv: Array
-    vth: Array
-    bias_mant: Array
-    bias_exp: Array
+    Args:
+        kind: name of the Process (`worker.build.KINDS`).
+        arrays: its parameters, ``[1]`` where all neurons agree and Lava documents one number, else ``[neurons]``.
+        rules: its other parameters.
+    """
+
+    kind: str
+    arrays: Mapping[str, Array]
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
 
-def registers(population: Population) -> Registers:
-    """Return the registers of a LIF population.
+def neurons(
+    population: Population, fixed: bool, arriving: int, heard: bool, taught: LearningRule | None = None
+) -> Described:
+    """Describe a population.
+
+    Args:
+        population: of neurons.
+        fixed: in integers.
+        arriving: largest current that can reach it (integers).
+        heard: whether others receive what it sends.
+        taught: the three-factor rule of synapses onto it, whose traces it sends.
 
     Raises:
-        UnsupportedError: Lava's LIFReset does not express the neuron, or a value fits no register.
+        UnsupportedError: a value fits no register.
     """
-    neuron = population.neuron
-    assert isinstance(neuron, Lif), "only integer networks get here, and they have no other neurons"
-    _check_model(population, neuron)
-    mantissa, exponent = _bias(population, _integers(population, "bias", neuron.bias))
-    return Registers(
-        du=_uniform(_within(population, "du", neuron.du, DECAY)),
-        dv=_uniform(_within(population, "dv", neuron.dv, DECAY)),
-        vth=_uniform(_threshold(population, neuron)),
-        bias_mant=mantissa,
-        bias_exp=exponent,
+    neuron, size = population.neuron, population.size
+    if isinstance(neuron, Lif):
+        if taught is not None:
+            own, pairs = _own(neuron, fixed), {"y1": taught.y1, "y3": taught.y3}
+            traces = {name: [trace.impulse, trace.tau] for name, trace in pairs.items()}
+            return Described("LearningNeuron", own.arrays, {**own.rules, "traces": traces})
+        return _lif(population, neuron, fixed, heard)
+    uniform = _uniform(neuron.threshold)
+    if isinstance(neuron, SigmaDelta):
+        rules = {"relu": neuron.activation == "relu", "state_exp": neuron.send_shift}
+        stock = not fixed and uniform.size == 1
+        threshold = uniform if stock else neuron.threshold
+        return Described("SigmaDelta" if stock else "SigmaDeltaNeuron", {"vth": threshold, "bias": neuron.bias}, rules)
+    if isinstance(neuron, Relu):
+        if fixed and uniform.size == 1 and not neuron.bias.any() and arriving < HALF:
+            return Described("GradedReluVec", {"vth": uniform})
+        return Described("ReluNeuron", {"vth": neuron.threshold, "bias": neuron.bias})
+    assert isinstance(neuron, Product), f"{size} neurons of an unknown model"
+    rules = {"exp": neuron.shift}
+    if fixed and uniform.size == 1 and arriving**2 < SUM_LIMIT and arriving**2 >> neuron.shift < HALF:
+        return Described("ProdNeuron", {"vth": uniform}, rules)
+    return Described("ProductNeuron", {"vth": neuron.threshold}, rules)
+
+
+def _lif(population: Population, neuron: Lif, fixed: bool, heard: bool) -> Described:
+    # Lava's neurons reset to 0 at once and fire above their threshold; a read-out that nobody hears never fires.
+    plain = (
+        (neuron.reset, neuron.reset_time, neuron.comparison, neuron.max_spikes) == ("hard", "now", ">", 1)
+        and not np.any(neuron.reset_to)
+        and neuron.floor is None
+        and neuron.threshold_decay is None
     )
+    silent = not neuron.spiking and not heard and neuron.floor is None
+    if not silent and not (plain and neuron.spiking):
+        return _own(neuron, fixed)
+    if neuron.refractory is not None and not silent:
+        period = _uniform(neuron.refractory)
+        one = period.size == _uniform(neuron.dv).size == 1
+        if fixed or not one or period[0] < 1 or neuron.lower is not None:
+            return _own(neuron, fixed)
+        return Described("LIFRefractory", _floats(population, neuron, silent), {"period": int(period[0])})
+    if neuron.lower is not None and not silent:
+        ends = [_uniform(neuron.threshold), _uniform(neuron.lower)]
+        if any(end.size > 1 or (fixed and end[0] % 64) for end in ends):
+            return _own(neuron, fixed)
+        arrays = _registers(population, neuron, silent) if fixed else _floats(population, neuron, silent)
+        return Described("TernaryLIF", {**arrays, "vth_lo": ends[1] >> 6 if fixed else ends[1]})
+    return Described("LIF", _registers(population, neuron, silent) if fixed else _floats(population, neuron, silent))
+
+
+def _floats(population: Population, neuron: Lif, silent: bool) -> dict[str, Array]:
+    return {
+        "du": _uniform(neuron.du),
+        "dv": _uniform(neuron.dv),
+        "vth": np.array([np.inf]) if silent else _uniform(neuron.threshold),
+        "bias_mant": neuron.bias,
+        "bias_exp": np.zeros(population.size),
+        "v": neuron.initial,
+    }
+
+
+def _registers(population: Population, neuron: Lif, silent: bool) -> dict[str, Array]:
+    """Loihi's registers.
+
+    Raises:
+        UnsupportedError: a value fits none.
+    """
+    mantissa, exponent = _bias(population, _integers(population, "bias", neuron.bias))
+    return {
+        "du": _uniform(_within(population, "du", neuron.du, DECAY)),
+        "dv": _uniform(_within(population, "dv", neuron.dv, DECAY)),
+        "vth": np.array([NEVER]) if silent else _uniform(_threshold(population, neuron)),
+        "bias_mant": mantissa,
+        "bias_exp": exponent,
+        "v": _within(population, "initial", neuron.initial, (1 - HALF, HALF - 1)),
+    }
+
+
+def _own(neuron: Lif, fixed: bool) -> Described:
+    """Our general neuron; what a neuron does not have gets a value that has no effect."""
+    size = len(neuron.du)
+    number = np.dtype(np.int64) if fixed else np.dtype(np.float64)
+    nothing, lowest = np.zeros(size, number), np.full(size, LOWEST if fixed else -np.inf, number)
+    optional = {
+        "floor": (neuron.floor, lowest),
+        "lower": (neuron.lower, lowest),
+        "refractory": (neuron.refractory, nothing),
+        "theta_decay": (neuron.threshold_decay, nothing),
+        "theta_jump": (neuron.threshold_jump, nothing),
+    }
+    arrays = {name: getattr(neuron, name) for name in ("du", "dv", "bias", "threshold", "reset_to")}
+    arrays |= {name: default if value is None else value for name, (value, default) in optional.items()}
+    rules = {
+        "reset": neuron.reset,
+        "reset_time": neuron.reset_time,
+        "equal": neuron.comparison == ">=",
+        "spiking": neuron.spiking,
+        "max_spikes": neuron.max_spikes,
+        "ternary": neuron.lower is not None,
+        "send_shift": neuron.send_shift,
+    }
+    return Described("Neuron", {**{n: a.astype(number) for n, a in arrays.items()}, "v": neuron.initial}, rules)
 
 
 def sign_mode(projection: Projection) -> str:
@@ -80,26 +194,6 @@ def sign_mode(projection: Projection) -> str:
     )
 
 
-def _check_model(population: Population, neuron: Lif) -> None:
-    refused = {
-        "the reset": (neuron.reset, "hard", neuron.spiking and neuron.reset != "hard"),
-        "the potential after a spike": ("not 0", 0, neuron.spiking and np.any(neuron.reset_to)),
-        "the comparison": (neuron.comparison, ">", neuron.spiking and neuron.comparison != ">"),
-        "the initial potential": ("not 0", 0, np.any(neuron.initial)),
-        "the time of the reset": (neuron.reset_time, "now", neuron.spiking and neuron.reset_time != "now"),
-        "the number of spikes in a step": (neuron.max_spikes, 1, neuron.max_spikes > 1),
-        "the floor of the potential": ("one", "none", neuron.floor is not None),
-    }
-    for what, (found, allowed, wrong) in refused.items():
-        if wrong:
-            raise UnsupportedError(
-                f"{what} of population {population.name!r} is not one that Lava's LIF neuron has",
-                found=found,
-                allowed=allowed,
-                hint="run it with the reference or hwsim back-end, or quantise for a chip that rewrites it",
-            )
-
-
 def _integers(population: Population, name: str, values: Array) -> Array:
     whole = values.astype(np.int64)
     if not (whole == values).all():
@@ -124,8 +218,6 @@ def _within(population: Population, name: str, values: Array, limits: tuple[int,
 
 
 def _threshold(population: Population, neuron: Lif) -> Array:
-    if not neuron.spiking:
-        return np.array([NEVER])
     threshold = _within(population, "threshold", neuron.threshold, (0, (NEVER << 6) - 1))
     if (threshold % 64).any():
         raise UnsupportedError(

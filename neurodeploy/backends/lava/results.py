@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.backends.lava.lower import Job, chip_time
+from neurodeploy.backends.lava.lower import Job
 from neurodeploy.connectivity import Array
+from neurodeploy.neurons import Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Recording
 
@@ -18,21 +19,37 @@ def read(program: Program, job: Job, folder: Path, given: Mapping[str, Array]) -
     spikes: dict[str, Events] = {}
     states: dict[str, dict[str, Array]] = {}
     recorded = {entry["name"]: entry.get("states", ()) for entry in job.description["populations"]}
-    for index, population in enumerate(program.network.populations):
+    for population in program.network.populations:
         name = population.name
-        if name not in job.files:
+        if isinstance(population.neuron, Source):
             train = given.get(name)
-            if train is None:  # an always-on source
-                train = _aligned(job.arrays[f"population{index}.data"], job, job.lag[name])
+            if train is None:
+                train = np.zeros((job.steps, job.samples, population.size), dtype=bool)
+                train[population.neuron.start :] = True
             spikes[name] = Events.from_dense(train)
             continue
         stem = folder / job.files[name]
         if population.spiking:
-            spikes[name] = _events(stem.with_suffix(".npz"), job, job.lag[name], population.size)
+            spikes[name] = _events(stem.with_suffix(".npz"), job, population.size)
         for state in recorded[name]:
-            values = np.load(f"{stem}.{state}.npy", mmap_mode="r", allow_pickle=False)
-            states.setdefault(state, {})[name] = _aligned(values, job, job.lag[name])
-    return Recording("lava", job.steps, job.samples, spikes, states)
+            values = np.load(f"{stem}.{state}.npy", allow_pickle=False)
+            by_sample = values.reshape(job.samples, job.steps, population.size)
+            states.setdefault(state, {})[name] = np.ascontiguousarray(by_sample.transpose(1, 0, 2))
+    learned = {name: _learned(folder / stem, program, name, job.samples) for name, stem in job.learned.items()}
+    return Recording("lava", job.steps, job.samples, spikes, states, learned=learned)
+
+
+def _learned(stem: Path, program: Program, name: str, samples: int) -> dict[str, Array]:
+    """See `Recording.learned`."""
+    projection = next(p for p in program.network.projections if p.name == name)
+    kind = projection.connectivity
+    shapes = dict.fromkeys(("weights", "tag_1", "tag_2"), (kind.outputs, kind.inputs))
+    shapes |= dict.fromkeys(("x1", "x2"), (kind.inputs,)) | dict.fromkeys(("y1", "y2", "y3"), (kind.outputs,))
+    found = {}
+    for variable, shape in shapes.items():
+        rows = np.load(f"{stem}.{variable}.npy", allow_pickle=False)
+        found[variable] = np.moveaxis(rows.reshape(samples, -1, *shape), 0, 1)
+    return found
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
@@ -45,28 +62,31 @@ def joined(parts: Sequence[Recording]) -> Recording:
         pieces = [part.spikes[name] for part in parts]
         moved = [piece.sample + begin for piece, begin in zip(pieces, begins, strict=True)]
         time, neuron = np.concatenate([p.time for p in pieces]), np.concatenate([p.neuron for p in pieces])
-        spikes[name] = _sorted(time, np.concatenate(moved), neuron, events.steps, samples, events.neurons)
+        payload = np.concatenate([np.ones(len(p), np.int64) if p.payload is None else p.payload for p in pieces])
+        extent = (events.steps, samples, events.neurons)
+        spikes[name] = _sorted(time, np.concatenate(moved), neuron, payload, extent)
     states = {
         state: {name: np.concatenate([part.states[state][name] for part in parts], axis=1) for name in values}
         for state, values in first.states.items()
     }
-    return Recording(first.backend, first.steps, samples, spikes, states)
+    learned = {
+        name: {variable: np.concatenate([part.learned[name][variable] for part in parts], axis=1) for variable in values}
+        for name, values in first.learned.items()
+    }
+    return Recording(first.backend, first.steps, samples, spikes, states, learned=learned)
 
 
-def _events(path: Path, job: Job, lag: int, neurons: int) -> Events:
+def _events(path: Path, job: Job, neurons: int) -> Events:
     with np.load(path, allow_pickle=False) as data:
-        chip_step, neuron = np.repeat(np.arange(len(data["counts"])), data["counts"]), data["neurons"]
-    sample, time_step = np.divmod(chip_step - lag, job.slot)
-    kept = (sample >= 0) & (sample < job.samples) & (time_step < job.steps)
-    return _sorted(time_step[kept], sample[kept], neuron[kept], job.steps, job.samples, neurons)
+        row, neuron = np.repeat(np.arange(len(data["counts"])), data["counts"]), data["neurons"]
+        payload = data["payloads"] if "payloads" in data else None
+    sample, step = np.divmod(row, job.steps)
+    return _sorted(step, sample, neuron, payload, (job.steps, job.samples, neurons))
 
 
-def _sorted(time: Array, sample: Array, neuron: Array, steps: int, samples: int, neurons: int) -> Events:
+def _sorted(time: Array, sample: Array, neuron: Array, payload: Array | None, extent: tuple[int, int, int]) -> Events:
     order = np.lexsort((neuron, sample, time))
     time, sample, neuron = (values[order].astype(np.int32) for values in (time, sample, neuron))
-    return Events(time, sample, neuron, steps, samples, neurons)
-
-
-def _aligned(values: Array, job: Job, lag: int) -> Array:
-    """``[chip steps, neurons]`` to ``[time, batch, neurons]``."""
-    return np.asarray(values[chip_time(job.steps, job.samples, job.slot, lag)])
+    if payload is not None:
+        payload = None if (payload == 1).all() else payload[order]
+    return Events(time, sample, neuron, *extent, payload)

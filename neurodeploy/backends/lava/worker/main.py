@@ -1,19 +1,19 @@
-"""One job from start to end: read ``job.json`` and ``arrays.npz`` in a folder, run them, leave the results there.
+"""The worker: runs one job after the other until the process that started it is gone.
 
-A failure is written to ``error.txt`` with the traceback of the ProcessModel that raised. The worker ends itself and
-all of Lava's processes when the process that started it is gone.
+A job is a folder with ``job.json`` and ``arrays.npz``; results are left there. The folder's name comes as a line on
+stdin, and the answer is a line on what was stdout: ``ok``, or ``failed``, with the traceback of the ProcessModel that
+raised in ``error.txt``. After a failure the worker is not used again: Lava's own clean-up would wait for ever.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import traceback
-from contextlib import suppress
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +21,69 @@ import numpy as np
 
 from . import shim
 
-NOTICE_SECONDS = 5.0
-"""In which Lava notices a process that ended with an exception."""
-
-GONE = "one of Lava's processes was killed by the system (out of memory, or the disk of the temporary folder is full?)"
+IDLE_SECONDS = 600.0
+"""After which a worker that nobody asks anything ends itself."""
 
 
-def main(name: str) -> None:
-    """Run the job in the folder ``name``."""
-    folder = Path(name)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
+def main() -> None:
+    """Serve jobs."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)  # whatever prints goes to the log
+        jobs: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
         shim.install()
-        _run(folder)
-    except BaseException:
-        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        sys.stderr.flush()
-        os._exit(1)  # Lava's own clean-up waits for ever after an error; the client ends the process group
+        while True:
+            try:
+                folder = Path(jobs.get(timeout=IDLE_SECONDS))
+            except queue.Empty:
+                return
+            answer = _answer(folder)
+            answers.write(answer + "\n")
+            answers.flush()
+            sys.stderr.flush()
+            if answer != "ok":
+                os._exit(1)  # the client ends the process group
 
 
-def _end_with_parent() -> None:
-    """End the worker's process group when the other end of the pipe on stdin closes.
+def _listen(jobs: queue.Queue[str]) -> None:
+    """Read jobs; when the other end of the pipe closes, end the worker and all of Lava's processes.
 
     SIGTERM spares only the tracker that then returns the shared memory.
     """
-    while os.read(0, 1):
-        pass
+    for line in sys.stdin:
+        jobs.put(line.rstrip("\n"))
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
+def _answer(folder: Path) -> str:
+    try:
+        _run(folder)
+    except BaseException as error:
+        from .runtimes import LavaError
+
+        text = str(error) if isinstance(error, LavaError) else traceback.format_exc()
+        (folder / "error.txt").write_text(text, encoding="utf-8")
+        return "failed"
+    return "ok"
+
+
 def _run(folder: Path) -> None:
+    from . import runtimes
     from .build import build
 
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        graph = build(job, arrays, folder)
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        arrays: dict[str, Any] = dict(stored)
+    graph = build(job, arrays, folder)
+
+    def give_up(reason: str) -> None:
+        (folder / "error.txt").write_text(reason, encoding="utf-8")
+        os._exit(1)
+
     for process, written in graph.neurons.items():
-        if not written.exists():  # parts of the network that nothing connects are separate runs to Lava
-            _run_connected(process, graph.models, job["steps"], folder)
-
-
-def _run_connected(process: Any, models: dict[Any, Any], steps: int, folder: Path) -> None:
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
-
-    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
-    finished = threading.Event()
-    threading.Thread(target=_watch, args=(process, finished, folder), daemon=True).start()
-    try:
-        process.run(condition=RunSteps(num_steps=steps), run_cfg=config)
-    except RuntimeError as error:
-        raise RuntimeError("\n".join(_tracebacks(process)) or str(error)) from None
-    finally:
-        finished.set()
-    process.stop()
-
-
-def _watch(process: Any, finished: threading.Event, folder: Path) -> None:
-    """Give up when one of Lava's processes is gone: Lava waits for ever for one that the system has killed."""
-    with suppress(ValueError, OSError):  # Lava itself has noticed, and closes them
-        while not finished.wait(0.5):
-            if wait([actor.sentinel for actor in _actors(process)], 0) and not finished.wait(NOTICE_SECONDS):
-                (folder / "error.txt").write_text(GONE, encoding="utf-8")
-                os._exit(1)
-
-
-def _tracebacks(process: Any) -> list[str]:
-    """Return what Lava's processes raised; its runtime keeps that to itself."""
-    found = (getattr(actor, "exception", None) for actor in _actors(process))
-    return [str(item[1]) for item in found if item]
-
-
-def _actors(process: Any) -> list[Any]:
-    infrastructure = getattr(getattr(process, "runtime", None), "_messaging_infrastructure", None)
-    return list(getattr(infrastructure, "actors", ()))
+        if written.exists():  # parts of the network that nothing connects are separate runs to Lava
+            continue
+        if job["runtime"] == "stock":
+            runtimes.stock(process, graph.models, job["tag"], job["steps"], give_up)
+        else:
+            runtimes.local(process, graph.models, job["tag"], job["steps"])
