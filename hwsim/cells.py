@@ -54,8 +54,8 @@ class Cells(Protocol):
         """Advance by one step; count the neurons that were not at rest in ``active`` (``[batch, core slots]``)."""
 
 
-def pack(population: Population, arithmetic: Arithmetic, wide: bool) -> Cells:
-    """Pack the neurons of a population; ``wide`` as in `Cells`."""
+def pack(population: Population, arithmetic: Arithmetic, wide: bool, taught: bool = False) -> Cells:
+    """Pack the neurons of a population; ``wide`` as in `Cells`, ``taught`` where a third factor arrives at port 1."""
     neuron, integer = population.neuron, arithmetic == "loihi"
     number: np.dtype[Any] = np.dtype(np.int64) if integer else np.dtype(np.float64)
     if isinstance(neuron, SigmaDelta):
@@ -89,6 +89,7 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool) -> Cells:
             none if neuron.threshold_jump is None else _own(neuron.threshold_jump, number),
         ),
         neuron.lower is not None,
+        taught,
     )
 
 
@@ -105,6 +106,7 @@ class _LifCells:
     integer: bool
     slow: tuple[Array, Array, Array]
     signed: bool
+    taught: bool
 
     def start(self, samples: int) -> State:
         shape = (samples, len(self.initial))
@@ -112,7 +114,7 @@ class _LifCells:
         sent: np.dtype[Any] = np.dtype(np.uint8 if self.options[-1] == 1 and not self.signed else np.int64)
         return State(
             current=np.zeros(shape, number),
-            second=np.zeros((0, 0), number),
+            second=np.zeros(shape if self.taught else (0, 0), number),
             u=np.zeros(shape, np.int64 if self.wide else self.initial.dtype),
             v=np.tile(self.initial, (samples, 1)),
             sent=np.zeros(shape, sent),

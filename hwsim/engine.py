@@ -17,12 +17,14 @@ import numpy as np
 from neurodeploy.connectivity import Array, largest_sum
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import GRADED, Lif, Product, Relu, Source
+from neurodeploy.plasticity import LearningRule
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
 from . import kernels
 from .cells import Cells, State
 from .cells import pack as pack_cells
+from .learning import Learning, Plasticity, Teacher, leads
 from .synapses import EventList, Synapses, pack
 
 BLOCK = 32
@@ -68,6 +70,8 @@ class _Packed:
     slot: Array
     slots: int
     incoming: tuple[tuple[Projection, Synapses], ...]
+    learning: tuple[Plasticity, ...]
+    taught: LearningRule | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +83,30 @@ class _Plan:
 
     @classmethod
     def of(cls, program: Program) -> _Plan:
-        network = program.network
+        network, lead = program.network, leads(program.network)
         packed = {}
         for population in network.populations:
             if not isinstance(population.neuron, Source):
                 name = population.name
                 packed[name] = _Packed(
                     population,
-                    pack_cells(population, network.arithmetic, _may_overflow(network, name)),
+                    pack_cells(
+                        population, network.arithmetic, _may_overflow(network, name), network.taught(name) is not None
+                    ),
                     np.searchsorted(program.cores_of(name), program.core_of[name]).astype(np.int64),
                     len(program.cores_of(name)),
-                    tuple((p, pack(p.connectivity, network.arithmetic)) for p in network.into(name)),
+                    tuple((p, pack(p.connectivity, network.arithmetic)) for p in network.into(name) if not p.rule),
+                    tuple(
+                        Plasticity.of(p, network.arithmetic, lead[p.name]) for p in network.into(name) if p.rule
+                    ),
+                    network.taught(name),
                 )
         history = {p.name: 0 for p in network.populations}
         for projection in network.projections:
             history[projection.source] = max(history[projection.source], projection.delay)
+            if projection.rule:
+                heard = projection.delay + lead[projection.name]
+                history[projection.target] = max(history[projection.target], heard)
         return cls(network, packed, history)
 
 
@@ -105,6 +118,8 @@ class _Result:
     events: dict[int, dict[str, list[tuple[int, EventList]]]]
     states: dict[str, dict[str, Array]]
     active: dict[str, Array]
+    learned: dict[str, dict[str, Array]]
+    everything: bool
 
     @classmethod
     def allocate(cls, plan: _Plan, program: Program, steps: int, samples: int, record: Record) -> _Result:
@@ -124,11 +139,20 @@ class _Result:
                     states.setdefault(name, {})[population.name] = np.zeros(shape, np.int64 if wide else state)
                 cores = len(program.cores_of(population.name))
                 active[population.name] = np.zeros((steps, samples, cores), np.int64)
-        return cls(network, steps, samples, {}, states, active)
+        learned = {}
+        number = np.dtype(np.int64) if network.arithmetic == "loihi" else np.dtype(np.float64)
+        for projection in network.projections:
+            if projection.rule:
+                kind, rows = projection.connectivity, steps if record.learning else 1
+                shapes = dict.fromkeys(("weights", "tag_1", "tag_2"), (kind.outputs, kind.inputs))
+                shapes |= dict.fromkeys(("x1", "x2"), (kind.inputs,))
+                shapes |= dict.fromkeys(("y1", "y2", "y3"), (kind.outputs,))
+                learned[projection.name] = {n: np.zeros((rows, samples, *s), number) for n, s in shapes.items()}
+        return cls(network, steps, samples, {}, states, active, learned, record.learning)
 
     def recording(self) -> Recording:
         spikes = {p.name: self._events(p) for p in self.network.populations if p.spiking}
-        return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active)
+        return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active, self.learned)
 
     def _events(self, population: Population) -> Events:
         time: list[Array] = []
@@ -160,6 +184,8 @@ def _may_overflow(network: Network, name: str) -> bool:
         return True
     if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
         return True
+    if any(p.rule for p in network.into(name)):
+        return True
     return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
 
 
@@ -169,6 +195,13 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
     number = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
     block = slice(start, start + samples)
     states = {name: packed.cells.start(samples) for name, packed in plan.packed.items()}
+    learning = {name: [plan.start(samples, result.steps) for plan in p.learning] for name, p in plan.packed.items()}
+    teachers = {
+        name: Teacher(p.taught, samples, p.population.size, number.kind == "i")
+        for name, p in plan.packed.items()
+        if p.taught
+    }
+    told: dict[str, list[Array]] = {name: [np.zeros(0)] * (plan.history[name] + 1) for name in teachers}
     scratch = {name: [s.scratch(samples) for _, s in p.incoming] for name, p in plan.packed.items()}
     # A ring of the last steps' events of each population; step t stands at t modulo its length.
     past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}
@@ -191,7 +224,11 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
                         synapses.deliver(ring[(t - projection.delay) % len(ring)], buffer, current)
                     if projection.bias is not None and t >= projection.bias_start:
                         np.add(current, projection.bias, out=current)
+                for plastic in learning[name]:
+                    _follow(plastic, t - plastic.plan.projection.delay, past, told, result, block, state.current)
                 packed.cells.step(state, packed.slot, result.active[name][t, block])
+                if name in teachers:
+                    told[name][t % len(told[name])] = teachers[name].step(state.sent, state.second)
                 for key, value in (("u", state.u), ("v", state.v)):
                     if name in result.states.get(key, {}):
                         result.states[key][name][t, block] = value
@@ -199,7 +236,48 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
             past[name][t % len(past[name])] = events
             if population.spiking:
                 listed[name].append((t, events))
+    for plastic in (item for items in learning.values() for item in items):
+        _follow(plastic, result.steps - 1, past, told, result, block, None)
+        if not result.everything:
+            _keep(plastic, result, 0, block)
     result.events[start] = listed
+
+
+def _follow(
+    plastic: Learning,
+    last: int,
+    past: dict[str, list[EventList]],
+    told: dict[str, list[Array]],
+    result: _Result,
+    block: slice,
+    current: Array | None,
+) -> None:
+    """Let a projection learn from all steps up to ``last``, whose current is delivered if it is wanted."""
+    projection = plastic.plan.projection
+    sources, targets = past[projection.source], past[projection.target]
+    while plastic.step <= last:
+        k = plastic.step
+        pre = sources[k % len(sources)]
+        if current is not None:
+            exponent = projection.connectivity.exponent
+            arrived = np.zeros_like(current)
+            plastic.currents(pre, arrived)
+            current += arrived << exponent if exponent > 0 else arrived >> -exponent if exponent else arrived
+        heard = k - plastic.plan.lead
+        inside = 0 <= heard < result.steps
+        sent = None
+        if plastic.plan.rule.factors == 3:
+            ring = told[projection.target]
+            sent = ring[heard % len(ring)] if inside else np.zeros((3, *plastic.ty.shape))
+        plastic.advance(pre, targets[heard % len(targets)] if inside else None, sent)
+        if result.everything:
+            _keep(plastic, result, k, block)
+
+
+def _keep(plastic: Learning, result: _Result, row: int, block: slice) -> None:
+    kept = result.learned[plastic.plan.projection.name]
+    for name, value in plastic.state().items():
+        kept[name][row, block] = value
 
 
 def _message(population: Population, state: State) -> Array:

@@ -294,6 +294,9 @@ def random_rule(rng: np.random.Generator, arithmetic: str = "loihi") -> Learning
         if integer:
             names += {"x0": ["y0"], "y0": ["x0"]}.get(dependency, [])
         chosen = [str(name) for name in rng.choice(names, size=int(rng.choice([0, 1, 1, 2, 3])))]
+        if not integer:  # a square of a weight grows beyond all floats
+            own = [name for name in chosen if name in ("w", "d", "t", "(w-7)")]
+            chosen = [name for name in chosen if name not in own] + own[:1]
         return "*".join([f"{mantissa:+d}*2^{scale}*{dependency}", *chosen])
 
     def series() -> str:

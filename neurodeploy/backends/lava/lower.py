@@ -98,7 +98,9 @@ def lower(
     fixed = network.arithmetic == "loihi"
     steps, samples = next(iter(inputs.values())).shape[:2]
     plan = schedule(network)
-    slot = steps + max([0, *(p.delay for p in network.projections)])
+    # Synapses that learn begin anew with their source, when their targets must have ended the sample before.
+    late = [plan.lag[p.target] - plan.lag[p.source] for p in network.projections if p.rule is not None]
+    slot = steps + max([0, *(p.delay for p in network.projections), *late])
     chip_steps = (samples - 1) * slot + steps + plan.depth
     learned: dict[str, str] = {}
     if any(p.rule is not None for p in network.projections):
