@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,7 +126,7 @@ class _LifCells:
 
     def step(self, state: State, slot: Array, active: Array) -> None:
         s = state
-        update = kernels.update_integer if self.integer else kernels.update_float
+        update: Callable[..., None] = kernels.update_integer if self.integer else kernels.update_float
         update(
             *self.parameters, self.options, s.current, s.u, s.v, s.sent, slot, active, *self.slow, s.wait, s.raised
         )  # fmt: skip

@@ -19,7 +19,7 @@ from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import GRADED, Lif, Product, Relu, Source
 from neurodeploy.plasticity import LearningRule
 from neurodeploy.program import Program
-from neurodeploy.recording import Events, Record, Recording, check_inputs
+from neurodeploy.recording import Events, Record, Recording, check_inputs, learned_shapes
 
 from . import kernels
 from .cells import Cells, State
@@ -96,9 +96,7 @@ class _Plan:
                     np.searchsorted(program.cores_of(name), program.core_of[name]).astype(np.int64),
                     len(program.cores_of(name)),
                     tuple((p, pack(p.connectivity, network.arithmetic)) for p in network.into(name) if not p.rule),
-                    tuple(
-                        Plasticity.of(p, network.arithmetic, lead[p.name]) for p in network.into(name) if p.rule
-                    ),
+                    tuple(Plasticity.of(p, network.arithmetic, lead[p.name]) for p in network.into(name) if p.rule),
                     network.taught(name),
                 )
         history = {p.name: 0 for p in network.populations}
@@ -144,9 +142,7 @@ class _Result:
         for projection in network.projections:
             if projection.rule:
                 kind, rows = projection.connectivity, steps if record.learning else 1
-                shapes = dict.fromkeys(("weights", "tag_1", "tag_2"), (kind.outputs, kind.inputs))
-                shapes |= dict.fromkeys(("x1", "x2"), (kind.inputs,))
-                shapes |= dict.fromkeys(("y1", "y2", "y3"), (kind.outputs,))
+                shapes = learned_shapes(kind)
                 learned[projection.name] = {n: np.zeros((rows, samples, *s), number) for n, s in shapes.items()}
         return cls(network, steps, samples, {}, states, active, learned, record.learning)
 

@@ -49,7 +49,8 @@ class Plasticity:
         """Pack the rule of a projection."""
         rule, integer = projection.rule, arithmetic == "loihi"
         assert rule is not None
-        terms, factors = [], []
+        terms: list[list[int]] = []
+        factors: list[list[int]] = []
         for target, products in rule.terms.items():
             for term in products:
                 scale = (term.right_shift, term.left_shift) if integer else (term.exponent, 0)
@@ -78,7 +79,7 @@ class Learning:
         self.x, self.y = np.zeros((samples, 2, kind.inputs), number), np.zeros((samples, 3, kind.outputs), number)
         self.tx, self.ty = (np.zeros((samples, n), np.int64) for n in (kind.inputs, kind.outputs))
         self.randoms = _Randoms(rule.seed, steps) if plan.integer else None
-        self.x_settings, self.y_settings = (_settings(rule.traces(side)) for side in ("x", "y"))  # type: ignore[arg-type]
+        self.x_settings, self.y_settings = (_settings(rule.traces(side)) for side in ("x", "y"))
 
     def currents(self, events: EventList, into: Array) -> None:
         """Add what the sources' events cause with the weights as they are, ``[batch, targets]``."""
@@ -161,20 +162,21 @@ def _settings(traces: tuple[Trace, ...]) -> Array:
 
 
 class Teacher:
-    """What the targets of a three-factor rule send beside their spikes; see `neurodeploy.backends.learning.Messages`."""
+    """What targets of a three-factor rule send beside their spikes; see `neurodeploy.backends.learning.Messages`."""
 
     def __init__(self, rule: LearningRule, samples: int, neurons: int, integer: bool) -> None:
         left = [float(np.exp(-1 / trace.tau)) if trace.tau else 0.0 for trace in (rule.y1, rule.y3)]
         self.integer = integer
-        self.left = [round(4096 * value) for value in left] if integer else left
-        self.impulse = int(rule.y1.impulse) if integer else rule.y1.impulse
+        self.left = left
+        self.impulse = rule.y1.impulse
         self.value = np.zeros((3, samples, neurons), np.int64 if integer else np.float64)
 
     def step(self, spikes: Array, reward: Array) -> Array:
         """Return ``y1``, ``y2``, ``y3`` after a step, ``[3, batch, neurons]``; ``reward`` is cleared."""
         new = np.empty_like(self.value)
         if self.integer:
-            kernels.teach_integer(self.value, spikes, reward, self.left[0], self.left[1], self.impulse, new)
+            left = [round(4096 * value) for value in self.left]
+            kernels.teach_integer(self.value, spikes, reward, left[0], left[1], int(self.impulse), new)
         else:
             new[0] = self.left[0] * self.value[0] + self.impulse * spikes
             new[1] = reward

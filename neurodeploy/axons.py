@@ -19,8 +19,6 @@ def with_bias_axons(network: Network) -> Network:
         source = Source(always_on=True, start=projection.bias_start)
         sources.append(Population(name, (1,), source, projection.handle))
         weights = Dense(projection.bias[:, None])
-        axons.append(
-            Projection(name, name, projection.target, weights, handle=projection.handle, port=projection.port)
-        )
+        axons.append(Projection(name, name, projection.target, weights, handle=projection.handle, port=projection.port))
     plain = [replace(p, bias=None) for p in network.projections]
     return replace(network, populations=(*sources, *network.populations), projections=(*plain, *axons))

@@ -210,9 +210,7 @@ def _check_rule(network: Network, projection: Projection) -> None:
     rule, where = projection.rule, f"projection {projection.name!r}, which learns,"
     assert rule is not None
     if not isinstance(projection.connectivity, Dense):
-        raise InvalidInputError(
-            f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense"
-        )
+        raise InvalidInputError(f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense")
     target = network.by_name[projection.target].neuron
     if not isinstance(target, Lif) or not network.by_name[projection.target].spiking:
         raise InvalidInputError(

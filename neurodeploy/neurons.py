@@ -39,8 +39,8 @@ sinabs ALIF); in integers ``a <- D(a, threshold_decay) + threshold_jump s``, hel
 are held within (-M, M).
 
 All parameters are flat arrays ``[neurons]``. Floats: `du`, `dv` are fractions per step, the rest is in units of the
-membrane. Integers: `du`, `dv`, `threshold_decay` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are effective 24-bit
-values (a chip's ``vth << 6`` and ``mantissa << exponent`` are already applied).
+membrane. Integers: `du`, `dv`, `threshold_decay` are 12-bit registers, `bias`, `threshold`, `reset_to`, `initial` are
+effective 24-bit values (a chip's ``vth << 6`` and ``mantissa << exponent`` are already applied).
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NoReturn
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
@@ -137,14 +137,16 @@ class LearningRule:
         for name in TRACES:
             trace: Trace = getattr(self, name)
             if trace.impulse < 0 or trace.tau < 0:
-                raise InvalidInputError(f"trace {name} of a learning rule is negative", found=trace, allowed="0 or more")
+                raise InvalidInputError(
+                    f"trace {name} of a learning rule is negative", found=trace, allowed="0 or more"
+                )
         if len({t.decimation for terms in self.terms.values() for t in terms if t.dependency == "u"}) > 1:
             raise InvalidInputError(
                 "a learning rule has two different uK", allowed="the same K in all its products", found=self.text
             )
 
     @cached_property
-    def terms(self) -> dict[str, tuple[Term, ...]]:
+    def terms(self) -> Mapping[str, tuple[Term, ...]]:
         """The products of each target, in the order in which they are applied."""
         return {name: tuple(parse(getattr(self, name))) for name in TARGETS if getattr(self, name)}
 
@@ -191,8 +193,8 @@ def reward_modulated(
     ``dt = rate (minus x0 y1 + plus y0 x1) - tag_decay u0 t``, ``dw = u0 t y2`` (Lava's ``RewardModulatedSTDP``).
     """
     dt = f"{literal(rate * minus)}*x0*y1{literal(rate * plus)}*y0*x1{literal(-tag_decay)}*u0*t"
-    traces = {"x1": Trace(impulse, tau_plus), "y1": Trace(impulse, tau_minus)}
-    return LearningRule("u0*t*y2", dt=dt, **traces, epoch=epoch, seed=seed, sign=sign, factors=3)
+    x1, y1 = Trace(impulse, tau_plus), Trace(impulse, tau_minus)
+    return LearningRule("u0*t*y2", dt=dt, x1=x1, y1=y1, epoch=epoch, seed=seed, sign=sign, factors=3)
 
 
 def literal(value: float) -> str:
@@ -235,12 +237,12 @@ class _Reader:
         self.text, self.tokens, position = text, [], 0
         while position < len(text.rstrip()):
             match = _TOKEN.match(text, position)
-            if not match:
+            if match is None:
                 self.fail(f"{text[position:].strip()[:10]!r} is not understood")
             self.tokens.append(match.group(match.lastgroup or 0))
             position = match.end()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         raise InvalidInputError(
             f"the learning rule {self.text!r} cannot be used",
             found=why,

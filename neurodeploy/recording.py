@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
+from neurodeploy.connectivity import Array, Connectivity
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network import Network
 from neurodeploy.neurons import Source
@@ -91,6 +91,16 @@ class Recording:
     states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     active: Mapping[str, Array] = field(default_factory=dict)
     learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+
+
+def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:
+    """Shapes of what `Recording.learned` holds for synapses, of one sample and step."""
+    synapses, sources, targets = (kind.outputs, kind.inputs), (kind.inputs,), (kind.outputs,)
+    return {
+        **dict.fromkeys(("weights", "tag_1", "tag_2"), synapses),
+        **dict.fromkeys(("x1", "x2"), sources),
+        **dict.fromkeys(("y1", "y2", "y3"), targets),
+    }
 
 
 def scores(network: Network, recording: Recording) -> Array:

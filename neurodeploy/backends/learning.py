@@ -1,11 +1,12 @@
 """The reference of learning: Loihi's engine in plain NumPy, for the integers and the floats of Lava's LearningDense.
 
-Sources: Lava 0.10.0, ``magma/core/model/py/connection.py`` (``LearningConnectionModelBitApproximate``, ``...Float``) and
-``magma/core/learning/learning_rule_applier.py``, stated here for a batch. Step k of the engine sees the source's spikes
-of network step k and those target spikes that reach the synapse at the same time on a chip, where each hop costs a step.
+Sources: Lava 0.10.0, ``magma/core/model/py/connection.py`` (``LearningConnectionModelBitApproximate``, ``...Float``)
+and ``magma/core/learning/learning_rule_applier.py``, stated here for a batch. Step k of the engine sees the source's
+spikes of network step k, and the target's spikes that reach the synapse at the same time on a chip, where each hop
+costs a step.
 
-In an epoch, the last spike time of each neuron is kept, and earlier ones of the same epoch count at once for its traces.
-At its end the traces' history over the epoch is drawn up, and the rule applied to what it read before.
+In an epoch, the last spike time of each neuron is kept, and earlier ones of the same epoch count at once for its
+traces. At its end the traces' history over the epoch is drawn up, and the rule applied to what it read before.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Engine:
 
     def currents(self, pre: Array) -> Array:
         """Return what spikes ``[batch, sources]`` cause with the weights as they are, ``[batch, targets]``."""
-        return np.einsum("bts,bs->bt", self.synapse["w"], pre.astype(self.number))
+        return np.asarray(np.einsum("bts,bs->bt", self.synapse["w"], pre.astype(self.number)))
 
     def advance(self, pre: Array, post: Array, sent: Array | None = None) -> None:
         """Learn from one step.
@@ -90,7 +91,7 @@ class Engine:
             self._learn()
 
     def state(self) -> dict[str, Array]:
-        """All variables: ``weights``, ``tag_1``, ``tag_2`` ``[batch, targets, sources]``, traces ``[batch, neurons]``."""
+        """See `neurodeploy.recording.Recording.learned`; of this step."""
         traces = {"x1": self.x[0], "x2": self.x[1], "y1": self.y[0], "y2": self.y[1], "y3": self.y[2]}
         return {name: v.copy() for name, v in {**{NAMES[n]: v for n, v in self.synapse.items()}, **traces}.items()}
 
@@ -104,7 +105,7 @@ class Engine:
             return value + impulse
         whole = int(np.floor(impulse))
         fraction = int(np.round((impulse - whole) * 256))
-        return np.clip(value + whole + (random < fraction), 0, TRACE_MAX)
+        return np.asarray(np.clip(value + whole + (random < fraction), 0, TRACE_MAX))
 
     def _learn(self) -> None:
         random_x = random_y = (0.0, 0)
@@ -207,7 +208,7 @@ class Engine:
         value = self._kept(name, accumulated)
         value = (value >> 7) + (self.randoms.variable[self.epochs] < (value & 127) / 128)
         limits = {"w": LIMITS[self.rule.sign], "d": (0, 255), "t": (-257, 255)}
-        return np.clip(value, *limits[name])
+        return np.asarray(np.clip(value, *limits[name]))
 
     def _kept(self, name: str, value: Array) -> Array:
         """Without the sign that the variable may not have."""
@@ -240,11 +241,11 @@ class Messages:
         number = np.int64 if self.integer else np.float64
         self.impulse = int(rule.y1.impulse) if self.integer else rule.y1.impulse
         self.keep = [np.exp(-1 / trace.tau) if trace.tau else 0.0 for trace in (rule.y1, rule.y3)]
-        self.value = np.zeros((3, samples, neurons), number)
+        self.value: Array = np.zeros((3, samples, neurons), number)
 
     def step(self, spikes: Array, reward: Array) -> Array:
         """Return ``y1``, ``y2``, ``y3`` after a step, ``[3, batch, neurons]``."""
-        y1, _, y3 = self.value
+        y1, y3 = self.value[0], self.value[2]
         if self.integer:
             k1, k3 = (int(np.rint(4096 * keep)) for keep in self.keep)
             reward = np.clip(reward, -128, 127)

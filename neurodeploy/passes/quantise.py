@@ -27,7 +27,7 @@ import numpy as np
 
 from neurodeploy import loihi
 from neurodeploy.axons import with_bias_axons
-from neurodeploy.connectivity import Array, Dense, largest_sum
+from neurodeploy.connectivity import Array, largest_sum
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, SigmaDelta, Source

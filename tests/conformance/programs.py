@@ -51,7 +51,9 @@ class _Maker:
         rng = self.rng
         for index in range(1 + (rng.random() < 0.3)):
             bits = int(rng.choice([1, 1, 1, 8])) if self.integer else 1
-            self.populations.append(Population(f"in{index}", SHAPES[rng.integers(len(SHAPES))], Source(payload_bits=bits)))
+            self.populations.append(
+                Population(f"in{index}", SHAPES[rng.integers(len(SHAPES))], Source(payload_bits=bits))
+            )
         if rng.random() < 0.3:
             self.populations.append(Population("always", (1,), Source(always_on=True, start=int(rng.integers(0, 3)))))
         for index in range(int(rng.choice([1, 1, 2, 2, 3, 4, 6]))):
@@ -336,16 +338,18 @@ def _possible(network: Network) -> Network:
 
 def _bounded(network: Network) -> Network:
     """Scale down what could leave the 32 bits in which Lava adds up currents (refused, and tested, elsewhere)."""
-    from neurodeploy.backends.lava.lower import _check_sums
+    from neurodeploy.backends.lava.lower import _check_sums, piles_up
     from neurodeploy.errors import UnsupportedError
 
     for _ in range(200):
         try:
-            _check_sums(network)
-            return network
+            largest = _check_sums(network)
+            name = next((p.name for p in network.populations if piles_up(p.neuron, largest[p.name])), "")
+            if not name:
+                return network
         except UnsupportedError as error:
             name = str(error).split("'")[1]
-            network = replace(network, projections=tuple(_smaller(p, name) for p in network.projections))
+        network = replace(network, projections=tuple(_smaller(p, name) for p in network.projections))
     raise AssertionError("no bound")
 
 

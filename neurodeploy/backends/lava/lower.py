@@ -122,6 +122,7 @@ def lower(
             described = neurons(population, fixed, largest.get(name, STATE_LIMIT), _read(network, name), taught)
             own = dict(described.arrays)
             window = {"interval": slot, "offset": lag, "length": steps, "samples": samples}
+            window["limit"] = piles_up(population.neuron, largest[name]) if fixed else 0
             entry = {"kind": described.kind, "rules": dict(described.rules), "window": window}
             entry |= {"states": _states(population, record), "progress": name == reporter}
             files[name] = f"population{index}"
@@ -304,12 +305,12 @@ def _check_sums(network: Network) -> dict[str, int]:
         walked = [_largest_sum(p) * message[p.source] for p in incoming]
         shifted = [w * 2.0 ** min(p.connectivity.exponent, 0) for w, p in zip(walked, incoming, strict=True)]
         arriving = sum(shifted) + len(shifted)
-        if max(_highest(population.neuron, arriving), *walked, 0) >= SUM_LIMIT:
+        shifted_up = arriving * 64 + 2 * STATE_LIMIT if isinstance(population.neuron, Lif) else arriving
+        if max(shifted_up, *walked, 0) >= SUM_LIMIT:
             raise UnsupportedError(
                 f"the current into population {population.name!r} could leave the 32 bits in which Lava adds it up",
                 found=f"up to {max(arriving, *walked):.0f} when all its inputs send their most",
-                allowed=f"sums below 2^{31 - 6 * isinstance(population.neuron, Lif)}, and where the current decays slowly "
-                "so small that the wraps at 24 bits keep up with it",
+                allowed=f"sums below 2^{31 - 6 * isinstance(population.neuron, Lif)}",
                 hint="lower the weight exponent, give it fewer inputs, or let its sources send smaller numbers",
             )
         largest[population.name] = int(arriving)
@@ -319,16 +320,16 @@ def _check_sums(network: Network) -> dict[str, int]:
     return largest
 
 
-def _highest(neuron: Any, arriving: float) -> float:
-    """Largest number that arises from currents of at most ``arriving``: of ``u`` before it wraps, in a LIF.
+def piles_up(neuron: Any, arriving: int) -> int:
+    """Return the ``|u|`` from which a step could leave the 32 bits of a LIF, 0 where it cannot come to that.
 
-    A step takes 2^24 from a ``u`` out of range, once; more than that may pile up until it decays as fast.
+    A step takes 2^24 from a ``u`` out of range, once; what exceeds that piles up until it decays as fast.
     """
     if not isinstance(neuron, Lif):
-        return arriving
-    shifted, kept = arriving * 64, (4095 - int(neuron.du.min(initial=4095))) / 4096
-    settled = (shifted - 2 * STATE_LIMIT) / (1 - kept)
-    return shifted + kept * max(settled, STATE_LIMIT)
+        return 0
+    step, kept = arriving * 64, (4095 - int(neuron.du.min(initial=4095))) / 4096
+    settled = max((step - 2 * STATE_LIMIT) / (1 - kept), STATE_LIMIT)
+    return SUM_LIMIT - step - 1 if step + kept * settled >= SUM_LIMIT else 0
 
 
 def _largest_sum(projection: Projection) -> float:
@@ -346,5 +347,7 @@ def _largest_message(population: Population) -> int:
     if isinstance(neuron, Lif):
         if not neuron.spiking:
             return STATE_LIMIT >> neuron.send_shift
-        return 1 if neuron.max_spikes == 1 else min(neuron.max_spikes, STATE_LIMIT // max(int(neuron.threshold.min()), 1))
+        return (
+            1 if neuron.max_spikes == 1 else min(neuron.max_spikes, STATE_LIMIT // max(int(neuron.threshold.min()), 1))
+        )
     return 2 * STATE_LIMIT >> neuron.send_shift if isinstance(neuron, SigmaDelta) else STATE_LIMIT

@@ -73,6 +73,7 @@ def neurons(
             traces = {name: [trace.impulse, trace.tau] for name, trace in pairs.items()}
             return Described("LearningNeuron", own.arrays, {**own.rules, "traces": traces})
         return _lif(population, neuron, fixed, heard)
+    assert isinstance(neuron, (SigmaDelta, Relu, Product)), f"{size} neurons of an unknown model"
     uniform = _uniform(neuron.threshold)
     if isinstance(neuron, SigmaDelta):
         rules = {"relu": neuron.activation == "relu", "state_exp": neuron.send_shift}
@@ -83,7 +84,6 @@ def neurons(
         if fixed and uniform.size == 1 and not neuron.bias.any() and arriving < HALF:
             return Described("GradedReluVec", {"vth": uniform})
         return Described("ReluNeuron", {"vth": neuron.threshold, "bias": neuron.bias})
-    assert isinstance(neuron, Product), f"{size} neurons of an unknown model"
     rules = {"exp": neuron.shift}
     if fixed and uniform.size == 1 and arriving**2 < SUM_LIMIT and arriving**2 >> neuron.shift < HALF:
         return Described("ProdNeuron", {"vth": uniform}, rules)

@@ -11,7 +11,7 @@ from neurodeploy.backends.lava.lower import Job
 from neurodeploy.connectivity import Array
 from neurodeploy.neurons import Source
 from neurodeploy.program import Program
-from neurodeploy.recording import Events, Recording
+from neurodeploy.recording import Events, Recording, learned_shapes
 
 
 def read(program: Program, job: Job, folder: Path, given: Mapping[str, Array]) -> Recording:
@@ -42,11 +42,8 @@ def read(program: Program, job: Job, folder: Path, given: Mapping[str, Array]) -
 def _learned(stem: Path, program: Program, name: str, samples: int) -> dict[str, Array]:
     """See `Recording.learned`."""
     projection = next(p for p in program.network.projections if p.name == name)
-    kind = projection.connectivity
-    shapes = dict.fromkeys(("weights", "tag_1", "tag_2"), (kind.outputs, kind.inputs))
-    shapes |= dict.fromkeys(("x1", "x2"), (kind.inputs,)) | dict.fromkeys(("y1", "y2", "y3"), (kind.outputs,))
     found = {}
-    for variable, shape in shapes.items():
+    for variable, shape in learned_shapes(projection.connectivity).items():
         rows = np.load(f"{stem}.{variable}.npy", allow_pickle=False)
         found[variable] = np.moveaxis(rows.reshape(samples, -1, *shape), 0, 1)
     return found
@@ -70,7 +67,9 @@ def joined(parts: Sequence[Recording]) -> Recording:
         for state, values in first.states.items()
     }
     learned = {
-        name: {variable: np.concatenate([part.learned[name][variable] for part in parts], axis=1) for variable in values}
+        name: {
+            variable: np.concatenate([part.learned[name][variable] for part in parts], axis=1) for variable in values
+        }
         for name, values in first.learned.items()
     }
     return Recording(first.backend, first.steps, samples, spikes, states, learned=learned)
@@ -79,7 +78,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
 def _events(path: Path, job: Job, neurons: int) -> Events:
     with np.load(path, allow_pickle=False) as data:
         row, neuron = np.repeat(np.arange(len(data["counts"])), data["counts"]), data["neurons"]
-        payload = data["payloads"] if "payloads" in data else None
+        payload = data.get("payloads")
     sample, step = np.divmod(row, job.steps)
     return _sorted(step, sample, neuron, payload, (job.steps, job.samples, neurons))
 

@@ -176,6 +176,7 @@ def build(job: Mapping[str, Any], arrays: Arrays, folder: Path) -> Graph:
         prefix = folder / f"population{index}"
         process.proc_params["recording"] = {
             **population["window"],
+            "name": name,
             "reset": kind.reset,
             "states": {state: kind.states[state] for state in population["states"]},
             "prefix": str(prefix),

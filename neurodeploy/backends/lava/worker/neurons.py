@@ -62,6 +62,12 @@ class AbstractNeuronModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ign
 
     wait: Any = LavaPyType(np.ndarray, np.int64)
     refractory: Any = LavaPyType(np.ndarray, np.int64)
+    u: Any
+    v: Any
+    theta: Any
+    u: Any
+    v: Any
+    theta: Any
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -217,7 +223,7 @@ class NeuronModelFixed(FixedNeuron):
 
 
 class SigmaDeltaNeuron(AbstractProcess):
-    """Sends the change of ``f(sum of what came in + bias)`` where it reaches ``vth``, without its last ``state_exp`` bits.
+    """Sends the change of ``f(sum of what came in + bias)`` where it reaches ``vth``, less its last ``state_exp`` bits.
 
     Args:
         shape: of the population.
@@ -239,6 +245,14 @@ class SigmaDeltaNeuron(AbstractProcess):
 
 class AbstractSigmaDeltaModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ignore]
     """One step of `SigmaDeltaNeuron`."""
+
+    sigma: Any
+    act: Any
+    sent: Any
+
+    sigma: Any
+    act: Any
+    sent: Any
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)

@@ -26,8 +26,9 @@ def recording(model: Any) -> Any:
     """Return a ProcessModel class that computes as ``model`` does, within windows, and records.
 
     The Process' ``proc_params["recording"]`` holds ``interval``, ``offset``, ``length`` and ``samples`` of the windows
-    in chip steps, ``reset`` (the names of its state variables), ``states`` (result name -> variable), ``prefix`` of the
-    files, and optionally the file in which to report ``progress``.
+    in chip steps, ``limit`` (of ``|u|``, 0 for none), the population's ``name``, ``reset`` (the names of its state
+    variables), ``states`` (result name -> variable), ``prefix`` of the files, and the file in which to report
+    ``progress``, or nothing.
     """
     return type(f"Recording{model.__name__}", (Recorder, model), {})
 
@@ -71,6 +72,11 @@ class Recorder:
         if step == 0:
             self._restart()
         super().run_spk()  # type: ignore[misc]
+        if window["limit"] and np.abs(self.u).max() > window["limit"]:  # type: ignore[attr-defined]
+            raise OverflowError(
+                f"the current u of population {window['name']!r} has piled up to {np.abs(self.u).max()}, "  # type: ignore[attr-defined]
+                "beyond what Lava's 32 bits can take; lower its weights, or let it decay faster (du)"
+            )
         self._keep(sample * window["length"] + step)
 
     def _begin(self) -> None:

@@ -137,9 +137,9 @@ def _connect(executable: Any) -> None:
 
 def _yield() -> None:
     """Let another model run until a message may have come."""
-    import greenlet
+    from greenlet import getcurrent  # type: ignore[import-untyped, unused-ignore]
 
-    greenlet.getcurrent().parent.switch()
+    getcurrent().parent.switch()
 
 
 class _Stepper:
@@ -164,7 +164,7 @@ class _Stepper:
                     model.run_post_mgmt()
 
     def _phase(self, name: str) -> None:
-        from greenlet import greenlet
+        from greenlet import greenlet  # type: ignore[import-untyped, unused-ignore]
 
         waiting = [(model, greenlet(getattr(model, name))) for model in self.order]
         done: list[Any] = []
