@@ -19,7 +19,7 @@ from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, neurons, 
 from neurodeploy.connectivity import Array, Conv2d, Dense, largest_sum
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import GRADED, Lif, Relu, SigmaDelta, Source
+from neurodeploy.neurons import GRADED, Lif, Product, Relu, SigmaDelta, Source
 from neurodeploy.plasticity import LIMITS, TARGETS, TRACES, LearningRule
 from neurodeploy.program import Program
 from neurodeploy.recording import Record
@@ -314,6 +314,10 @@ def _check_sums(network: Network) -> dict[str, int]:
                 hint="lower the weight exponent, give it fewer inputs, or let its sources send smaller numbers",
             )
         largest[population.name] = int(arriving)
+        if isinstance(population.neuron, Product):
+            ports = [sum(s + 1 for s, p in zip(shifted, incoming, strict=True) if p.port == port) for port in (0, 1)]
+            product = int(ports[0]) * int(ports[1]) >> population.neuron.shift
+            message[population.name] = min(message[population.name], product)
         if isinstance(population.neuron, Relu):
             bias = int(np.abs(population.neuron.bias).max(initial=0))
             message[population.name] = min(message[population.name], int(arriving) + bias)

@@ -50,8 +50,11 @@ def _listen(jobs: queue.Queue[str]) -> None:
 
     SIGTERM spares only the tracker that then returns the shared memory.
     """
-    for line in sys.stdin:
-        jobs.put(line.rstrip("\n"))
+    rest = b""
+    while data := os.read(0, 1 << 16):  # not sys.stdin, whose lock a forked process would find taken for ever
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            jobs.put(os.fsdecode(line))
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 

@@ -65,9 +65,6 @@ class AbstractNeuronModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ign
     u: Any
     v: Any
     theta: Any
-    u: Any
-    v: Any
-    theta: Any
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -245,10 +242,6 @@ class SigmaDeltaNeuron(AbstractProcess):
 
 class AbstractSigmaDeltaModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ignore]
     """One step of `SigmaDeltaNeuron`."""
-
-    sigma: Any
-    act: Any
-    sent: Any
 
     sigma: Any
     act: Any
