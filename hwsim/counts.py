@@ -19,7 +19,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Source
+from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Recording
 from neurodeploy.routing import FanOut, fan_out
@@ -127,9 +127,9 @@ class _Tally:
                 at = self.core_row[core]
                 self.core["updates"][at] += int((self.program.core_of[name] == core).sum())
                 self.core["active_updates"][at, window] += active[:, :, slot]
-        if not population.spiking:
+        if not self._heard(name):
             return
-        events = self.recording.spikes[name]
+        events = self._events(name)
         self.layer["events_out"][row] = _total(events, np.ones(events.neurons, np.int64))
         if name not in self.program.core_of:
             self.fabric["host_events"][window] += self.layer["events_out"][row]
@@ -138,15 +138,24 @@ class _Tally:
             here = (self.program.core_of[name] == core).astype(np.int64)
             self.core["events_out"][self.core_row[core], window] += _total(events, here)
 
+    def _heard(self, name: str) -> bool:
+        network = self.program.network
+        return network.by_name[name].spiking or any(p.source == name for p in network.projections)
+
+    def _events(self, name: str) -> Events:
+        """What a population has sent; a read-out that others hear sends its potential in every step."""
+        population = self.program.network.by_name[name]
+        if population.spiking:
+            return self.recording.spikes[name]
+        shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
+        potential = self.recording.states["v"][name]
+        return Events.from_dense(potential >> shift if shift else potential)
+
     def projection(
         self, source: str, target: str, delay: int, lag: tuple[int, int], table: FanOut, arch: Architecture
     ) -> None:
         """Synaptic operations and messages of one projection. Events that arrive after the run are not counted."""
-        if not self.program.network.by_name[source].spiking:
-            raise InvalidInputError(
-                f"population {source!r} sends potentials, not spikes", hint="counts are defined for spiking sources"
-            )
-        events, steps = self.recording.spikes[source], self.recording.steps
+        events, steps = self._events(source), self.recording.steps
         sent = slice(0, steps - delay)
         arrival = slice(delay, steps)
         leaves = slice(lag[0], lag[0] + max(steps - delay, 0))

@@ -221,15 +221,28 @@ def _delays(network: Network, limits: Limits) -> list[Need]:
     return rows
 
 
+def _payload_bits(network: Network, population: Population) -> int:
+    """Bits of what a neuron sends beside the bare spike; 0 where nobody hears more than that."""
+    neuron = population.neuron
+    if isinstance(neuron, Source):
+        return neuron.payload_bits if neuron.payload_bits > 1 else 0
+    if not any(p.source == population.name for p in network.projections):
+        return 0
+    state = 24 if network.arithmetic == "loihi" else 32
+    if not isinstance(neuron, Lif):
+        return state - (neuron.send_shift if isinstance(neuron, SigmaDelta) else 0)
+    if not neuron.spiking:
+        return state - neuron.send_shift
+    return 2 if neuron.lower is not None else neuron.max_spikes.bit_length() if neuron.max_spikes > 1 else 0
+
+
 def _models(network: Network, limits: Limits) -> list[Need]:
     """Neurons that send more than the chip's spikes can carry."""
     if limits.payload_bits is None:
         return []
     rows = []
     for population in network.populations:
-        neuron = population.neuron
-        largest = neuron.max_spikes if isinstance(neuron, Lif) and population.spiking else 1
-        bits = 32 if isinstance(neuron, SigmaDelta) else int(largest).bit_length() if largest > 1 else 0
+        bits = _payload_bits(network, population)
         if bits > limits.payload_bits:
             rows.append(
                 Need(

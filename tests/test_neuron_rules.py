@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -12,10 +11,9 @@ import pytest
 from neurodeploy import nir_reference, nirfile
 from neurodeploy.backends.reference import run_network
 from neurodeploy.conventions import resolve, rules_of
-from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.lower import lower
-from neurodeploy.network import check
 from neurodeploy.neurons import UNLIMITED
 from neurodeploy.passes.place import Limits, Place
 from neurodeploy.passes.quantise import Quantise
@@ -159,13 +157,3 @@ def test_rules_that_make_no_sense_are_refused(tmp_path: Path, rules: dict, messa
     with pytest.raises(InvalidInputError) as caught:
         lower(file, resolve(file))
     assert message in str(caught.value)
-
-
-def test_slow_variables_are_not_quantised_in_silence(tmp_path: Path) -> None:
-    file = one_neuron(tmp_path, refractory=2)
-    network = lower(file, resolve(file))
-    with pytest.raises(UnsupportedError) as caught:
-        Quantise(calibration={"": INPUT}).apply(network)
-    assert "population 'n' has a refractory time or an adaptive threshold" in str(caught.value)
-    with pytest.raises(InvalidInputError, match="which exist in floats only"):
-        check(replace(network, arithmetic="loihi"))

@@ -10,7 +10,8 @@ With a scale S of integer units per unit of the float membrane, for a population
 S and the exponents e of the projections are chosen in `neurodeploy.passes.scaling`, so that weights, threshold, bias
 and the largest state seen in calibration fit; weights are rounded in `neurodeploy.passes.rounding`. A reset potential
 other than 0 is shifted to 0 first (exact): v' = v - v_reset, theta' = theta - v_reset, b' = b - dv v_reset. A bias
-that drives the current, or that starts late, becomes an always-on axon with synapses of its own.
+that drives the current, or that starts late, becomes an always-on axon with synapses of its own. A read-out that other
+populations hear sends its potential without its lowest bits (`Lif.send_shift`), to which their weights are scaled.
 
 Integers compare with ``>``. A float neuron that fires at ``>=`` gets a threshold lower by one unit of 64 (its state
 is a multiple of 64 where nothing has decayed), or where the threshold is also what a spike subtracts, a start one
@@ -27,14 +28,17 @@ import numpy as np
 
 from neurodeploy import loihi
 from neurodeploy.axons import with_bias_axons
-from neurodeploy.connectivity import Array, largest_sum
+from neurodeploy.connectivity import Array, largest_sum, with_weights
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, SigmaDelta, Source
+from neurodeploy.neurons import Lif, Source
 
 from . import rounding
 from .calibration import Calibration
 from .scaling import UNIT, Range, Scaling
+
+MESSAGE_BITS = 10
+"""Of what a read-out sends on: more would leave its targets' 8-bit weights too few steps, fewer would lose detail."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Quantise:
 
         Raises:
             InvalidInputError: the network is not in floats, or compensated rounding without calibration.
-            UnsupportedError: a read-out that feeds another population, or a parameter beyond the integers' range.
+            UnsupportedError: a read-out that feeds back, neurons of another kind, or a parameter beyond the range.
         """
         if network.arithmetic != "float":
             raise InvalidInputError("the network is already quantised", found=network.arithmetic, allowed="float")
@@ -78,32 +82,16 @@ class Quantise:
         network = with_bias_axons(network)
         notes = dict(network.notes)
         populations: list[Population] = []
+        units: dict[str, float] = {}
         integer: dict[str, Projection] = {}
         for population in network.populations:
-            if isinstance(population.neuron, SigmaDelta):
-                raise UnsupportedError(
-                    f"population {population.name!r} is sigma-delta, which is not quantised yet",
-                    allowed="integrate-and-fire neurons",
-                    hint="compile it with --float",
-                )
             if isinstance(population.neuron, Source):
                 populations.append(population)
                 continue
-            if isinstance(population.neuron, Lif) and population.neuron.slow:
-                raise UnsupportedError(
-                    f"population {population.name!r} has a refractory time or an adaptive threshold, which is not "
-                    "quantised yet",
-                    allowed="neurons without",
-                    hint="compile it with --float",
-                )
+            incoming = [_from_integers(p, network.by_name[p.source], units) for p in network.into(population.name)]
+            quantised, done = self._population(population, incoming, network.by_name, seen, units)
             if not population.spiking and any(p.source == population.name for p in network.projections):
-                raise UnsupportedError(
-                    f"the read-out {population.name!r} feeds another population",
-                    allowed="in integers a population that does not spike must be an output",
-                    hint="put a spiking neuron between them",
-                )
-            incoming = list(network.into(population.name))
-            quantised, done = self._population(population, incoming, network.by_name, seen)
+                quantised, units[population.name] = _heard(quantised, seen.peak(population), network)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
             notes[f"quantise {population.name}"] = _describe(quantised, done) + _leaks(population, quantised)
@@ -116,11 +104,25 @@ class Quantise:
         )
 
     def _population(
-        self, population: Population, incoming: list[Projection], sources: Mapping[str, Population], seen: Calibration
+        self,
+        population: Population,
+        incoming: list[Projection],
+        sources: Mapping[str, Population],
+        seen: Calibration,
+        units: Mapping[str, float],
     ) -> tuple[Population, list[Projection]]:
         neuron = population.neuron
-        assert isinstance(neuron, Lif)
+        if not isinstance(neuron, Lif):
+            raise UnsupportedError(
+                f"population {population.name!r} consists of {type(neuron).__name__} neurons, which are not quantised",
+                allowed="integrate-and-fire neurons",
+                hint="compile it with --float",
+            )
         traces = {p.name: seen.traces(p, sources[p.source], population) for p in incoming}
+        traces = {
+            p.name: None if (trace := traces[p.name]) is None else trace * np.float32(units.get(p.source, 1.0))
+            for p in incoming
+        }
         heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
         peak = seen.peak(population) * self.headroom
         neuron = _reset_at_zero(neuron)
@@ -131,7 +133,7 @@ class Quantise:
         scale = chosen.scale
         rounded = Lif(
             du=np.clip(np.rint(neuron.du * loihi.DECAY_ONE) - 1, 0, loihi.DECAY_ONE - 1).astype(np.int32),
-            dv=np.clip(np.rint(neuron.dv * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1).astype(np.int32),
+            dv=_fraction(neuron.dv),
             bias=_bias(population, neuron.bias * scale),
             threshold=_threshold(population, neuron, scale),
             reset_to=np.zeros(population.size, dtype=np.int32),
@@ -142,6 +144,10 @@ class Quantise:
             spiking=neuron.spiking,
             max_spikes=neuron.max_spikes,
             floor=None if neuron.floor is None else _state(neuron.floor * scale),
+            refractory=neuron.refractory,
+            threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay),
+            threshold_jump=None if neuron.threshold_jump is None else _state(neuron.threshold_jump * scale),
+            lower=None if neuron.lower is None else _state(np.rint(neuron.lower * scale / UNIT) * UNIT),
         )
         if neuron.comparison == ">=" and neuron.spiking and neuron.max_spikes == 1:
             rounded = _fire_at_equality(rounded)
@@ -168,6 +174,50 @@ def _fire_at_equality(neuron: Lif) -> Lif:
     if neuron.reset == "subtract":
         return replace(neuron, initial=neuron.initial + 1)
     return replace(neuron, threshold=np.maximum(neuron.threshold - UNIT, UNIT))
+
+
+def _from_integers(projection: Projection, source: Population, units: Mapping[str, float]) -> Projection:
+    """The projection with weights for what its source sends in integers.
+
+    Raises:
+        UnsupportedError: the source is a read-out whose scale is not known yet.
+    """
+    if source.spiking:
+        return projection
+    if source.name not in units:
+        raise UnsupportedError(
+            f"the read-out {source.name!r} feeds back on a population before it",
+            allowed="in integers a population that does not spike may only feed those behind it",
+            hint="put a spiking neuron between them",
+        )
+    kind = projection.connectivity
+    return replace(projection, connectivity=with_weights(kind, kind.weights / units[source.name], kind.exponent))
+
+
+def _heard(population: Population, peak: Array, network: Network) -> tuple[Population, float]:
+    """A read-out that others hear, with messages of about `MESSAGE_BITS`, and their units per unit of potential.
+
+    Fewer bits where its weights are so small beside a target's threshold that the chip's smallest exponent would
+    leave them less than 8 bits.
+    """
+    neuron = population.neuron
+    assert isinstance(neuron, Lif)
+    scale = float(population.scales[0])
+    largest = min(scale * float(peak.max(initial=0.0)) or loihi.STATE_MAX, loihi.STATE_MAX)
+    shift = max(0, int(largest).bit_length() - MESSAGE_BITS)
+    smallest = loihi.WEIGHT_MAX * UNIT * 2.0**loihi.WEIGHT_EXPONENT_MIN / loihi.STATE_MAX
+    for projection in network.projections:
+        target = network.by_name[projection.target].neuron
+        weight = float(np.abs(projection.connectivity.weights).max(initial=0.0))
+        if projection.source == population.name and isinstance(target, Lif) and target.spiking and weight:
+            threshold = float(np.abs(target.threshold - target.reset_to).max())
+            shift = max(shift, int(np.ceil(np.log2(max(scale * threshold * smallest / weight, 1.0)))))
+    return replace(population, neuron=replace(neuron, send_shift=shift)), scale / 2**shift
+
+
+def _fraction(value: Array) -> Array:
+    """A decay in its 12-bit register."""
+    return np.clip(np.rint(value * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1).astype(np.int32)
 
 
 def _state(value: Array) -> Array:

@@ -86,11 +86,10 @@ def chain(*neurons: Neuron, kind: Connectivity | None = None, rng: np.random.Gen
     parts: list[Any] = [Population("in", shape, Source())]
     for index, neuron in enumerate(neurons):
         size = first if index == 0 else (N,)
-        before = parts[-1] if index == 0 else populations[-1]
+        before = [p for p in parts if isinstance(p, Population)][-1]
         population = Population(f"n{index}", size, neuron)
         synapses = kind if index == 0 and kind is not None else dense(rng, integer, population.size, before.size)
         parts += [population, Projection(f"w{index}", before.name, population.name, synapses)]
-        populations = [p for p in parts if isinstance(p, Population)]
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The back-ends under test: ours, and every other one that is installed (entry-point group ``neurodeploy.backends``)."""
+"""The back-ends under test: ours, and all others that are installed (entry-point group ``neurodeploy.backends``)."""
 
 from __future__ import annotations
 

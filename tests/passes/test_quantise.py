@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
 
@@ -150,19 +151,15 @@ def test_long_calibration_is_cut_to_what_fits(tmp_path: Path, monkeypatch: pytes
 
 
 def test_refusals(tmp_path: Path) -> None:
-    import nir
-
     network = network_of(nirgraphs.mlp(), tmp_path)
     with pytest.raises(InvalidInputError, match="already quantised"):
         Quantise().apply(Quantise().apply(network))
-    graph = nirgraphs.sequence(
-        (4,),
-        {
-            "fc": nir.Linear(np.ones((3, 4))), "li": nir.LI(np.full(3, 1e-2), np.ones(3), np.zeros(3)),
-            "fc2": nir.Linear(np.ones((2, 3))), "lif": nirgraphs.lif(2),
-        },
-    )  # fmt: skip
-    with pytest.raises(UnsupportedError, match="the read-out 'li' feeds another population"):
+    graph = with_readout()
+    graph.nodes["back"] = nir.Linear(np.ones((4, 3)))
+    graph.nodes["first"] = nirgraphs.lif(4)
+    graph.edges = [("input", "first"), ("first", "fc"), ("fc", "li"), ("li", "fc2"), ("fc2", "lif"), ("lif", "output")]
+    graph.edges += [("li", "back"), ("back", "first")]
+    with pytest.raises(UnsupportedError, match="the read-out 'li' feeds back on a population before it"):
         Quantise().apply(network_of(graph, tmp_path))
     graph = nirgraphs.mlp()
     graph.nodes["lif1"] = nirgraphs.lif(20, threshold=1e-5)
@@ -170,3 +167,49 @@ def test_refusals(tmp_path: Path) -> None:
         Quantise().apply(network_of(graph, tmp_path))
     assert "population 'lif1': a threshold rounds to 0" in str(caught.value)
     assert "train with a larger threshold" in str(caught.value)
+
+
+def with_readout() -> nir.NIRGraph:
+    """in -> leaky integrators -> LIF."""
+    rng = np.random.default_rng(3)
+    return nirgraphs.sequence(
+        (4,),
+        {
+            "fc": nir.Linear(rng.normal(size=(3, 4))), "li": nir.LI(np.full(3, 5e-3), np.ones(3), np.zeros(3)),
+            "fc2": nir.Linear(rng.normal(size=(20, 3)) + 0.8), "lif": nirgraphs.lif(20),
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_readout_that_feeds_on_sends_its_potential_in_few_bits(tmp_path: Path, calibrated: bool) -> None:
+    network = network_of(with_readout(), tmp_path)
+    x = {"": (np.random.default_rng(0).random((60, 4, 4)) < 0.5).astype(np.uint8)}
+    whole = Quantise(calibration=x if calibrated else None).apply(network)
+    li = whole.by_name["li"]
+    assert li.neuron.send_shift > 0
+    a, b = run_network(network, x, record=Record(("v",))), run_network(whole, x, record=Record(("v",)))
+    assert np.abs(b.states["v"]["li"] >> li.neuron.send_shift).max() < 2**11
+    np.testing.assert_allclose(b.states["v"]["li"] / li.scales, a.states["v"]["li"], atol=0.02)
+    spikes = [r.spikes["lif"].dense() for r in (a, b)]
+    assert 0.05 < spikes[0].mean() < 0.9
+    assert (spikes[0] != spikes[1]).mean() < (0.03 if calibrated else 0.15)  # without, most bits are kept for peaks
+
+
+@pytest.mark.parametrize(
+    "rules", [{"refractory": 3}, {"threshold_decay": 0.2, "threshold_jump": 0.5}], ids=["refractory", "adaptive"]
+)
+def test_slow_neurons_are_quantised(tmp_path: Path, rules: dict) -> None:
+    graph = nirgraphs.mlp()
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            node.metadata = {"neurodeploy": rules}
+    network = network_of(graph, tmp_path)
+    x = {"": (np.random.default_rng(0).random((60, 4, *network.inputs[0].shape)) < 0.4).astype(np.uint8)}
+    whole = Quantise(calibration=x).apply(network)
+    runs = [run_network(n, x).spikes for n in (network, whole)]
+    without = run_network(Quantise(calibration=x).apply(network_of(nirgraphs.mlp(), tmp_path)), x).spikes
+    for population in network.populations[1:]:
+        a, b, plain = (r[population.name].dense() for r in (*runs, without))
+        assert a.mean() < plain.mean()
+        assert (a != b).mean() < 0.2 * (a != plain).mean() + 0.01
