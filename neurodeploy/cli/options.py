@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ def conventions(parser: argparse.ArgumentParser) -> None:
 def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
     """The conventions that were given, as `neurodeploy.conventions.resolve` takes them."""
     return {name: getattr(args, name) for name in ("dt", "reset", "comparison", "recurrent_bias")}
+
+
+def lava_python(parser: argparse.ArgumentParser) -> None:
+    """Add ``--lava-python``."""
+    parser.add_argument(
+        "--lava-python", metavar="PYTHON", help="run Lava with this interpreter, which has lava-nc, not the sidecar's"
+    )
+
+
+def use_lava_python(args: argparse.Namespace) -> None:
+    """Let the Lava back-end use what was given as ``--lava-python``."""
+    if args.lava_python:
+        os.environ["NEURODEPLOY_LAVA_PYTHON"] = args.lava_python
 
 
 def chip(parser: argparse.ArgumentParser, *, or_none: bool = False) -> None:

@@ -16,11 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i", "--input", action="append", required=True, metavar="[NAME=]X.npy", help="spikes, [time, batch, *shape]"
     )
     parser.add_argument(
-        "-b", "--backend", default="hwsim", help="reference, hwsim, lava or onnxruntime (default: hwsim)"
+        "-b",
+        "--backend",
+        default="hwsim",
+        help="reference, hwsim, lava, lava-stock (Lava's own runtime) or onnxruntime (default: hwsim)",
     )
     parser.add_argument("-o", "--output", type=Path, help="write spikes and states as .npz")
-    parser.add_argument("--record", default="", metavar="u,v", help="state variables to record")
+    parser.add_argument(
+        "--record", default="", metavar="u,v,learning", help="record state variables, and what learns after every step"
+    )
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print the accuracy")
+    options.lava_python(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
@@ -38,10 +44,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     program = Program.load(args.program)
     inputs = options.load_inputs(args.input)
     states = tuple(s for s in args.record.split(",") if s)
-    if unknown := [s for s in states if s not in ("u", "v")]:
-        raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v")
+    if unknown := [s for s in states if s not in ("u", "v", "learning")]:
+        raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")
+    record = Record(tuple(s for s in states if s != "learning"), learning="learning" in states)
+    options.use_lava_python(args)
     with console.progress(args.backend) as progress:
-        recording = backend(program, inputs, record=Record(states), progress=progress)
+        recording = backend(program, inputs, record=record, progress=progress)
     if args.output:
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         for name, events in recording.spikes.items():
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 arrays[f"spikes/{name}/payload"] = events.payload
         for state, values in recording.states.items():
             arrays |= {f"{state}/{name}": value for name, value in values.items()}
+        for name, learned in recording.learned.items():
+            arrays |= {f"learned/{name}/{variable}": value for variable, value in learned.items()}
         with atomic_path(args.output) as path, path.open("wb") as handle:
             np.savez_compressed(handle, allow_pickle=False, **arrays)
     rows = []

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passes", metavar="PIPELINE", help="passes to run, as compile takes them")
     parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    options.lava_python(parser)
     options.chip(parser)
     options.placement(parser)
     options.conventions(parser)
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.pipeline import assess, verify_program
     from neurodeploy.recording import check_inputs
 
+    options.use_lava_python(args)
     arch = load_architecture(args.chip)
     inputs = options.load_inputs(args.input)
     labels = options.load_array(args.labels, "one class for each sample") if args.labels else None

@@ -217,7 +217,7 @@ def _heard(population: Population, peak: Array, network: Network) -> tuple[Popul
 
 def _fraction(value: Array) -> Array:
     """A decay in its 12-bit register."""
-    return np.clip(np.rint(value * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1).astype(np.int32)
+    return np.asarray(np.clip(np.rint(value * loihi.DECAY_ONE), 0, loihi.DECAY_ONE - 1), dtype=np.int32)
 
 
 def _state(value: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from neurodeploy.backends.lava import pool
 from neurodeploy.backends.lava.lower import EXPANDED, Job, Runtime, lower
 from neurodeploy.backends.lava.results import joined, read
-from neurodeploy.backends.lava.setup import worker_command
+from neurodeploy.backends.lava.setup import has_local_runtime, worker_command
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Source
@@ -50,7 +50,8 @@ def run(
         timeout: seconds after which a run of the worker is stopped; estimated generously when not given. Inputs
             that are too large for one run are cut into several.
         python: an interpreter of the user's own that has Lava, instead of the sidecar's.
-        runtime: ``"local"`` steps Lava's models in one process; ``"stock"`` is Lava's own, with a process for each.
+        runtime: ``"local"`` steps Lava's models in one process (``"stock"`` is used where a user's own interpreter has
+            no greenlet); ``"stock"`` is Lava's own, with a process for each.
         expanded: convolutions of up to so many synapses run as Lava's Sparse, larger ones as its Conv (slower).
 
     Raises:
@@ -63,6 +64,8 @@ def run(
     if timeout is not None and not timeout > 0:
         raise InvalidInputError("the time-out of a run is not positive", found=timeout, allowed="seconds above 0")
     command = worker_command(python)
+    if runtime == "local" and not has_local_runtime(python):
+        runtime = "stock"
     widest = max(p.size for p in program.network.populations if isinstance(p.neuron, Source))
     at_once = max(1, LARGEST_INPUT // (steps * widest))
     parts = []

@@ -7,7 +7,6 @@ group. It ends itself when its stdin closes. One worker runs one job at a time; 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import select
 import signal
@@ -37,6 +36,10 @@ _idle: list[Worker] = []
 _lock = threading.Lock()
 
 
+class WorkerGone(Exception):
+    """A kept worker had ended before it began the job."""
+
+
 class Worker:
     """One worker process.
 
@@ -48,7 +51,7 @@ class Worker:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.command, self.owner = tuple(command), os.getpid()
+        self.command, self.owner, self.reused = tuple(command), os.getpid(), False
         with storage_errors("create a log for", Path("the Lava worker")):
             self.log = tempfile.TemporaryFile(prefix="neurodeploy-lava-log-")  # noqa: SIM115
         try:
@@ -76,6 +79,7 @@ class Worker:
             tell: called with the step that is reached, now and then.
 
         Raises:
+            WorkerGone: it had ended before.
             BackendError: the job failed, the worker ended, or the time is over; the worker is of no more use.
         """
         assert self.process.stdin and self.process.stdout
@@ -84,7 +88,8 @@ class Worker:
         with suppress(OSError):  # a worker that has ended is found below
             self.process.stdin.write(f"{folder}\n".encode())
             self.process.stdin.flush()
-        while not select.select([self.process.stdout], [], [], 10 * POLL_SECONDS)[0]:
+        # Lava's processes have the pipe, too: it may stay open when the worker has ended.
+        while not self._said() and self.alive():
             if time.monotonic() > deadline:
                 raise BackendError(
                     "Lava did not finish in time",
@@ -94,10 +99,17 @@ class Worker:
             if tell and (reported := _reported(folder)) > done:
                 done = reported
                 tell(done)
-        if self.process.stdout.readline().strip() != b"ok":
+        answer = self.process.stdout.readline().strip() if self._said() else b""
+        if answer != b"ok":
+            if self.reused and not (folder / "begun").exists():
+                raise WorkerGone
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(GRACE_SECONDS)
             raise BackendError("Lava failed while running the network", found=self._reason(folder, before))
+
+    def _said(self) -> bool:
+        """Whether the worker has answered within a moment."""
+        return bool(select.select([self.process.stdout], [], [], 10 * POLL_SECONDS)[0])
 
     def alive(self) -> bool:
         """Whether it can take another job."""
@@ -146,9 +158,14 @@ def run(
     worker = _take(tuple(command))
     try:
         worker.run(folder, timeout, steps, tell)
+    except WorkerGone:
+        worker.end()
+        run(command, folder, timeout, steps, tell)
+        return
     except BaseException:
         worker.end()
         raise
+    worker.reused = True
     with _lock:
         if len(_idle) < KEPT:
             _idle.append(worker)
@@ -178,9 +195,9 @@ def end_all() -> None:
         worker.end()
 
 
-def describe() -> str:
-    """Idle workers as JSON, for tests and for ``doctor``."""
-    return json.dumps([worker.process.pid for worker in _idle])
+def idle() -> int:
+    """How many workers wait for a job."""
+    return len(_idle)
 
 
 def _group_lives(group: int) -> bool:

@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import BackendError, MissingFileError, StorageError
-from neurodeploy.storage import make_folder, storage_errors
+from neurodeploy.storage import atomic_path, make_folder, storage_errors
 
 LAVA = "0.10.0"
 STAMP = "neurodeploy-stamp.json"
@@ -40,8 +40,9 @@ def version(name):
 lava = util.find_spec("lava")
 folders = list(lava.submodule_search_locations or ()) if lava else []
 missing = [name for name in ("numpy", "scipy", "networkx", "asteval", "lava") if util.find_spec(name) is None]
+local = util.find_spec("greenlet") is not None
 print(json.dumps({
-    "python": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy"), "missing": missing,
+    "python": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy"), "missing": missing, "local": local,
     "loihi": any(list(pathlib.Path(f, "utils").glob("loihi2_profiler*")) for f in folders),
 }))
 """
@@ -90,16 +91,43 @@ def sidecar_python() -> Path:
 
 
 def own_python(python: Path | str | None = None) -> Path | None:
-    """Return the interpreter that the user named, as an argument or in ``NEURODEPLOY_LAVA_PYTHON``."""
+    """Return the user's own interpreter: named in the call, in ``NEURODEPLOY_LAVA_PYTHON``, or by `remember`."""
     named = python or os.environ.get("NEURODEPLOY_LAVA_PYTHON")
+    if not named:
+        with suppress(OSError):
+            named = _choice().read_text(encoding="utf-8").strip()
     return Path(named).expanduser() if named else None
 
 
-def setup(force: bool = False, progress: Callable[[str], None] | None = None) -> Path:
+def remember(python: Path | str | None) -> None:
+    """Use the user's own interpreter from now on, or with None the sidecar again.
+
+    Raises:
+        BackendError: it does not run, or has no lava-nc of the right version.
+        MissingFileError: there is no such file.
+        StorageError: the choice cannot be written down.
+    """
+    if python is None:
+        with storage_errors("remove", _choice()):
+            _choice().unlink(missing_ok=True)
+        return
+    worker_command(python)
+    make_folder(_choice().parent)
+    with atomic_path(_choice()) as temporary:
+        temporary.write_text(f"{Path(python).expanduser().absolute()}\n", encoding="utf-8")
+
+
+def _choice() -> Path:
+    """Where the choice of the user's own interpreter is kept."""
+    return sidecar_path().with_name("lava-python.txt")
+
+
+def setup(force: bool = False, progress: Callable[[str], None] | None = None, thorough: bool = False) -> Path:
     """Make the sidecar unless it is there, and return its interpreter.
 
     Args:
         force: make it anew even if it looks complete.
+        thorough: make it anew also if it looks complete but Lava cannot be imported (takes half a second to know).
         progress: told what is being done, in a few words.
 
     Raises:
@@ -108,6 +136,9 @@ def setup(force: bool = False, progress: Callable[[str], None] | None = None) ->
     """
     tell = progress or (lambda _: None)
     final = sidecar_path()
+    if thorough and _is_complete(final) and not _imports(final):
+        tell("the sidecar is damaged")
+        force = True
     if not force and _is_complete(final):
         return sidecar_python()
     make_folder(final.parent)
@@ -166,7 +197,7 @@ def worker_command(python: Path | str | None = None) -> list[str]:
     """Return the command that starts the interpreter for Lava; the sidecar's ignores the user's Python settings.
 
     Raises:
-        BackendError: Lava is not set up.
+        BackendError: Lava is not set up, or the user's own interpreter has another one or none.
         MissingFileError: the interpreter that the user named is not there.
     """
     own = own_python(python)
@@ -174,12 +205,37 @@ def worker_command(python: Path | str | None = None) -> list[str]:
         if not own.is_file():
             raise MissingFileError(
                 f"the Python for Lava, {own}, does not exist",
-                hint="correct NEURODEPLOY_LAVA_PYTHON, or unset it to use the sidecar",
+                hint="correct --lava-python or NEURODEPLOY_LAVA_PYTHON, or leave them out to use the sidecar",
             )
+        changed = own.stat().st_mtime
+        if _checked.get(own) != changed:
+            found = status(own)
+            if found.problem:
+                raise BackendError(f"the Python for Lava, {own}, cannot be used", found=found.problem, hint=found.hint)
+            _checked[own] = changed
         return [str(own)]
     if not _is_complete(sidecar_path()):
         raise BackendError("Lava is not set up", found=f"nothing complete in {sidecar_path()}", hint=HINT)
     return [str(sidecar_python()), "-E", "-s"]
+
+
+_checked: dict[Path, float] = {}
+"""Interpreters of the user's that were found to be in order, and when they were changed last."""
+
+
+def has_local_runtime(python: Path | str | None = None) -> bool:
+    """Whether the interpreter has what the runtime ``local`` needs (greenlet); the sidecar has."""
+    own = own_python(python)
+    return own is None or bool(_probe(own, isolated=False)["local"])
+
+
+def _imports(folder: Path) -> bool:
+    """Whether Lava can be imported in a sidecar."""
+    command = [str(folder / "bin" / "python"), "-E", "-s", "-c", _CHECK, str(Path(__file__).parent)]
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _requirements() -> Path:
@@ -213,7 +269,7 @@ def _fill(folder: Path, tell: Callable[[str], None]) -> None:
     with storage_errors("write", folder):
         packages = next(folder.glob("lib/python*/site-packages")).relative_to(folder)
         parts = [str(packages / name) for name in ("lava/magma", "numpy/__init__.py", "scipy/__init__.py")]
-        parts += [str(packages / name / "__init__.py") for name in ("networkx", "asteval")]
+        parts += [str(packages / name / "__init__.py") for name in ("networkx", "asteval", "greenlet")]
         (folder / STAMP).write_text(json.dumps({"pins": _pins(), "parts": parts}), encoding="utf-8")
 
 

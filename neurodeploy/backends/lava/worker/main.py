@@ -60,6 +60,7 @@ def _listen(jobs: queue.Queue[str]) -> None:
 
 def _answer(folder: Path) -> str:
     try:
+        (folder / "begun").touch()
         _run(folder)
     except BaseException as error:
         from .runtimes import LavaError
