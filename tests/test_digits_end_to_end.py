@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import backends
+from neurodeploy import backends, nir_reference
+from neurodeploy.backends import lava
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.compiler import Compiled, compile_file
+from neurodeploy.compiler import Compiled, compile_file, place
 from neurodeploy.hwsim.arch import load_architecture
 from neurodeploy.models import registry
 from neurodeploy.pipeline import accuracy_of, torch_runner, verify_program
@@ -82,6 +83,22 @@ def test_every_spike_and_state_is_the_same(case: Case, runs: dict[str, Recording
             ours, theirs = expected.spikes[population.name].dense(), found.spikes[population.name].dense()
             assert ours.any(axis=(0, 2)).all(), f"{population.name} spikes in every sample"
             np.testing.assert_array_equal(theirs, ours, err_msg=f"spikes of {population.name} on {other}")
+
+
+def test_lava_in_floats_equals_the_nir_reference(case: Case) -> None:
+    """All neurons of the trained network, every spike and potential; its layers have biases."""
+    setup()
+    program = place(case.compiled.float_network, None, {})
+    few = {"": case.inputs[:, :20]}
+    truth = nir_reference.run(case.compiled.file, few, case.compiled.conventions)
+    found = lava.run(program, few, record=Record(("v",)))
+    for population in program.network.populations[1:]:
+        name = population.name
+        assert np.any(population.neuron.bias) or any(p.bias is not None for p in program.network.into(name))
+        np.testing.assert_allclose(found.states["v"][name], truth.states["v"][name], atol=1e-5, err_msg=name)
+        if population.spiking:
+            np.testing.assert_array_equal(found.spikes[name].dense(), truth.spikes[name].dense(), err_msg=name)
+            assert len(found.spikes[name]) > 100
 
 
 def test_the_whole_pipeline_passes(case: Case) -> None:

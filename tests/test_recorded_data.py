@@ -9,6 +9,7 @@ import pytest
 
 from neurodeploy import nir_reference, nirfile
 from neurodeploy.backends import lava, reference
+from neurodeploy.backends.lava.lower import Runtime
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.backends.reference import run_network
 from neurodeploy.compiler import compile_file
@@ -55,10 +56,13 @@ def single_lif() -> Program:
     return Place(NO_LIMITS).apply(network)
 
 
-@pytest.mark.parametrize("run", [reference.run, engine.run], ids=["reference", "hwsim"])
+@pytest.mark.parametrize(
+    "run", [reference.run, engine.run, lava.run, lava.run_stock], ids=["reference", "hwsim", "lava", "lava-stock"]
+)
 def test_single_neuron_equals_lava_and_the_loihi_2_chip(run) -> None:
+    setup()
     program = single_lif()
-    lava, chip = columns("lif_lava_cpu_fixed.csv"), columns("lif_lava_loihi_fixed.csv")
+    theirs, chip = columns("lif_lava_cpu_fixed.csv"), columns("lif_lava_loihi_fixed.csv")
     x = columns("lif_norse.csv")[:, 0]
     found = run(program, {"": x[:, None, None].astype(int)}, record=Record(("v",)))
     # The recordings are in chip time; the neuron's network step k is chip step k + 1.
@@ -66,8 +70,8 @@ def test_single_neuron_equals_lava_and_the_loihi_2_chip(run) -> None:
     v = np.concatenate([np.zeros(lag), found.states["v"]["lif"][:, 0, 0]])[:1000]
     s = np.concatenate([np.zeros(lag), found.spikes["lif"].dense()[:, 0, 0]])[:1000]
     assert s.sum() == 4
-    np.testing.assert_array_equal(s, lava[:, 2])
-    np.testing.assert_array_equal(v, lava[:, 1])
+    np.testing.assert_array_equal(s, theirs[:, 2])
+    np.testing.assert_array_equal(v, theirs[:, 1])
     np.testing.assert_array_equal(s, chip[:, 2])
     differs = np.flatnonzero(v != chip[:, 1])
     np.testing.assert_array_equal(differs, np.flatnonzero(s), "v differs where the chip spikes, and only there")
@@ -172,6 +176,36 @@ def test_networks_of_others_run_on_hwsim_and_lava_with_equal_spikes(name: str, o
         pair = compare(runs[0], other, program.network, integer=(True, True))
         assert pair.verdict == "equal", pair
         assert all(first > 0 for first, _, _ in pair.per_layer.values()), "every layer spikes"
+
+
+@pytest.mark.parametrize("runtime", ["local", "stock"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("nmnist-cnn/cnn_sinabs.nir", {"dt": 1.0}),
+        ("braille/braille_noDelay_bias_zero.nir", {"dt": 1e-4, "recurrent_bias": "after-delay"}),
+        ("braille/braille_noDelay_bias_zero.nir", {"dt": 1e-4, "recurrent_bias": "from-start"}),
+    ],
+)
+def test_networks_of_others_run_on_lava_in_floats_as_the_nir_reference_does(
+    name: str, options: dict, runtime: Runtime
+) -> None:
+    """All neurons, biases present; Lava's Conv for the convolutions in its own runtime, its Sparse in ours."""
+    setup()
+    if name.startswith("braille"):
+        x = np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]
+    else:
+        x = (np.random.default_rng(0).random((12, 2, 2, 34, 34)) < 0.1).astype(np.uint8)
+    file = nirfile.read(DATA / "nir" / name)
+    conventions = resolve(file, **options)
+    program = Place(NO_LIMITS).apply(lower(file, conventions))
+    truth = nir_reference.run(file, {"": x}, conventions)
+    states = Record(("v",))
+    found = lava.run(program, {"": x}, record=states, runtime=runtime, expanded=0 if runtime == "stock" else 1 << 24)
+    for layer in found.states["v"]:
+        np.testing.assert_array_equal(found.spikes[layer].dense(), truth.spikes[layer].dense(), err_msg=layer)
+        assert len(found.spikes[layer]), f"{layer} spikes"
+        np.testing.assert_allclose(found.states["v"][layer], truth.states["v"][layer], atol=1e-5, err_msg=layer)
 
 
 def test_braille_in_integers_keeps_its_class_and_its_spikes() -> None:

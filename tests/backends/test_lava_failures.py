@@ -219,7 +219,7 @@ def test_a_full_disk_in_the_worker(own_temp: Path, monkeypatch: pytest.MonkeyPat
 
 def test_interpreter_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("not a program")
-    with pytest.raises(BackendError, match="cannot be used: |does not run"):
+    with pytest.raises(BackendError, match="the Python for Lava"):
         lava.run(small(), {"in": np.ones((2, 1, 1))}, python=tmp_path / "python")
 
 

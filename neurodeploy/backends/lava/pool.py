@@ -109,6 +109,7 @@ class Worker:
 
     def _said(self) -> bool:
         """Whether the worker has answered within a moment."""
+        assert self.process.stdout
         return bool(select.select([self.process.stdout], [], [], 10 * POLL_SECONDS)[0])
 
     def alive(self) -> bool:

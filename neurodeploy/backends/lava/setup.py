@@ -42,7 +42,8 @@ folders = list(lava.submodule_search_locations or ()) if lava else []
 missing = [name for name in ("numpy", "scipy", "networkx", "asteval", "lava") if util.find_spec(name) is None]
 local = util.find_spec("greenlet") is not None
 print(json.dumps({
-    "python": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy"), "missing": missing, "local": local,
+    "python": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy"),
+    "missing": missing, "local": local,
     "loihi": any(list(pathlib.Path(f, "utils").glob("loihi2_profiler*")) for f in folders),
 }))
 """
