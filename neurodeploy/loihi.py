@@ -4,6 +4,12 @@ Sources: Davies et al., IEEE Micro 38(1), 2018 (9-bit signed weights, 12-bit dec
 ``proc/lif``, ``proc/dense`` and ``utils/weightutils`` for the widths of mantissas and exponents.
 """
 
+from typing import Literal
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+
 STATE_MAX = (1 << 23) - 1
 """Largest magnitude of a membrane potential (it saturates there)."""
 
@@ -29,3 +35,26 @@ BIAS_MANTISSA_MAX, BIAS_EXPONENT_MAX = (1 << 12) - 1, 7
 
 DELAY_MAX = 62
 """Longest axonal delay in steps, beside the one step of every hop."""
+
+
+def effective_weights(
+    raw: Array, bits: int = 8, sign: Literal["mixed", "excitatory", "inhibitory"] | None = None
+) -> Array:
+    """Return the weights that a chip makes of ``raw`` (``clip_weights``, ``truncate_weights`` of lava-nc 0.10.0).
+
+    Broken numbers are cut toward zero. Of both signs, the chip keeps multiples of 2^(9 - bits) from -256 to 255,
+    rounded down; of one sign, multiples of 2^(8 - bits) up to 255 in magnitude, rounded toward zero.
+
+    Args:
+        raw: any shape.
+        bits: that the chip spends on a weight, 1 to 8.
+        sign: of the projection; as the weights are when None.
+    """
+    whole = np.trunc(raw).astype(np.int64)
+    if sign is None:
+        sign = "excitatory" if (whole >= 0).all() else "inhibitory" if (whole <= 0).all() else "mixed"
+    mixed = sign == "mixed"
+    magnitude = np.clip(-whole if sign == "inhibitory" else whole, -256 if mixed else 0, 255)
+    dropped = 8 - bits + mixed
+    kept = (magnitude >> dropped) << dropped
+    return np.asarray(-kept if sign == "inhibitory" else kept, dtype=np.int16)
