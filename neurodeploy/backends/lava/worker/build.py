@@ -203,9 +203,9 @@ def _connect(
         _connect_conv(graph, projection, values, source, target, fixed)
         return
     number = np.int32 if fixed else float
-    # With graded messages Lava sums by a product of matrices: slower with Dense, faster with Sparse, the same result.
-    sparse = projection["kind"] == "sparse"
-    options: dict[str, Any] = {"num_message_bits": 24 if projection["graded"] or sparse else 0}
+    # With graded messages Lava sums by a product of matrices: faster but for Dense integers, and the same result.
+    product = projection["kind"] == "sparse" or not fixed
+    options: dict[str, Any] = {"num_message_bits": 24 if projection["graded"] or product else 0}
     if fixed:
         options |= {
             "weight_exp": projection["exponent"],

@@ -20,6 +20,8 @@ import numpy as np
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 
 REPORT_SECONDS = 0.2
+TOGETHER = 64
+"""Steps whose messages are turned into events at once."""
 
 
 def recording(model: Any) -> Any:
@@ -52,9 +54,10 @@ class Recorder:
         self.window: Mapping[str, Any] = proc_params["recording"]
         self.kept: dict[str, Any] = {}
         self.initial: dict[str, Any] = {}
-        self.counts: list[int] = []
+        self.counts: list[Any] = []
         self.neurons: list[Any] = []
         self.payloads: list[Any] = []
+        self.waiting: list[Any] = []
         self.chip_step = 0
         self.reported = 0.0
 
@@ -103,21 +106,30 @@ class Recorder:
                 port.send(np.zeros(port._shape, port._d_type))
 
     def _keep(self, row: int) -> None:
-        sent = np.ravel(np.asarray(self.tap.sent))
-        fired = np.flatnonzero(sent).astype(np.int32)
-        self.counts.append(len(fired))
-        self.neurons.append(fired)
-        if sent.dtype != bool:
-            self.payloads.append(sent[fired])
+        self.waiting.append(np.array(self.tap.sent))
+        if len(self.waiting) == TOGETHER:
+            self._list()
         for name, array in self.kept.items():
             array[row] = np.ravel(getattr(self, self.window["states"][name]))
         if row == self.window["samples"] * self.window["length"] - 1:
             self._write()
 
+    def _list(self) -> None:
+        """List the events of the steps that wait."""
+        sent = np.stack(self.waiting).reshape(len(self.waiting), -1)
+        self.waiting.clear()
+        step, neuron = np.nonzero(sent)
+        self.counts.append(np.bincount(step, minlength=len(sent)))
+        self.neurons.append(neuron.astype(np.int32))
+        if sent.dtype != bool:
+            self.payloads.append(sent[step, neuron])
+
     def _write(self) -> None:
+        if self.waiting:
+            self._list()
         for array in self.kept.values():
             array.flush()
-        results = {"counts": np.array(self.counts, np.int64), "neurons": np.concatenate(self.neurons)}
+        results = {"counts": np.concatenate(self.counts).astype(np.int64), "neurons": np.concatenate(self.neurons)}
         if self.payloads:
             results["payloads"] = np.concatenate(self.payloads)
         np.savez(f"{self.window['prefix']}.npz", allow_pickle=False, **results)
