@@ -52,6 +52,9 @@ class Recorder:
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)  # type: ignore[call-arg]
         self.window: Mapping[str, Any] = proc_params["recording"]
+        names = ("offset", "interval", "samples", "length", "limit")
+        self.offset, self.interval, self.samples, self.length, self.limit = (self.window[name] for name in names)
+        self.reports = bool(self.window["progress"])
         self.kept: dict[str, Any] = {}
         self.initial: dict[str, Any] = {}
         self.counts: list[Any] = []
@@ -63,29 +66,29 @@ class Recorder:
 
     def run_spk(self) -> None:
         """One chip step."""
-        window = self.window
         if not self.chip_step:
             self._begin()
-        sample, step = divmod(self.chip_step - window["offset"], window["interval"])
+        sample, step = divmod(self.chip_step - self.offset, self.interval)
         self.chip_step += 1
-        self._report()
-        if not (0 <= sample < window["samples"] and step < window["length"]):
+        if self.reports:
+            self._report()
+        if not (0 <= sample < self.samples and step < self.length):
             self._rest()
             return
         if step == 0:
             self._restart()
         super().run_spk()  # type: ignore[misc]
-        if window["limit"] and np.abs(self.u).max() > window["limit"]:  # type: ignore[attr-defined]
+        if self.limit and (most := np.abs(self.u).max()) > self.limit:  # type: ignore[attr-defined]
             raise OverflowError(
-                f"the current u of population {window['name']!r} has piled up to {np.abs(self.u).max()}, "  # type: ignore[attr-defined]
-                "beyond what Lava's 32 bits can take; lower its weights, or let it decay faster (du)"
+                f"the current u of population {self.window['name']!r} has piled up to {most}, beyond what Lava's "
+                "32 bits can take; lower its weights, or let it decay faster (du)"
             )
-        self._keep(sample * window["length"] + step)
+        self._keep(sample * self.length + step)
 
     def _begin(self) -> None:
         self.tap = self.s_out = _Tap(self.s_out)  # type: ignore[has-type]
         self.initial = {name: np.array(getattr(self, name)) for name in self.window["reset"]}
-        rows = self.window["samples"] * self.window["length"]
+        rows = self.samples * self.length
         for name, variable in self.window["states"].items():
             values = self.initial[variable]
             self.kept[name] = np.lib.format.open_memmap(
@@ -106,12 +109,12 @@ class Recorder:
                 port.send(np.zeros(port._shape, port._d_type))
 
     def _keep(self, row: int) -> None:
-        self.waiting.append(np.array(self.tap.sent))
+        self.waiting.append(self.tap.sent)  # every model sends a new array
         if len(self.waiting) == TOGETHER:
             self._list()
         for name, array in self.kept.items():
             array[row] = np.ravel(getattr(self, self.window["states"][name]))
-        if row == self.window["samples"] * self.window["length"] - 1:
+        if row == self.samples * self.length - 1:
             self._write()
 
     def _list(self) -> None:
@@ -136,7 +139,7 @@ class Recorder:
 
     def _report(self) -> None:
         path, now = self.window["progress"], time.monotonic()
-        if path and now - self.reported > REPORT_SECONDS:
+        if now - self.reported > REPORT_SECONDS:
             self.reported = now
             with open(path + ".part", "w", encoding="ascii") as handle:
                 handle.write(str(self.chip_step))

@@ -87,12 +87,18 @@ def _quiet() -> None:
 
 
 def _arrange(model: Any) -> None:
-    """Save a model some time: a port that hears of one channel takes a message as it is; Lava's adds it to zeros."""
+    """Save a model some time.
+
+    A port that hears of one channel takes a message as it is; Lava's adds it to zeros. And a model that is built gets
+    no more ports, which Lava looks for at every assignment to it.
+    """
     for port in model.py_ports:
         ends = [end for end in port.csp_ports if isinstance(end, _Receiver)]
-        if len(ends) == len(port.csp_ports) == 1 and type(port._transformer).__name__ == "IdentityTransformer":
-            if np.result_type(port._d_type, ends[0].d_type) == ends[0].d_type:
-                port.recv = ends[0].recv
+        alone = len(ends) == len(port.csp_ports) == 1 and type(port._transformer).__name__ == "IdentityTransformer"
+        if alone and np.result_type(port._d_type, ends[0].d_type) == ends[0].d_type:
+            port.recv = ends[0].recv
+    kind = type(model)
+    model.__class__ = type(kind.__name__, (kind,), {"__setattr__": object.__setattr__})
 
 
 def _arrange_matrix(model: Any) -> None:
@@ -198,9 +204,11 @@ class _Stepper:
 
     def _spike(self, routines: Mapping[int, Any]) -> bool:
         """Run the spiking phase; return whether no model had to wait."""
-        waiting, done, rounds = self.order, [], 0
+        waiting, rounds = self.order, 0
+        done: list[Any] = []
         while waiting:
-            still, moves = [], _End.moves
+            still: list[Any] = []
+            moves = _End.moves
             for model in waiting:
                 (done if routines[id(model)].switch(model) else still).append(model)
             if len(still) == len(waiting) and moves == _End.moves:
