@@ -16,9 +16,10 @@ STEPS, SAMPLES, RATE = 32, 4, 0.3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL",
-        help="FILE.py:NAME of a torch module, its class, or a function that makes it; for --to onnx also a .nir file",
+        help="FILE.py:NAME of a torch module, its class, or a function that makes it; for --to onnx also a .nir file; "
+        "for --to lava a Program (.ndp)",
     )  # fmt: skip
-    parser.add_argument("--to", choices=("nir", "onnx"), default="nir", help="format of the file (default: nir)")
+    parser.add_argument("--to", choices=("nir", "onnx", "lava"), default="nir", help="format (default: nir)")
     parser.add_argument("--scan", action="store_true", help="onnx: the whole sequence instead of one step")
     parser.add_argument("--checkpoint", type=Path, help="trained parameters (.safetensors, or .pt with weights only)")
     parser.add_argument("--sample", type=Path, metavar="X.npy", help="input spikes, [time, batch, *shape]")
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.exporters.load_module import load_module
     from neurodeploy.proof import export_onnx, export_proven
 
+    if args.to == "lava":
+        return _lava(args, console)
     if args.scan and args.to != "onnx":
         raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
     if args.model.endswith(".nir"):
@@ -69,6 +72,25 @@ def run(args: argparse.Namespace, console: Console) -> int:
             ],
         }
     )
+    return 0
+
+
+def _lava(args: argparse.Namespace, console: Console) -> int:
+    """Write a Program as a script for Lava."""
+    from neurodeploy.backends.lava import script
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.program import Program
+
+    if not args.model.endswith(".ndp"):
+        raise InvalidInputError(
+            f"{args.model} is not a Program", allowed="a .ndp file",
+            hint="compile the network first: neurodeploy compile net.nir -o net.ndp",
+        )  # fmt: skip
+    if args.output.suffix != ".py":
+        raise InvalidInputError("the script needs the ending .py", found=args.output.name)
+    text, numbers = script.export(Program.load(args.model), args.output)
+    console.say(f"wrote {text} and {numbers}; with lava-nc 0.10.0 installed: python {text} x.npy")
+    console.result({"script": str(text), "numbers": str(numbers)})
     return 0
 
 
