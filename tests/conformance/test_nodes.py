@@ -63,8 +63,9 @@ def conv(padding: int = 1) -> nir.Conv2d:
 
 
 def pool(kind: type) -> nir.NIRGraph:
-    return image(("pool", kind(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))),
-                 ("conv", nir.Conv2d((3, 3), normal(3, 2, 2, 2), 1, 0, 1, 1, np.zeros(3))), after=(3, 2, 2))  # fmt: skip
+    pooling = kind(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    behind_it = nir.Conv2d((3, 3), normal(3, 2, 2, 2), 1, 0, 1, 1, np.zeros(3))
+    return image(("pool", pooling), ("conv", behind_it), after=(3, 2, 2))
 
 
 def nested() -> nir.NIRGraph:
