@@ -30,7 +30,7 @@ from queue import Empty, Queue
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mutants import mutant  # noqa: E402
+from tests.mutants import mutant, seeds  # noqa: E402
 
 TIME_LIMIT = 10.0
 """Seconds for one file."""
@@ -195,6 +195,8 @@ class Worker:
 
 def fuzz(count: int, seed: int, suffixes: tuple[str, ...], keep: Path | None = None, workers: int = 2) -> list[Outcome]:
     """Read ``count`` mutants, the formats in turn."""
+    for suffix in set(suffixes):
+        seeds(suffix)  # not in two threads at once: a forked reader would inherit the lock of a file being made
     numbers = Queue[int]()
     for index in range(count):
         numbers.put(index)

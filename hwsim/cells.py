@@ -13,9 +13,8 @@ from neurodeploy.network import Arithmetic, Population
 from neurodeploy.neurons import Lif, Product, Relu, SigmaDelta
 
 from . import kernels
+from .flat import RESETS, TIMES
 
-_RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
-_TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,7 @@ class State:
         total: sum of all that was sent, for neurons that keep it.
         wait: steps for which a neuron stays refractory, for those that do.
         raised: what the threshold is raised by, for neurons that adapt.
+        flags: which neurons were not at rest, and which sent something (`kernels.ACTIVE`, `kernels.FIRED`).
     """
 
     current: Array
@@ -39,6 +39,7 @@ class State:
     total: Array
     wait: Array
     raised: Array
+    flags: Array
 
 
 class Cells(Protocol):
@@ -51,8 +52,8 @@ class Cells(Protocol):
     def start(self, samples: int) -> State:
         """The state before the first step."""
 
-    def step(self, state: State, slot: Array, active: Array) -> None:
-        """Advance by one step; count the neurons that were not at rest in ``active`` (``[batch, core slots]``)."""
+    def step(self, state: State) -> None:
+        """Advance by one step."""
 
 
 def pack(population: Population, arithmetic: Arithmetic, wide: bool, taught: bool = False) -> Cells:
@@ -75,8 +76,8 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool, taught: boo
     return _LifCells(
         tuple(_own(value, state) for value in parameters),
         (
-            _RESETS[neuron.reset],
-            _TIMES[neuron.reset_time],
+            RESETS[neuron.reset],
+            TIMES[neuron.reset_time],
             int(neuron.comparison == ">="),
             int(neuron.spiking),
             neuron.max_spikes,
@@ -122,21 +123,22 @@ class _LifCells:
             total=np.zeros((0, 0)),
             wait=np.zeros((samples, len(self.slow[0])), np.int32),
             raised=np.zeros((samples, len(self.slow[1])), number),
+            flags=np.zeros(shape, np.uint8),
         )
 
-    def step(self, state: State, slot: Array, active: Array) -> None:
+    def step(self, state: State) -> None:
         s = state
         update: Callable[..., None] = kernels.update_integer if self.integer else kernels.update_float
         update(
-            *self.parameters, self.options, s.current, s.u, s.v, s.sent, slot, active, *self.slow, s.wait, s.raised
-        )  # fmt: skip
+            *self.parameters, self.options, s.current, s.u, s.v, s.sent, s.flags, *self.slow, s.wait, s.raised
+        )
 
 
 def _blank(samples: int, neurons: int, number: np.dtype[Any], ports: int = 1) -> State:
     arrays = [np.zeros((samples, neurons), number) for _ in range(8)]
     if ports == 1:
         arrays[1] = np.zeros((0, 0), number)
-    return State(*arrays)
+    return State(*arrays, np.zeros((samples, neurons), np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +152,15 @@ class _SigmaDeltaCells:
     def start(self, samples: int) -> State:
         return _blank(samples, len(self.bias), self.bias.dtype)
 
-    def step(self, state: State, slot: Array, active: Array) -> None:
+    def step(self, state: State) -> None:
         s = state
         if self.bias.dtype.kind == "f":
             kernels.update_sigma_delta(
-                self.bias, self.threshold, self.relu, s.current, s.u, s.v, s.total, s.sent, slot, active
+                self.bias, self.threshold, self.relu, s.current, s.u, s.v, s.total, s.sent, s.flags
             )
         else:
             kernels.update_sigma_delta_integer(
-                self.bias, self.threshold, self.relu, self.shift, s.current, s.u, s.v, s.total, s.sent, slot, active
+                self.bias, self.threshold, self.relu, self.shift, s.current, s.u, s.v, s.total, s.sent, s.flags
             )
 
 
@@ -171,9 +173,9 @@ class _ReluCells:
     def start(self, samples: int) -> State:
         return _blank(samples, len(self.bias), self.bias.dtype)
 
-    def step(self, state: State, slot: Array, active: Array) -> None:
+    def step(self, state: State) -> None:
         held = int(self.bias.dtype.kind != "f")
-        kernels.update_relu(self.bias, self.threshold, held, state.current, state.sent, slot, active)
+        kernels.update_relu(self.bias, self.threshold, held, state.current, state.sent, state.flags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +187,9 @@ class _ProductCells:
     def start(self, samples: int) -> State:
         return _blank(samples, len(self.threshold), self.threshold.dtype, ports=2)
 
-    def step(self, state: State, slot: Array, active: Array) -> None:
+    def step(self, state: State) -> None:
         s = state
         if self.threshold.dtype.kind == "f":
-            kernels.update_product_float(self.threshold, s.current, s.second, s.sent, slot, active)
+            kernels.update_product_float(self.threshold, s.current, s.second, s.sent, s.flags)
         else:
-            kernels.update_product(self.threshold, self.shift, s.current, s.second, s.sent, slot, active)
+            kernels.update_product(self.threshold, self.shift, s.current, s.second, s.sent, s.flags)

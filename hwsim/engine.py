@@ -1,36 +1,35 @@
-"""The functional pass: who spikes when, event by event, in Loihi's integers or in float64.
+"""The functional pass: who spikes when, event by event, in Loihi's integers or in floats.
 
-Samples are independent, so a batch is cut into blocks that run on as many threads as there are cores; the result does
-not depend on the cut. Step t of the result is network step t (`neurodeploy.schedule`).
+`Simulator` prepares a Program once (`neurodeploy.hwsim.flat`) and runs it any number of times; the work is done by one
+compiled loop (`neurodeploy.hwsim.loop`). Samples are independent, so a batch is cut into blocks that run on as many
+threads as there are cores; the result does not depend on the cut. Step t of the result is network step t
+(`neurodeploy.schedule`). Networks that learn run step by step (`neurodeploy.hwsim.stepped`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, largest_sum
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import GRADED, Lif, Product, Relu, Source
-from neurodeploy.plasticity import LearningRule
+from neurodeploy.connectivity import Array
+from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
-from neurodeploy.recording import Events, Record, Recording, check_inputs, learned_shapes
+from neurodeploy.recording import Events, Record, Recording, check_inputs
 
-from . import kernels
-from .cells import Cells, State
-from .cells import pack as pack_cells
-from .learning import Learning, Plasticity, Teacher, leads
-from .synapses import EventList, Synapses, pack
+from . import loop, stepped
+from .flat import Flat, flatten
 
 BLOCK = 32
-"""Samples that one thread runs at a time: enough to amortise the calls, few enough to stay in its cache."""
-
-_SILENCE = EventList(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0))
+"""Samples that one thread runs at a time, at most."""
+BUFFER = 1 << 20
+"""Events that a thread keeps before it hands them over, at least."""
+POLL_S = 0.1
+"""Seconds between two looks at how far the threads are."""
 
 
 def run(
@@ -41,257 +40,207 @@ def run(
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
-    steps, samples, given = check_inputs(program.network, inputs)
-    plan = _Plan.of(program)
-    result = _Result.allocate(plan, program, steps, samples, record)
-    starts = range(0, samples, BLOCK)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        jobs = {
-            pool.submit(_run_block, plan, {k: v[:, s : s + BLOCK] for k, v in given.items()}, result, s): s
-            for s in starts
-        }
-        try:
-            for done, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                if progress:
-                    progress(done, len(starts))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return result.recording()
+    if any(p.rule for p in program.network.projections):
+        return stepped.run(program, inputs, record=record, progress=progress)
+    return Simulator(program).run(inputs, record=record, progress=progress)
+
+
+class Simulator:
+    """A Program without learning rules, prepared to run many times.
+
+    Args:
+        program: to run.
+        precision: of a float network: float64, or float32 for half the memory (then no longer bit-equal to others).
+        threads: at most so many samples at a time; as many as there are cores when not given.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        precision: type[np.floating[Any]] = np.float64,
+        threads: int | None = None,
+    ) -> None:
+        self.program = program
+        self.flat = flatten(program, precision)
+        self.threads = threads or os.cpu_count() or 1
+
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        record: Record = Record(),
+        progress: Callable[[int, int], None] | None = None,
+        flags: bool = False,
+    ) -> Recording:
+        """Run; see `neurodeploy.backends.Backend`.
+
+        Args:
+            flags: also record which neurons were not at rest and which fired, for `neurodeploy.hwsim.noc`.
+        """
+        flat = self.flat
+        steps, samples, given = check_inputs(self.program.network, inputs)
+        kept = _Kept.of(flat, record, flags)
+        size = max(1, min(BLOCK, -(-samples // self.threads)))
+        starts = range(0, samples, size)
+        halt = np.zeros(1, np.uint8)
+        blocks = [_Block(flat, kept, start, _joined(flat, given, slice(start, start + size)), halt) for start in starts]
+        if len(blocks) == 1 and progress is None:
+            blocks[0].run()
+        else:
+            with ThreadPoolExecutor(min(self.threads, len(blocks))) as pool:
+                waiting = {pool.submit(block.run) for block in blocks}
+                try:
+                    while waiting:
+                        done, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
+                        for job in done:
+                            job.result()
+                        if progress:
+                            progress(sum(block.done for block in blocks), steps * samples)
+                except BaseException:
+                    halt[0] = 1
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    raise
+        return _recording(flat, kept, blocks, steps, samples)
 
 
 @dataclass(frozen=True, eq=False)
-class _Packed:
-    """A population's parameters as the kernels take them."""
+class _Kept:
+    """What is recorded: the table with the places of recorded populations, and these places."""
 
-    population: Population
-    cells: Cells
-    slot: Array
-    slots: int
-    incoming: tuple[tuple[Projection, Synapses], ...]
-    learning: tuple[Plasticity, ...]
-    taught: LearningRule | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    network: Network
-    packed: dict[str, _Packed]
-    history: dict[str, int]
-    """Steps that each population's events are kept for its delayed projections."""
+    populations: Array
+    u: Mapping[str, slice]
+    v: Mapping[str, slice]
+    flags: int
 
     @classmethod
-    def of(cls, program: Program) -> _Plan:
-        network, lead = program.network, leads(program.network)
-        packed = {}
-        for population in network.populations:
-            if not isinstance(population.neuron, Source):
-                name = population.name
-                packed[name] = _Packed(
-                    population,
-                    pack_cells(
-                        population, network.arithmetic, _may_overflow(network, name), network.taught(name) is not None
-                    ),
-                    np.searchsorted(program.cores_of(name), program.core_of[name]).astype(np.int64),
-                    len(program.cores_of(name)),
-                    tuple((p, pack(p.connectivity, network.arithmetic)) for p in network.into(name) if not p.rule),
-                    tuple(Plasticity.of(p, network.arithmetic, lead[p.name]) for p in network.into(name) if p.rule),
-                    network.taught(name),
-                )
-        history = {p.name: 0 for p in network.populations}
-        for projection in network.projections:
-            history[projection.source] = max(history[projection.source], projection.delay)
-            if projection.rule:
-                heard = projection.delay + lead[projection.name]
-                history[projection.target] = max(history[projection.target], heard)
-        return cls(network, packed, history)
+    def of(cls, flat: Flat, record: Record, flags: bool) -> _Kept:
+        table = flat.populations.copy()
+        found: dict[str, dict[str, slice]] = {"u": {}, "v": {}}
+        at = {"u": 0, "v": 0}
+        for row, population in enumerate(flat.network.populations):
+            if isinstance(population.neuron, (Source, Relu, Product)):
+                continue
+            wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
+            for name in wanted:
+                table[row, loop.RECORD_U if name == "u" else loop.RECORD_V] = at[name]
+                found[name][population.name] = slice(at[name], at[name] + population.size)
+                at[name] += population.size
+        return cls(table, found["u"], found["v"], len(flat.initial) if flags else 0)
+
+    def columns(self, name: str) -> int:
+        places = self.u if name == "u" else self.v
+        return max((place.stop for place in places.values()), default=0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Result:
-    network: Network
-    steps: int
-    samples: int
-    events: dict[int, dict[str, list[tuple[int, EventList]]]]
-    states: dict[str, dict[str, Array]]
-    active: dict[str, Array]
-    learned: dict[str, dict[str, Array]]
-    everything: bool
+class _Block:
+    """The run of a few samples."""
 
-    @classmethod
-    def allocate(cls, plan: _Plan, program: Program, steps: int, samples: int, record: Record) -> _Result:
-        network = program.network
-        state = np.int32 if network.arithmetic == "loihi" else np.float64
-        states: dict[str, dict[str, Array]] = {}
-        active = {}
-        for population in network.populations:
-            if isinstance(population.neuron, (Relu, Product)):
-                cores = len(program.cores_of(population.name))
-                active[population.name] = np.zeros((steps, samples, cores), np.int64)
-            elif not isinstance(population.neuron, Source):
-                wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
-                for name in sorted(wanted):
-                    shape = (steps, samples, population.size)
-                    wide = name == "u" and plan.packed[population.name].cells.wide
-                    states.setdefault(name, {})[population.name] = np.zeros(shape, np.int64 if wide else state)
-                cores = len(program.cores_of(population.name))
-                active[population.name] = np.zeros((steps, samples, cores), np.int64)
-        learned = {}
-        number = np.dtype(np.int64) if network.arithmetic == "loihi" else np.dtype(np.float64)
-        for projection in network.projections:
-            if projection.rule:
-                kind, rows = projection.connectivity, steps if record.learning else 1
-                shapes = learned_shapes(kind)
-                learned[projection.name] = {n: np.zeros((rows, samples, *s), number) for n, s in shapes.items()}
-        return cls(network, steps, samples, {}, states, active, learned, record.learning)
+    def __init__(self, flat: Flat, kept: _Kept, start: int, given: Array, halt: Array) -> None:
+        self.flat, self.kept, self.start, self.given, self.halt = flat, kept, start, given, halt
+        self.cursor = np.zeros(4, np.int64)
+        self.steps, self.samples = given.shape[:2]
 
-    def recording(self) -> Recording:
-        spikes = {p.name: self._events(p) for p in self.network.populations if p.spiking}
-        return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active, self.learned)
+    @property
+    def done(self) -> int:
+        """Steps that have run, over all samples."""
+        return int(self.cursor[0] * self.steps + self.cursor[1])
 
-    def _events(self, population: Population) -> Events:
-        time: list[Array] = []
-        sample: list[Array] = []
-        neuron: list[Array] = []
-        payload: list[Array] = []
-        for start in sorted(self.events):
-            for t, events in self.events[start][population.name]:
-                per_sample = np.diff(events.first)
-                time.append(np.full(len(events.index), t, np.int32))
-                sample.append(np.repeat(np.arange(start, start + len(per_sample), dtype=np.int32), per_sample))
-                neuron.append(events.index)
-                payload.append(events.payload)
-        times = np.concatenate(time)
-        # Blocks follow each other in samples, so a stable sort by time leaves samples and neurons ascending.
-        by_time = np.argsort(times, kind="stable")
-        columns = (times, np.concatenate(sample), np.concatenate(neuron))
-        ordered = [column[by_time] for column in columns]
-        carried: Array | None = np.concatenate(payload)[by_time]
-        if (np.asarray(carried) == 1).all():
-            carried = None
-        return Events(ordered[0], ordered[1], ordered[2], self.steps, self.samples, population.size, carried)
+    def run(self) -> None:
+        flat, kept, steps, samples = self.flat, self.kept, self.steps, self.samples
+        most = int(kept.populations[:, loop.SIZE].sum())
+        capacity = max(2 * most * (flat.history + 1), min(BUFFER, most * steps * samples + most))
+        number = flat.number
+        events = np.empty(capacity, np.int32)
+        values = np.empty(capacity if (flat.populations[:, loop.GRADED] == 1).any() else 0, number)
+        self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
+        slots = max((s.stop for s in flat.slots.values()), default=0)
+        self.active = np.zeros((steps, samples, slots), np.int64)
+        self.u = np.zeros((steps, samples, kept.columns("u")), number)
+        self.v = np.zeros((steps, samples, kept.columns("v")), flat.initial.dtype)
+        self.flags = np.zeros((steps, samples, kept.flags), np.uint8)
+        pieces, carried = [], []
+        state, scratch = flat.state(), np.zeros(flat.scratch, number)
+        finished = False
+        while not finished:
+            finished = loop.simulate(
+                kept.populations, flat.projections, flat.scalars, flat.pools, flat.neurons, flat.slow, flat.initial,
+                flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
+                self.bounds, self.active, self.u, self.v, self.flags,
+            )  # fmt: skip
+            if self.halt[0]:
+                return
+            sample, step, count, base = (int(n) for n in self.cursor)
+            keep = count
+            if not finished and step and flat.history:
+                keep = int(self.bounds[sample, max(step - flat.history, 0), 0, 0])
+            pieces.append(events[: keep - base].copy())
+            carried.append(values[: keep - base].copy())
+            left = count - keep
+            events[:left] = events[keep - base : count - base].copy()
+            values[: min(left, len(values))] = values[keep - base : count - base].copy()
+            self.cursor[3] = keep
+        self.events = np.concatenate(pieces)
+        self.values = np.concatenate(carried)
 
 
-def _may_overflow(network: Network, name: str) -> bool:
-    """Whether the arriving current, shifted by 6 bits, could exceed 32 bits."""
-    sources = [network.by_name[p.source].neuron for p in network.into(name)]
-    if any(isinstance(s, GRADED) or (isinstance(s, Lif) and (s.max_spikes > 1 or not s.spiking)) for s in sources):
-        return True
-    if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
-        return True
-    if any(p.rule for p in network.into(name)):
-        return True
-    return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
+def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
+    """All inputs of a block, ``[steps, samples, neurons]``."""
+    parts = [given[name][:, block] for name in flat.inputs]
+    plain = all(part.dtype == bool or part.dtype == np.uint8 for part in parts)
+    if flat.integer and flat.plain:
+        parts = [part if part.dtype == np.uint8 else part.astype(np.uint8) for part in parts]
+    elif not plain or not flat.integer:
+        parts = [part.astype(flat.number) for part in parts]
+    joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    return np.ascontiguousarray(joined, joined.dtype if flat.integer and flat.plain else flat.number)
 
 
-def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: int) -> None:
-    network = plan.network
-    samples = next(iter(inputs.values())).shape[1]
-    number = np.dtype(np.int32) if network.arithmetic == "loihi" else np.dtype(np.float64)
-    block = slice(start, start + samples)
-    states = {name: packed.cells.start(samples) for name, packed in plan.packed.items()}
-    learning = {name: [plan.start(samples, result.steps) for plan in p.learning] for name, p in plan.packed.items()}
-    teachers = {
-        name: Teacher(p.taught, samples, p.population.size, number.kind == "i")
-        for name, p in plan.packed.items()
-        if p.taught
-    }
-    told: dict[str, list[Array]] = {name: [np.zeros(0)] * (plan.history[name] + 1) for name in teachers}
-    scratch = {name: [s.scratch(samples) for _, s in p.incoming] for name, p in plan.packed.items()}
-    # A ring of the last steps' events of each population; step t stands at t modulo its length.
-    past: dict[str, list[EventList]] = {name: [_SILENCE] * (n + 1) for name, n in plan.history.items()}
-    listed: dict[str, list[tuple[int, EventList]]] = {p.name: [] for p in network.populations if p.spiking}
-
-    for t in range(result.steps):
-        for population in network.populations:
-            name = population.name
-            if name in inputs:
-                events = _events_of(np.ascontiguousarray(inputs[name][t]), number)
-            elif isinstance(population.neuron, Source):
-                on = t >= population.neuron.start
-                events = _events_of(np.full((samples, population.size), on, np.uint8), number)
-            else:
-                packed, state = plan.packed[name], states[name]
-                for (projection, synapses), buffer in zip(packed.incoming, scratch[name], strict=True):
-                    current = state.second if projection.port else state.current
-                    if t >= projection.delay:
-                        ring = past[projection.source]
-                        synapses.deliver(ring[(t - projection.delay) % len(ring)], buffer, current)
-                    if projection.bias is not None and t >= projection.bias_start:
-                        np.add(current, projection.bias, out=current)
-                for plastic in learning[name]:
-                    _follow(plastic, t - plastic.plan.projection.delay, past, told, result, block, state.current)
-                packed.cells.step(state, packed.slot, result.active[name][t, block])
-                if name in teachers:
-                    told[name][t % len(told[name])] = teachers[name].step(state.sent, state.second)
-                for key, value in (("u", state.u), ("v", state.v)):
-                    if name in result.states.get(key, {}):
-                        result.states[key][name][t, block] = value
-                events = _events_of(_message(population, state), number)
-            past[name][t % len(past[name])] = events
-            if population.spiking:
-                listed[name].append((t, events))
-    for plastic in (item for items in learning.values() for item in items):
-        _follow(plastic, result.steps - 1, past, told, result, block, None)
-        if not result.everything:
-            _keep(plastic, result, 0, block)
-    result.events[start] = listed
+def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Recording:
+    network = flat.network
+    spikes = {}
+    for row, population in enumerate(network.populations):
+        if population.spiking:
+            graded = bool(flat.populations[row, loop.GRADED])
+            spikes[population.name] = _events(flat, blocks, row, population.name, graded, steps, samples)
+    states: dict[str, dict[str, Array]] = {}
+    for name, places in (("u", kept.u), ("v", kept.v)):
+        for population, place in places.items():
+            parts = [getattr(block, name)[:, :, place] for block in blocks]
+            values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            if population in flat.order:
+                restored = np.empty_like(values)
+                restored[:, :, flat.order[population]] = values
+                values = restored
+            if flat.integer and not (name == "u" and population in flat.wide):
+                values = values.astype(np.int32, copy=False)
+            elif not flat.integer:
+                values = values.astype(np.float64, copy=False)
+            states.setdefault(name, {})[population] = np.ascontiguousarray(values)
+    active = {}
+    whole = blocks[0].active if len(blocks) == 1 else np.concatenate([block.active for block in blocks], axis=1)
+    for population, place in flat.slots.items():
+        active[population] = whole[:, :, place]
+    return Recording("hwsim", steps, samples, spikes, states, active)
 
 
-def _follow(
-    plastic: Learning,
-    last: int,
-    past: dict[str, list[EventList]],
-    told: dict[str, list[Array]],
-    result: _Result,
-    block: slice,
-    current: Array | None,
-) -> None:
-    """Let a projection learn from all steps up to ``last``, whose current is delivered if it is wanted."""
-    projection = plastic.plan.projection
-    sources, targets = past[projection.source], past[projection.target]
-    while plastic.step <= last:
-        k = plastic.step
-        pre = sources[k % len(sources)]
-        if current is not None:
-            exponent = projection.connectivity.exponent
-            arrived = np.zeros_like(current)
-            plastic.currents(pre, arrived)
-            current += arrived << exponent if exponent > 0 else arrived >> -exponent if exponent else arrived
-        heard = k - plastic.plan.lead
-        inside = 0 <= heard < result.steps
-        sent = None
-        if plastic.plan.rule.factors == 3:
-            ring = told[projection.target]
-            sent = ring[heard % len(ring)] if inside else np.zeros((3, *plastic.ty.shape))
-        plastic.advance(pre, targets[heard % len(targets)] if inside else None, sent)
-        if result.everything:
-            _keep(plastic, result, k, block)
-
-
-def _keep(plastic: Learning, result: _Result, row: int, block: slice) -> None:
-    kept = result.learned[plastic.plan.projection.name]
-    for name, value in plastic.state().items():
-        kept[name][row, block] = value
-
-
-def _message(population: Population, state: State) -> Array:
-    """What a population sends in this step, ``[batch, neurons]``."""
-    if population.spiking:
-        return state.sent
-    shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
-    return state.v >> shift if shift else state.v
-
-
-def _events_of(values: Array, number: np.dtype[Any]) -> EventList:
-    """Event lists of the non-zero entries of ``[batch, neurons]``."""
-    first = np.zeros(len(values) + 1, np.int64)
-    index = np.empty(values.size, np.int32)
-    count = kernels.list_events(values, first, index)
-    index = index[:count].copy()
-    if values.dtype == np.uint8 or values.dtype == bool:
-        payload = np.ones(count, number)
-    else:
-        payload = values[values != 0].astype(number)
-    return EventList(first, index, payload)
+def _events(
+    flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int
+) -> Events:
+    """What a population sent, in order of time, sample and neuron."""
+    sizes = np.zeros((steps, samples), np.int64)
+    for block in blocks:
+        bounds = block.bounds[:, :, row]
+        sizes[:, block.start : block.start + block.samples] = (bounds[:, :, 1] - bounds[:, :, 0]).T
+    total = int(sizes.sum())
+    ends = np.cumsum(sizes.ravel()).reshape(sizes.shape)
+    neuron = np.empty(total, np.int32)
+    number = np.dtype(np.float64) if not flat.integer else np.dtype(np.int64 if not flat.plain else np.int32)
+    payload = np.empty(total if graded else 0, number)
+    order = flat.order.get(name, np.zeros(0, np.int32))
+    for block in blocks:
+        first = (ends - sizes)[:, block.start : block.start + block.samples]
+        loop.gather(block.bounds[:, :, row], block.events, block.values, order, graded, first, neuron, payload)
+    time = np.repeat(np.arange(steps, dtype=np.int32), sizes.sum(axis=1))
+    sample = np.repeat(np.tile(np.arange(samples, dtype=np.int32), steps), sizes.ravel())
+    carried = None if not graded or (payload == 1).all() else payload
+    return Events(time, sample, neuron, steps, samples, flat.network.by_name[name].size, carried)

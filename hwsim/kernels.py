@@ -17,15 +17,16 @@ from neurodeploy.connectivity import Array
 
 HARD, SUBTRACT, NONE = 0, 1, 2
 NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
+ACTIVE, FIRED = 1, 2
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _compile(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
-@_compile
+@compiled
 def scatter_dense(first: Array, index: Array, payload: Array, rows: Array, current: Array) -> None:
     """Add ``rows[i]`` (``[inputs, outputs]``) for each event of neuron i."""
     for b in range(len(first) - 1):
@@ -35,7 +36,7 @@ def scatter_dense(first: Array, index: Array, payload: Array, rows: Array, curre
                 current[b, j] += row[j] * value
 
 
-@_compile
+@compiled
 def scatter_sparse(
     first: Array, index: Array, payload: Array, indptr: Array, targets: Array, weights: Array, current: Array
 ) -> None:
@@ -47,7 +48,7 @@ def scatter_sparse(
                 current[b, targets[k]] += weights[k] * value
 
 
-@_compile
+@compiled
 def scatter_conv(
     first: Array,
     index: Array,
@@ -86,7 +87,7 @@ def scatter_conv(
                         image[b, row // s_y, column // s_x, offset + c] += taps[c] * value
 
 
-@_compile
+@compiled
 def add_image(image: Array, exponent: int, current: Array) -> None:
     """Add a channels-last image to channel-first currents, shifted by ``exponent``, and clear it."""
     batch, height, width, channels = image.shape
@@ -98,7 +99,7 @@ def add_image(image: Array, exponent: int, current: Array) -> None:
                     image[b, y, x, c] = 0
 
 
-@_compile
+@compiled
 def add_image_unshifted(image: Array, current: Array) -> None:
     """Add a channels-last image to channel-first currents and clear it."""
     batch, height, width, channels = image.shape
@@ -110,7 +111,7 @@ def add_image_unshifted(image: Array, current: Array) -> None:
                     image[b, y, x, c] = 0
 
 
-@_compile
+@compiled
 def add_shifted(partial: Array, exponent: int, current: Array) -> None:
     """Add ``floor(partial / 2^-exponent)`` for a negative exponent and clear ``partial``."""
     for b in range(partial.shape[0]):
@@ -119,18 +120,23 @@ def add_shifted(partial: Array, exponent: int, current: Array) -> None:
             partial[b, j] = 0
 
 
-@_compile
+@compiled
 def _decay(value: Any, keep: Any) -> Any:
     """Loihi's decay with ``keep = 4096 - fraction``: rounded toward zero."""
     return (value * keep) >> 12 if value >= 0 else -((-value * keep) >> 12)
 
 
-@_compile
+@compiled
 def _crosses(level: Any, threshold: Any, equal: int) -> bool:
     return level > threshold or (equal == 1 and level == threshold)
 
 
-@_compile
+@compiled
+def _flag(active: bool, sent: Any) -> int:
+    return (ACTIVE if active else 0) + (FIRED if sent != 0 else 0)
+
+
+@compiled
 def update_integer(
     du: Array,
     dv: Array,
@@ -144,8 +150,7 @@ def update_integer(
     u: Array,
     v: Array,
     spikes: Array,
-    slot: Array,
-    active: Array,
+    flags: Array,
     refractory: Array,
     threshold_decay: Array,
     threshold_jump: Array,
@@ -158,8 +163,7 @@ def update_integer(
         options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
             spikes a step).
         spikes: ``[batch, neurons]``, written.
-        slot: core slot of each neuron.
-        active: ``[batch, core slots]``, incremented for each neuron that was not at rest.
+        flags: ``[batch, neurons]``, written: `ACTIVE` for a neuron that was not at rest, plus `FIRED`.
         refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
         wait: steps for which a neuron stays refractory, ``[batch, neurons]``.
         raised: what its threshold is raised by, ``[batch, neurons]``.
@@ -171,13 +175,12 @@ def update_integer(
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            if arrived == 0 and u[b, i] == 0 and v[b, i] == 0 and bias[i] == 0:
-                # At rest nothing changes and, the thresholds and the floor being on either side of 0, nothing fires.
-                if threshold[i] > 0 and floor[i] <= 0 and lower[i] < 0 and not slow:
-                    spikes[b, i] = 0
-                    continue
-            else:
-                active[b, slot[i]] += 1
+            active = arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0
+            # At rest nothing changes and, the thresholds and the floor being on either side of 0, nothing fires.
+            if not active and threshold[i] > 0 and floor[i] <= 0 and lower[i] < 0 and not slow:
+                spikes[b, i] = 0
+                flags[b, i] = 0
+                continue
             now = _decay(np.int64(u[b, i]), 4095 - du[i]) + (np.int64(arrived) << 6)
             if now > m:
                 now -= 2 * m
@@ -226,9 +229,10 @@ def update_integer(
                 raised[b, i] = min(max(higher, 1 - m), m - 1)
             v[b, i] = level
             spikes[b, i] = count
+            flags[b, i] = _flag(active, count)
 
 
-@_compile
+@compiled
 def update_float(
     du: Array,
     dv: Array,
@@ -242,8 +246,7 @@ def update_float(
     u: Array,
     v: Array,
     spikes: Array,
-    slot: Array,
-    active: Array,
+    flags: Array,
     refractory: Array,
     threshold_decay: Array,
     threshold_jump: Array,
@@ -256,8 +259,7 @@ def update_float(
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            if arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0:
-                active[b, slot[i]] += 1
+            active = arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0
             now = (1 - du[i]) * u[b, i] + arrived
             u[b, i] = now
             before = v[b, i]
@@ -300,9 +302,10 @@ def update_float(
                 raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * abs(count)
             v[b, i] = level
             spikes[b, i] = count
+            flags[b, i] = _flag(active, count)
 
 
-@_compile
+@compiled
 def update_sigma_delta(
     bias: Array,
     threshold: Array,
@@ -312,8 +315,7 @@ def update_sigma_delta(
     v: Array,
     sent: Array,
     spikes: Array,
-    slot: Array,
-    active: Array,
+    flags: Array,
 ) -> None:
     """One step of `neurodeploy.neurons.SigmaDelta` in floats, in place; ``current`` is cleared.
 
@@ -321,7 +323,7 @@ def update_sigma_delta(
         relu: 1 for the rectifier, 0 for the identity.
         sent: ``[batch, neurons]``, sum of all that was sent.
         spikes: written: the difference that is sent, 0 for none.
-        slot, active: as in `update_integer`; a neuron is active where input arrives or something is sent.
+        flags: as in `update_integer`; a neuron is active where input arrives or something is sent.
     """
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
@@ -337,17 +339,16 @@ def update_sigma_delta(
                 difference = 0.0
             sent[b, i] += difference
             spikes[b, i] = difference
-            if arrived != 0 or difference != 0:
-                active[b, slot[i]] += 1
+            flags[b, i] = _flag(arrived != 0 or difference != 0, difference)
 
 
-@_compile
+@compiled
 def _held(value: Any) -> Any:
     """Saturated to Loihi's 24 bits."""
     return min(max(value, 1 - (1 << 23)), (1 << 23) - 1)
 
 
-@_compile
+@compiled
 def update_sigma_delta_integer(
     bias: Array,
     threshold: Array,
@@ -358,8 +359,7 @@ def update_sigma_delta_integer(
     v: Array,
     sent: Array,
     spikes: Array,
-    slot: Array,
-    active: Array,
+    flags: Array,
 ) -> None:
     """One step of `neurodeploy.neurons.SigmaDelta` in integers; ``shift`` is its ``send_shift``."""
     for b in range(u.shape[0]):
@@ -375,13 +375,12 @@ def update_sigma_delta_integer(
             message = difference >> shift if abs(difference) >= threshold[i] else 0
             sent[b, i] += message << shift
             spikes[b, i] = message
-            if arrived != 0 or message != 0:
-                active[b, slot[i]] += 1
+            flags[b, i] = _flag(arrived != 0 or message != 0, message)
 
 
-@_compile
+@compiled
 def update_relu(
-    bias: Array, threshold: Array, held: int, current: Array, spikes: Array, slot: Array, active: Array
+    bias: Array, threshold: Array, held: int, current: Array, spikes: Array, flags: Array
 ) -> None:
     """One step of `neurodeploy.neurons.Relu`; ``held`` is 1 where sums saturate to 24 bits."""
     for b in range(current.shape[0]):
@@ -389,43 +388,51 @@ def update_relu(
             level = current[b, i] + bias[i]
             if held == 1:
                 level = _held(level)
-            spikes[b, i] = level if level > threshold[i] else 0
-            if level != 0:
-                active[b, slot[i]] += 1
+            sent = level if level > threshold[i] else 0
+            spikes[b, i] = sent
+            flags[b, i] = _flag(level != 0, sent)
             current[b, i] = 0
 
 
-@_compile
+@compiled
 def update_product(
-    threshold: Array, shift: int, first: Array, second: Array, spikes: Array, slot: Array, active: Array
+    threshold: Array, shift: int, first: Array, second: Array, spikes: Array, flags: Array
 ) -> None:
     """One step of `neurodeploy.neurons.Product` in integers."""
     for b in range(first.shape[0]):
         for i in range(first.shape[1]):
             level = _held((first[b, i] * second[b, i]) >> shift)
-            if first[b, i] != 0 or second[b, i] != 0:
-                active[b, slot[i]] += 1
+            sent = level if abs(level) > threshold[i] else 0
+            flags[b, i] = _flag(first[b, i] != 0 or second[b, i] != 0, sent)
             first[b, i] = 0
             second[b, i] = 0
-            spikes[b, i] = level if abs(level) > threshold[i] else 0
+            spikes[b, i] = sent
 
 
-@_compile
+@compiled
 def update_product_float(
-    threshold: Array, first: Array, second: Array, spikes: Array, slot: Array, active: Array
+    threshold: Array, first: Array, second: Array, spikes: Array, flags: Array
 ) -> None:
     """One step of `neurodeploy.neurons.Product` in floats."""
     for b in range(first.shape[0]):
         for i in range(first.shape[1]):
             level = first[b, i] * second[b, i]
-            if first[b, i] != 0 or second[b, i] != 0:
-                active[b, slot[i]] += 1
+            sent = level if abs(level) > threshold[i] else 0.0
+            flags[b, i] = _flag(first[b, i] != 0 or second[b, i] != 0, sent)
             first[b, i] = 0
             second[b, i] = 0
-            spikes[b, i] = level if abs(level) > threshold[i] else 0.0
+            spikes[b, i] = sent
 
 
-@_compile
+@compiled
+def count_active(flags: Array, slot: Array, active: Array) -> None:
+    """Add the active neurons of ``[batch, neurons]`` to ``[batch, core slots]``."""
+    for b in range(flags.shape[0]):
+        for i in range(flags.shape[1]):
+            active[b, slot[i]] += flags[b, i] & ACTIVE
+
+
+@compiled
 def list_events(spikes: Array, first: Array, index: Array) -> int:
     """Write the non-zero entries of ``[batch, neurons]`` as event lists; return how many there are."""
     count = 0
@@ -442,7 +449,7 @@ def list_events(spikes: Array, first: Array, index: Array) -> int:
 X0, Y0, U = 0, 1, 2
 
 
-@_compile
+@compiled
 def scatter_learned(first: Array, index: Array, variables: Array, current: Array) -> None:
     """Add the weights of each event's neuron; ``variables`` is ``[batch, 3, sources, targets]``, weights first."""
     for b in range(len(first) - 1):
@@ -452,7 +459,7 @@ def scatter_learned(first: Array, index: Array, variables: Array, current: Array
                 current[b, j] += row[j]
 
 
-@_compile
+@compiled
 def note_spikes(
     first: Array, index: Array, tau: int, traces: Array, times: Array, settings: Array, random: int, most: int
 ) -> None:
@@ -474,7 +481,7 @@ def note_spikes(
             times[b, i] = tau
 
 
-@_compile
+@compiled
 def _raised(value: Any, settings: Array, n: int, random: int, most: int) -> Any:
     """A trace after an impulse."""
     if most == 0:
@@ -483,7 +490,7 @@ def _raised(value: Any, settings: Array, n: int, random: int, most: int) -> Any:
     return min(max(grown, 0), most)
 
 
-@_compile
+@compiled
 def trace_history(
     start: Array, times: Array, epoch: int, settings: Array, random: tuple[float, int], integer: int
 ) -> Array:
@@ -507,13 +514,13 @@ def trace_history(
     return history
 
 
-@_compile
+@compiled
 def _wrapped(value: int) -> int:
     """As 32-bit integers multiply."""
     return ((value + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-@_compile
+@compiled
 def _factor(
     code: int, b: int, i: int, j: int, at: int, past_x: Array, past_y: Array, variables: Array, tx: Array, ty: Array
 ) -> Any:
@@ -528,7 +535,7 @@ def _factor(
     return variables.dtype.type(1 if spiked else 0)
 
 
-@_compile
+@compiled
 def _taken_at(dependency: int, b: int, i: int, j: int, tx: Array, ty: Array, due: bool, end: int) -> int:
     """Step of the epoch at which a product is taken, or -1 where its dependency does not hold."""
     if dependency == X0:
@@ -538,7 +545,7 @@ def _taken_at(dependency: int, b: int, i: int, j: int, tx: Array, ty: Array, due
     return end if due else -1
 
 
-@_compile
+@compiled
 def learn_integer(
     terms: Array,
     factors: Array,
@@ -604,7 +611,7 @@ def learn_integer(
                         variables[b, n, i, j] = min(max(value, limits[n, 0]), limits[n, 1])
 
 
-@_compile
+@compiled
 def learn_float(
     terms: Array,
     factors: Array,
@@ -649,7 +656,7 @@ def learn_float(
                         variables[b, n, i, j] = value
 
 
-@_compile
+@compiled
 def teach_integer(
     before: Array, spikes: Array, reward: Array, left1: int, left3: int, impulse: int, after: Array
 ) -> None:

@@ -1,0 +1,412 @@
+"""A Program as flat tables: what `neurodeploy.hwsim.loop` runs.
+
+All neurons stand in one numbering, population after population. Within a population they keep their order, except for
+images that a convolution reaches, which are numbered channels-last here (`Flat.order`), so that the currents of one
+event are contiguous. Weights are kept in the narrowest of int8, int16 and int32 that holds them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
+from neurodeploy.network import Network, Population, Projection
+from neurodeploy.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.program import Program
+
+from . import kernels, loop
+
+RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
+TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
+_KINDS = {SigmaDelta: loop.SIGMA_DELTA, Relu: loop.RELU, Product: loop.PRODUCT, Lif: loop.LIF}
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """The tables of one Program; see `neurodeploy.hwsim.loop.simulate` for the arrays.
+
+    Args:
+        order: for each population numbered otherwise than in the network, the network's index of each neuron.
+        inputs: columns of the input array, by population.
+        plain: whether all messages are plain spikes and no sum can leave 32 bits.
+        slots: first core slot of each population that is not a source.
+        history: steps that events are kept for delayed projections.
+    """
+
+    network: Network
+    populations: Array
+    projections: Array
+    scalars: Array
+    pools: tuple[Array, ...]
+    neurons: tuple[Array, ...]
+    slow: tuple[Array, ...]
+    initial: Array
+    slot: Array
+    block_slots: Array
+    order: Mapping[str, Array]
+    inputs: Mapping[str, slice]
+    slots: Mapping[str, slice]
+    scratch: int
+    plain: bool
+    history: int
+    wide: frozenset[str]
+
+    @property
+    def integer(self) -> bool:
+        """Whether the network is in Loihi's integers."""
+        return self.network.arithmetic == "loihi"
+
+    @property
+    def number(self) -> np.dtype[Any]:
+        """Of currents."""
+        return self.initial.dtype if not self.integer else np.dtype(np.int32 if self.plain else np.int64)
+
+    def state(self) -> tuple[Array, ...]:
+        """Fresh arrays for one thread."""
+        neurons, number = len(self.initial), self.number
+        ports = neurons if (self.populations[:, loop.PORTS] == 2).any() else 0
+        memory = neurons if (self.populations[:, loop.KIND] == loop.SIGMA_DELTA).any() else 0
+        return (
+            np.zeros(neurons, number),
+            np.zeros(ports, number),
+            np.zeros(neurons, number),
+            np.zeros(neurons, self.initial.dtype),
+            np.zeros(neurons if self._others else 0, self.sent),
+            np.zeros(memory, number),
+            np.zeros(len(self.slow[0]), np.int32),
+            np.zeros(len(self.slow[1]), number),
+            np.zeros(neurons, np.uint8),
+        )
+
+    @property
+    def _others(self) -> bool:
+        kinds = self.populations[:, loop.KIND]
+        return bool(((kinds >= loop.LIF) & (self.populations[:, loop.FAST] == 0)).any())
+
+    @property
+    def sent(self) -> np.dtype[Any]:
+        """Of messages."""
+        return np.dtype(np.uint8) if self.plain else self.number
+
+
+def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) -> Flat:
+    """Return the tables of a Program without learning rules.
+
+    Args:
+        precision: of a float network, float64 or float32.
+    """
+    return _Builder(program, np.dtype(precision)).build()
+
+
+def may_overflow(network: Network, name: str) -> bool:
+    """Whether the current arriving at a population, shifted by 6 bits, could exceed 32 bits."""
+    sources = [network.by_name[p.source].neuron for p in network.into(name)]
+    if any(isinstance(s, GRADED) or (isinstance(s, Lif) and (s.max_spikes > 1 or not s.spiking)) for s in sources):
+        return True
+    if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
+        return True
+    if any(p.rule for p in network.into(name)):
+        return True
+    return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
+
+
+def _graded(neuron: Neuron, integer: bool) -> bool:
+    """Whether messages carry a number."""
+    if isinstance(neuron, Source):
+        return not neuron.always_on and (neuron.payload_bits > 1 or not integer)
+    return isinstance(neuron, GRADED) or not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
+
+
+class _Builder:
+    """Fills the tables of a `Flat`."""
+
+    def __init__(self, program: Program, precision: np.dtype[Any]) -> None:
+        self.program, self.network = program, program.network
+        self.integer = self.network.arithmetic == "loihi"
+        self.number = np.dtype(np.int32) if self.integer else precision
+        self.row = {p.name: row for row, p in enumerate(self.network.populations)}
+        self.populations = np.zeros((len(self.row), loop.POPULATION_FIELDS), np.int64)
+        self.scalars = np.zeros((len(self.row), 6))
+        self.images = {p.name: shape for p in self.network.populations if (shape := self._image(p)) is not None}
+        self.order = {
+            name: np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).ravel()
+            for name, shape in self.images.items()
+        }
+        self.wide = frozenset(
+            p.name
+            for p in self.network.populations
+            if self.integer and not isinstance(p.neuron, Source) and may_overflow(self.network, p.name)
+        )
+
+    def _image(self, population: Population) -> tuple[int, ...] | None:
+        """The shape of the convolution that reaches a population, which is then numbered channels-last."""
+        shapes = [q.connectivity.output_shape for q in self.network.into(population.name) if isinstance(q.connectivity, Conv2d)]
+        return shapes[0] if shapes else None
+
+    def build(self) -> Flat:
+        inputs, slots, parameters, slow = {}, {}, [], []
+        neurons = fed = cores = refractory = adaptive = 0
+        blocks: list[Array] = []
+        at_block = 0
+        self.slot = []
+        plain = not self.wide and not any(_graded(p.neuron, self.integer) for p in self.network.populations if self.integer)
+        if not self.integer:
+            others = [p.neuron for p in self.network.populations if not isinstance(p.neuron, Source)]
+            plain = not any(_graded(n, False) for n in others if not (isinstance(n, Lif) and not n.spiking))
+        heard = {p.source for p in self.network.projections}
+        for population in self.network.populations:
+            p, neuron = self.populations[self.row[population.name]], population.neuron
+            p[loop.SIZE] = population.size
+            p[loop.GRADED] = int(_graded(neuron, self.integer))
+            p[loop.RECORD_U] = p[loop.RECORD_V] = -1
+            p[loop.HEARD] = int(population.spiking or population.name in heard)
+            if isinstance(neuron, Source):
+                p[loop.KIND] = loop.ALWAYS if neuron.always_on else loop.INPUT
+                p[loop.START] = neuron.start
+                p[loop.OFFSET] = fed
+                if not neuron.always_on:
+                    inputs[population.name] = slice(fed, fed + population.size)
+                    fed += population.size
+                continue
+            p[loop.KIND] = _KINDS[type(neuron)]
+            p[loop.OFFSET] = neurons
+            p[loop.SLOW_R] = p[loop.SLOW_A] = -1
+            p[loop.PORTS] = 2 if isinstance(neuron, Product) else 1
+            p[loop.SPIKING] = int(population.spiking)
+            p[loop.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
+            order = self.order.get(population.name)
+            parameters.append(self._parameters(population, order))
+            if isinstance(neuron, Lif):
+                self._lif(p, self.scalars[self.row[population.name]], neuron)
+                if neuron.refractory is not None:
+                    p[loop.SLOW_R] = refractory
+                    refractory += population.size
+                if neuron.threshold_decay is not None:
+                    p[loop.SLOW_A] = adaptive
+                    adaptive += population.size
+                slow.append(tuple(_ordered(v, order) for v in (neuron.refractory, neuron.threshold_decay, neuron.threshold_jump)))
+            elif isinstance(neuron, SigmaDelta):
+                p[loop.INNER] = int(neuron.activation == "relu")
+            on = self.program.cores_of(population.name)
+            own = np.searchsorted(on, self.program.core_of[population.name]).astype(np.int32) + cores
+            own = own if order is None else own[order]
+            self.slot.append(own)
+            slots[population.name] = slice(cores, cores + len(on))
+            cores += len(on)
+            p[loop.SLOTS] = at_block
+            blocks.append(_block_slots(own))
+            at_block += len(blocks[-1])
+            neurons += population.size
+        projections, pools, scratch = self._projections()
+        columns = [np.concatenate([row[k] for row in parameters] or [np.zeros(0, self.number)]) for k in range(8)]
+        number = np.dtype(np.int64) if self.integer and not plain else self.number
+        return Flat(
+            network=self.network,
+            populations=self.populations,
+            projections=projections,
+            scalars=self.scalars,
+            pools=pools,
+            neurons=tuple(columns[:7]),
+            slow=(
+                _joined([s[0] for s in slow], np.dtype(np.int32)),
+                _joined([s[1] for s in slow], number),
+                _joined([s[2] for s in slow], number),
+            ),
+            initial=columns[7],
+            slot=_joined(self.slot, np.dtype(np.int32)),
+            block_slots=_joined(blocks, np.dtype(np.int32)),
+            order=self.order,
+            inputs=inputs,
+            slots=slots,
+            scratch=scratch,
+            plain=plain,
+            history=max((q.delay for q in self.network.projections), default=0),
+            wide=self.wide,
+        )
+
+    def _parameters(self, population: Population, order: Array | None) -> tuple[Array, ...]:
+        """du, dv, bias, threshold, reset_to, floor, lower and the initial potential, in the tables' order."""
+        neuron, size = population.neuron, population.size
+        lowest = np.full(size, np.iinfo(np.int32).min if self.integer else -np.inf, self.number)
+        zero = np.zeros(size, self.number)
+        values: list[Array] = []
+        for name in ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial"):
+            value = getattr(neuron, name, None)
+            if value is None:
+                value = lowest if name in ("floor", "lower") else zero
+            value = np.ascontiguousarray(value, dtype=self.number)
+            values.append(value if order is None else value[order])
+        return tuple(values)
+
+    def _lif(self, p: Array, scalars: Array, neuron: Lif) -> None:
+        """Options of a leaky integrator, and the scalars of a common one."""
+        p[loop.RULE], p[loop.TIME] = RESETS[neuron.reset], TIMES[neuron.reset_time]
+        p[loop.EQUAL] = int(neuron.comparison == ">=")
+        p[loop.MOST] = neuron.max_spikes
+        p[loop.BIASED] = int(np.asarray(neuron.bias).any())
+        p[loop.SIGNED] = int(neuron.lower is not None)
+        parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
+        common = (
+            (neuron.reset_time == "now" and neuron.reset in ("hard", "subtract") or not neuron.spiking)
+            and neuron.max_spikes == 1
+            and neuron.floor is None
+            and neuron.lower is None
+            and not neuron.slow
+            and all(len(value) and (value == value[0]).all() for value in parameters)
+        )
+        if not common:
+            return
+        du, dv, threshold, reset_to = (value[0] for value in parameters)
+        hard = neuron.reset == "hard"
+        if self.integer:
+            above = int(threshold) - p[loop.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
+            bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and 0 <= above and threshold < 1 << 28
+            if not bounded or abs(int(reset_to)) >= 1 << 23:
+                return
+            scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold
+        else:
+            if neuron.spiking and threshold <= 0:
+                return
+            scalars[:] = 1 - du, 1 - dv, p[loop.EQUAL], reset_to, hard, threshold if neuron.spiking else np.inf
+        p[loop.FAST] = 1
+
+    def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
+        """The table of projections, the pools that it points into, and the length of the scratch sums."""
+        ordered = [q for p in self.network.populations for q in self.network.into(p.name)]
+        table = np.zeros((len(ordered), loop.PROJECTION_FIELDS), np.int64)
+        packed = [self._packed(q, table[j]) for j, q in enumerate(ordered)]
+        weights, rows, targets, phases, biases = (
+            _pool(table, [pack[k] for pack in packed], column, ordered_dtype)
+            for k, (column, ordered_dtype) in enumerate(
+                (
+                    (loop.WEIGHTS, _narrowest([pack[0] for pack in packed], self.number)),
+                    (loop.ROWS, np.dtype(np.int64)),
+                    (loop.TARGETS, np.dtype(np.int32)),
+                    (None, np.dtype(np.int64)),
+                    (loop.BIAS, self.number),
+                )
+            )
+        )
+        scratch = at = 0
+        lengths = [len(pack[3]) for pack in packed]
+        for j, (q, length) in enumerate(zip(ordered, lengths, strict=True)):
+            row = table[j]
+            row[loop.PHASES] = at
+            phases[at : at + length, 0] += row[loop.WEIGHTS]
+            at += length
+            if q.bias is None:
+                row[loop.BIAS] = -1
+            if row[loop.EXPONENT] < 0:
+                row[loop.SCRATCH] = scratch
+                scratch += row[loop.OUTPUTS]
+        for p in self.network.populations:
+            into = [j for j, q in enumerate(ordered) if q.target == p.name]
+            self.populations[self.row[p.name], [loop.FIRST, loop.LAST]] = (into[0], into[-1] + 1) if into else (0, 0)
+        return table, (weights, rows, targets, phases, biases), scratch
+
+    def _packed(self, q: Projection, row: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Weights, row starts, targets, phases and biases of one projection; fills its row of the table."""
+        kind = q.connectivity
+        row[loop.FROM], row[loop.TO] = self.row[q.source], self.row[q.target]
+        row[loop.DELAY], row[loop.PORT], row[loop.OUTPUTS] = q.delay, q.port, kind.outputs
+        row[loop.BIAS_START] = q.bias_start
+        source, target = self.order.get(q.source), self.order.get(q.target)
+        weights = kind.weights.astype(self.number, copy=False)
+        if self.integer:
+            row[loop.EXPONENT] = min(kind.exponent, 0)
+            weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
+        none, no_phase = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+        bias = np.zeros(0) if q.bias is None else _ordered(q.bias, target)
+        if isinstance(kind, Dense):
+            row[loop.FORM] = loop.DENSE
+            matrix = weights.T
+            matrix = matrix if source is None else matrix[source]
+            matrix = matrix if target is None else matrix[:, target]
+            return np.ascontiguousarray(matrix).ravel(), none, none, no_phase, bias
+        if isinstance(kind, Conv2d) and kind.output_shape == self.images[q.target]:
+            kernel, phases = self._convolution(kind, weights, row, source is not None)
+            return kernel, none, none, phases, bias
+        row[loop.FORM] = loop.SPARSE
+        starts, targets, listed = _listed(kind, weights)
+        if target is not None:
+            new = np.empty(len(target), np.int32)
+            new[target] = np.arange(len(target), dtype=np.int32)
+            targets = new[targets]
+        if source is not None:
+            lengths = np.diff(starts)
+            take = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in source] or [none])
+            starts, targets, listed = np.concatenate([[0], np.cumsum(lengths[source])]), targets[take], listed[take]
+        return listed, starts, targets, no_phase, bias
+
+    def _convolution(self, kind: Conv2d, weights: Array, row: Array, last: bool) -> tuple[Array, Array]:
+        """The kernel by stride phase, columns reversed, output channels innermost, and the table of phases."""
+        c_out, c_in, k_h, k_w = weights.shape
+        groups = kind.groups
+        per_group = c_out // groups
+        row[loop.C_IN], row[loop.C_OUT], row[loop.GROUPS] = c_in, per_group, groups
+        row[[loop.H_IN, loop.W_IN]], row[[loop.H_OUT, loop.W_OUT]] = kind.input_shape[1:], kind.output_shape[1:]
+        row[[loop.K_H, loop.K_W]] = k_h, k_w
+        row[[loop.S_Y, loop.S_X]], row[[loop.P_Y, loop.P_X]] = kind.stride, kind.padding
+        row[[loop.D_Y, loop.D_X]] = kind.dilation
+        row[loop.LAST_CHANNELS] = int(last)
+        # [groups, c_in, k_h, k_w, c_out of the group]
+        kernel = weights.reshape(groups, per_group, c_in, k_h, k_w).transpose(0, 2, 3, 4, 1)
+        if tuple(kind.dilation) != (1, 1):
+            row[loop.FORM] = loop.DILATED
+            return np.ascontiguousarray(kernel).ravel(), np.zeros((0, 3), np.int64)
+        row[loop.FORM] = loop.CONV
+        parts, phases, at = [], [], 0
+        for y in range(kind.stride[0]):
+            for x in range(kind.stride[1]):
+                part = kernel[:, :, y :: kind.stride[0], x :: kind.stride[1]][:, :, :, ::-1]
+                phases.append((at, part.shape[2], part.shape[3]))
+                parts.append(part.ravel())
+                at += part.size
+        return np.concatenate(parts), np.array(phases, np.int64)
+
+
+def _ordered(values: Array | None, order: Array | None) -> Array | None:
+    return values if values is None or order is None else np.asarray(values)[order]
+
+
+def _joined(parts: list[Array | None], number: np.dtype[Any]) -> Array:
+    return np.concatenate([np.zeros(0, number), *(np.asarray(p, number) for p in parts if p is not None)])
+
+
+def _block_slots(slot: Array) -> Array:
+    """Core slot of each block of neurons, -1 for several."""
+    starts = np.arange(0, len(slot), loop.BLOCK)
+    low, high = np.minimum.reduceat(slot, starts), np.maximum.reduceat(slot, starts)
+    return np.where(low == high, low, -1)
+
+
+def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
+    """The narrowest type that holds all weights."""
+    if number.kind == "f":
+        return number
+    low = min((int(p.min()) for p in parts if p.size), default=0)
+    high = max((int(p.max()) for p in parts if p.size), default=0)
+    return next(d for d in map(np.dtype, (np.int8, np.int16, np.int32)) if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+
+
+def _pool(table: Array, parts: list[Array], column: int | None, number: np.dtype[Any]) -> Array:
+    """Join the parts, noting in ``column`` of the table where each begins."""
+    if column is not None:
+        table[:, column] = np.concatenate([[0], np.cumsum([len(p) for p in parts])])[:-1] if parts else 0
+    if not parts:
+        return np.zeros((0, 3) if column is None else 0, number)
+    if len(parts) == 1:
+        return np.ascontiguousarray(parts[0], number)
+    return np.concatenate(parts, axis=0, dtype=number, casting="unsafe")
+
+
+def _listed(kind: Connectivity, weights: Array) -> tuple[Array, Array, Array]:
+    """Row starts, targets and weights by source."""
+    if isinstance(kind, Sparse):
+        return kind.indptr, kind.targets, weights
+    matrix = with_weights(kind, weights).to_csr()
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data

@@ -1,0 +1,543 @@
+"""The compiled loop: a whole run of a block of samples in one call, over the flat tables of `neurodeploy.hwsim.flat`.
+
+One call walks samples, steps and populations; nothing returns to Python in between, so a small network costs little
+more than its arithmetic. Events are appended to one buffer; before a step that might overflow it, the loop returns and
+is called again with the buffer emptied. Everything releases the GIL: blocks of samples run in threads.
+
+Speed comes from four things. Rows of synapses are contiguous in memory, also those of a convolution, whose populations
+are numbered channels-last and whose kernel is kept by stride phase with its columns reversed, so that one event adds
+one contiguous span for each of its rows. Common neurons advance in blocks without branches, which compile to vector
+instructions; Loihi's rounding decay is a truncated product of doubles there, exact below 2^53. A block in which nothing
+is stored and nothing arrives is left alone. And all numbers are as narrow as the network's own bounds allow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from neurodeploy.connectivity import Array
+
+from . import kernels
+from .kernels import compiled
+
+# Columns of the table of populations.
+KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT, START, SLOT, SLOTS, RUN, RUNS = range(17)
+FIRST, LAST, RECORD_V, RECORD_U, SIGNED, BIASED, SLOW_R, SLOW_A, LIST, UNIFORM, INNER, PORTS = range(17, 29)
+POPULATION_FIELDS = 29
+
+# Columns of the table of projections.
+FORM, FROM, TO, DELAY, PORT, EXPONENT, WEIGHTS, ROWS, TARGETS, OUTPUTS, BIAS, BIAS_START, SCRATCH = range(13)
+C_IN, C_OUT, GROUPS, H_IN, W_IN, H_OUT, W_OUT, K_H, K_W, S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(13, 30)
+PROJECTION_FIELDS = 30
+
+INPUT, ALWAYS, LIF, SIGMA_DELTA, RELU, PRODUCT = range(6)
+DENSE, SPARSE, CONV, DILATED = range(4)
+BLOCK = 128
+"""Neurons that are advanced, or found at rest, together."""
+
+
+@compiled
+def _add(row: Array, value: Any, into: Array) -> None:
+    if value == 1:
+        for k in range(len(row)):
+            into[k] += row[k]
+    else:
+        for k in range(len(row)):
+            into[k] += row[k] * value
+
+
+@compiled
+def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
+    if value == 1:
+        for k in range(len(row)):
+            into[targets[k]] += row[k]
+    else:
+        for k in range(len(row)):
+            into[targets[k]] += row[k] * value
+
+
+@compiled
+def _conv_event(p: Array, source: int, value: Any, weights: Array, phases: Array, into: Array) -> None:
+    """Add what one event gives through a convolution to ``into``, channels last."""
+    plane = np.int32(p[H_IN] * p[W_IN])
+    if p[LAST_CHANNELS] == 1:
+        all_in = np.int32(p[C_IN] * p[GROUPS])
+        place = np.int32(source) // all_in
+        channel = np.int32(source) - place * all_in
+    else:
+        channel = np.int32(source) // plane
+        place = np.int32(source) - channel * plane
+    y = place // np.int32(p[W_IN])
+    x = place - y * np.int32(p[W_IN])
+    c_out, groups, w_out, h_out = p[C_OUT], p[GROUPS], p[W_OUT], p[H_OUT]
+    all_out = c_out * groups
+    group, within = 0, np.int64(channel)
+    if groups > 1:
+        group = np.int64(channel) // p[C_IN]
+        within = np.int64(channel) - group * p[C_IN]
+    down, across = np.int64(y) + p[P_Y], np.int64(x) + p[P_X]
+    if p[FORM] == DILATED:
+        for i in range(p[K_H]):
+            row = down - i * p[D_Y]
+            if row < 0 or row % p[S_Y] != 0 or row // p[S_Y] >= h_out:
+                continue
+            for j in range(p[K_W]):
+                column = across - j * p[D_X]
+                if column < 0 or column % p[S_X] != 0 or column // p[S_X] >= w_out:
+                    continue
+                at = p[WEIGHTS] + (((group * p[C_IN] + within) * p[K_H] + i) * p[K_W] + j) * c_out
+                to = ((row // p[S_Y]) * w_out + column // p[S_X]) * all_out + group * c_out
+                _add(weights[at : at + c_out], value, into[to : to + c_out])
+        return
+    # Taps of the event's phase: (i, j) = (phase + stride a, phase + stride b), which reach (bottom - a, right - b).
+    bottom, right = down // p[S_Y], across // p[S_X]
+    phase = p[PHASES] + (down - bottom * p[S_Y]) * p[S_X] + across - right * p[S_X]
+    at, high, wide = phases[phase, 0], phases[phase, 1], phases[phase, 2]
+    at += (group * p[C_IN] + within) * high * wide * c_out
+    a_from, a_to = max(bottom - h_out + 1, 0), min(bottom + 1, high)
+    # Columns are reversed: entry r of a row is b = wide - 1 - r, and reaches column right - wide + 1 + r.
+    left = right - wide + 1
+    r_from, r_to = max(-left, 0), min(w_out - left, wide)
+    if r_to <= r_from:
+        return
+    for a in range(a_from, a_to):
+        row = at + (a * wide + r_from) * c_out
+        to = ((bottom - a) * w_out + left + r_from) * all_out + group * c_out
+        if groups == 1:
+            span = (r_to - r_from) * c_out
+            _add(weights[row : row + span], value, into[to : to + span])
+        else:
+            for _ in range(r_from, r_to):
+                _add(weights[row : row + c_out], value, into[to : to + c_out])
+                row += c_out
+                to += all_out
+
+
+@compiled
+def _deliver(
+    p: Array, events: Array, values: Array, graded: bool, weights: Array, rows: Array, targets: Array, phases: Array,
+    into: Array,
+) -> None:  # fmt: skip
+    """Add what the events of one step give through one projection to ``into``, ``[targets]``."""
+    one = into.dtype.type(1)
+    value = one
+    form, outputs = p[FORM], p[OUTPUTS]
+    for e in range(len(events)):
+        i = np.int64(events[e])
+        if graded:
+            value = into.dtype.type(values[e])
+        if form == DENSE:
+            at = p[WEIGHTS] + i * outputs
+            _add(weights[at : at + outputs], value, into)
+        elif form == SPARSE:
+            low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
+            w = p[WEIGHTS]
+            t = p[TARGETS]
+            _add_listed(targets[t + low : t + high], weights[w + low : w + high], value, into)
+        else:
+            _conv_event(p, i, value, weights, phases, into)
+
+
+@compiled
+def _lif_integer(
+    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array, v: Array,
+    flags: Array,
+) -> int:  # fmt: skip
+    """Advance a block of common neurons (see `flat._fast`) in integers; return how many fired.
+
+    Args:
+        decay: what is kept of u and v, as fractions (whole 4096ths).
+        levels: (spikes above this, value after a hard reset, 1 for a hard reset, threshold).
+        flags: written: 1 for a neuron that was not at rest, plus 2 for one that fires.
+    """
+    m = np.float64(1 << 23)
+    above, to, hard, threshold = levels[0], levels[1], levels[2] == 1, levels[3]
+    fired = 0
+    for i in range(len(u)):
+        arrived, old_u, old_v, own = current[i], u[i], v[i], bias[i]
+        current[i] = 0
+        active = (arrived | old_u | old_v | own) != 0
+        now = np.float64(np.int32(np.float64(old_u) * decay[0])) + np.float64(arrived) * 64.0
+        now = now - 2.0 * m if now > m else now
+        now = now + 2.0 * m if now <= -m else now
+        level = np.float64(np.int32(np.float64(old_v) * decay[1])) + now + np.float64(own)
+        level = min(max(level, 1.0 - m), m - 1.0)
+        spike = level > above
+        after = to if hard else level - threshold
+        u[i] = np.int32(now)
+        v[i] = np.int32(after if spike else level)
+        flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
+        fired += np.int32(spike)
+    return fired
+
+
+@compiled
+def _lif_float(
+    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array,
+    v: Array, flags: Array,
+) -> int:  # fmt: skip
+    """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes."""
+    zero = v.dtype.type(0)
+    equal, to, hard = levels[0] == 1, v.dtype.type(levels[1]), levels[2] == 1
+    threshold, keep_u, keep_v = v.dtype.type(levels[3]), v.dtype.type(decay[0]), v.dtype.type(decay[1])
+    fired = 0
+    for i in range(len(u)):
+        arrived = current[i]
+        current[i] = zero
+        active = (arrived != 0) | (u[i] != 0) | (v[i] != 0) | (bias[i] != 0)
+        now = keep_u * u[i] + arrived
+        level = keep_v * v[i] + now + bias[i]
+        spike = (level > threshold) | (equal & (level == threshold))
+        after = to if hard else level - threshold
+        u[i] = now
+        v[i] = after if spike else level
+        flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
+        fired += np.int32(spike)
+    return fired
+
+
+
+@compiled
+def _resting_integer(current: Array, u: Array, v: Array) -> bool:
+    """Whether nothing is stored and nothing arrives."""
+    busy = current[0] | u[0] | v[0]
+    for i in range(1, len(u)):
+        busy |= current[i] | u[i] | v[i]
+    return busy == 0
+
+
+@compiled
+def _resting_float(current: Array, u: Array, v: Array) -> bool:
+    busy = False
+    for i in range(len(u)):
+        busy |= (current[i] != 0) | (u[i] != 0) | (v[i] != 0)
+    return not busy
+
+
+@compiled
+def _row(values: Array, a: int, b: int) -> Array:
+    """A slice as a batch of one."""
+    return values[a:b].reshape(1, b - a)
+
+
+@compiled
+def _other_integer(p: Array, neurons: Any, slow: Any, state: Any) -> None:
+    """Advance a whole population of any other model by one step."""
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    du, dv, bias, threshold, reset_to, floor, lower = neurons
+    current, second, u, v, sent, total, wait, raised, flags = state
+    now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
+    if p[KIND] == LIF:
+        r, d = p[SLOW_R], p[SLOW_A]
+        n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
+        r, d = max(r, 0), max(d, 0)
+        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST])
+        kernels.update_integer(
+            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
+            now, _row(u, a, b), _row(v, a, b), out, marks,
+            slow[0][r : r + n], slow[1][d : d + k], slow[2][d : d + k], _row(wait, r, r + n), _row(raised, d, d + k),
+        )  # fmt: skip
+    elif p[KIND] == SIGMA_DELTA:
+        kernels.update_sigma_delta_integer(
+            bias[a:b], threshold[a:b], p[INNER], p[SHIFT], now, _row(u, a, b), _row(v, a, b), _row(total, a, b), out,
+            marks,
+        )  # fmt: skip
+    elif p[KIND] == RELU:
+        kernels.update_relu(bias[a:b], threshold[a:b], 1, now, out, marks)
+    else:
+        kernels.update_product(threshold[a:b], p[SHIFT], now, _row(second, a, b), out, marks)
+
+
+@compiled
+def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    du, dv, bias, threshold, reset_to, floor, lower = neurons
+    current, second, u, v, sent, total, wait, raised, flags = state
+    now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
+    if p[KIND] == LIF:
+        r, d = p[SLOW_R], p[SLOW_A]
+        n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
+        r, d = max(r, 0), max(d, 0)
+        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST])
+        kernels.update_float(
+            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
+            now, _row(u, a, b), _row(v, a, b), out, marks,
+            slow[0][r : r + n], slow[1][d : d + k], slow[2][d : d + k], _row(wait, r, r + n), _row(raised, d, d + k),
+        )  # fmt: skip
+    elif p[KIND] == SIGMA_DELTA:
+        kernels.update_sigma_delta(
+            bias[a:b], threshold[a:b], p[INNER], now, _row(u, a, b), _row(v, a, b), _row(total, a, b), out, marks
+        )
+    elif p[KIND] == RELU:
+        kernels.update_relu(bias[a:b], threshold[a:b], 0, now, out, marks)
+    else:
+        kernels.update_product_float(threshold[a:b], now, _row(second, a, b), out, marks)
+
+
+def _resting(current: Array, u: Array, v: Array) -> bool: ...  # type: ignore[empty-body]
+def _common(decay: Any, levels: Any, bias: Array, current: Array, u: Array, v: Array, flags: Array) -> int: ...  # type: ignore[empty-body]
+def _other(p: Array, neurons: Any, slow: Any, state: Any) -> None: ...
+
+
+@overload(_resting, strict=False)
+def _resting_of(current: Any, u: Any, v: Any) -> Any:
+    if isinstance(v.dtype, types.Integer):
+        return lambda current, u, v: _resting_integer(current, u, v)
+    return lambda current, u, v: _resting_float(current, u, v)
+
+
+@overload(_common, strict=False)
+def _common_of(decay: Any, levels: Any, bias: Any, current: Any, u: Any, v: Any, flags: Any) -> Any:
+    if isinstance(v.dtype, types.Integer):
+        return lambda decay, levels, bias, current, u, v, flags: _lif_integer(decay, levels, bias, current, u, v, flags)
+    return lambda decay, levels, bias, current, u, v, flags: _lif_float(decay, levels, bias, current, u, v, flags)
+
+
+@overload(_other, strict=False)
+def _other_of(p: Any, neurons: Any, slow: Any, state: Any) -> Any:
+    if isinstance(neurons[0].dtype, types.Integer):
+        return lambda p, neurons, slow, state: _other_integer(p, neurons, slow, state)
+    return lambda p, neurons, slow, state: _other_float(p, neurons, slow, state)
+
+
+@compiled
+def _shifted(scratch: Array, exponent: int, into: Array) -> None:
+    """Add ``floor(scratch / 2^-exponent)`` and clear it."""
+    for k in range(len(scratch)):
+        into[k] += np.int64(scratch[k]) >> -exponent
+        scratch[k] = 0
+
+
+@compiled
+def _arrivals(
+    t: int, p: Array, projections: Array, network: Any, events: Array, values: Array, bounds: Array, base: int,
+    populations: Array, current: Array, second: Array, scratch: Array,
+) -> None:  # fmt: skip
+    """Add everything that reaches a population in step ``t``."""
+    weights, rows, targets, phases, biases = network
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    for j in range(p[FIRST], p[LAST]):
+        q = projections[j]
+        into = second[a:b] if q[PORT] == 1 else current[a:b]
+        if t >= q[DELAY]:
+            low, high = bounds[t - q[DELAY], q[FROM], 0] - base, bounds[t - q[DELAY], q[FROM], 1] - base
+            if high > low:
+                graded = populations[q[FROM], GRADED] == 1
+                carried = values[low:high] if graded else values[:0]
+                if q[EXPONENT] < 0:
+                    sums = scratch[q[SCRATCH] : q[SCRATCH] + q[OUTPUTS]]
+                    _deliver(q, events[low:high], carried, graded, weights, rows, targets, phases, sums)
+                    _shifted(sums, q[EXPONENT], into)
+                else:
+                    _deliver(q, events[low:high], carried, graded, weights, rows, targets, phases, into)
+        if q[BIAS] >= 0 and t >= q[BIAS_START]:
+            for k in range(q[OUTPUTS]):
+                into[k] += biases[q[BIAS] + k]
+
+
+@compiled
+def _advance(
+    p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, active: Array
+) -> int:
+    """Advance a population by one step, count its active neurons; return how many sent something."""
+    current, second, u, v, sent, total, wait, raised, flags = state
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    fired = 0
+    if p[FAST] == 0:
+        _other(p, neurons, slow, state)
+        for i in range(a, b):
+            active[slot[i]] += flags[i] & kernels.ACTIVE
+            fired += flags[i] >> 1
+        return fired
+    bias = neurons[2]
+    decay = (scalars[0], scalars[1])
+    levels = (scalars[2], scalars[3], scalars[4], scalars[5])
+    block = p[SLOTS]
+    for low in range(a, b, BLOCK):
+        high = min(low + BLOCK, b)
+        if p[BIASED] == 0 and _resting(current[low:high], u[low:high], v[low:high]):
+            flags[low:high] = 0
+        else:
+            fired += _common(
+                decay, levels, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
+            )
+            if slots[block] >= 0:
+                busy = 0
+                for i in range(low, high):
+                    busy += flags[i] & kernels.ACTIVE
+                active[slots[block]] += busy
+            else:
+                for i in range(low, high):
+                    active[slot[i]] += flags[i] & kernels.ACTIVE
+        block += 1
+    return fired
+
+
+@compiled
+def _list_sent(
+    p: Array, fired: int, state: Any, events: Array, values: Array, count: int
+) -> int:
+    """Append what a population sends in this step; return the new number of events."""
+    current, second, u, v, sent, total, wait, raised, flags = state
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    if p[SPIKING] == 0:  # a read-out that feeds on
+        for i in range(a, b):
+            message = _message(v[i], p[SHIFT])
+            if message != 0:
+                events[count] = i - a
+                values[count] = message
+                count += 1
+        return count
+    left = fired
+    if left == 0:
+        return count
+    for low in range(a, b, 64):
+        high = min(low + 64, b)
+        some = 0
+        for i in range(low, high):
+            some |= flags[i]
+        if some & kernels.FIRED:
+            for i in range(low, high):
+                if flags[i] & kernels.FIRED:
+                    events[count] = i - a
+                    if p[GRADED] == 1:
+                        values[count] = sent[i]
+                    count += 1
+    return count
+
+
+def _message(v: Any, shift: int) -> Any: ...
+
+
+@overload(_message, strict=False)
+def _message_of(v: Any, shift: Any) -> Any:
+    if isinstance(v, types.Integer):
+        return lambda v, shift: v >> shift
+    return lambda v, shift: v
+
+
+@compiled
+def _list_input(given: Array, p: Array, events: Array, values: Array, count: int) -> int:
+    """Append the events of an input in one step."""
+    a = p[OFFSET]
+    for i in range(p[SIZE]):
+        if given[a + i] != 0:
+            events[count] = i
+            if p[GRADED] == 1:
+                values[count] = given[a + i]
+            count += 1
+    return count
+
+
+@compiled
+def simulate(
+    populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
+    slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
+    values: Array, bounds: Array, active: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
+) -> bool:  # fmt: skip
+    """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
+
+    Args:
+        populations, projections: tables ``[., fields]``; the order of a step, and projections by target.
+        scalars: of common neurons, ``[populations, 6]``.
+        network: (weights, row starts, targets, phases, biases), pools that `projections` points into.
+        neurons: the parameters of `neurodeploy.neurons.Lif`, ``[neurons]`` each.
+        slow: refractory times and threshold decays and jumps, of the neurons that have them.
+        initial: potentials before the first step.
+        slot, slots: core slot of each neuron, and of each block of `BLOCK` neurons (-1 for several).
+        given: inputs, ``[steps, samples, input neurons]``.
+        state: (current, second, u, v, sent, total, wait, raised, flags), changed in place.
+        cursor: (sample, step, events so far, events before the buffer), changed in place.
+        halt: set by another thread to stop.
+        events, values: the buffer.
+        bounds: where the events of each (sample, step, population) begin and end, counted from the run's first.
+        active: ``[steps, samples, core slots]``.
+        kept_u, kept_v, kept_flags: ``[steps, samples, recorded neurons]``.
+    """
+    current, second, u, v, sent, total, wait, raised, flags = state
+    steps, samples = given.shape[0], given.shape[1]
+    most = 0
+    for n in range(len(populations)):
+        most += populations[n, SIZE]
+    b, t, count, base = cursor[0], cursor[1], cursor[2], cursor[3]
+    while b < samples:
+        if t == 0:
+            current[:] = 0
+            second[:] = 0
+            u[:] = 0
+            v[:] = initial
+            sent[:] = 0
+            total[:] = 0
+            wait[:] = 0
+            raised[:] = 0
+        while t < steps:
+            cursor[0], cursor[1], cursor[2] = b, t, count
+            if count - base + most > len(events) or halt[0] != 0:
+                return False
+            for n in range(len(populations)):
+                p = populations[n]
+                at = count - base
+                if p[KIND] == INPUT:
+                    at = _list_input(given[t, b], p, events, values, at)
+                elif p[KIND] == ALWAYS:
+                    if t >= p[START]:
+                        for i in range(p[SIZE]):
+                            events[at] = i
+                            at += 1
+                else:
+                    _arrivals(
+                        t, p, projections, network, events, values, bounds[b], base, populations, current, second,
+                        scratch,
+                    )  # fmt: skip
+                    fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, active[t, b])
+                    if p[HEARD] == 1:
+                        at = _list_sent(p, fired, state, events, values, at)
+                    low, size = p[OFFSET], p[SIZE]
+                    if p[RECORD_U] >= 0:
+                        kept_u[t, b, p[RECORD_U] : p[RECORD_U] + size] = u[low : low + size]
+                    if p[RECORD_V] >= 0:
+                        kept_v[t, b, p[RECORD_V] : p[RECORD_V] + size] = v[low : low + size]
+                bounds[b, t, n, 0] = count
+                count = at + base
+                bounds[b, t, n, 1] = count
+            if kept_flags.shape[2] > 0:
+                kept_flags[t, b] = flags
+            t += 1
+        t = 0
+        b += 1
+    cursor[0], cursor[1], cursor[2] = b, t, count
+    return True
+
+
+@compiled
+def gather(
+    bounds: Array, events: Array, values: Array, order: Array, graded: bool, first: Array, neuron: Array, payload: Array
+) -> None:
+    """Copy a population's events to where they belong in order of time and sample, in the network's numbering.
+
+    Args:
+        bounds: ``[samples, steps, 2]``.
+        order: the network's index of each neuron, empty where it is the same.
+        first: where the events of each step and sample go, ``[steps, samples]``.
+        neuron, payload: written.
+    """
+    for t in range(first.shape[0]):
+        for b in range(first.shape[1]):
+            low, high, to = bounds[b, t, 0], bounds[b, t, 1], first[t, b]
+            size = high - low
+            if size == 0:
+                continue
+            if len(order) == 0:
+                neuron[to : to + size] = events[low:high]
+                if graded:
+                    payload[to : to + size] = values[low:high]
+            else:
+                named = order[events[low:high]]
+                by = np.argsort(named)
+                neuron[to : to + size] = named[by]
+                if graded:
+                    payload[to : to + size] = values[low:high][by]
