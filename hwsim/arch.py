@@ -8,7 +8,14 @@ Cores are numbered tile by tile, tiles row by row from the north-west corner,
 
     tile = core // cores_per_tile,    x = tile mod columns,    y = tile // columns,
 
-and messages take XY routes, so that two cores are ``|x1 - x2|`` east-west and ``|y1 - y2|`` north-south hops apart.
+or column by column where the mesh says so, and messages take XY routes, first along x, so that two cores are
+``|x1 - x2|`` east-west and ``|y1 - y2|`` north-south hops apart. A tile has four outgoing links, east, west, south and
+north, numbered ``4 tile + direction``.
+
+What a step costs is told apart as the counts are (`neurodeploy.hwsim.counts`): a message received (``axon_in``), a
+synaptic operation by the encoding of its synapses and a word of synaptic memory, a neuron update (active or not), a
+spike sent (``spike_out``) and each message that it takes (``axon_out``), and the hops of messages. A price that another
+one contains says so (``included_in``). Times are in ns, or in cycles of a clock whose frequency the file gives.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from pydantic import Field, ValidationError, model_validator
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.storage import existing_file, storage_errors
 
-from .figures import Confidence, Energy, Figure, Limit, Model, NonNegative, Power, Text, Time
+from .figures import Confidence, Energy, Figure, Limit, Model, NonNegative, Power, Price, Text, Time
 
 FOLDER = Path(__file__).parent / "archs"
 
@@ -33,6 +40,7 @@ class Mesh(Model):
     columns: Limit
     rows: Limit
     cores_per_tile: Limit
+    numbering: Literal["rows", "columns"] = "rows"
 
     @model_validator(mode="after")
     def _not_empty(self) -> Mesh:
@@ -49,7 +57,7 @@ class Mesh(Model):
 class Limits(Model):
     """What one core holds, and the widths of its registers.
 
-    Without a limit on axons none was published. ``thresholds_per_core`` is how many different thresholds the neurons of
+    Without a limit on axons or a width none was published, or the chip has no such thing. ``thresholds_per_core`` is how many different thresholds the neurons of
     a core may have; without it each population gets one. ``spike_payload_bits`` is 0 where spikes carry no number.
     """
 
@@ -59,22 +67,28 @@ class Limits(Model):
     axons_out_per_core: Limit | None = None
     weight_bits: Limit
     delay_max: Limit
-    decay_bits: Limit
-    state_bits: Limit
-    bias_mantissa_bits: Limit
-    bias_exponent_max: Limit
-    threshold_mantissa_bits: Limit
-    threshold_shift: Limit
+    decay_bits: Limit | None = None
+    state_bits: Limit | None = None
+    bias_mantissa_bits: Limit | None = None
+    bias_exponent_max: Limit | None = None
+    threshold_mantissa_bits: Limit | None = None
+    threshold_shift: Limit | None = None
     thresholds_per_core: Limit | None = None
     spike_payload_bits: Limit | None = None
 
 
 class Energies(Model):
-    """Energy of one operation each, in pJ."""
+    """Energy of one operation each, in pJ; see the module's docstring."""
 
+    axon_in: Energy
     synaptic_operation: Energy
+    synaptic_operation_list: Energy
+    synaptic_operation_kernel: Energy
+    synaptic_word: Energy
     neuron_update_active: Energy
     neuron_update_inactive: Energy
+    spike_out: Energy
+    axon_out: Energy
     within_tile_spike: Energy
     hop_east_west: Energy
     hop_north_south: Energy
@@ -96,11 +110,17 @@ class Energies(Model):
 
 
 class Times(Model):
-    """Time of one operation each, in ns."""
+    """Time of one operation each, in ns or cycles; see the module's docstring."""
 
+    axon_in: Time
     synaptic_operation: Time
+    synaptic_operation_list: Time
+    synaptic_operation_kernel: Time
+    synaptic_word: Time
     neuron_update_active: Time
     neuron_update_inactive: Time
+    spike_out: Time
+    axon_out: Time
     within_tile_spike: Time
     hop_east_west: Time
     hop_north_south: Time
@@ -108,20 +128,62 @@ class Times(Model):
     host_message: Time
 
 
+class Clock(Model):
+    """Frequency of a clocked chip, for times in cycles; None for an asynchronous one."""
+
+    frequency: Figure | None
+    note: Text
+
+    @model_validator(mode="after")
+    def _in_megahertz(self) -> Clock:
+        if self.frequency is not None and (self.frequency.unit != "MHz" or self.frequency.value <= 0):
+            raise ValueError("the frequency must be above 0 and in MHz")
+        return self
+
+
+class Pipeline(Model):
+    """How the work of a step overlaps.
+
+    Args:
+        core: ``serial`` where a core does everything one after another; ``parallel`` where what it receives (axons in,
+            synapses) and what it does by itself (neurons, axons out) go on side by side.
+        link_message: time for which a message occupies a link.
+        link_buffer: messages that wait at the end of a link.
+        core_queue: messages that wait at a core.
+    """
+
+    core: Literal["serial", "parallel"]
+    source: Text
+    confidence: Confidence
+    note: str = ""
+    link_message: Time
+    link_buffer: Limit
+    core_queue: Limit
+
+    @model_validator(mode="after")
+    def _room(self) -> Pipeline:
+        if not (self.link_buffer.value and self.core_queue.value):
+            raise ValueError("link_buffer and core_queue must be at least 1")
+        return self
+
+
 class Barrier(Model):
-    """Time of the barrier that ends every step, given for some numbers of tiles, linear between them."""
+    """Time of the barrier that ends every step, given for some numbers of tiles, linear or constant between them."""
 
     tiles: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-    latency: tuple[NonNegative, ...]
+    latency: tuple[NonNegative, ...] | None
     unit: Literal["ns"]
+    between: Literal["linear", "constant"] = "linear"
     source: Text
     confidence: Confidence
     note: str = ""
 
     @model_validator(mode="after")
     def _a_table(self) -> Barrier:
-        if len(self.tiles) != len(self.latency) or sorted(set(self.tiles)) != list(self.tiles):
+        if sorted(set(self.tiles)) != list(self.tiles) or (self.latency and len(self.tiles) != len(self.latency)):
             raise ValueError("tiles must ascend, with one latency for each")
+        if not self.latency and not self.note:
+            raise ValueError("a missing latency (null) needs a note that says why")
         return self
 
 
@@ -133,13 +195,14 @@ class Architecture(Model):
     name: Text
     title: Text
     description: Text
-    clock: Text
+    clock: Clock
     process: Figure
     voltage: Figure
     mesh: Mesh
     limits: Limits
     energy: Energies
     latency: Times
+    pipeline: Pipeline
     barrier: Barrier
     static_power_per_core: Power
 
@@ -148,6 +211,32 @@ class Architecture(Model):
         if self.barrier.tiles[0] != 1 or self.barrier.tiles[-1] < self.mesh.tiles:
             raise ValueError(f"barrier.tiles must reach from 1 to all {self.mesh.tiles} tiles of the mesh")
         return self
+
+    @model_validator(mode="after")
+    def _cycles_have_a_clock(self) -> Architecture:
+        times = {f"latency.{name}": getattr(self.latency, name) for name in Times.model_fields}
+        times["pipeline.link_message"] = self.pipeline.link_message
+        late = [name for name, price in times.items() if price.unit == "cycles" and price.value is not None]
+        if late and self.clock.frequency is None:
+            raise ValueError(f"{late[0]} is in cycles, so clock.frequency must be given")
+        return self
+
+    def ns(self, price: Price) -> float | None:
+        """A time in ns; None where it is not known."""
+        if price.value is None or price.unit == "ns":
+            return price.value
+        assert self.clock.frequency is not None
+        return price.value * 1e3 / self.clock.frequency.value
+
+    @cached_property
+    def index_bits(self) -> int:
+        """Bits that the index of a neuron on its core takes in a list of synapses."""
+        return max(1, (self.limits.neurons_per_core.value - 1).bit_length())
+
+    @property
+    def link_count(self) -> int:
+        """Directed links of a chip."""
+        return 4 * self.mesh.tiles
 
     @cached_property
     def cores(self) -> int:
@@ -180,7 +269,37 @@ class Architecture(Model):
             raise InvalidInputError(
                 f"chip {self.name!r} has no tile {tile}", found=tile, allowed=f"0 to {self.mesh.tiles - 1}"
             )
+        if self.mesh.numbering == "columns":
+            return tile // self.mesh.rows.value, tile % self.mesh.rows.value
         return tile % self.mesh.columns.value, tile // self.mesh.columns.value
+
+    def _tile_at(self, x: int, y: int) -> int:
+        return x * self.mesh.rows.value + y if self.mesh.numbering == "columns" else y * self.mesh.columns.value + x
+
+    def apart(self, core_a: int, core_b: int) -> tuple[int, int, int, int]:
+        """Hops east-west and north-south, 1 within a tile, 1 between chips; cores number on over the chips."""
+        if self.chip_of(core_a) != self.chip_of(core_b):
+            return 0, 0, 0, 1
+        east_west, north_south = self.hops(core_a % self.cores, core_b % self.cores)
+        return east_west, north_south, int(east_west == north_south == 0), 0
+
+    def links(self, core_a: int, core_b: int) -> tuple[int, ...]:
+        """The links of the XY route between two cores of one chip; none between chips."""
+        chip = self.chip_of(core_a)
+        if chip != self.chip_of(core_b):
+            return ()
+        x, y = self.tile_xy(self.tile_of(core_a % self.cores))
+        to_x, to_y = self.tile_xy(self.tile_of(core_b % self.cores))
+        found = []
+        while (x, y) != (to_x, to_y):
+            at = 4 * self._tile_at(x, y)
+            if x != to_x:
+                found.append(at + (0 if to_x > x else 1))
+                x += 1 if to_x > x else -1
+            else:
+                found.append(at + (2 if to_y > y else 3))
+                y += 1 if to_y > y else -1
+        return tuple(chip * self.link_count + link for link in found)
 
     def hops(self, core_a: int, core_b: int) -> tuple[int, int]:
         """Return ``(east-west, north-south)`` hops between two cores; ``(0, 0)`` within a tile."""
@@ -189,12 +308,14 @@ class Architecture(Model):
         return abs(xa - xb), abs(ya - yb)
 
     def barrier_ns(self, tiles: int) -> float:
-        """Return the time of one barrier over ``tiles`` tiles, interpolated linearly; 0 for none."""
-        if tiles == 0:
-            return 0.0
+        """Return the time of one barrier over ``tiles`` tiles; 0 for none, and where it was not published."""
         table = self.barrier
+        if tiles == 0 or table.latency is None:
+            return 0.0
         for index in range(1, len(table.tiles)):
             low, high = table.tiles[index - 1], table.tiles[index]
+            if tiles < high and table.between == "constant":
+                return table.latency[index - 1]
             if tiles <= high:
                 part = (tiles - low) / (high - low)
                 return table.latency[index - 1] + part * (table.latency[index] - table.latency[index - 1])

@@ -2,34 +2,48 @@
 
 A *message* is one spike sent to one core that holds at least one of its synapses (a multicast to n cores is n
 messages). A *synaptic operation* (SOP) is one stored synapse walked for one arriving spike; `nonzero_sops` leaves out
-synapses whose weight is zero. A neuron *update* happens for every mapped neuron in every chip step, while the pipeline
-fills and empties too; it is *active* where the neuron was not at rest (its arriving current, u, v or bias is not 0).
+synapses whose weight is zero. Synapses are read in words of 64 bits from where `neurodeploy.memory` stores them: a
+message that finds n synapses of b bits reads ceil(n b / 64) *words*. A neuron *update* happens for every mapped neuron
+in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
+arriving current, u, v or bias is not 0).
+
+A core sends its spikes within the chip step in which its neurons fire, and the receivers walk their synapses before
+the barrier that ends this step, so messages and synaptic work belong to the step of sending (what they add up acts one
+step later, or more with a delay).
 
 All of it follows from the events and from tables that depend on the network and its placement alone: the number of
-synapses that each neuron has on each core. So nothing here walks a synapse.
+synapses that each neuron has on each core. So nothing here walks a synapse. A `Counter` makes the tables once and
+counts any number of runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
+from neurodeploy.connectivity import Array, Sparse
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
+from neurodeploy.network import Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Recording
-from neurodeploy.routing import FanOut, fan_out
+from neurodeploy.routing import fan_out
 from neurodeploy.schedule import schedule
+
+from .kernels import compiled
 
 if TYPE_CHECKING:
     from .arch import Architecture
 
-LAYER = ("events_in", "events_out", "sops", "nonzero_sops", "updates", "active_updates", "messages_out")
-CORE = ("messages_in", "sops", "nonzero_sops", "updates", "active_updates", "events_out", "messages_out")
+LAYER = ("events_in", "events_out", "sops", "nonzero_sops", "words", "updates", "active_updates", "messages_out")
+IN = ("messages_in", "sops", "nonzero_sops", "words", "sops_list", "sops_kernel")
+OUT = ("updates", "active_updates", "events_out", "messages_out")
+CORE = (*IN, *OUT)
 FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "between_chips", "host_events", "host_messages")
 
 
@@ -40,14 +54,17 @@ class Counts:
     Args:
         populations: rows of the arrays in `layer`.
         cores: rows of the arrays in `core`.
-        layer: for each name in `LAYER`, int64 ``[populations, network steps, samples]``; synaptic operations are
-            counted at the population that receives them.
-        core: for each name in `CORE`, int64 ``[cores, chip steps, samples]``.
-        fabric: for each name in `FABRIC`, int64 ``[chip steps, samples]``: messages that stay within a tile, hops of
-            all messages on a chip over east-west and north-south links (XY routing), messages to another chip (whose
-            hops are not counted), and input events and messages that come from the host (nor theirs, since where the
-            host sits is not known).
+        layer: for each name in `LAYER`, ``[populations, network steps, samples]``; synaptic operations are counted at
+            the population that receives them, in the step in which they act.
+        core: for each name in `CORE`, ``[cores, chip steps, samples]``. `sops` are all synaptic operations,
+            `sops_list` and `sops_kernel` those of synapses stored as a list or a shared kernel.
+        fabric: for each name in `FABRIC`, ``[chip steps, samples]``: messages that stay within a tile, hops of all
+            messages on a chip over east-west and north-south links (XY routing), messages to another chip (whose hops
+            are not counted), and input events and messages that come from the host (nor theirs, since where the host
+            sits is not known).
         chips: over which the cores number on.
+        links: messages over each directed link, ``[links, chip steps, samples]``, where they were asked for; see
+            `Architecture.link`.
     """
 
     populations: tuple[str, ...]
@@ -56,39 +73,12 @@ class Counts:
     core: Mapping[str, Array]
     fabric: Mapping[str, Array]
     chips: int = 1
+    links: Array | None = None
 
 
-def count(program: Program, recording: Recording, arch: Architecture) -> Counts:
-    """Count what a recorded run did on the chip.
-
-    Args:
-        program: that ran.
-        recording: from a back-end that counts active updates (hwsim).
-        arch: for the distances between cores.
-
-    Raises:
-        InvalidInputError: the recording has no active updates, or a core is not on the chip.
-    """
-    network, times = program.network, schedule(program.network)
-    chips = int(program.provenance.get("chips", "1"))
-    check_cores(program.cores, chips, arch)
-    missing = [
-        p.name for p in network.populations if not isinstance(p.neuron, Source) and p.name not in recording.active
-    ]
-    if missing:
-        raise InvalidInputError(
-            f"the recording of {recording.backend} does not count active updates",
-            found=f"none for {', '.join(missing)}",
-            hint="count on a run of hwsim; the back-ends' spikes are equal",
-        )
-    tally = _Tally(program, recording, times.depth)
-    for population in network.populations:
-        tally.neurons(population.name, times.lag[population.name])
-    for projection in network.projections:
-        lag = times.lag[projection.source], times.lag[projection.target]
-        table = fan_out(projection, program.core_of[projection.target])
-        tally.projection(projection.source, projection.target, projection.delay, lag, table, arch)
-    return Counts(tuple(tally.rows), program.cores, tally.layer, tally.core, tally.fabric, chips)
+def count(program: Program, recording: Recording, arch: Architecture, *, links: bool = False) -> Counts:
+    """Count what a recorded run did on the chip; see `Counter`."""
+    return Counter(program, arch).count(recording, links=links)
 
 
 def check_cores(cores: tuple[int, ...], chips: int, arch: Architecture) -> None:
@@ -101,103 +91,325 @@ def check_cores(cores: tuple[int, ...], chips: int, arch: Architecture) -> None:
         arch.tile_of(cores[-1])
 
 
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """Where the events of one projection go.
+
+    Args:
+        projection: which it is.
+        first: messages of source neuron i are entries ``first[i] : first[i + 1]``.
+        slot: of each message, the row of its core in `cores`.
+        synapses, nonzero: of each message; `nonzero` is empty where no weight is zero.
+        cores: rows of `Counter.cores`.
+        bits: of a synapse in the memory of each of `cores`.
+        encoding: how each of `cores` stores them, an index of `ENCODINGS`.
+        totals: by source neuron, ``[neurons, 8]``: messages, hops east-west and north-south, messages within the tile
+            and between chips, synapses, non-zero ones, words.
+    """
+
+    projection: Projection
+    first: Array
+    slot: Array
+    synapses: Array
+    nonzero: Array
+    cores: Array
+    bits: Array
+    encoding: Array
+    totals: Array
+
+
+ENCODINGS = (MATRIX, LIST, KERNEL)
+
+
+class Counter:
+    """Counts the runs of one Program on one chip.
+
+    Args:
+        program: placed on ``arch``.
+        arch: for the distances between cores and the width of an index.
+
+    Raises:
+        InvalidInputError: a core is not on the chip.
+    """
+
+    def __init__(self, program: Program, arch: Architecture) -> None:
+        self.program, self.arch = program, arch
+        self.network, self.times = program.network, schedule(program.network)
+        self.chips = int(program.provenance.get("chips", "1"))
+        check_cores(program.cores, self.chips, arch)
+        self.cores = program.cores
+        self.row = {core: row for row, core in enumerate(self.cores)}
+        self.core_row = {
+            name: np.searchsorted(np.array(self.cores), cores).astype(np.int32)
+            for name, cores in program.core_of.items()
+        }
+        self.routes = tuple(self._routes(p) for p in self.network.projections)
+
+    def _routes(self, projection: Projection) -> Routes:
+        home = self.core_row[projection.target]
+        table = fan_out(projection, home)
+        rows = np.unique(home)
+        slot = np.searchsorted(rows, table.cores).astype(np.uint16 if len(rows) < 1 << 16 else np.int32)
+        how = self._encodings(projection, home, rows, slot, table.synapses)
+        bits = np.array([WEIGHT_BITS + (self.arch.index_bits if e == LIST else 0) for e in how], np.int32)
+        narrow = np.uint16 if table.synapses.max(initial=0) < 1 << 16 else np.int32
+        synapses = table.synapses.astype(narrow)
+        nonzero = table.nonzero.astype(narrow)
+        neurons = projection.connectivity.inputs
+        totals = np.zeros((neurons, 8), np.int32)
+        apart = self._apart(projection, rows)
+        row_of = self.core_row.get(projection.source, np.full(neurons, -1, np.int32))
+        sum_routes(table.indptr, slot, synapses, nonzero, bits, row_of, apart, totals)
+        return Routes(
+            projection,
+            table.indptr,
+            slot,
+            synapses,
+            nonzero if (nonzero != synapses).any() else nonzero[:0],
+            rows,
+            bits,
+            np.array([ENCODINGS.index(e) for e in how], np.int64),
+            totals,
+        )
+
+    def _encodings(self, projection: Projection, home: Array, rows: Array, slot: Array, synapses: Array) -> list[str]:
+        """How each core stores its synapses."""
+        bits = self.arch.index_bits
+        if not isinstance(projection.connectivity, Sparse):
+            return [stored(projection, np.flatnonzero(home == row), bits).encoding for row in rows]
+        there = np.bincount(slot, synapses, minlength=len(rows))
+        pairs = np.bincount(slot, minlength=len(rows)) * np.bincount(home, minlength=len(self.cores))[rows]
+        return [
+            LIST if n < most else stored(projection, np.flatnonzero(home == row), bits).encoding
+            for row, n, most in zip(rows, there, pairs, strict=True)
+        ]
+
+    def _apart(self, projection: Projection, rows: Array) -> Array:
+        """Hops east-west and north-south, within the tile, between chips: ``[source rows, target rows, 4]``."""
+        apart = np.zeros((len(self.cores), len(rows), 4), np.int32)
+        for origin in np.unique(self.core_row.get(projection.source, np.zeros(0, np.int32))):
+            for slot, row in enumerate(rows):
+                apart[origin, slot] = self.arch.apart(self.cores[origin], self.cores[row])
+        return apart
+
+    def count(self, recording: Recording, *, links: bool = False) -> Counts:
+        """Count a run.
+
+        Args:
+            recording: from a back-end that counts active updates (hwsim).
+            links: count the messages over each link too.
+
+        Raises:
+            InvalidInputError: the recording has no active updates.
+        """
+        network = self.network
+        missing = [
+            p.name for p in network.populations if not isinstance(p.neuron, Source) and p.name not in recording.active
+        ]
+        if missing:
+            raise InvalidInputError(
+                f"the recording of {recording.backend} does not count active updates",
+                found=f"none for {', '.join(missing)}",
+                hint="count on a run of hwsim; the back-ends' spikes are equal",
+            )
+        tally = _Tally(self, recording, links)
+        for population in network.populations:
+            tally.neurons(population.name)
+        for routes in self.routes:
+            tally.routes(routes)
+        return tally.counts()
+
+    @cached_property
+    def link_routes(self) -> tuple[tuple[Array, Array, Array], ...]:
+        """For each projection, the links that the messages of a source neuron take: (first, link, messages)."""
+        found = []
+        for routes in self.routes:
+            neurons = routes.projection.connectivity.inputs
+            home = self.core_row.get(routes.projection.source)
+            if home is None:
+                found.append((np.zeros(neurons + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32)))
+                continue
+            paths: dict[tuple[int, int], tuple[int, ...]] = {}
+            for origin in np.unique(home):
+                for slot, row in enumerate(routes.cores):
+                    paths[int(origin), slot] = self.arch.links(self.cores[origin], self.cores[row])
+            first, links, times = [0], [], []
+            for i in range(neurons):
+                used: dict[int, int] = {}
+                for slot in routes.slot[routes.first[i] : routes.first[i + 1]]:
+                    for link in paths[int(home[i]), int(slot)]:
+                        used[link] = used.get(link, 0) + 1
+                links += list(used)
+                times += list(used.values())
+                first.append(len(links))
+            found.append((np.array(first, np.int64), np.array(links, np.int32), np.array(times, np.int32)))
+        return tuple(found)
+
+
 class _Tally:
     """The arrays of `Counts` while they are filled."""
 
-    def __init__(self, program: Program, recording: Recording, depth: int) -> None:
-        self.program, self.recording = program, recording
-        self.rows = {p.name: row for row, p in enumerate(program.network.populations)}
-        self.core_row = {core: row for row, core in enumerate(program.cores)}
+    def __init__(self, counter: Counter, recording: Recording, links: bool) -> None:
+        self.counter, self.recording = counter, recording
+        self.rows = {p.name: row for row, p in enumerate(counter.network.populations)}
         steps, samples = recording.steps, recording.samples
-        self.chip_steps = steps + depth
+        chip_steps, cores = steps + counter.times.depth, len(counter.cores)
         self.layer = {name: np.zeros((len(self.rows), steps, samples), np.int64) for name in LAYER}
-        self.core = {name: np.zeros((len(self.core_row), self.chip_steps, samples), np.int64) for name in CORE}
-        self.fabric = {name: np.zeros((self.chip_steps, samples), np.int64) for name in FABRIC}
+        self.incoming = np.zeros((chip_steps, samples, cores, len(IN)), np.int64)
+        self.outgoing = np.zeros((chip_steps, samples, cores, len(OUT)), np.int64)
+        self.fabric = {name: np.zeros((chip_steps, samples), np.int64) for name in FABRIC}
+        self.links = np.zeros((chip_steps, samples, counter.arch.link_count * counter.chips), np.int64) if links else None
+        self.sent: dict[str, Events] = {}
 
-    def neurons(self, name: str, lag: int) -> None:
+    def counts(self) -> Counts:
+        """What was counted."""
+        core = {name: self.incoming[..., k].transpose(2, 0, 1) for k, name in enumerate(IN)}
+        core |= {name: self.outgoing[..., k].transpose(2, 0, 1) for k, name in enumerate(OUT)}
+        links = None if self.links is None else self.links.transpose(2, 0, 1)
+        return Counts(
+            tuple(self.rows), self.counter.cores, self.layer, core, self.fabric, self.counter.chips, links
+        )
+
+    def neurons(self, name: str) -> None:
         """Updates and events of one population."""
-        steps, row = self.recording.steps, self.rows[name]
-        window = slice(lag, lag + steps)
-        population = self.program.network.by_name[name]
+        counter, recording = self.counter, self.recording
+        row, lag = self.rows[name], counter.times.lag[name]
+        window = slice(lag, lag + recording.steps)
+        population = counter.network.by_name[name]
+        home = counter.core_row.get(name)
         if not isinstance(population.neuron, Source):
-            active = self.recording.active[name]
+            assert home is not None
+            used, sizes = np.unique(home, return_counts=True)
+            active = recording.active[name]
             self.layer["updates"][row] = population.size
             self.layer["active_updates"][row] = active.sum(axis=2)
-            for slot, core in enumerate(self.program.cores_of(name)):
-                at = self.core_row[core]
-                self.core["updates"][at] += int((self.program.core_of[name] == core).sum())
-                self.core["active_updates"][at, window] += active[:, :, slot]
+            self.outgoing[:, :, used, OUT.index("updates")] += sizes
+            self.outgoing[window, :, used, OUT.index("active_updates")] += active
         if not self._heard(name):
             return
         events = self._events(name)
-        self.layer["events_out"][row] = _total(events, np.ones(events.neurons, np.int64))
-        if name not in self.program.core_of:
+        cell = events.time.astype(np.int64) * events.samples + events.sample
+        here = np.bincount(cell, minlength=recording.steps * recording.samples)
+        self.layer["events_out"][row] = here.reshape(recording.steps, recording.samples)
+        if home is None:
             self.fabric["host_events"][window] += self.layer["events_out"][row]
-            return
-        for core in self.program.cores_of(name):
-            here = (self.program.core_of[name] == core).astype(np.int64)
-            self.core["events_out"][self.core_row[core], window] += _total(events, here)
+        else:
+            count_sent(events.time, events.sample, events.neuron, lag, home, self.outgoing, OUT.index("events_out"))
 
     def _heard(self, name: str) -> bool:
-        network = self.program.network
+        network = self.counter.network
         return network.by_name[name].spiking or any(p.source == name for p in network.projections)
 
     def _events(self, name: str) -> Events:
         """What a population has sent; a read-out that others hear sends its potential in every step."""
-        population = self.program.network.by_name[name]
+        population = self.counter.network.by_name[name]
         if population.spiking:
             return self.recording.spikes[name]
-        shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
-        potential = self.recording.states["v"][name]
-        return Events.from_dense(potential >> shift if shift else potential)
+        if name not in self.sent:
+            shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
+            potential = self.recording.states["v"][name]
+            self.sent[name] = Events.from_dense(potential >> shift if shift else potential)
+        return self.sent[name]
 
-    def projection(
-        self, source: str, target: str, delay: int, lag: tuple[int, int], table: FanOut, arch: Architecture
-    ) -> None:
-        """Synaptic operations and messages of one projection. Events that arrive after the run are not counted."""
-        events, steps = self._events(source), self.recording.steps
-        sent = slice(0, steps - delay)
-        arrival = slice(delay, steps)
-        leaves = slice(lag[0], lag[0] + max(steps - delay, 0))
-        arrives = slice(lag[1] + delay, lag[1] + max(steps, delay))
+    def routes(self, routes: Routes) -> None:
+        """Synaptic operations and messages of one projection. Events that act after the run are not counted."""
+        counter, projection = self.counter, routes.projection
+        events, steps, samples = self._events(projection.source), self.recording.steps, self.recording.samples
+        delay = projection.delay
         if steps <= delay:
             return
-        neurons = np.repeat(np.arange(events.neurons), np.diff(table.indptr))
+        lag = counter.times.lag[projection.source]
+        home = counter.core_row.get(projection.source)
+        used = int(np.searchsorted(events.time, steps - delay))
+        time, sample, neuron = (a[:used] for a in (events.time, events.sample, events.neuron))
+        here = np.zeros((steps, samples, len(routes.cores), 4), np.int64)
+        sums = np.zeros((steps, samples, 8), np.int64)
+        count_routes(
+            time, sample, neuron, routes.first, routes.slot, routes.synapses, routes.nonzero, routes.bits,
+            routes.totals, home if home is not None else np.zeros(0, np.int32), lag, here, sums, self.outgoing,
+            OUT.index("messages_out"),
+        )  # fmt: skip
+        window = slice(lag, lag + steps)
+        at = self.incoming[window]
+        for k in range(4):
+            at[:, :, routes.cores, k] += here[:, :, :, k]
+        for encoding, name in ((1, "sops_list"), (2, "sops_kernel")):
+            which = np.flatnonzero(routes.encoding == encoding)
+            if len(which):
+                at[:, :, routes.cores[which], IN.index(name)] += here[:, :, which, IN.index("sops")]
+        source, target = self.rows[projection.source], self.rows[projection.target]
+        self.layer["messages_out"][source] += sums[:, :, 0]
+        for name, column in (("sops", 5), ("nonzero_sops", 6), ("words", 7)):
+            self.layer[name][target, delay:] += sums[: steps - delay, :, column]
+        self.layer["events_in"][target, delay:] += self.layer["events_out"][source, : steps - delay]
+        if home is None:
+            self.fabric["host_messages"][window] += sums[:, :, 0]
+            return
+        for name, column in (("hops_east_west", 1), ("hops_north_south", 2), ("within_tile", 3), ("between_chips", 4)):
+            self.fabric[name][window] += sums[:, :, column]
+        if self.links is not None:
+            first, link, times = counter.link_routes[counter.routes.index(routes)]
+            count_links(time, sample, neuron, lag, first, link, times, self.links)
 
-        def per_neuron(values: Array) -> Array:
-            return np.bincount(neurons, values, minlength=events.neurons).astype(np.int64)
 
-        row = self.rows[target]
-        self.layer["events_in"][row, arrival] += _total(events, (per_neuron(table.synapses) > 0).astype(np.int64))[sent]
-        self.layer["sops"][row, arrival] += _total(events, per_neuron(table.synapses))[sent]
-        self.layer["nonzero_sops"][row, arrival] += _total(events, per_neuron(table.nonzero))[sent]
-        self.layer["messages_out"][self.rows[source], sent] += _total(events, np.diff(table.indptr))[sent]
-        for core in np.unique(table.cores):
-            at, on_core = self.core_row[int(core)], table.cores == core
-            self.core["sops"][at, arrives] += _total(events, per_neuron(table.synapses * on_core))[sent]
-            self.core["nonzero_sops"][at, arrives] += _total(events, per_neuron(table.nonzero * on_core))[sent]
-            reaches = per_neuron(on_core)
-            messages = _total(events, reaches)[sent]
-            self.core["messages_in"][at, arrives] += messages
-            if source not in self.program.core_of:
-                self.fabric["host_messages"][leaves] += messages
-                continue
-            for origin in self.program.cores_of(source):
-                from_here = _total(events, reaches * (self.program.core_of[source] == origin))[sent]
-                self.core["messages_out"][self.core_row[origin], leaves] += from_here
-                if arch.chip_of(origin) != arch.chip_of(int(core)):
-                    self.fabric["between_chips"][leaves] += from_here
-                    continue
-                east_west, north_south = arch.hops(origin % arch.cores, int(core) % arch.cores)
-                if east_west == north_south == 0:
-                    self.fabric["within_tile"][leaves] += from_here
-                self.fabric["hops_east_west"][leaves] += from_here * east_west
-                self.fabric["hops_north_south"][leaves] += from_here * north_south
+@compiled
+def sum_routes(
+    first: Array, slot: Array, synapses: Array, nonzero: Array, bits: Array, row_of: Array, apart: Array, totals: Array
+) -> None:
+    """Fill `Routes.totals`."""
+    for i in range(len(totals)):
+        for k in range(first[i], first[i + 1]):
+            to, n = slot[k], np.int64(synapses[k])
+            totals[i, 0] += 1
+            if row_of[i] >= 0:
+                for c in range(4):
+                    totals[i, 1 + c] += apart[row_of[i], to, c]
+            totals[i, 5] += n
+            totals[i, 6] += nonzero[k]
+            totals[i, 7] += (n * bits[to] + 63) >> 6
 
 
-def _total(events: Events, per_neuron: Array) -> Array:
-    """Sum of a per-neuron number over the events, ``[steps, samples]``."""
-    cell = events.time.astype(np.int64) * events.samples + events.sample
-    # Sums stay far below 2^53, so the float weights of bincount are exact.
-    total = np.bincount(cell, per_neuron[events.neuron], minlength=events.steps * events.samples)
-    return total.astype(np.int64).reshape(events.steps, events.samples)
+@compiled
+def count_sent(time: Array, sample: Array, neuron: Array, lag: int, row: Array, outgoing: Array, column: int) -> None:
+    """Count events at the cores that send them."""
+    for e in range(len(time)):
+        outgoing[time[e] + lag, sample[e], row[neuron[e]], column] += 1
+
+
+@compiled
+def count_routes(
+    time: Array, sample: Array, neuron: Array, first: Array, slot: Array, synapses: Array, nonzero: Array, bits: Array,
+    totals: Array, row: Array, lag: int, here: Array, sums: Array, outgoing: Array, column: int,
+) -> None:  # fmt: skip
+    """Count what a projection's events cause.
+
+    Args:
+        here: messages, synapses, non-zero ones and words, ``[steps, samples, core slots, 4]``.
+        sums: `Routes.totals` of all events, ``[steps, samples, 8]``.
+        outgoing: messages sent, in ``column``; ``row`` is empty for an input of the host.
+    """
+    some_zero = len(nonzero) > 0
+    for e in range(len(time)):
+        t, b, i = time[e], sample[e], neuron[e]
+        cell, total = here[t, b], totals[i]
+        for c in range(8):
+            sums[t, b, c] += total[c]
+        if len(row) > 0:
+            outgoing[t + lag, b, row[i], column] += total[0]
+        for k in range(first[i], first[i + 1]):
+            to, n = slot[k], np.int64(synapses[k])
+            cell[to, 0] += 1
+            cell[to, 1] += n
+            cell[to, 2] += np.int64(nonzero[k]) if some_zero else n
+            cell[to, 3] += (n * bits[to] + 63) >> 6
+
+
+@compiled
+def count_links(
+    time: Array, sample: Array, neuron: Array, lag: int, first: Array, link: Array, times: Array, links: Array
+) -> None:
+    """Count messages over links, ``[chip steps, samples, links]``."""
+    for e in range(len(time)):
+        at = links[time[e] + lag, sample[e]]
+        for k in range(first[neuron[e]], first[neuron[e] + 1]):
+            at[link[k]] += times[k]

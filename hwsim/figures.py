@@ -42,11 +42,12 @@ class Limit(Figure):
 
 
 class Price(Model):
-    """The energy (pJ), time (ns) or power (mW) of one thing; ``value`` is None where nobody published it.
+    """The energy (pJ), time (ns, or cycles of a clocked chip) or power (mW) of one thing; None where nobody published it.
 
     Args:
         scope: ``per-op`` for the operation alone, ``incremental`` over idle power, ``all-in`` with everything included.
         bound: what the source says the value is.
+        included_in: the component whose price contains this one; the value is None then.
     """
 
     value: NonNegative | None
@@ -55,26 +56,29 @@ class Price(Model):
     confidence: Confidence | None = None
     scope: Literal["per-op", "incremental", "all-in"] = "per-op"
     bound: Literal["nominal", "minimum", "maximum"] = "nominal"
+    included_in: str = ""
     note: str = ""
 
     @model_validator(mode="after")
     def _explained(self) -> Price:
+        if self.included_in and self.value is not None:
+            raise ValueError(f"a price contained in {self.included_in} cannot have a value of its own")
         if self.value is not None and self.confidence is None:
             raise ValueError("a price needs a confidence: measured, simulated, derived or assumed")
-        if self.value is None and not self.note:
+        if self.value is None and not self.note and not self.included_in:
             raise ValueError("a missing price (value: null) needs a note that says why")
         return self
 
 
-def _in(unit: str) -> AfterValidator:
+def _in(*units: str) -> AfterValidator:
     def check(item: Price) -> Price:
-        if item.unit != unit:
-            raise ValueError(f"the unit must be {unit}, not {item.unit}")
+        if item.unit not in units:
+            raise ValueError(f"the unit must be {' or '.join(units)}, not {item.unit}")
         return item
 
     return AfterValidator(check)
 
 
 Energy = Annotated[Price, _in("pJ")]
-Time = Annotated[Price, _in("ns")]
+Time = Annotated[Price, _in("ns", "cycles")]
 Power = Annotated[Price, _in("mW")]

@@ -6,6 +6,7 @@ Conventions, which every number here follows:
   and adds them as well.
 - Every mapped neuron is updated in every chip step; it pays the *active* price where it was not at rest.
 - A message within a tile pays the within-tile price; one that leaves its tile pays for each hop (XY route) instead.
+- What another price contains (`included_in`) is not counted twice, and not missing.
 - *Static* energy is the static power of the used cores over the run time of the `core` tier of timing,
 
       E = P_core * used cores * mean time of an inference        (1 mW * 1 ns = 1 pJ),
@@ -24,12 +25,18 @@ import numpy as np
 from .arch import Architecture
 from .counts import Counts
 from .figures import Price
-from .timing import Timing, core_timing
+from .timing import Timing, amounts, core_timing
 
 LABELS = {
+    "axon_in": "messages received",
     "synaptic_operation": "synaptic operations",
+    "synaptic_operation_list": "synaptic operations, listed synapses",
+    "synaptic_operation_kernel": "synaptic operations, shared kernels",
+    "synaptic_word": "words of synaptic memory",
     "neuron_update_active": "neuron updates, active",
     "neuron_update_inactive": "neuron updates, inactive",
+    "spike_out": "spikes",
+    "axon_out": "messages sent",
     "within_tile_spike": "messages within a tile",
     "hop_east_west": "hops, east-west",
     "hop_north_south": "hops, north-south",
@@ -38,10 +45,18 @@ LABELS = {
     "barrier": "barrier between steps",
     "host_message": "input and output through the host",
 }
+RARE = ("synaptic_operation_list", "synaptic_operation_kernel")
+"""Components that are left out where there are none of them."""
 UNITS = {
+    "axon_in": "messages",
     "synaptic_operation": "SOP",
+    "synaptic_operation_list": "SOP",
+    "synaptic_operation_kernel": "SOP",
+    "synaptic_word": "words",
     "neuron_update_active": "updates",
     "neuron_update_inactive": "updates",
+    "spike_out": "spikes",
+    "axon_out": "messages",
     "within_tile_spike": "messages",
     "hop_east_west": "hops",
     "hop_north_south": "hops",
@@ -123,12 +138,10 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
     timing = timing or core_timing(counts, arch)
     samples = len(timing.inference_ns)
     steps = timing.step_ns.shape[0]
-    core = {name: int(array.sum(dtype=np.int64)) for name, array in counts.core.items()}
+    core = {name: int(array.sum(dtype=np.int64)) for name, array in amounts(counts).items()}
     fabric = {name: int(array.sum(dtype=np.int64)) for name, array in counts.fabric.items()}
     totals = {
-        "synaptic_operation": core["sops"],
-        "neuron_update_active": core["active_updates"],
-        "neuron_update_inactive": core["updates"] - core["active_updates"],
+        **core,
         "within_tile_spike": fabric["within_tile"],
         "hop_east_west": fabric["hops_east_west"],
         "hop_north_south": fabric["hops_north_south"],
@@ -139,8 +152,11 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
     missing: list[Missing] = []
 
     def add(component: str, count: float, unit: str, figure: Price, price_unit: str) -> None:
+        if figure.included_in or (count == 0 and component in RARE):
+            return
         if figure.value is None or figure.confidence is None:
-            missing.append(Missing(component, count, figure.note))
+            if count:
+                missing.append(Missing(component, count, figure.note))
             return
         lines.append(
             Line(

@@ -1,17 +1,26 @@
-"""The `core` tier of timing: a step lasts as long as its slowest core, and then the barrier.
+"""How long a step takes on the chip, in tiers that see more and more of it; all of them follow from the counts.
 
-In chip step ``t`` of one sample, core ``c`` works through its synapses and neurons one after another,
+`core`: a step lasts as long as its slowest core, and then the barrier. In chip step ``t`` of one sample, core ``c``
+receives and sends
 
-    T(c, t) = sops * t_sop + active * t_active + (updates - active) * t_inactive,
+    in(c, t)  = messages_in t_axon_in + sum over encodings e of sops_e t_e + words t_word,
+    out(c, t) = active t_active + (updates - active) t_inactive + events_out t_spike + messages_out t_axon_out,
 
-all cores run side by side, and the mesh-wide barrier over the tiles that hold a used core closes the step:
+which take ``in + out`` in a core that does one thing after another, and ``max(in, out)`` where both go on side by side
+(the architecture's `pipeline.core`); all cores run side by side, and the mesh-wide barrier over the tiles that hold a
+used core closes the step:
 
     T(t) = max over c of T(c, t) + barrier(tiles).
 
-What this tier leaves out: the travel of messages (axon look-up, hops, contention in the network-on-chip), the host,
-learning, and any overlap of synaptic work with neuron updates inside a core (that would make a step shorter). On a
-measured Loihi 2 run of PilotNet the busiest core's synaptic operations alone explain the step time (r = 0.9997), so
-the tier is a fair first answer for dense layers; the prices themselves are Loihi 1's and partly maxima.
+`link`: no link of the mesh, and no tile's way in or out of it, passes more than one message in each t_link, so a step
+lasts at least as long as the busiest of them needs (XY routing):
+
+    T(t) = max(core(t), max over links l of messages(l, t) t_link) + barrier(tiles).
+
+`event` (`neurodeploy.hwsim.noc`): messages are followed one by one, in the order in which their cores send them,
+through finite buffers.
+
+No tier knows the host or learning. A time that nobody published counts as 0, and `Timing.missing` names it.
 """
 
 from __future__ import annotations
@@ -25,14 +34,24 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 
 from .arch import Architecture
-from .counts import Counts, check_cores
+from .counts import CORE, Counts, check_cores
 
 TERMS = {
+    "axon_in": "messages received",
     "synaptic_operation": "synaptic operations",
+    "synaptic_operation_list": "synaptic operations, listed synapses",
+    "synaptic_operation_kernel": "synaptic operations, shared kernels",
+    "synaptic_word": "words of synaptic memory",
     "neuron_update_active": "active neuron updates",
     "neuron_update_inactive": "inactive neuron updates",
+    "spike_out": "spikes",
+    "axon_out": "messages sent",
+    "network": "network-on-chip",
     "barrier": "barrier",
 }
+RECEIVING = ("axon_in", "synaptic_operation", "synaptic_operation_list", "synaptic_operation_kernel", "synaptic_word")
+SENDING = ("neuron_update_active", "neuron_update_inactive", "spike_out", "axon_out")
+TIERS = ("core", "link", "event")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +69,8 @@ class Timing:
         busiest_share: of the working time that is spent waiting for that core, 0 to 1.
         tiles: tiles in the barrier.
         missing: terms without a published time, taken as 0.
+        bound: what sets the length of each step, ``[chip steps, samples]``: a row of `Counts.cores`, or -1 for the
+            network.
     """
 
     tier: str
@@ -61,11 +82,33 @@ class Timing:
     busiest_share: float
     tiles: int
     missing: tuple[str, ...]
+    bound: Array
 
     @property
     def dominant(self) -> str:
         """Name of the largest of `terms`."""
         return max(self.terms, key=lambda name: self.terms[name])
+
+
+def amounts(counts: Counts) -> dict[str, Array]:
+    """How often each priced thing of a core happened, ``[cores, chip steps, samples]``."""
+    core = counts.core
+    return {
+        "axon_in": core["messages_in"],
+        "synaptic_operation": core["sops"] - core["sops_list"] - core["sops_kernel"],
+        "synaptic_operation_list": core["sops_list"],
+        "synaptic_operation_kernel": core["sops_kernel"],
+        "synaptic_word": core["words"],
+        "neuron_update_active": core["active_updates"],
+        "neuron_update_inactive": core["updates"] - core["active_updates"],
+        "spike_out": core["events_out"],
+        "axon_out": core["messages_out"],
+    }
+
+
+def tiles_of(counts: Counts, arch: Architecture) -> int:
+    """Number of tiles that hold a used core."""
+    return len({(arch.chip_of(core), arch.tile_of(core % arch.cores)) for core in counts.cores})
 
 
 def core_timing(counts: Counts, arch: Architecture) -> Timing:
@@ -74,47 +117,115 @@ def core_timing(counts: Counts, arch: Architecture) -> Timing:
     Raises:
         InvalidInputError: the counts hold no sample, or a core that the chip does not have.
     """
-    sops, updates, active = counts.core["sops"], counts.core["updates"], counts.core["active_updates"]
-    steps, samples = sops.shape[1:]
+    return _timing("core", counts, arch, None)
+
+
+def link_timing(counts: Counts, arch: Architecture) -> Timing:
+    """Return the times of a run in the `link` tier; see the module's docstring.
+
+    Raises:
+        InvalidInputError: as `core_timing`, or links were not counted.
+    """
+    if counts.links is None:
+        raise InvalidInputError(
+            "the counts know nothing of links", hint="count with links=True, or use the core tier of timing"
+        )
+    return _timing("link", counts, arch, _network_ns(counts, arch))
+
+
+def _network_ns(counts: Counts, arch: Architecture) -> Array:
+    """Time that the busiest link, or a tile's way in or out, needs: ``[chip steps, samples]``, ns."""
+    assert counts.links is not None
+    each = arch.ns(arch.pipeline.link_message) or 0.0
+    heaviest = counts.links.max(axis=0, initial=0)
+    tiles: dict[int, list[int]] = {}
+    for row, core in enumerate(counts.cores):
+        tiles.setdefault(core // arch.mesh.cores_per_tile.value, []).append(row)
+    for rows in tiles.values():
+        for way in ("messages_in", "messages_out"):
+            np.maximum(heaviest, counts.core[way][rows].sum(axis=0), out=heaviest)
+    return np.asarray(heaviest * each)
+
+
+def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None) -> Timing:
+    steps, samples = counts.core[CORE[0]].shape[1:]
     if samples == 0:
         raise InvalidInputError("there is nothing to time", found="counts of 0 samples", allowed="at least one sample")
-    names = ("synaptic_operation", "neuron_update_active", "neuron_update_inactive")
-    prices = {name: getattr(arch.latency, name).value for name in names}
-    t_sop, t_active, t_inactive = (prices[name] or 0.0 for name in names)
     check_cores(counts.cores, counts.chips, arch)
-    chips = {arch.chip_of(core) for core in counts.cores}
-    tiles = len({(arch.chip_of(core), arch.tile_of(core % arch.cores)) for core in counts.cores})
+    figures = {name: getattr(arch.latency, name) for name in (*RECEIVING, *SENDING)}
+    price = {name: arch.ns(figure) or 0.0 for name, figure in figures.items()}
+    often = amounts(counts)
+    missing = [n for n, figure in figures.items() if figure.value is None and not figure.included_in and often[n].any()]
+    if network is not None and arch.pipeline.link_message.value is None:
+        missing.append("link_message")
+    if arch.barrier.latency is None:
+        missing.append("barrier")
+    tiles = tiles_of(counts, arch)
     barrier = arch.barrier_ns(tiles)
-    terms = dict.fromkeys(names, 0.0)
-    step_ns = np.full((steps, samples), barrier)
-    busiest, share, core_ns = None, 0.0, np.zeros(len(counts.cores))
+    terms = {name: 0.0 for name in TERMS}
+    working = np.zeros((steps, samples))
+    bound = np.full((steps, samples), -1)
+    core_ns = np.zeros(len(counts.cores))
     if counts.cores and steps:
-        total = sops * t_sop + active * (t_active - t_inactive) + updates * t_inactive
-        slowest = total.argmax(axis=0)
-        longest = total.max(axis=0)
-        step_ns += longest
+        receiving, sending = (_weighted(often, price, names) for names in (RECEIVING, SENDING))
+        parallel = arch.pipeline.core == "parallel"
+        total = np.maximum(receiving, sending) if parallel else receiving + sending
+        bound = total.argmax(axis=0)
+        working = total.max(axis=0)
         core_ns = total.sum(axis=1).mean(axis=1)
-        chosen = slowest[np.newaxis]
-        n_sops, n_updates, n_active = (
-            int(np.take_along_axis(array, chosen, axis=0).sum()) / samples for array in (sops, updates, active)
-        )
-        terms = dict(
-            zip(names, (n_sops * t_sop, n_active * t_active, (n_updates - n_active) * t_inactive), strict=True)
-        )
-        waited = np.bincount(slowest.ravel(), weights=longest.ravel(), minlength=len(counts.cores))
+        chosen = bound[np.newaxis]
+        receives = np.take_along_axis(receiving, chosen, axis=0) >= np.take_along_axis(sending, chosen, axis=0)
+        for names, counted in ((RECEIVING, receives), (SENDING, ~receives)):
+            for name in names:
+                if price[name]:
+                    there = np.take_along_axis(often[name], chosen, axis=0)
+                    terms[name] = float((there * counted if parallel else there).sum()) * price[name] / samples
+    if network is not None:
+        longer = network > working
+        terms["network"] = float((network - working)[longer].sum()) / samples
+        bound = np.where(longer, -1, bound)
+        working = np.maximum(working, network)
+    return finished(tier, counts, arch, working, bound, terms, core_ns, tiles, barrier, tuple(missing))
+
+
+def finished(
+    tier: str,
+    counts: Counts,
+    arch: Architecture,
+    working: Array,
+    bound: Array,
+    terms: dict[str, float],
+    core_ns: Array,
+    tiles: int,
+    barrier: float,
+    missing: tuple[str, ...],
+) -> Timing:
+    """A `Timing` from the working time of each step, to which the barrier is added."""
+    waited = np.bincount(bound[bound >= 0], weights=working[bound >= 0], minlength=len(counts.cores))
+    busiest, share = None, 0.0
+    if len(waited) and bound.size:
         busiest = counts.cores[int(waited.argmax())]
-        share = float(waited.max() / waited.sum()) if waited.sum() else 0.0
+        share = float(waited.max() / working.sum()) if working.sum() else 0.0
+    step_ns = working + barrier
+    chips = {arch.chip_of(core) for core in counts.cores}
     return Timing(
-        tier="core",
+        tier=tier,
         step_ns=step_ns,
         inference_ns=step_ns.sum(axis=0),
-        terms={**terms, "barrier": barrier * steps},
+        terms={**terms, "barrier": barrier * len(step_ns)},
         core_ns=core_ns,
         busiest_core=busiest,
         busiest_share=share,
         tiles=tiles,
-        missing=(
-            *(name for name, value in prices.items() if value is None),
-            *(("messages and barrier between chips",) if len(chips) > 1 else ()),
-        ),
+        missing=(*missing, *(("messages and barrier between chips",) if len(chips) > 1 else ())),
+        bound=bound,
     )
+
+
+def _weighted(often: Mapping[str, Array], price: Mapping[str, float], names: tuple[str, ...]) -> Array:
+    """Sum of counts times prices, ``[cores, chip steps, samples]``."""
+    total = np.zeros(often[names[0]].shape)
+    for name in names:
+        if price[name]:
+            total += often[name] * price[name]
+    return total

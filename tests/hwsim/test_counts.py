@@ -35,11 +35,11 @@ def test_counts_equal_a_walk_over_every_synapse(seed: int) -> None:
             values = matrix.data[matrix.indptr[i] : matrix.indptr[i + 1]]
             sops[row[p.target], t + p.delay, b] += len(targets)
             nonzero[row[p.target], t + p.delay, b] += np.count_nonzero(values)
-            arrival = t + p.delay + times.lag[p.target]
+            walked = t + times.lag[p.source]
             for target in targets:
-                core_sops[core_row[home[target]], arrival, b] += 1
+                core_sops[core_row[home[target]], walked, b] += 1
             for core in {int(home[target]) for target in targets}:
-                messages_in[core_row[core], arrival, b] += 1
+                messages_in[core_row[core], walked, b] += 1
                 if p.source in program.core_of:
                     hops = arch.hops(int(program.core_of[p.source][i]), core)
                     east_west[t + times.lag[p.source], b] += hops[0]
