@@ -16,7 +16,6 @@ from . import kernels
 from .flat import RESETS, TIMES
 
 
-
 @dataclass(frozen=True, eq=False)
 class State:
     """State of a population for a block of samples, all ``[batch, neurons]``, changed in place.
@@ -81,6 +80,7 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool, taught: boo
             int(neuron.comparison == ">="),
             int(neuron.spiking),
             neuron.max_spikes,
+            0,
         ),
         neuron.initial.astype(state),
         wide and integer,
@@ -102,7 +102,7 @@ def _own(values: Array, number: np.dtype[Any]) -> Array:
 @dataclass(frozen=True, eq=False)
 class _LifCells:
     parameters: tuple[Array, ...]
-    options: tuple[int, int, int, int, int]
+    options: tuple[int, int, int, int, int, int]
     initial: Array
     wide: bool
     integer: bool
@@ -113,7 +113,7 @@ class _LifCells:
     def start(self, samples: int) -> State:
         shape = (samples, len(self.initial))
         number = np.dtype(np.int64) if self.integer else np.dtype(np.float64)
-        sent: np.dtype[Any] = np.dtype(np.uint8 if self.options[-1] == 1 and not self.signed else np.int64)
+        sent: np.dtype[Any] = np.dtype(np.uint8 if self.options[4] == 1 and not self.signed else np.int64)
         return State(
             current=np.zeros(shape, number),
             second=np.zeros(shape if self.taught else (0, 0), number),
@@ -129,9 +129,7 @@ class _LifCells:
     def step(self, state: State) -> None:
         s = state
         update: Callable[..., None] = kernels.update_integer if self.integer else kernels.update_float
-        update(
-            *self.parameters, self.options, s.current, s.u, s.v, s.sent, s.flags, *self.slow, s.wait, s.raised
-        )
+        update(*self.parameters, self.options, s.current, s.u, s.v, s.sent, s.flags, *self.slow, s.wait, s.raised)
 
 
 def _blank(samples: int, neurons: int, number: np.dtype[Any], ports: int = 1) -> State:

@@ -5,7 +5,8 @@ messages). A *synaptic operation* (SOP) is one stored synapse walked for one arr
 synapses whose weight is zero. Synapses are read in words of 64 bits from where `neurodeploy.memory` stores them: a
 message that finds n synapses of b bits reads ceil(n b / 64) *words*. A neuron *update* happens for every mapped neuron
 in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
-arriving current, u, v or bias is not 0).
+arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
+also where it added up to 0, which integers do not tell).
 
 A core sends its spikes within the chip step in which its neurons fire, and the receivers walk their synapses before
 the barrier that ends this step, so messages and synaptic work belong to the step of sending (what they add up acts one
@@ -35,7 +36,7 @@ from neurodeploy.recording import Events, Recording
 from neurodeploy.routing import fan_out
 from neurodeploy.schedule import schedule
 
-from .kernels import compiled
+from .kernels import AHEAD, compiled, prefetch
 
 if TYPE_CHECKING:
     from .arch import Architecture
@@ -103,8 +104,8 @@ class Routes:
         cores: rows of `Counter.cores`.
         bits: of a synapse in the memory of each of `cores`.
         encoding: how each of `cores` stores them, an index of `ENCODINGS`.
-        totals: by source neuron, ``[neurons, 8]``: messages, hops east-west and north-south, messages within the tile
-            and between chips, synapses, non-zero ones, words.
+        hops: by source neuron, of all messages of a spike: hops east-west and north-south, messages within the tile
+            and between chips, ``[neurons, 4]``.
     """
 
     projection: Projection
@@ -115,7 +116,7 @@ class Routes:
     cores: Array
     bits: Array
     encoding: Array
-    totals: Array
+    hops: Array
 
 
 ENCODINGS = (MATRIX, LIST, KERNEL)
@@ -156,10 +157,10 @@ class Counter:
         synapses = table.synapses.astype(narrow)
         nonzero = table.nonzero.astype(narrow)
         neurons = projection.connectivity.inputs
-        totals = np.zeros((neurons, 8), np.int32)
+        hops = np.zeros((neurons, 4), np.int32)
         apart = self._apart(projection, rows)
-        row_of = self.core_row.get(projection.source, np.full(neurons, -1, np.int32))
-        sum_routes(table.indptr, slot, synapses, nonzero, bits, row_of, apart, totals)
+        if projection.source in self.core_row:
+            sum_hops(table.indptr, slot, self.core_row[projection.source], apart, hops)
         return Routes(
             projection,
             table.indptr,
@@ -169,7 +170,7 @@ class Counter:
             rows,
             bits,
             np.array([ENCODINGS.index(e) for e in how], np.int64),
-            totals,
+            hops,
         )
 
     def _encodings(self, projection: Projection, home: Array, rows: Array, slot: Array, synapses: Array) -> list[str]:
@@ -258,7 +259,9 @@ class _Tally:
         self.incoming = np.zeros((chip_steps, samples, cores, len(IN)), np.int64)
         self.outgoing = np.zeros((chip_steps, samples, cores, len(OUT)), np.int64)
         self.fabric = {name: np.zeros((chip_steps, samples), np.int64) for name in FABRIC}
-        self.links = np.zeros((chip_steps, samples, counter.arch.link_count * counter.chips), np.int64) if links else None
+        self.links = (
+            np.zeros((chip_steps, samples, counter.arch.link_count * counter.chips), np.int64) if links else None
+        )
         self.sent: dict[str, Events] = {}
 
     def counts(self) -> Counts:
@@ -266,9 +269,7 @@ class _Tally:
         core = {name: self.incoming[..., k].transpose(2, 0, 1) for k, name in enumerate(IN)}
         core |= {name: self.outgoing[..., k].transpose(2, 0, 1) for k, name in enumerate(OUT)}
         links = None if self.links is None else self.links.transpose(2, 0, 1)
-        return Counts(
-            tuple(self.rows), self.counter.cores, self.layer, core, self.fabric, self.counter.chips, links
-        )
+        return Counts(tuple(self.rows), self.counter.cores, self.layer, core, self.fabric, self.counter.chips, links)
 
     def neurons(self, name: str) -> None:
         """Updates and events of one population."""
@@ -322,51 +323,46 @@ class _Tally:
         home = counter.core_row.get(projection.source)
         used = int(np.searchsorted(events.time, steps - delay))
         time, sample, neuron = (a[:used] for a in (events.time, events.sample, events.neuron))
-        here = np.zeros((steps, samples, len(routes.cores), 4), np.int64)
-        sums = np.zeros((steps, samples, 8), np.int64)
+        here = np.zeros((steps, samples, len(routes.cores), 2), np.int64)
+        hops = np.zeros((steps, samples, 4), np.int64)
         count_routes(
             time, sample, neuron, routes.first, routes.slot, routes.synapses, routes.nonzero, routes.bits,
-            routes.totals, home if home is not None else np.zeros(0, np.int32), lag, here, sums, self.outgoing,
+            routes.hops, home if home is not None else np.zeros(0, np.int32), lag, here, hops, self.outgoing,
             OUT.index("messages_out"),
         )  # fmt: skip
         window = slice(lag, lag + steps)
         at = self.incoming[window]
-        for k in range(4):
-            at[:, :, routes.cores, k] += here[:, :, :, k]
+        low = (1 << 32) - 1
+        received = (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & low, here[..., 0] & low)
+        for k, values in enumerate(received):
+            at[:, :, routes.cores, k] += values
         for encoding, name in ((1, "sops_list"), (2, "sops_kernel")):
             which = np.flatnonzero(routes.encoding == encoding)
             if len(which):
-                at[:, :, routes.cores[which], IN.index(name)] += here[:, :, which, IN.index("sops")]
+                at[:, :, routes.cores[which], IN.index(name)] += received[IN.index("sops")][:, :, which]
         source, target = self.rows[projection.source], self.rows[projection.target]
-        self.layer["messages_out"][source] += sums[:, :, 0]
-        for name, column in (("sops", 5), ("nonzero_sops", 6), ("words", 7)):
-            self.layer[name][target, delay:] += sums[: steps - delay, :, column]
+        totals = dict(zip(IN, (values.sum(axis=2) for values in received), strict=False))
+        self.layer["messages_out"][source] += totals["messages_in"]
+        for name in ("sops", "nonzero_sops", "words"):
+            self.layer[name][target, delay:] += totals[name][: steps - delay]
         self.layer["events_in"][target, delay:] += self.layer["events_out"][source, : steps - delay]
         if home is None:
-            self.fabric["host_messages"][window] += sums[:, :, 0]
+            self.fabric["host_messages"][window] += totals["messages_in"]
             return
-        for name, column in (("hops_east_west", 1), ("hops_north_south", 2), ("within_tile", 3), ("between_chips", 4)):
-            self.fabric[name][window] += sums[:, :, column]
+        for column, name in enumerate(("hops_east_west", "hops_north_south", "within_tile", "between_chips")):
+            self.fabric[name][window] += hops[:, :, column]
         if self.links is not None:
             first, link, times = counter.link_routes[counter.routes.index(routes)]
             count_links(time, sample, neuron, lag, first, link, times, self.links)
 
 
 @compiled
-def sum_routes(
-    first: Array, slot: Array, synapses: Array, nonzero: Array, bits: Array, row_of: Array, apart: Array, totals: Array
-) -> None:
-    """Fill `Routes.totals`."""
-    for i in range(len(totals)):
+def sum_hops(first: Array, slot: Array, row: Array, apart: Array, hops: Array) -> None:
+    """Fill `Routes.hops`."""
+    for i in range(len(hops)):
         for k in range(first[i], first[i + 1]):
-            to, n = slot[k], np.int64(synapses[k])
-            totals[i, 0] += 1
-            if row_of[i] >= 0:
-                for c in range(4):
-                    totals[i, 1 + c] += apart[row_of[i], to, c]
-            totals[i, 5] += n
-            totals[i, 6] += nonzero[k]
-            totals[i, 7] += (n * bits[to] + 63) >> 6
+            for c in range(4):
+                hops[i, c] += apart[row[i], slot[k], c]
 
 
 @compiled
@@ -379,29 +375,33 @@ def count_sent(time: Array, sample: Array, neuron: Array, lag: int, row: Array, 
 @compiled
 def count_routes(
     time: Array, sample: Array, neuron: Array, first: Array, slot: Array, synapses: Array, nonzero: Array, bits: Array,
-    totals: Array, row: Array, lag: int, here: Array, sums: Array, outgoing: Array, column: int,
+    hops: Array, row: Array, lag: int, here: Array, sums: Array, outgoing: Array, column: int,
 ) -> None:  # fmt: skip
     """Count what a projection's events cause.
 
     Args:
-        here: messages, synapses, non-zero ones and words, ``[steps, samples, core slots, 4]``.
-        sums: `Routes.totals` of all events, ``[steps, samples, 8]``.
+        here: two counts in each number, the first shifted by 32 bits: synapses and words, messages and non-zero
+            synapses, ``[steps, samples, core slots, 2]``.
+        sums: `Routes.hops` of all events, ``[steps, samples, 4]``.
         outgoing: messages sent, in ``column``; ``row`` is empty for an input of the host.
     """
     some_zero = len(nonzero) > 0
     for e in range(len(time)):
         t, b, i = time[e], sample[e], neuron[e]
-        cell, total = here[t, b], totals[i]
-        for c in range(8):
-            sums[t, b, c] += total[c]
+        cell = here[t, b]
+        if e + AHEAD < len(time):
+            ahead = neuron[e + AHEAD]
+            prefetch(slot, first[ahead])
+            prefetch(synapses, first[ahead])
+            prefetch(hops, 4 * ahead)
         if len(row) > 0:
-            outgoing[t + lag, b, row[i], column] += total[0]
+            outgoing[t + lag, b, row[i], column] += first[i + 1] - first[i]
+            for c in range(4):
+                sums[t, b, c] += hops[i, c]
         for k in range(first[i], first[i + 1]):
             to, n = slot[k], np.int64(synapses[k])
-            cell[to, 0] += 1
-            cell[to, 1] += n
-            cell[to, 2] += np.int64(nonzero[k]) if some_zero else n
-            cell[to, 3] += (n * bits[to] + 63) >> 6
+            cell[to, 0] += (n << 32) + ((n * bits[to] + 63) >> 6)
+            cell[to, 1] += (1 << 32) + (np.int64(nonzero[k]) if some_zero else n)
 
 
 @compiled

@@ -220,12 +220,11 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
     whole = blocks[0].active if len(blocks) == 1 else np.concatenate([block.active for block in blocks], axis=1)
     for population, place in flat.slots.items():
         active[population] = whole[:, :, place]
-    return Recording("hwsim", steps, samples, spikes, states, active)
+    flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
+    return Recording("hwsim", steps, samples, spikes, states, active, flags=flags)
 
 
-def _events(
-    flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int
-) -> Events:
+def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:
     """What a population sent, in order of time, sample and neuron."""
     sizes = np.zeros((steps, samples), np.int64)
     for block in blocks:

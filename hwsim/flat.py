@@ -2,7 +2,8 @@
 
 All neurons stand in one numbering, population after population. Within a population they keep their order, except for
 images that a convolution reaches, which are numbered channels-last here (`Flat.order`), so that the currents of one
-event are contiguous. Weights are kept in the narrowest of int8, int16 and int32 that holds them all.
+event are contiguous. Weights are kept in the narrowest of int8, int16 and int32 that holds them all, also those of a
+float network that are whole numbers, and targets in 16 bits where that is enough.
 """
 
 from __future__ import annotations
@@ -144,7 +145,11 @@ class _Builder:
 
     def _image(self, population: Population) -> tuple[int, ...] | None:
         """The shape of the convolution that reaches a population, which is then numbered channels-last."""
-        shapes = [q.connectivity.output_shape for q in self.network.into(population.name) if isinstance(q.connectivity, Conv2d)]
+        shapes = [
+            q.connectivity.output_shape
+            for q in self.network.into(population.name)
+            if isinstance(q.connectivity, Conv2d)
+        ]
         return shapes[0] if shapes else None
 
     def build(self) -> Flat:
@@ -153,7 +158,9 @@ class _Builder:
         blocks: list[Array] = []
         at_block = 0
         self.slot = []
-        plain = not self.wide and not any(_graded(p.neuron, self.integer) for p in self.network.populations if self.integer)
+        plain = not self.wide and not any(
+            _graded(p.neuron, self.integer) for p in self.network.populations if self.integer
+        )
         if not self.integer:
             others = [p.neuron for p in self.network.populations if not isinstance(p.neuron, Source)]
             plain = not any(_graded(n, False) for n in others if not (isinstance(n, Lif) and not n.spiking))
@@ -188,7 +195,11 @@ class _Builder:
                 if neuron.threshold_decay is not None:
                     p[loop.SLOW_A] = adaptive
                     adaptive += population.size
-                slow.append(tuple(_ordered(v, order) for v in (neuron.refractory, neuron.threshold_decay, neuron.threshold_jump)))
+                slow.append(
+                    tuple(
+                        _ordered(v, order) for v in (neuron.refractory, neuron.threshold_decay, neuron.threshold_jump)
+                    )
+                )
             elif isinstance(neuron, SigmaDelta):
                 p[loop.INNER] = int(neuron.activation == "relu")
             on = self.program.cores_of(population.name)
@@ -285,7 +296,7 @@ class _Builder:
                 (
                     (loop.WEIGHTS, _narrowest([pack[0] for pack in packed], self.number)),
                     (loop.ROWS, np.dtype(np.int64)),
-                    (loop.TARGETS, np.dtype(np.int32)),
+                    (loop.TARGETS, _index(packed)),
                     (None, np.dtype(np.int64)),
                     (loop.BIAS, self.number),
                 )
@@ -320,7 +331,9 @@ class _Builder:
             row[loop.EXPONENT] = min(kind.exponent, 0)
             weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
         none, no_phase = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-        bias = np.zeros(0) if q.bias is None else _ordered(q.bias, target)
+        # A bias of 0 is none (-0.0 shows no arrival).
+        bias = np.zeros(0) if q.bias is None else np.where(q.bias == 0, -0.0, q.bias)
+        bias = bias if target is None or not len(bias) else bias[target]
         if isinstance(kind, Dense):
             row[loop.FORM] = loop.DENSE
             matrix = weights.T
@@ -385,12 +398,22 @@ def _block_slots(slot: Array) -> Array:
 
 
 def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
-    """The narrowest type that holds all weights."""
-    if number.kind == "f":
+    """The narrowest type that holds all weights; a float network's too, where all of them are whole numbers."""
+    if number.kind == "f" and not all(
+        np.array_equal(p, np.rint(p)) and np.abs(p).max(initial=0) < 1 << 15 for p in parts
+    ):
         return number
     low = min((int(p.min()) for p in parts if p.size), default=0)
     high = max((int(p.max()) for p in parts if p.size), default=0)
-    return next(d for d in map(np.dtype, (np.int8, np.int16, np.int32)) if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+    return next(
+        d for d in map(np.dtype, (np.int8, np.int16, np.int32)) if np.iinfo(d).min <= low and high <= np.iinfo(d).max
+    )
+
+
+def _index(packed: list[tuple[Array, ...]]) -> np.dtype[Any]:
+    """The narrowest type that holds all targets."""
+    most = max((int(pack[2].max(initial=0)) for pack in packed), default=0)
+    return np.dtype(np.uint16 if most < 1 << 16 else np.int32)
 
 
 def _pool(table: Array, parts: list[Array], column: int | None, number: np.dtype[Any]) -> Array:

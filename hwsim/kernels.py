@@ -7,23 +7,46 @@ neurons once. Everything is typed by its arguments, releases the GIL and is cach
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from neurodeploy.connectivity import Array
 
 HARD, SUBTRACT, NONE = 0, 1, 2
 NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED = 1, 2
+AHEAD = 2
+"""Events whose synapses are asked for before they are needed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:  # pragma: no cover (runs in the compiler)
+    """Ask for the cache line of ``array[index]`` (of the flat array); changes nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
 
 
 @compiled
@@ -132,6 +155,12 @@ def _crosses(level: Any, threshold: Any, equal: int) -> bool:
 
 
 @compiled
+def something(arrived: float) -> bool:
+    """Whether anything was added to a current that began as -0.0, also if it added up to 0."""
+    return arrived != 0 or math.copysign(1.0, arrived) > 0
+
+
+@compiled
 def _flag(active: bool, sent: Any) -> int:
     return (ACTIVE if active else 0) + (FIRED if sent != 0 else 0)
 
@@ -145,7 +174,7 @@ def update_integer(
     reset_to: Array,
     floor: Array,
     lower: Array,
-    options: tuple[int, int, int, int, int],
+    options: tuple[int, int, int, int, int, int],
     current: Array,
     u: Array,
     v: Array,
@@ -161,7 +190,7 @@ def update_integer(
 
     Args:
         options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
-            spikes a step).
+            spikes a step, whether ``current`` is -0.0 where nothing arrived: floats only).
         spikes: ``[batch, neurons]``, written.
         flags: ``[batch, neurons]``, written: `ACTIVE` for a neuron that was not at rest, plus `FIRED`.
         refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
@@ -169,19 +198,21 @@ def update_integer(
         raised: what its threshold is raised by, ``[batch, neurons]``.
     """
     m = 1 << 23
-    rule, time, equal, spiking, most = options
+    rule, time, equal, spiking, most, marked = options
     slow = refractory.size > 0 or threshold_decay.size > 0
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            active = arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0
+            kept = _decay(np.int64(u[b, i]), 4095 - du[i])
+            active = arrived != 0 or kept != 0 or v[b, i] != 0 or bias[i] != 0
             # At rest nothing changes and, the thresholds and the floor being on either side of 0, nothing fires.
             if not active and threshold[i] > 0 and floor[i] <= 0 and lower[i] < 0 and not slow:
+                u[b, i] = 0
                 spikes[b, i] = 0
                 flags[b, i] = 0
                 continue
-            now = _decay(np.int64(u[b, i]), 4095 - du[i]) + (np.int64(arrived) << 6)
+            now = kept + (np.int64(arrived) << 6)
             if now > m:
                 now -= 2 * m
             elif now <= -m:
@@ -241,7 +272,7 @@ def update_float(
     reset_to: Array,
     floor: Array,
     lower: Array,
-    options: tuple[int, int, int, int, int],
+    options: tuple[int, int, int, int, int, int],
     current: Array,
     u: Array,
     v: Array,
@@ -254,13 +285,14 @@ def update_float(
     raised: Array,
 ) -> None:
     """One step of `neurodeploy.neurons.Lif` in floats; arguments as in `update_integer`."""
-    rule, time, equal, spiking, most = options
+    rule, time, equal, spiking, most, marked = options
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
             arrived = current[b, i]
-            current[b, i] = 0
-            active = arrived != 0 or u[b, i] != 0 or v[b, i] != 0 or bias[i] != 0
-            now = (1 - du[i]) * u[b, i] + arrived
+            current[b, i] = -0.0 if marked == 1 else 0.0
+            kept = (1 - du[i]) * u[b, i]
+            active = arrived != 0 or (marked == 1 and something(arrived)) or kept != 0 or v[b, i] != 0 or bias[i] != 0
+            now = kept + arrived
             u[b, i] = now
             before = v[b, i]
             limit = threshold[i]
@@ -379,9 +411,7 @@ def update_sigma_delta_integer(
 
 
 @compiled
-def update_relu(
-    bias: Array, threshold: Array, held: int, current: Array, spikes: Array, flags: Array
-) -> None:
+def update_relu(bias: Array, threshold: Array, held: int, current: Array, spikes: Array, flags: Array) -> None:
     """One step of `neurodeploy.neurons.Relu`; ``held`` is 1 where sums saturate to 24 bits."""
     for b in range(current.shape[0]):
         for i in range(current.shape[1]):
@@ -395,9 +425,7 @@ def update_relu(
 
 
 @compiled
-def update_product(
-    threshold: Array, shift: int, first: Array, second: Array, spikes: Array, flags: Array
-) -> None:
+def update_product(threshold: Array, shift: int, first: Array, second: Array, spikes: Array, flags: Array) -> None:
     """One step of `neurodeploy.neurons.Product` in integers."""
     for b in range(first.shape[0]):
         for i in range(first.shape[1]):
@@ -410,9 +438,7 @@ def update_product(
 
 
 @compiled
-def update_product_float(
-    threshold: Array, first: Array, second: Array, spikes: Array, flags: Array
-) -> None:
+def update_product_float(threshold: Array, first: Array, second: Array, spikes: Array, flags: Array) -> None:
     """One step of `neurodeploy.neurons.Product` in floats."""
     for b in range(first.shape[0]):
         for i in range(first.shape[1]):

@@ -13,6 +13,7 @@ is stored and nothing arrives is left alone. And all numbers are as narrow as th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,20 @@ from numba.extending import overload
 from neurodeploy.connectivity import Array
 
 from . import kernels
-from .kernels import compiled
+from .kernels import AHEAD, compiled, prefetch
 
 # Columns of the table of populations.
-KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT, START, SLOT, SLOTS, RUN, RUNS = range(17)
+KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT, START, SLOT, SLOTS, RUN, RUNS = range(
+    17
+)
 FIRST, LAST, RECORD_V, RECORD_U, SIGNED, BIASED, SLOW_R, SLOW_A, LIST, UNIFORM, INNER, PORTS = range(17, 29)
 POPULATION_FIELDS = 29
 
 # Columns of the table of projections.
 FORM, FROM, TO, DELAY, PORT, EXPONENT, WEIGHTS, ROWS, TARGETS, OUTPUTS, BIAS, BIAS_START, SCRATCH = range(13)
-C_IN, C_OUT, GROUPS, H_IN, W_IN, H_OUT, W_OUT, K_H, K_W, S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(13, 30)
+C_IN, C_OUT, GROUPS, H_IN, W_IN, H_OUT, W_OUT, K_H, K_W, S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(
+    13, 30
+)
 PROJECTION_FIELDS = 30
 
 INPUT, ALWAYS, LIF, SIGMA_DELTA, RELU, PRODUCT = range(6)
@@ -44,77 +49,110 @@ BLOCK = 128
 def _add(row: Array, value: Any, into: Array) -> None:
     if value == 1:
         for k in range(len(row)):
-            into[k] += row[k]
+            into[k] += into.dtype.type(row[k])
     else:
         for k in range(len(row)):
-            into[k] += row[k] * value
+            into[k] += into.dtype.type(row[k]) * value
 
 
 @compiled
 def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
     if value == 1:
         for k in range(len(row)):
-            into[targets[k]] += row[k]
+            into[targets[k]] += into.dtype.type(row[k])
     else:
         for k in range(len(row)):
-            into[targets[k]] += row[k] * value
+            into[targets[k]] += into.dtype.type(row[k]) * value
 
 
 @compiled
-def _conv_event(p: Array, source: int, value: Any, weights: Array, phases: Array, into: Array) -> None:
-    """Add what one event gives through a convolution to ``into``, channels last."""
-    plane = np.int32(p[H_IN] * p[W_IN])
+def _place(source: int, p: Array) -> tuple[int, int, int]:
+    """Channel, row and column of a source neuron."""
+    channels, height, width = np.int32(p[C_IN] * p[GROUPS]), np.int32(p[H_IN]), np.int32(p[W_IN])
+    number = np.int32(source)
     if p[LAST_CHANNELS] == 1:
-        all_in = np.int32(p[C_IN] * p[GROUPS])
-        place = np.int32(source) // all_in
-        channel = np.int32(source) - place * all_in
+        place = number // channels
+        channel = number - place * channels
     else:
-        channel = np.int32(source) // plane
-        place = np.int32(source) - channel * plane
-    y = place // np.int32(p[W_IN])
-    x = place - y * np.int32(p[W_IN])
-    c_out, groups, w_out, h_out = p[C_OUT], p[GROUPS], p[W_OUT], p[H_OUT]
-    all_out = c_out * groups
-    group, within = 0, np.int64(channel)
-    if groups > 1:
-        group = np.int64(channel) // p[C_IN]
-        within = np.int64(channel) - group * p[C_IN]
-    down, across = np.int64(y) + p[P_Y], np.int64(x) + p[P_X]
-    if p[FORM] == DILATED:
+        channel = number // (height * width)
+        place = number - channel * (height * width)
+    y = place // width
+    return np.int64(channel), np.int64(y), np.int64(place - y * width)
+
+
+@compiled
+def _dilated(p: Array, events: Array, values: Array, graded: bool, weights: Array, into: Array) -> None:
+    """Add what events give through a dilated convolution, tap by tap."""
+    value = into.dtype.type(1)
+    all_out = p[C_OUT] * p[GROUPS]
+    for e in range(len(events)):
+        if graded:
+            value = into.dtype.type(values[e])
+        channel, y, x = _place(events[e], p)
+        group = channel // p[C_IN]
         for i in range(p[K_H]):
-            row = down - i * p[D_Y]
-            if row < 0 or row % p[S_Y] != 0 or row // p[S_Y] >= h_out:
+            row = y + p[P_Y] - i * p[D_Y]
+            if row < 0 or row % p[S_Y] != 0 or row // p[S_Y] >= p[H_OUT]:
                 continue
             for j in range(p[K_W]):
-                column = across - j * p[D_X]
-                if column < 0 or column % p[S_X] != 0 or column // p[S_X] >= w_out:
+                column = x + p[P_X] - j * p[D_X]
+                if column < 0 or column % p[S_X] != 0 or column // p[S_X] >= p[W_OUT]:
                     continue
-                at = p[WEIGHTS] + (((group * p[C_IN] + within) * p[K_H] + i) * p[K_W] + j) * c_out
-                to = ((row // p[S_Y]) * w_out + column // p[S_X]) * all_out + group * c_out
-                _add(weights[at : at + c_out], value, into[to : to + c_out])
-        return
-    # Taps of the event's phase: (i, j) = (phase + stride a, phase + stride b), which reach (bottom - a, right - b).
-    bottom, right = down // p[S_Y], across // p[S_X]
-    phase = p[PHASES] + (down - bottom * p[S_Y]) * p[S_X] + across - right * p[S_X]
-    at, high, wide = phases[phase, 0], phases[phase, 1], phases[phase, 2]
-    at += (group * p[C_IN] + within) * high * wide * c_out
-    a_from, a_to = max(bottom - h_out + 1, 0), min(bottom + 1, high)
-    # Columns are reversed: entry r of a row is b = wide - 1 - r, and reaches column right - wide + 1 + r.
-    left = right - wide + 1
-    r_from, r_to = max(-left, 0), min(w_out - left, wide)
-    if r_to <= r_from:
-        return
-    for a in range(a_from, a_to):
-        row = at + (a * wide + r_from) * c_out
-        to = ((bottom - a) * w_out + left + r_from) * all_out + group * c_out
-        if groups == 1:
-            span = (r_to - r_from) * c_out
-            _add(weights[row : row + span], value, into[to : to + span])
-        else:
-            for _ in range(r_from, r_to):
-                _add(weights[row : row + c_out], value, into[to : to + c_out])
-                row += c_out
-                to += all_out
+                at = p[WEIGHTS] + ((channel * p[K_H] + i) * p[K_W] + j) * p[C_OUT]
+                to = ((row // p[S_Y]) * p[W_OUT] + column // p[S_X]) * all_out + group * p[C_OUT]
+                _add(weights[at : at + p[C_OUT]], value, into[to : to + p[C_OUT]])
+
+
+@compiled
+def _convolved(
+    p: Array, events: Array, values: Array, graded: bool, weights: Array, phases: Array, into: Array
+) -> None:  # fmt: skip
+    """Add what events give through a convolution to ``into``, channels last.
+
+    A tap (i, j) of an event's phase is (phase_y + stride a, phase_x + stride b), and reaches (bottom - a, right - b).
+    Columns are reversed: entry r of a row is b = wide - 1 - r, so that neighbours in a row are neighbours in ``into``.
+    """
+    value = into.dtype.type(1)
+    c_in, c_out, groups, h_out, w_out = p[C_IN], p[C_OUT], p[GROUPS], p[H_OUT], p[W_OUT]
+    s_y, s_x, p_y, p_x, first = p[S_Y], p[S_X], p[P_Y], p[P_X], p[PHASES]
+    all_out = c_out * groups
+    plain, high, wide, kernel = s_y == 1 and s_x == 1, phases[first, 1], phases[first, 2], phases[first, 0]
+    for e in range(len(events)):
+        if graded:
+            value = into.dtype.type(values[e])
+        channel, y, x = _place(events[e], p)
+        bottom, right = y + p_y, x + p_x
+        if not plain:
+            down, across = bottom, right
+            bottom, right = down // s_y, across // s_x
+            phase = first + (down - bottom * s_y) * s_x + across - right * s_x
+            kernel, high, wide = phases[phase, 0], phases[phase, 1], phases[phase, 2]
+        at = kernel + channel * high * wide * c_out
+        group = channel // c_in if groups > 1 else 0
+        a_from, a_to = max(bottom - h_out + 1, 0), min(bottom + 1, high)
+        left = right - wide + 1
+        r_from, r_to = max(-left, 0), min(w_out - left, wide)
+        for a in range(a_from, a_to):
+            row = at + (a * wide + r_from) * c_out
+            to = ((bottom - a) * w_out + left + r_from) * all_out + group * c_out
+            if groups == 1:
+                span = max(r_to - r_from, 0) * c_out
+                _add(weights[row : row + span], value, into[to : to + span])
+            else:
+                for _ in range(r_from, r_to):
+                    _add(weights[row : row + c_out], value, into[to : to + c_out])
+                    row += c_out
+                    to += all_out
+
+
+@compiled
+def _fetch(p: Array, i: int, weights: Array, rows: Array, targets: Array) -> None:
+    """Ask for the listed synapses of a neuron."""
+    low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
+    for k in range(p[TARGETS] + low, p[TARGETS] + high, 64 // targets.itemsize):
+        prefetch(targets, k)
+    for k in range(p[WEIGHTS] + low, p[WEIGHTS] + high, 64 // weights.itemsize):
+        prefetch(weights, k)
 
 
 @compiled
@@ -123,23 +161,27 @@ def _deliver(
     into: Array,
 ) -> None:  # fmt: skip
     """Add what the events of one step give through one projection to ``into``, ``[targets]``."""
-    one = into.dtype.type(1)
-    value = one
-    form, outputs = p[FORM], p[OUTPUTS]
-    for e in range(len(events)):
-        i = np.int64(events[e])
-        if graded:
-            value = into.dtype.type(values[e])
-        if form == DENSE:
-            at = p[WEIGHTS] + i * outputs
+    value = into.dtype.type(1)
+    form, outputs, w, t, r = p[FORM], p[OUTPUTS], p[WEIGHTS], p[TARGETS], p[ROWS]
+    if form == CONV:
+        _convolved(p, events, values, graded, weights, phases, into)
+    elif form == DILATED:
+        _dilated(p, events, values, graded, weights, into)
+    elif form == DENSE:
+        for e in range(len(events)):
+            if graded:
+                value = into.dtype.type(values[e])
+            at = w + np.int64(events[e]) * outputs
             _add(weights[at : at + outputs], value, into)
-        elif form == SPARSE:
-            low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
-            w = p[WEIGHTS]
-            t = p[TARGETS]
+    else:
+        for e in range(len(events)):
+            if graded:
+                value = into.dtype.type(values[e])
+            if e + AHEAD < len(events):
+                _fetch(p, np.int64(events[e + AHEAD]), weights, rows, targets)
+            i = r + np.int64(events[e])
+            low, high = rows[i], rows[i + 1]
             _add_listed(targets[t + low : t + high], weights[w + low : w + high], value, into)
-        else:
-            _conv_event(p, i, value, weights, phases, into)
 
 
 @compiled
@@ -160,8 +202,9 @@ def _lif_integer(
     for i in range(len(u)):
         arrived, old_u, old_v, own = current[i], u[i], v[i], bias[i]
         current[i] = 0
-        active = (arrived | old_u | old_v | own) != 0
-        now = np.float64(np.int32(np.float64(old_u) * decay[0])) + np.float64(arrived) * 64.0
+        kept = np.int32(np.float64(old_u) * decay[0])
+        active = (arrived | kept | old_v | own) != 0
+        now = np.float64(kept) + np.float64(arrived) * 64.0
         now = now - 2.0 * m if now > m else now
         now = now + 2.0 * m if now <= -m else now
         level = np.float64(np.int32(np.float64(old_v) * decay[1])) + now + np.float64(own)
@@ -181,15 +224,17 @@ def _lif_float(
     v: Array, flags: Array,
 ) -> int:  # fmt: skip
     """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes."""
-    zero = v.dtype.type(0)
+    nothing = v.dtype.type(-0.0)
     equal, to, hard = levels[0] == 1, v.dtype.type(levels[1]), levels[2] == 1
     threshold, keep_u, keep_v = v.dtype.type(levels[3]), v.dtype.type(decay[0]), v.dtype.type(decay[1])
     fired = 0
     for i in range(len(u)):
         arrived = current[i]
-        current[i] = zero
-        active = (arrived != 0) | (u[i] != 0) | (v[i] != 0) | (bias[i] != 0)
-        now = keep_u * u[i] + arrived
+        current[i] = nothing
+        kept = keep_u * u[i]
+        came = (arrived != 0) | (math.copysign(1.0, arrived) > 0)
+        active = came | (kept != 0) | (v[i] != 0) | (bias[i] != 0)
+        now = kept + arrived
         level = keep_v * v[i] + now + bias[i]
         spike = (level > threshold) | (equal & (level == threshold))
         after = to if hard else level - threshold
@@ -198,7 +243,6 @@ def _lif_float(
         flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
         fired += np.int32(spike)
     return fired
-
 
 
 @compiled
@@ -214,7 +258,7 @@ def _resting_integer(current: Array, u: Array, v: Array) -> bool:
 def _resting_float(current: Array, u: Array, v: Array) -> bool:
     busy = False
     for i in range(len(u)):
-        busy |= (current[i] != 0) | (u[i] != 0) | (v[i] != 0)
+        busy |= (current[i] != 0) | (math.copysign(1.0, current[i]) > 0) | (u[i] != 0) | (v[i] != 0)
     return not busy
 
 
@@ -235,7 +279,7 @@ def _other_integer(p: Array, neurons: Any, slow: Any, state: Any) -> None:
         r, d = p[SLOW_R], p[SLOW_A]
         n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
         r, d = max(r, 0), max(d, 0)
-        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST])
+        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
         kernels.update_integer(
             du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
             now, _row(u, a, b), _row(v, a, b), out, marks,
@@ -262,7 +306,7 @@ def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
         r, d = p[SLOW_R], p[SLOW_A]
         n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
         r, d = max(r, 0), max(d, 0)
-        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST])
+        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
         kernels.update_float(
             du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
             now, _row(u, a, b), _row(v, a, b), out, marks,
@@ -378,9 +422,7 @@ def _advance(
 
 
 @compiled
-def _list_sent(
-    p: Array, fired: int, state: Any, events: Array, values: Array, count: int
-) -> int:
+def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, count: int) -> int:
     """Append what a population sends in this step; return the new number of events."""
     current, second, u, v, sent, total, wait, raised, flags = state
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
@@ -460,13 +502,14 @@ def simulate(
     """
     current, second, u, v, sent, total, wait, raised, flags = state
     steps, samples = given.shape[0], given.shape[1]
+    nothing = -v.dtype.type(0)  # -0.0 in floats: what arrives shows even where it adds up to 0
     most = 0
     for n in range(len(populations)):
         most += populations[n, SIZE]
     b, t, count, base = cursor[0], cursor[1], cursor[2], cursor[3]
     while b < samples:
         if t == 0:
-            current[:] = 0
+            current[:] = nothing
             second[:] = 0
             u[:] = 0
             v[:] = initial

@@ -117,7 +117,12 @@ def core_timing(counts: Counts, arch: Architecture) -> Timing:
     Raises:
         InvalidInputError: the counts hold no sample, or a core that the chip does not have.
     """
-    return _timing("core", counts, arch, None)
+    return _timing("core", counts, arch, None, arch.pipeline.core == "parallel")
+
+
+def parallel_timing(counts: Counts, arch: Architecture) -> Timing:
+    """As `core_timing`, as if every core received and sent side by side."""
+    return _timing("core", counts, arch, None, True)
 
 
 def link_timing(counts: Counts, arch: Architecture) -> Timing:
@@ -130,7 +135,7 @@ def link_timing(counts: Counts, arch: Architecture) -> Timing:
         raise InvalidInputError(
             "the counts know nothing of links", hint="count with links=True, or use the core tier of timing"
         )
-    return _timing("link", counts, arch, _network_ns(counts, arch))
+    return _timing("link", counts, arch, _network_ns(counts, arch), arch.pipeline.core == "parallel")
 
 
 def _network_ns(counts: Counts, arch: Architecture) -> Array:
@@ -147,7 +152,7 @@ def _network_ns(counts: Counts, arch: Architecture) -> Array:
     return np.asarray(heaviest * each)
 
 
-def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None) -> Timing:
+def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None, parallel: bool) -> Timing:
     steps, samples = counts.core[CORE[0]].shape[1:]
     if samples == 0:
         raise InvalidInputError("there is nothing to time", found="counts of 0 samples", allowed="at least one sample")
@@ -168,7 +173,6 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
     core_ns = np.zeros(len(counts.cores))
     if counts.cores and steps:
         receiving, sending = (_weighted(often, price, names) for names in (RECEIVING, SENDING))
-        parallel = arch.pipeline.core == "parallel"
         total = np.maximum(receiving, sending) if parallel else receiving + sending
         bound = total.argmax(axis=0)
         working = total.max(axis=0)

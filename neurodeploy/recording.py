@@ -76,12 +76,13 @@ class Recording:
         backend: name of the back-end that ran.
         spikes: events of each spiking population, sources included.
         states: ``states["v"]["conv1"]`` is ``[time, batch, neurons]``, after the reset of the step.
-        active: neuron updates that changed or could have changed a state (``u``, ``v`` or bias not zero, or input),
-            per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from back-ends that
+        active: neuron updates that changed or could have changed a state (input, ``v``, bias, or what the decay leaves
+            of ``u`` not zero), per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from back-ends that
             count.
         learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
             sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
             and the only one unless more were asked for.
+        flags: hwsim's own marks of neurons that were active and that fired, where they were asked for.
     """
 
     backend: str
@@ -91,6 +92,7 @@ class Recording:
     states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     active: Mapping[str, Array] = field(default_factory=dict)
     learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    flags: Array | None = None
 
 
 def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:

@@ -66,7 +66,7 @@ def test_result_does_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_active_updates_are_neurons_not_at_rest() -> None:
-    """A neuron is active where its arriving current, bias, or its u or v before the step is not zero."""
+    """A neuron is active where its arriving current, bias, v, or what the decay leaves of its u is not zero."""
     for seed in range(20):
         program = placed(random_network(seed, "loihi"))
         network = program.network
@@ -85,7 +85,8 @@ def test_active_updates_are_neurons_not_at_rest() -> None:
                 for t in range(projection.delay, run.steps):
                     part = projection.connectivity.apply(outputs[projection.source][t - projection.delay])
                     arrived[t] += reference.shift(part, projection.connectivity.exponent)
-            active = (arrived != 0) | (before_u != 0) | (before_v != 0) | (population.neuron.bias != 0)
+            kept = reference.decay(before_u, population.neuron.du + 1)
+            active = (arrived != 0) | (kept != 0) | (before_v != 0) | (population.neuron.bias != 0)
             np.testing.assert_array_equal(run.active[name].sum(axis=2), active.sum(axis=2))
 
 
