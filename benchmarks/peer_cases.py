@@ -8,6 +8,7 @@ dvs          SANA-FE's own network for DVS gestures (its tutorial), 4 convolutio
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,8 +66,8 @@ def random_case(
     else:
         targets = rng.integers(0, size, (size, fanout))
     synapses = Sparse(
-        np.zeros(size * fanout, np.float32), targets.astype(np.int32).ravel(), np.arange(size + 1, dtype=np.int64) * fanout,
-        size,
+        np.zeros(size * fanout, np.float32), targets.astype(np.int32).ravel(),
+        np.arange(size + 1, dtype=np.int64) * fanout, size,
     )  # fmt: skip
     layer = Layer("pop", (size,), period - 1.0, even(size, cores, 0, True), np.ones(size), phase.astype(float))
     return Case(name, steps, [layer], [synapses], recurrent=True)
@@ -75,7 +76,7 @@ def random_case(
 def mlp_case() -> Case:
     rng = np.random.default_rng(1)
     sizes, cores = (784, 512, 512, 10), (1, 4, 4, 1)
-    weights = [np.round(rng.normal(4, 24, (a, b))).clip(-127, 127) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [np.round(rng.normal(4, 24, (a, b))).clip(-127, 127) for a, b in itertools.pairwise(sizes)]
     layers, first = [], 0
     for index, (size, count) in enumerate(zip(sizes, cores, strict=True)):
         layers.append(Layer(f"l{index}", (size,), 9.0 if index == 0 else 256.0, even(size, count, first, True)))
@@ -134,7 +135,7 @@ def program(case: Case) -> Program:
         populations.append(Population(layer.name, layer.shape, neuron))
         cores[layer.name] = layer.cores
     names = [layer.name for layer in case.layers]
-    ends = [(names[0], names[0])] if case.recurrent else list(zip(names[:-1], names[1:], strict=True))
+    ends = [(names[0], names[0])] if case.recurrent else list(itertools.pairwise(names))
     projections = tuple(
         Projection(f"p{index}", a, b, kind, delay=int(case.recurrent))
         for index, ((a, b), kind) in enumerate(zip(ends, case.kinds, strict=True))

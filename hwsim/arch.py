@@ -57,8 +57,9 @@ class Mesh(Model):
 class Limits(Model):
     """What one core holds, and the widths of its registers.
 
-    Without a limit on axons or a width none was published, or the chip has no such thing. ``thresholds_per_core`` is how many different thresholds the neurons of
-    a core may have; without it each population gets one. ``spike_payload_bits`` is 0 where spikes carry no number.
+    Without a limit on axons or a width none was published, or the chip has no such thing. ``thresholds_per_core`` is
+    how many different thresholds the neurons of a core may have; without it each population gets one.
+    ``spike_payload_bits`` is 0 where spikes carry no number.
     """
 
     neurons_per_core: Limit

@@ -133,10 +133,10 @@ class _LifCells:
 
 
 def _blank(samples: int, neurons: int, number: np.dtype[Any], ports: int = 1) -> State:
-    arrays = [np.zeros((samples, neurons), number) for _ in range(8)]
+    arrays = [np.zeros((samples, neurons), np.uint8 if n == 8 else number) for n in range(9)]
     if ports == 1:
         arrays[1] = np.zeros((0, 0), number)
-    return State(*arrays, np.zeros((samples, neurons), np.uint8))
+    return State(*arrays)
 
 
 @dataclass(frozen=True, eq=False)

@@ -391,7 +391,7 @@ def count_routes(
         cell = here[t, b]
         if e + AHEAD < len(time):
             ahead = neuron[e + AHEAD]
-            prefetch(slot, first[ahead])
+            prefetch(slot, first[ahead])  # type: ignore[call-arg]
             prefetch(synapses, first[ahead])
             prefetch(hops, 4 * ahead)
         if len(row) > 0:

@@ -204,22 +204,22 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
             spikes[population.name] = _events(flat, blocks, row, population.name, graded, steps, samples)
     states: dict[str, dict[str, Array]] = {}
     for name, places in (("u", kept.u), ("v", kept.v)):
-        for population, place in places.items():
+        for owner, place in places.items():
             parts = [getattr(block, name)[:, :, place] for block in blocks]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-            if population in flat.order:
+            if owner in flat.order:
                 restored = np.empty_like(values)
-                restored[:, :, flat.order[population]] = values
+                restored[:, :, flat.order[owner]] = values
                 values = restored
-            if flat.integer and not (name == "u" and population in flat.wide):
+            if flat.integer and not (name == "u" and owner in flat.wide):
                 values = values.astype(np.int32, copy=False)
             elif not flat.integer:
                 values = values.astype(np.float64, copy=False)
-            states.setdefault(name, {})[population] = np.ascontiguousarray(values)
+            states.setdefault(name, {})[owner] = np.ascontiguousarray(values)
     active = {}
     whole = blocks[0].active if len(blocks) == 1 else np.concatenate([block.active for block in blocks], axis=1)
-    for population, place in flat.slots.items():
-        active[population] = whole[:, :, place]
+    for owner, place in flat.slots.items():
+        active[owner] = whole[:, :, place]
     flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
     return Recording("hwsim", steps, samples, spikes, states, active, flags=flags)
 

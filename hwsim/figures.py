@@ -42,7 +42,7 @@ class Limit(Figure):
 
 
 class Price(Model):
-    """The energy (pJ), time (ns, or cycles of a clocked chip) or power (mW) of one thing; None where nobody published it.
+    """The energy (pJ), time (ns, or cycles of a clock) or power (mW) of one thing; None where nobody published it.
 
     Args:
         scope: ``per-op`` for the operation alone, ``incremental`` over idle power, ``all-in`` with everything included.

@@ -8,7 +8,7 @@ float network that are whole numbers, and targets in 16 bits where that is enoug
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,7 +262,7 @@ class _Builder:
         p[loop.SIGNED] = int(neuron.lower is not None)
         parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
         common = (
-            (neuron.reset_time == "now" and neuron.reset in ("hard", "subtract") or not neuron.spiking)
+            ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
             and neuron.max_spikes == 1
             and neuron.floor is None
             and neuron.lower is None
@@ -275,7 +275,7 @@ class _Builder:
         hard = neuron.reset == "hard"
         if self.integer:
             above = int(threshold) - p[loop.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
-            bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and 0 <= above and threshold < 1 << 28
+            bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
             if not bounded or abs(int(reset_to)) >= 1 << 23:
                 return
             scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold
@@ -386,7 +386,7 @@ def _ordered(values: Array | None, order: Array | None) -> Array | None:
     return values if values is None or order is None else np.asarray(values)[order]
 
 
-def _joined(parts: list[Array | None], number: np.dtype[Any]) -> Array:
+def _joined(parts: Sequence[Array | None], number: np.dtype[Any]) -> Array:
     return np.concatenate([np.zeros(0, number), *(np.asarray(p, number) for p in parts if p is not None)])
 
 
@@ -405,12 +405,11 @@ def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
         return number
     low = min((int(p.min()) for p in parts if p.size), default=0)
     high = max((int(p.max()) for p in parts if p.size), default=0)
-    return next(
-        d for d in map(np.dtype, (np.int8, np.int16, np.int32)) if np.iinfo(d).min <= low and high <= np.iinfo(d).max
-    )
+    bits = next(bits for bits in (8, 16, 32) if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1))
+    return np.dtype(f"int{bits}")
 
 
-def _index(packed: list[tuple[Array, ...]]) -> np.dtype[Any]:
+def _index(packed: Sequence[tuple[Array, ...]]) -> np.dtype[Any]:
     """The narrowest type that holds all targets."""
     most = max((int(pack[2].max(initial=0)) for pack in packed), default=0)
     return np.dtype(np.uint16 if most < 1 << 16 else np.int32)

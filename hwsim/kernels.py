@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -42,7 +42,9 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:  # pragma: no cover (r
         place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, "llvm.prefetch.p0i8"
+        )
         builder.call(function, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
 
@@ -198,7 +200,7 @@ def update_integer(
         raised: what its threshold is raised by, ``[batch, neurons]``.
     """
     m = 1 << 23
-    rule, time, equal, spiking, most, marked = options
+    rule, time, equal, spiking, most, _ = options
     slow = refractory.size > 0 or threshold_decay.size > 0
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):

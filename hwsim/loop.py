@@ -66,7 +66,7 @@ def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
 
 
 @compiled
-def _place(source: int, p: Array) -> tuple[int, int, int]:
+def _place(source: int, p: Array) -> Any:
     """Channel, row and column of a source neuron."""
     channels, height, width = np.int32(p[C_IN] * p[GROUPS]), np.int32(p[H_IN]), np.int32(p[W_IN])
     number = np.int32(source)
@@ -146,13 +146,13 @@ def _convolved(
 
 
 @compiled
-def _fetch(p: Array, i: int, weights: Array, rows: Array, targets: Array) -> None:
+def _fetch(p: Array, i: Any, weights: Array, rows: Array, targets: Array) -> None:
     """Ask for the listed synapses of a neuron."""
     low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
     for k in range(p[TARGETS] + low, p[TARGETS] + high, 64 // targets.itemsize):
-        prefetch(targets, k)
+        prefetch(targets, k)  # type: ignore[call-arg]
     for k in range(p[WEIGHTS] + low, p[WEIGHTS] + high, 64 // weights.itemsize):
-        prefetch(weights, k)
+        prefetch(weights, k)  # type: ignore[call-arg]
 
 
 @compiled
@@ -186,8 +186,8 @@ def _deliver(
 
 @compiled
 def _lif_integer(
-    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array, v: Array,
-    flags: Array,
+    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array,
+    v: Array, flags: Array,
 ) -> int:  # fmt: skip
     """Advance a block of common neurons (see `flat._fast`) in integers; return how many fired.
 
@@ -198,7 +198,7 @@ def _lif_integer(
     """
     m = np.float64(1 << 23)
     above, to, hard, threshold = levels[0], levels[1], levels[2] == 1, levels[3]
-    fired = 0
+    fired: Any = 0
     for i in range(len(u)):
         arrived, old_u, old_v, own = current[i], u[i], v[i], bias[i]
         current[i] = 0
@@ -215,7 +215,7 @@ def _lif_integer(
         v[i] = np.int32(after if spike else level)
         flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
         fired += np.int32(spike)
-    return fired
+    return int(fired)
 
 
 @compiled
@@ -227,7 +227,7 @@ def _lif_float(
     nothing = v.dtype.type(-0.0)
     equal, to, hard = levels[0] == 1, v.dtype.type(levels[1]), levels[2] == 1
     threshold, keep_u, keep_v = v.dtype.type(levels[3]), v.dtype.type(decay[0]), v.dtype.type(decay[1])
-    fired = 0
+    fired: Any = 0
     for i in range(len(u)):
         arrived = current[i]
         current[i] = nothing
@@ -242,7 +242,7 @@ def _lif_float(
         v[i] = after if spike else level
         flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
         fired += np.int32(spike)
-    return fired
+    return int(fired)
 
 
 @compiled
@@ -251,7 +251,7 @@ def _resting_integer(current: Array, u: Array, v: Array) -> bool:
     busy = current[0] | u[0] | v[0]
     for i in range(1, len(u)):
         busy |= current[i] | u[i] | v[i]
-    return busy == 0
+    return bool(busy == 0)
 
 
 @compiled
@@ -388,7 +388,7 @@ def _advance(
     p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, active: Array
 ) -> int:
     """Advance a population by one step, count its active neurons; return how many sent something."""
-    current, second, u, v, sent, total, wait, raised, flags = state
+    current, u, v, flags = state[0], state[2], state[3], state[8]
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     fired = 0
     if p[FAST] == 0:
@@ -396,7 +396,7 @@ def _advance(
         for i in range(a, b):
             active[slot[i]] += flags[i] & kernels.ACTIVE
             fired += flags[i] >> 1
-        return fired
+        return int(fired)
     bias = neurons[2]
     decay = (scalars[0], scalars[1])
     levels = (scalars[2], scalars[3], scalars[4], scalars[5])
@@ -418,13 +418,13 @@ def _advance(
                 for i in range(low, high):
                     active[slot[i]] += flags[i] & kernels.ACTIVE
         block += 1
-    return fired
+    return int(fired)
 
 
 @compiled
 def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, count: int) -> int:
     """Append what a population sends in this step; return the new number of events."""
-    current, second, u, v, sent, total, wait, raised, flags = state
+    v, sent, flags = state[3], state[4], state[8]
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     if p[SPIKING] == 0:  # a read-out that feeds on
         for i in range(a, b):

@@ -32,7 +32,6 @@ from neurodeploy.neurons import Source
 from neurodeploy.recording import Recording
 
 from . import kernels
-from .arch import Architecture
 from .counts import ENCODINGS, Counter, Counts
 from .engine import Simulator
 from .kernels import compiled
@@ -249,7 +248,7 @@ def queue_host(
 
 @compiled
 def _renew(leaf: int, time: float, times: Array, winners: Array) -> None:
-    """Give a core another time in the tree that finds the earliest: ``winners[1]``, the lower number where times are equal.
+    """Give a core another time in the tree that finds the earliest, ``winners[1]``; of equal ones the lower number.
 
     Args:
         times, winners: ``[2 leaves]``; node n stands above nodes 2 n and 2 n + 1.
@@ -285,7 +284,8 @@ def walk(
 
     Args:
         flags: which neurons were active and fired, ``[steps, samples, neurons]``.
-        order, lag, works: neuron, lag in steps and whether it is updated, by core; a core's are ``first[c] : first[c + 1]``.
+        order, lag, works: neuron, lag in steps and whether it is updated, by core.
+        first: where each core begins.
         runs: where `lag` or `works` or the core changes.
         message, target, takes: messages of each neuron, their target and receiving time.
         price: ns of an inactive and an active update, a spike and a message sent.

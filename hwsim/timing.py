@@ -167,7 +167,7 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
         missing.append("barrier")
     tiles = tiles_of(counts, arch)
     barrier = arch.barrier_ns(tiles)
-    terms = {name: 0.0 for name in TERMS}
+    terms = dict.fromkeys(TERMS, 0.0)
     working = np.zeros((steps, samples))
     bound = np.full((steps, samples), -1)
     core_ns = np.zeros(len(counts.cores))

@@ -77,8 +77,8 @@ class Recording:
         spikes: events of each spiking population, sources included.
         states: ``states["v"]["conv1"]`` is ``[time, batch, neurons]``, after the reset of the step.
         active: neuron updates that changed or could have changed a state (input, ``v``, bias, or what the decay leaves
-            of ``u`` not zero), per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from back-ends that
-            count.
+            of ``u`` not zero), per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from
+            back-ends that count.
         learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
             sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
             and the only one unless more were asked for.
