@@ -148,7 +148,7 @@ class _Block:
     def run(self) -> None:
         flat, kept, steps, samples = self.flat, self.kept, self.steps, self.samples
         most = int(kept.populations[:, loop.SIZE].sum())
-        capacity = max(2 * most * (flat.history + 1), min(BUFFER, most * steps * samples + most))
+        capacity = max(2 * most * (flat.history + 1), min(BUFFER, most * steps * samples + most)) + 1
         number = flat.number
         events = np.empty(capacity, np.int32)
         values = np.empty(capacity if (flat.populations[:, loop.GRADED] == 1).any() else 0, number)

@@ -3,13 +3,14 @@
 All neurons stand in one numbering, population after population. Within a population they keep their order, except for
 images that a convolution reaches, which are numbered channels-last here (`Flat.order`), so that the currents of one
 event are contiguous. Weights are kept in the narrowest of int8, int16 and int32 that holds them all, also those of a
-float network that are whole numbers, and targets in 16 bits where that is enough.
+float network that are whole numbers, and targets in 16 bits where that is enough; else a
+target and a weight of 8 bits share 32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,18 @@ def _graded(neuron: Neuron, integer: bool) -> bool:
     return isinstance(neuron, GRADED) or not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A projection before it goes into the pools."""
+
+    row: Array
+    weights: Array
+    bias: Array
+    starts: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    targets: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
+    phases: Array = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+
+
 class _Builder:
     """Fills the tables of a `Flat`."""
 
@@ -208,7 +221,7 @@ class _Builder:
             self.slot.append(own)
             slots[population.name] = slice(cores, cores + len(on))
             cores += len(on)
-            p[loop.SLOTS] = at_block
+            p[loop.BLOCKS] = at_block
             blocks.append(_block_slots(own))
             at_block += len(blocks[-1])
             neurons += population.size
@@ -259,7 +272,6 @@ class _Builder:
         p[loop.EQUAL] = int(neuron.comparison == ">=")
         p[loop.MOST] = neuron.max_spikes
         p[loop.BIASED] = int(np.asarray(neuron.bias).any())
-        p[loop.SIGNED] = int(neuron.lower is not None)
         parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
         common = (
             ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
@@ -287,41 +299,35 @@ class _Builder:
 
     def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
         """The table of projections, the pools that it points into, and the length of the scratch sums."""
-        ordered = [q for p in self.network.populations for q in self.network.into(p.name)]
-        table = np.zeros((len(ordered), loop.PROJECTION_FIELDS), np.int64)
-        packed = [self._packed(q, table[j]) for j, q in enumerate(ordered)]
-        weights, rows, targets, phases, biases = (
-            _pool(table, [pack[k] for pack in packed], column, ordered_dtype)
-            for k, (column, ordered_dtype) in enumerate(
-                (
-                    (loop.WEIGHTS, _narrowest([pack[0] for pack in packed], self.number)),
-                    (loop.ROWS, np.dtype(np.int64)),
-                    (loop.TARGETS, _index(packed)),
-                    (None, np.dtype(np.int64)),
-                    (loop.BIAS, self.number),
-                )
-            )
+        parts = []
+        for population in self.network.populations:
+            first = len(parts)
+            parts += [self._packed(projection) for projection in self.network.into(population.name)]
+            self.populations[self.row[population.name], [loop.FIRST, loop.LAST]] = first, len(parts)
+        scratch = 0
+        for part in parts:
+            if part.row[loop.EXPONENT] < 0:
+                part.row[loop.SCRATCH] = scratch
+                scratch += int(part.row[loop.OUTPUTS])
+        table = np.array([part.row for part in parts], np.int64).reshape(-1, loop.PROJECTION_FIELDS)
+        narrow = np.dtype(np.uint16 if all(p.targets.dtype == np.uint16 for p in parts) else np.uint32)
+        weights = _pool(
+            [p.weights for p in parts], table, loop.WEIGHTS, _narrowest([p.weights for p in parts], self.number)
         )
-        scratch = at = 0
-        lengths = [len(pack[3]) for pack in packed]
-        for j, (q, length) in enumerate(zip(ordered, lengths, strict=True)):
-            row = table[j]
-            row[loop.PHASES] = at
-            phases[at : at + length, 0] += row[loop.WEIGHTS]
-            at += length
-            if q.bias is None:
+        rows = _pool([p.starts for p in parts], table, loop.ROWS, np.dtype(np.int64))
+        targets = _pool([p.targets for p in parts], table, loop.TARGETS, narrow)
+        phases = _pool([p.phases for p in parts], table, loop.PHASES, np.dtype(np.int64))
+        biases = _pool([p.bias for p in parts], table, loop.BIAS, self.number)
+        for row, part in zip(table, parts, strict=True):
+            phases[row[loop.PHASES] :][: len(part.phases), 0] += row[loop.WEIGHTS]
+            if not len(part.bias):
                 row[loop.BIAS] = -1
-            if row[loop.EXPONENT] < 0:
-                row[loop.SCRATCH] = scratch
-                scratch += row[loop.OUTPUTS]
-        for p in self.network.populations:
-            into = [j for j, q in enumerate(ordered) if q.target == p.name]
-            self.populations[self.row[p.name], [loop.FIRST, loop.LAST]] = (into[0], into[-1] + 1) if into else (0, 0)
         return table, (weights, rows, targets, phases, biases), scratch
 
-    def _packed(self, q: Projection, row: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Weights, row starts, targets, phases and biases of one projection; fills its row of the table."""
+    def _packed(self, q: Projection) -> _Part:
+        """One projection; its row of the table lacks its places in the pools."""
         kind = q.connectivity
+        row = np.zeros(loop.PROJECTION_FIELDS, np.int64)
         row[loop.FROM], row[loop.TO] = self.row[q.source], self.row[q.target]
         row[loop.DELAY], row[loop.PORT], row[loop.OUTPUTS] = q.delay, q.port, kind.outputs
         row[loop.BIAS_START] = q.bias_start
@@ -330,7 +336,6 @@ class _Builder:
         if self.integer:
             row[loop.EXPONENT] = min(kind.exponent, 0)
             weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
-        none, no_phase = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
         # A bias of 0 is none (-0.0 shows no arrival).
         bias = np.zeros(0) if q.bias is None else np.where(q.bias == 0, -0.0, q.bias)
         bias = bias if target is None or not len(bias) else bias[target]
@@ -339,10 +344,10 @@ class _Builder:
             matrix = weights.T
             matrix = matrix if source is None else matrix[source]
             matrix = matrix if target is None else matrix[:, target]
-            return np.ascontiguousarray(matrix).ravel(), none, none, no_phase, bias
+            return _Part(row, np.ascontiguousarray(matrix).ravel(), bias)
         if isinstance(kind, Conv2d) and kind.output_shape == self.images[q.target]:
             kernel, phases = self._convolution(kind, weights, row, source is not None)
-            return kernel, none, none, phases, bias
+            return _Part(row, kernel, bias, phases=phases)
         row[loop.FORM] = loop.SPARSE
         starts, targets, listed = _listed(kind, weights)
         if target is not None:
@@ -351,9 +356,14 @@ class _Builder:
             targets = new[targets]
         if source is not None:
             lengths = np.diff(starts)
-            take = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in source] or [none])
+            take = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in source] or [np.zeros(0, np.int64)])
             starts, targets, listed = np.concatenate([[0], np.cumsum(lengths[source])]), targets[take], listed[take]
-        return listed, starts, targets, no_phase, bias
+        if kind.outputs < 1 << 16:
+            return _Part(row, listed, bias, starts, targets.astype(np.uint16))
+        if kind.outputs < 1 << loop.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
+            row[loop.FORM] = loop.PACKED
+            return _Part(row, listed[:0], bias, starts, loop.pack(targets, listed))
+        return _Part(row, listed, bias, starts, targets)
 
     def _convolution(self, kind: Conv2d, weights: Array, row: Array, last: bool) -> tuple[Array, Array]:
         """The kernel by stride phase, columns reversed, output channels innermost, and the table of phases."""
@@ -409,18 +419,11 @@ def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(f"int{bits}")
 
 
-def _index(packed: Sequence[tuple[Array, ...]]) -> np.dtype[Any]:
-    """The narrowest type that holds all targets."""
-    most = max((int(pack[2].max(initial=0)) for pack in packed), default=0)
-    return np.dtype(np.uint16 if most < 1 << 16 else np.int32)
-
-
-def _pool(table: Array, parts: list[Array], column: int | None, number: np.dtype[Any]) -> Array:
+def _pool(parts: Sequence[Array], table: Array, column: int, number: np.dtype[Any]) -> Array:
     """Join the parts, noting in ``column`` of the table where each begins."""
-    if column is not None:
-        table[:, column] = np.concatenate([[0], np.cumsum([len(p) for p in parts])])[:-1] if parts else 0
     if not parts:
-        return np.zeros((0, 3) if column is None else 0, number)
+        return np.zeros(0, number)
+    table[:, column] = np.cumsum([0, *(len(p) for p in parts[:-1])])
     if len(parts) == 1:
         return np.ascontiguousarray(parts[0], number)
     return np.concatenate(parts, axis=0, dtype=number, casting="unsafe")

@@ -26,21 +26,20 @@ from . import kernels
 from .kernels import AHEAD, compiled, prefetch
 
 # Columns of the table of populations.
-KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT, START, SLOT, SLOTS, RUN, RUNS = range(
-    17
-)
-FIRST, LAST, RECORD_V, RECORD_U, SIGNED, BIASED, SLOW_R, SLOW_A, LIST, UNIFORM, INNER, PORTS = range(17, 29)
-POPULATION_FIELDS = 29
+KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT = range(12)
+START, BLOCKS, FIRST, LAST, RECORD_V, RECORD_U, BIASED, SLOW_R, SLOW_A, INNER, PORTS = range(12, 23)
+POPULATION_FIELDS = 23
 
 # Columns of the table of projections.
 FORM, FROM, TO, DELAY, PORT, EXPONENT, WEIGHTS, ROWS, TARGETS, OUTPUTS, BIAS, BIAS_START, SCRATCH = range(13)
-C_IN, C_OUT, GROUPS, H_IN, W_IN, H_OUT, W_OUT, K_H, K_W, S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(
-    13, 30
-)
+C_IN, C_OUT, GROUPS, H_IN, W_IN, H_OUT, W_OUT, K_H, K_W = range(13, 22)
+S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(22, 30)
 PROJECTION_FIELDS = 30
 
 INPUT, ALWAYS, LIF, SIGMA_DELTA, RELU, PRODUCT = range(6)
-DENSE, SPARSE, CONV, DILATED = range(4)
+DENSE, SPARSE, PACKED, CONV, DILATED = range(5)
+TARGET_BITS = 24
+"""Of a packed synapse: above them stands its weight, counted from -128."""
 BLOCK = 128
 """Neurons that are advanced, or found at rest, together."""
 
@@ -63,6 +62,14 @@ def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
     else:
         for k in range(len(row)):
             into[targets[k]] += into.dtype.type(row[k]) * value
+
+
+@compiled
+def _add_packed(row: Array, value: Any, into: Array) -> None:
+    for k in range(len(row)):
+        synapse = np.uint32(row[k])
+        weight = np.int32(synapse >> np.uint32(TARGET_BITS)) - 128
+        into[synapse & np.uint32((1 << TARGET_BITS) - 1)] += into.dtype.type(weight) * value
 
 
 @compiled
@@ -151,6 +158,8 @@ def _fetch(p: Array, i: Any, weights: Array, rows: Array, targets: Array) -> Non
     low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
     for k in range(p[TARGETS] + low, p[TARGETS] + high, 64 // targets.itemsize):
         prefetch(targets, k)  # type: ignore[call-arg]
+    if p[FORM] == PACKED:
+        return
     for k in range(p[WEIGHTS] + low, p[WEIGHTS] + high, 64 // weights.itemsize):
         prefetch(weights, k)  # type: ignore[call-arg]
 
@@ -181,26 +190,30 @@ def _deliver(
                 _fetch(p, np.int64(events[e + AHEAD]), weights, rows, targets)
             i = r + np.int64(events[e])
             low, high = rows[i], rows[i + 1]
-            _add_listed(targets[t + low : t + high], weights[w + low : w + high], value, into)
+            if form == PACKED:
+                _add_packed(targets[t + low : t + high], value, into)
+            else:
+                _add_listed(targets[t + low : t + high], weights[w + low : w + high], value, into)
 
 
 @compiled
 def _lif_integer(
-    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array,
-    v: Array, flags: Array,
+    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
+    current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
     """Advance a block of common neurons (see `flat._fast`) in integers; return how many fired.
 
     Args:
         decay: what is kept of u and v, as fractions (whole 4096ths).
         levels: (spikes above this, value after a hard reset, 1 for a hard reset, threshold).
+        remembers: whether u outlives the step, or is recorded; else it is not touched.
         flags: written: 1 for a neuron that was not at rest, plus 2 for one that fires.
     """
     m = np.float64(1 << 23)
     above, to, hard, threshold = levels[0], levels[1], levels[2] == 1, levels[3]
     fired: Any = 0
     for i in range(len(u)):
-        arrived, old_u, old_v, own = current[i], u[i], v[i], bias[i]
+        arrived, old_u, old_v, own = current[i], u[i] if remembers else 0, v[i], bias[i]
         current[i] = 0
         kept = np.int32(np.float64(old_u) * decay[0])
         active = (arrived | kept | old_v | own) != 0
@@ -211,7 +224,8 @@ def _lif_integer(
         level = min(max(level, 1.0 - m), m - 1.0)
         spike = level > above
         after = to if hard else level - threshold
-        u[i] = np.int32(now)
+        if remembers:
+            u[i] = np.int32(now)
         v[i] = np.int32(after if spike else level)
         flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
         fired += np.int32(spike)
@@ -220,8 +234,8 @@ def _lif_integer(
 
 @compiled
 def _lif_float(
-    decay: tuple[float, float], levels: tuple[float, float, float, float], bias: Array, current: Array, u: Array,
-    v: Array, flags: Array,
+    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
+    current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
     """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes."""
     nothing = v.dtype.type(-0.0)
@@ -231,14 +245,15 @@ def _lif_float(
     for i in range(len(u)):
         arrived = current[i]
         current[i] = nothing
-        kept = keep_u * u[i]
+        kept = keep_u * u[i] if remembers else nothing
         came = (arrived != 0) | (math.copysign(1.0, arrived) > 0)
         active = came | (kept != 0) | (v[i] != 0) | (bias[i] != 0)
         now = kept + arrived
         level = keep_v * v[i] + now + bias[i]
         spike = (level > threshold) | (equal & (level == threshold))
         after = to if hard else level - threshold
-        u[i] = now
+        if remembers:
+            u[i] = now
         v[i] = after if spike else level
         flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
         fired += np.int32(spike)
@@ -323,7 +338,9 @@ def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
 
 
 def _resting(current: Array, u: Array, v: Array) -> bool: ...  # type: ignore[empty-body]
-def _common(decay: Any, levels: Any, bias: Array, current: Array, u: Array, v: Array, flags: Array) -> int: ...  # type: ignore[empty-body]
+def _common(
+    decay: Any, levels: Any, remembers: bool, bias: Array, current: Array, u: Array, v: Array, flags: Array
+) -> int: ...  # type: ignore[empty-body]
 def _other(p: Array, neurons: Any, slow: Any, state: Any) -> None: ...
 
 
@@ -335,10 +352,14 @@ def _resting_of(current: Any, u: Any, v: Any) -> Any:
 
 
 @overload(_common, strict=False)
-def _common_of(decay: Any, levels: Any, bias: Any, current: Any, u: Any, v: Any, flags: Any) -> Any:
+def _common_of(decay: Any, levels: Any, remembers: Any, bias: Any, current: Any, u: Any, v: Any, flags: Any) -> Any:
     if isinstance(v.dtype, types.Integer):
-        return lambda decay, levels, bias, current, u, v, flags: _lif_integer(decay, levels, bias, current, u, v, flags)
-    return lambda decay, levels, bias, current, u, v, flags: _lif_float(decay, levels, bias, current, u, v, flags)
+        return lambda decay, levels, remembers, bias, current, u, v, flags: _lif_integer(
+            decay, levels, remembers, bias, current, u, v, flags
+        )
+    return lambda decay, levels, remembers, bias, current, u, v, flags: _lif_float(
+        decay, levels, remembers, bias, current, u, v, flags
+    )
 
 
 @overload(_other, strict=False)
@@ -400,14 +421,15 @@ def _advance(
     bias = neurons[2]
     decay = (scalars[0], scalars[1])
     levels = (scalars[2], scalars[3], scalars[4], scalars[5])
-    block = p[SLOTS]
+    remembers = scalars[0] != 0 or p[RECORD_U] >= 0
+    block = p[BLOCKS]
     for low in range(a, b, BLOCK):
         high = min(low + BLOCK, b)
         if p[BIASED] == 0 and _resting(current[low:high], u[low:high], v[low:high]):
             flags[low:high] = 0
         else:
             fired += _common(
-                decay, levels, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
+                decay, levels, remembers, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
             )
             if slots[block] >= 0:
                 busy = 0
@@ -434,21 +456,29 @@ def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, c
                 values[count] = message
                 count += 1
         return count
-    left = fired
-    if left == 0:
+    if fired == 0:
         return count
+    first = count
     for low in range(a, b, 64):
-        high = min(low + 64, b)
-        some = 0
-        for i in range(low, high):
-            some |= flags[i]
+        marks = flags[low : min(low + 64, b)]
+        some = np.uint8(0)
+        for k in range(len(marks)):
+            some |= marks[k]
         if some & kernels.FIRED:
-            for i in range(low, high):
-                if flags[i] & kernels.FIRED:
-                    events[count] = i - a
-                    if p[GRADED] == 1:
-                        values[count] = sent[i]
-                    count += 1
+            count += _compress(marks, low - a, events[count : count + len(marks)])
+    if p[GRADED] == 1:
+        for e in range(first, count):
+            values[e] = sent[a + events[e]]
+    return count
+
+
+@compiled
+def _compress(marks: Array, number: int, events: Array) -> int:
+    """List the neurons that fired; without a branch for each: every one is written, and stays if it did."""
+    count = 0
+    for k in range(len(marks)):
+        events[count] = number + k
+        count += marks[k] >> 1
     return count
 
 
@@ -519,7 +549,7 @@ def simulate(
             raised[:] = 0
         while t < steps:
             cursor[0], cursor[1], cursor[2] = b, t, count
-            if count - base + most > len(events) or halt[0] != 0:
+            if count - base + most >= len(events) or halt[0] != 0:
                 return False
             for n in range(len(populations)):
                 p = populations[n]
@@ -584,3 +614,12 @@ def gather(
                 neuron[to : to + size] = named[by]
                 if graded:
                     payload[to : to + size] = values[low:high][by]
+
+
+@compiled
+def pack(targets: Array, weights: Array) -> Array:
+    """Packed synapses: target and weight of each in 32 bits."""
+    packed = np.empty(len(targets), np.uint32)
+    for k in range(len(targets)):
+        packed[k] = np.uint32(targets[k]) | (np.uint32(np.int32(weights[k]) + 128) << np.uint32(TARGET_BITS))
+    return packed
