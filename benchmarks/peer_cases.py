@@ -85,12 +85,14 @@ def mlp_case() -> Case:
     return Case("mlp", 200, layers, [Dense(np.ascontiguousarray(w.T)) for w in weights])
 
 
-def dvs_case() -> Case:
-    """From the arrays that come with ``sanafe``; filters there are ``[y, x, in, out]``."""
-    import sanafe.tutorial
+def dvs_case(arrays: Any = None) -> Case:
+    """From a file of arrays, or those that come with ``sanafe``; filters there are ``[y, x, in, out]``."""
+    if arrays is None:
+        import sanafe.tutorial
 
-    with sanafe.tutorial.get_dvs_data() as file:
-        data = {key: np.load(file)[key] for key in np.load(file).files}
+        with sanafe.tutorial.get_dvs_data() as file:
+            return dvs_case(file)
+    data = dict(np.load(arrays))
     shapes, counts = ((1, 32, 32), (16, 15, 15), (32, 13, 13), (64, 11, 11), (11, 9, 9), (11,)), (1, 4, 16, 16, 4, 1)
     layers, first = [], 0
     for index, (shape, count) in enumerate(zip(shapes, counts, strict=True)):

@@ -66,14 +66,15 @@ class Ours:
         flat = self.simulator.flat
         held = sum(pool.nbytes for pool in flat.pools)
         for routes in self.counter.routes:
-            held += routes.first.nbytes + routes.slot.nbytes + routes.synapses.nbytes + routes.hops.nbytes
+            parts = (routes.first, routes.slot, routes.synapses, routes.words, routes.hops)
+            held += sum(part.nbytes for part in parts)
         return held / sum(p.connectivity.to_csr().nnz for p in flat.network.projections)
 
 
 def energy_j(counts: Counts, steps: int) -> np.ndarray[Any, Any]:
     """Energy of chip steps 1 .. steps, joules."""
     total = np.zeros(counts.core["updates"].shape[1])
-    for name, often in amounts(counts).items():
+    for name, often in amounts(counts, ARCH).items():
         total += often.sum(axis=(0, 2)) * (getattr(ARCH.energy, name).value or 0.0)
     for name, component in (("hops_east_west", "hop_east_west"), ("hops_north_south", "hop_north_south")):
         total += counts.fabric[name].sum(axis=1) * getattr(ARCH.energy, component).value

@@ -57,13 +57,15 @@ class Mesh(Model):
 class Limits(Model):
     """What one core holds, and the widths of its registers.
 
-    Without a limit on axons or a width none was published, or the chip has no such thing. ``thresholds_per_core`` is
-    how many different thresholds the neurons of a core may have; without it each population gets one.
-    ``spike_payload_bits`` is 0 where spikes carry no number.
+    Without a limit on axons or a width none was published, or the chip has no such thing. Synaptic memory is read in
+    words of ``synapse_word_bits`` (64 where not given). ``thresholds_per_core`` is how many different thresholds the
+    neurons of a core may have; without it each population gets one. ``spike_payload_bits`` is 0 where spikes carry no
+    number.
     """
 
     neurons_per_core: Limit
     synapse_bytes_per_core: Limit
+    synapse_word_bits: Limit | None = None
     axons_in_per_core: Limit | None = None
     axons_out_per_core: Limit | None = None
     weight_bits: Limit
@@ -148,12 +150,14 @@ class Pipeline(Model):
     Args:
         core: ``serial`` where a core does everything one after another; ``parallel`` where what it receives (axons in,
             synapses) and what it does by itself (neurons, axons out) go on side by side.
+        zero_weights: whether synapses with a weight of zero cost an operation.
         link_message: time for which a message occupies a link.
         link_buffer: messages that wait at the end of a link.
         core_queue: messages that wait at a core.
     """
 
     core: Literal["serial", "parallel"]
+    zero_weights: Literal["walked", "skipped"] = "walked"
     source: Text
     confidence: Confidence
     note: str = ""
@@ -233,6 +237,12 @@ class Architecture(Model):
     def index_bits(self) -> int:
         """Bits that the index of a neuron on its core takes in a list of synapses."""
         return max(1, (self.limits.neurons_per_core.value - 1).bit_length())
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of a word of synaptic memory."""
+        given = self.limits.synapse_word_bits
+        return given.value if given is not None else 64
 
     @property
     def link_count(self) -> int:

@@ -2,8 +2,10 @@
 
 A *message* is one spike sent to one core that holds at least one of its synapses (a multicast to n cores is n
 messages). A *synaptic operation* (SOP) is one stored synapse walked for one arriving spike; `nonzero_sops` leaves out
-synapses whose weight is zero. Synapses are read in words of 64 bits from where `neurodeploy.memory` stores them: a
-message that finds n synapses of b bits reads ceil(n b / 64) *words*. A neuron *update* happens for every mapped neuron
+synapses whose weight is zero. Synapses are read in words (of W bits, `limits.synapse_word_bits`) from where
+`neurodeploy.memory` stores them: a message that finds n synapses of b bits in a matrix or a list reads
+ceil(n b / W) *words*; of a shared kernel, it reads a row of c weights, one for each channel on the core, for each
+position that it reaches, n / c rows of ceil(c b / W) words. A neuron *update* happens for every mapped neuron
 in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
 arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
 also where it added up to 0, which integers do not tell).
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Sparse
+from neurodeploy.connectivity import Array, Conv2d, Sparse
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.network import Projection
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
     from .arch import Architecture
 
 LAYER = ("events_in", "events_out", "sops", "nonzero_sops", "words", "updates", "active_updates", "messages_out")
-IN = ("messages_in", "sops", "nonzero_sops", "words", "sops_list", "sops_kernel")
+IN = (
+    "messages_in", "sops", "nonzero_sops", "words", "sops_list", "sops_kernel", "nonzero_list", "nonzero_kernel"
+)  # fmt: skip
 OUT = ("updates", "active_updates", "events_out", "messages_out")
 CORE = (*IN, *OUT)
 FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "between_chips", "host_events", "host_messages")
@@ -58,7 +62,8 @@ class Counts:
         layer: for each name in `LAYER`, ``[populations, network steps, samples]``; synaptic operations are counted at
             the population that receives them, in the step in which they act.
         core: for each name in `CORE`, ``[cores, chip steps, samples]``. `sops` are all synaptic operations,
-            `sops_list` and `sops_kernel` those of synapses stored as a list or a shared kernel.
+            `sops_list` and `sops_kernel` those of synapses stored as a list or a shared kernel; of the two,
+            `nonzero_list` and `nonzero_kernel` have a weight that is not zero.
         fabric: for each name in `FABRIC`, ``[chip steps, samples]``: messages that stay within a tile, hops of all
             messages on a chip over east-west and north-south links (XY routing), messages to another chip (whose hops
             are not counted), and input events and messages that come from the host (nor theirs, since where the host
@@ -101,8 +106,8 @@ class Routes:
         first: messages of source neuron i are entries ``first[i] : first[i + 1]``.
         slot: of each message, the row of its core in `cores`.
         synapses, nonzero: of each message; `nonzero` is empty where no weight is zero.
+        words: of synaptic memory that each message reads.
         cores: rows of `Counter.cores`.
-        bits: of a synapse in the memory of each of `cores`.
         encoding: how each of `cores` stores them, an index of `ENCODINGS`.
         hops: by source neuron, of all messages of a spike: hops east-west and north-south, messages within the tile
             and between chips, ``[neurons, 4]``.
@@ -113,8 +118,8 @@ class Routes:
     slot: Array
     synapses: Array
     nonzero: Array
+    words: Array
     cores: Array
-    bits: Array
     encoding: Array
     hops: Array
 
@@ -152,7 +157,7 @@ class Counter:
         rows = np.unique(home)
         slot = np.searchsorted(rows, table.cores).astype(np.uint16 if len(rows) < 1 << 16 else np.int32)
         how = self._encodings(projection, home, rows, slot, table.synapses)
-        bits = np.array([WEIGHT_BITS + (self.arch.index_bits if e == LIST else 0) for e in how], np.int32)
+        words = self._words(projection, home, rows, how, slot, table.synapses)
         narrow = np.uint16 if table.synapses.max(initial=0) < 1 << 16 else np.int32
         synapses = table.synapses.astype(narrow)
         nonzero = table.nonzero.astype(narrow)
@@ -167,8 +172,8 @@ class Counter:
             slot,
             synapses,
             nonzero if (nonzero != synapses).any() else nonzero[:0],
+            words.astype(np.uint16 if words.max(initial=0) < 1 << 16 else np.int32),
             rows,
-            bits,
             np.array([ENCODINGS.index(e) for e in how], np.int64),
             hops,
         )
@@ -184,6 +189,22 @@ class Counter:
             LIST if n < most else stored(projection, np.flatnonzero(home == row), bits).encoding
             for row, n, most in zip(rows, there, pairs, strict=True)
         ]
+
+    def _words(
+        self, projection: Projection, home: Array, rows: Array, how: list[str], slot: Array, synapses: Array
+    ) -> Array:
+        """Words of synaptic memory that each message reads."""
+        word = self.arch.word_bits
+        bits = np.array([WEIGHT_BITS + (self.arch.index_bits if e == LIST else 0) for e in how])
+        words = -(-synapses * bits[slot] // word)
+        kind = projection.connectivity
+        if isinstance(kind, Conv2d):
+            plane = kind.output_shape[1] * kind.output_shape[2]
+            channels = np.array([len(np.unique(np.flatnonzero(home == row) // plane)) for row in rows])
+            kernel = np.array([e == KERNEL for e in how])[slot]
+            rowwise = -(-synapses // channels[slot]) * -(-channels * WEIGHT_BITS // word)[slot]
+            words = np.where(kernel, rowwise, words)
+        return np.asarray(words)
 
     def _apart(self, projection: Projection, rows: Array) -> Array:
         """Hops east-west and north-south, within the tile, between chips: ``[source rows, target rows, 4]``."""
@@ -326,7 +347,7 @@ class _Tally:
         here = np.zeros((steps, samples, len(routes.cores), 2), np.int64)
         hops = np.zeros((steps, samples, 4), np.int64)
         count_routes(
-            time, sample, neuron, routes.first, routes.slot, routes.synapses, routes.nonzero, routes.bits,
+            time, sample, neuron, routes.first, routes.slot, routes.synapses, routes.nonzero, routes.words,
             routes.hops, home if home is not None else np.zeros(0, np.int32), lag, here, hops, self.outgoing,
             OUT.index("messages_out"),
         )  # fmt: skip
@@ -336,10 +357,11 @@ class _Tally:
         received = (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & low, here[..., 0] & low)
         for k, values in enumerate(received):
             at[:, :, routes.cores, k] += values
-        for encoding, name in ((1, "sops_list"), (2, "sops_kernel")):
+        for encoding, name in ((1, "list"), (2, "kernel")):
             which = np.flatnonzero(routes.encoding == encoding)
             if len(which):
-                at[:, :, routes.cores[which], IN.index(name)] += received[IN.index("sops")][:, :, which]
+                for field, counted in ((f"sops_{name}", "sops"), (f"nonzero_{name}", "nonzero_sops")):
+                    at[:, :, routes.cores[which], IN.index(field)] += received[IN.index(counted)][:, :, which]
         source, target = self.rows[projection.source], self.rows[projection.target]
         totals = dict(zip(IN, (values.sum(axis=2) for values in received), strict=False))
         self.layer["messages_out"][source] += totals["messages_in"]
@@ -374,7 +396,7 @@ def count_sent(time: Array, sample: Array, neuron: Array, lag: int, row: Array, 
 
 @compiled
 def count_routes(
-    time: Array, sample: Array, neuron: Array, first: Array, slot: Array, synapses: Array, nonzero: Array, bits: Array,
+    time: Array, sample: Array, neuron: Array, first: Array, slot: Array, synapses: Array, nonzero: Array, words: Array,
     hops: Array, row: Array, lag: int, here: Array, sums: Array, outgoing: Array, column: int,
 ) -> None:  # fmt: skip
     """Count what a projection's events cause.
@@ -393,6 +415,7 @@ def count_routes(
             ahead = neuron[e + AHEAD]
             prefetch(slot, first[ahead])  # type: ignore[call-arg]
             prefetch(synapses, first[ahead])
+            prefetch(words, first[ahead])
             prefetch(hops, 4 * ahead)
         if len(row) > 0:
             outgoing[t + lag, b, row[i], column] += first[i + 1] - first[i]
@@ -400,7 +423,7 @@ def count_routes(
                 sums[t, b, c] += hops[i, c]
         for k in range(first[i], first[i + 1]):
             to, n = slot[k], np.int64(synapses[k])
-            cell[to, 0] += (n << 32) + ((n * bits[to] + 63) >> 6)
+            cell[to, 0] += (n << 32) + np.int64(words[k])
             cell[to, 1] += (1 << 32) + (np.int64(nonzero[k]) if some_zero else n)
 
 

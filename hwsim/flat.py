@@ -299,7 +299,7 @@ class _Builder:
 
     def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
         """The table of projections, the pools that it points into, and the length of the scratch sums."""
-        parts = []
+        parts: list[_Part] = []
         for population in self.network.populations:
             first = len(parts)
             parts += [self._packed(projection) for projection in self.network.into(population.name)]

@@ -337,10 +337,10 @@ def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
         kernels.update_product_float(threshold[a:b], now, _row(second, a, b), out, marks)
 
 
-def _resting(current: Array, u: Array, v: Array) -> bool: ...  # type: ignore[empty-body]
+def _resting(current: Array, u: Array, v: Array) -> Any: ...
 def _common(
     decay: Any, levels: Any, remembers: bool, bias: Array, current: Array, u: Array, v: Array, flags: Array
-) -> int: ...  # type: ignore[empty-body]
+) -> Any: ...
 def _other(p: Array, neurons: Any, slow: Any, state: Any) -> None: ...
 
 

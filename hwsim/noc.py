@@ -123,9 +123,8 @@ class Mesh:
         parts = []
         self.host = []
         for routes in counter.routes:
-            words = (routes.synapses.astype(np.int64) * routes.bits[routes.slot] + 63) >> 6
             takes = price["axon_in"] + routes.synapses * by_encoding[routes.encoding[routes.slot]]
-            takes = takes + words * price["synaptic_word"]
+            takes = takes + routes.words * price["synaptic_word"]
             name = routes.projection.source
             target = routes.cores[routes.slot].astype(np.int32)
             if name not in self.columns:

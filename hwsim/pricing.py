@@ -2,8 +2,8 @@
 
 Conventions, which every number here follows:
 
-- A *synaptic operation* is a stored synapse walked for an arriving spike, zero weights included, since the chip reads
-  and adds them as well.
+- A *synaptic operation* is a stored synapse walked for an arriving spike; zero weights are included where the chip
+  reads and adds them as well (`pipeline.zero_weights`).
 - Every mapped neuron is updated in every chip step; it pays the *active* price where it was not at rest.
 - A message within a tile pays the within-tile price; one that leaves its tile pays for each hop (XY route) instead.
 - What another price contains (`included_in`) is not counted twice, and not missing.
@@ -138,7 +138,7 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
     timing = timing or core_timing(counts, arch)
     samples = len(timing.inference_ns)
     steps = timing.step_ns.shape[0]
-    core = {name: int(array.sum(dtype=np.int64)) for name, array in amounts(counts).items()}
+    core = {name: int(array.sum(dtype=np.int64)) for name, array in amounts(counts, arch).items()}
     fabric = {name: int(array.sum(dtype=np.int64)) for name, array in counts.fabric.items()}
     totals = {
         **core,

@@ -90,14 +90,24 @@ class Timing:
         return max(self.terms, key=lambda name: self.terms[name])
 
 
-def amounts(counts: Counts) -> dict[str, Array]:
-    """How often each priced thing of a core happened, ``[cores, chip steps, samples]``."""
+def amounts(counts: Counts, arch: Architecture) -> dict[str, Array]:
+    """How often each priced thing of a core happened, ``[cores, chip steps, samples]``.
+
+    Synapses with a weight of zero count where the chip walks them (`pipeline.zero_weights`).
+    """
     core = counts.core
+    skipped = arch.pipeline.zero_weights == "skipped"
+    total, listed, shared = (
+        core[name]
+        for name in (
+            ("nonzero_sops", "nonzero_list", "nonzero_kernel") if skipped else ("sops", "sops_list", "sops_kernel")
+        )
+    )
     return {
         "axon_in": core["messages_in"],
-        "synaptic_operation": core["sops"] - core["sops_list"] - core["sops_kernel"],
-        "synaptic_operation_list": core["sops_list"],
-        "synaptic_operation_kernel": core["sops_kernel"],
+        "synaptic_operation": total - listed - shared,
+        "synaptic_operation_list": listed,
+        "synaptic_operation_kernel": shared,
         "synaptic_word": core["words"],
         "neuron_update_active": core["active_updates"],
         "neuron_update_inactive": core["updates"] - core["active_updates"],
@@ -159,7 +169,7 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
     check_cores(counts.cores, counts.chips, arch)
     figures = {name: getattr(arch.latency, name) for name in (*RECEIVING, *SENDING)}
     price = {name: arch.ns(figure) or 0.0 for name, figure in figures.items()}
-    often = amounts(counts)
+    often = amounts(counts, arch)
     missing = [n for n, figure in figures.items() if figure.value is None and not figure.included_in and often[n].any()]
     if network is not None and arch.pipeline.link_message.value is None:
         missing.append("link_message")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from neurodeploy.connectivity import Conv2d, Dense
 from neurodeploy.conventions import resolve
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import count
+from neurodeploy.hwsim.counts import Counter, count
+from neurodeploy.hwsim.noc import Mesh
+from neurodeploy.hwsim.timing import core_timing
 from neurodeploy.lower import lower
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -248,3 +251,64 @@ def test_sign_split_and_thresholds_keep_braille_close() -> None:
     before, after = scores(compiled.float_network, floats)[0], scores(compiled.program.network, integers)[0]
     assert before.argmax() == after.argmax()
     assert (np.abs(after - before) <= np.maximum(0.1 * before, 1)).all()
+
+
+def sanafe_dvs(steps: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """SANA-FE's recording, and hwsim's energies (J), times (s) by tier and counts of the same steps."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    try:
+        import peer_cases
+        import peer_sanafe
+    finally:
+        sys.path.pop(0)
+    path = DATA / "sanafe-dvs" / "sanafe_2.2.9_tutorial5_mapping.csv"
+    table = np.genfromtxt(path, delimiter=",", names=True)[:steps]
+    program = peer_cases.program(peer_cases.dvs_case(DATA / "sanafe-dvs" / "dvs_challenge.npz"))
+    simulator = engine.Simulator(program)
+    counter = Counter(program, peer_sanafe.ARCH)
+    recording = simulator.run({"": np.zeros((steps + 1, 1, 1), np.uint8)}, flags=True)
+    counts = counter.count(recording)
+    tiers = {
+        "core": core_timing(counts, peer_sanafe.ARCH),
+        "event": Mesh(simulator, counter).time(recording, counts),
+    }
+    times = {name: tier.step_ns[1 : steps + 1, 0] * 1e-9 for name, tier in tiers.items()}
+    often = {name: values[:, 1 : steps + 1, 0].sum(axis=0) for name, values in counts.core.items()}
+    return {name: table[name] for name in table.dtype.names}, peer_sanafe.energy_j(counts, steps), times, often
+
+
+def test_sanafes_own_network_costs_what_sanafe_says() -> None:
+    """Spikes, updates, messages, energy and latency of its `simple` model, in each of 128 steps."""
+    theirs, energy, times, counts = sanafe_dvs(128)
+    np.testing.assert_array_equal(counts["events_out"], theirs["fired"])
+    np.testing.assert_array_equal(counts["active_updates"], theirs["updated"])
+    np.testing.assert_array_equal(counts["sops"], theirs["synaptic_events"])
+    np.testing.assert_allclose(energy, theirs["E_total_J"], rtol=1e-6)
+    np.testing.assert_allclose(times["core"], theirs["latency_simple_s"], rtol=1e-9)
+    # Beside its flit-level model, the event tier is nearer than its own `detailed` model.
+    ours, detailed = (x / theirs["latency_cycle_s"] - 1 for x in (times["event"], theirs["latency_detailed_s"]))
+    assert abs(ours.mean()) < 0.02
+    assert np.abs(ours).mean() < 0.02 < np.abs(detailed).mean()
+
+
+def test_pilotnet_on_loihi2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printed comparison with the chip: operations per core, step times, energy."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    try:
+        import silicon
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(sys, "argv", ["silicon.py", str(DATA / "loihi2-pilotnet-lif")])
+    silicon.main()
+    lines = capsys.readouterr().out.splitlines()
+    cores = [line.split() for line in lines if line.split()[1:2] and line.split()[1].startswith("conv") and "%" in line]
+    assert len(cores) == 21
+    edges = {16, 19, 35}
+    for core, _, _, _, off, shifted in cores:
+        assert abs(float(shifted.rstrip("%"))) <= 2.1
+        if int(core) not in {*edges, 34}:
+            assert abs(float(off.rstrip("%"))) <= 1.0
+    held = [float(line.split("off by ")[1].split("%")[0]) for line in lines if "a fetch" in line]
+    assert min(held) <= 1.0
+    off = [float(part.split("(")[1].rstrip("%)")) for part in lines[-1].split("measured ")[1].split(", ")]
+    assert max(map(abs, off)) <= 10

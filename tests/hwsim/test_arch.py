@@ -141,6 +141,17 @@ def test_a_users_own_file_works(changed: Callable[[Change], Path]) -> None:
         (lambda c: c["mesh"]["rows"].update(value=5), "barrier.tiles"),
         (lambda c: c["barrier"].update(tiles=[32, 1]), "barrier"),
         (lambda c: c.update(version=2), "version"),
+        (lambda c: c["energy"].pop("axon_in"), "energy.axon_in"),
+        (lambda c: c["energy"]["synaptic_word"].update(value=3, confidence="assumed"), "energy.synaptic_word"),
+        (lambda c: c["latency"]["hop_east_west"].update(unit="cycles"), "latency.hop_east_west is in cycles"),
+        (lambda c: c["latency"]["hop_east_west"].update(unit="us"), "latency.hop_east_west"),
+        (lambda c: c["clock"].update(frequency={**c["process"], "unit": "GHz"}), "clock"),
+        (lambda c: c["pipeline"].update(core="sometimes"), "pipeline.core"),
+        (lambda c: c["pipeline"]["core_queue"].update(value=0), "pipeline"),
+        (lambda c: c["pipeline"]["link_message"].pop("confidence"), "pipeline.link_message"),
+        (lambda c: c["barrier"].update(latency=None, note=""), "barrier"),
+        (lambda c: c["barrier"].pop("confidence"), "barrier.confidence"),
+        (lambda c: c["static_power_per_core"].pop("confidence"), "static_power_per_core"),
     ],
 )
 def test_a_bad_file_is_refused_with_file_and_field(
@@ -160,3 +171,46 @@ def test_a_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes
     path.write_bytes(content)
     with pytest.raises(InvalidInputError, match=r"bad\.yaml"):
         load_architecture(path)
+
+
+def test_cycles_become_nanoseconds(changed: Callable[[Change], Path]) -> None:
+    def clocked(content: dict[str, Any]) -> None:
+        content["clock"]["frequency"] = {"value": 200, "unit": "MHz", "source": "x", "confidence": "assumed"}
+        content["latency"]["hop_east_west"].update(value=3, unit="cycles")
+
+    chip = load_architecture(changed(clocked))
+    assert chip.ns(chip.latency.hop_east_west) == pytest.approx(15)
+    assert chip.ns(chip.latency.hop_north_south) == 6.5
+    assert chip.ns(chip.latency.axon_in) is None
+
+
+def test_routes_follow_links_first_along_x() -> None:
+    for name in ("loihi1", "sanafe-loihi"):
+        chip = load_architecture(name)
+        for a, b in ((0, 127), (127, 0), (37, 14), (5, 6)):
+            at = chip.tile_xy(chip.tile_of(a))
+            axes = []
+            for link in chip.links(a, b):
+                tile, direction = divmod(link, 4)
+                assert chip.tile_xy(tile) == at
+                at = (at[0] + (1, -1, 0, 0)[direction], at[1] + (0, 0, 1, -1)[direction])
+                axes.append(direction // 2)
+            assert at == chip.tile_xy(chip.tile_of(b))
+            assert axes == sorted(axes)
+            assert len(axes) == sum(chip.hops(a, b))
+
+
+def test_the_barrier_of_a_table_of_steps() -> None:
+    chip = load_architecture("sanafe-loihi")
+    assert [chip.barrier_ns(tiles) for tiles in (1, 2, 3, 4, 28, 29, 32)] == [600, 1000, 1000, 1400, 1400, 1800, 1800]
+
+
+def test_chips_that_come_with_it() -> None:
+    assert set(available()) == {
+        "loihi1", "loihi2", "sanafe-loihi", "truenorth", "spinnaker2", "speck", "xylo", "odin", "reckon", "anp-i",
+        "paper-45nm",
+    }  # fmt: skip
+    for name in available():
+        chip = load_architecture(name)
+        assert chip.name == name
+        assert chip.energy.synaptic_operation.value is not None or name in ("speck", "xylo")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import FOLDER, load_architecture
+from neurodeploy.hwsim.arch import FOLDER, Architecture, load_architecture
 from neurodeploy.hwsim.counts import CORE, FABRIC, LAYER, Counts
 from neurodeploy.hwsim.pricing import price
 from neurodeploy.hwsim.timing import core_timing
@@ -133,15 +133,41 @@ def test_counts_without_samples_or_with_foreign_cores_are_refused() -> None:
         price(make((500,), {"sops": np.zeros((1, 4, 1))}, {}), chip)
 
 
-def test_a_bill_for_loihi2_says_that_nothing_was_published(counts: Counts) -> None:
-    """Every count is on the bill as missing, none is priced, and no time of an operation is taken for granted."""
-    chip = load_architecture("loihi2")
+def test_a_bill_says_what_its_total_lacks(counts: Counts) -> None:
+    """Speck: every count is on the bill as missing, none is priced, and no time is taken for granted."""
+    chip = load_architecture("speck")
     bill = price(counts, chip)
-    assert bill.lines == ()
+    assert [line.component for line in bill.lines] == ["static"]
     missing = {m.component: m.count for m in bill.missing}
     # Over two samples, as written above: 100 + 40 + 10 + 20 + 60 operations, 7 + 1 + 2 hops and 1 + 2 hops.
     assert missing["synaptic_operation"] == 230 / 2
     assert missing["hop_east_west"] == 10 / 2
     assert missing["hop_north_south"] == 3 / 2
     assert all(m.reason for m in bill.missing)
-    assert set(core_timing(counts, chip).missing) >= {"synaptic_operation", "neuron_update_active"}
+    assert set(core_timing(counts, chip).missing) >= {"synaptic_operation", "neuron_update_active", "barrier"}
+
+
+def test_a_chip_that_skips_zero_weights_pays_for_the_others_only(counts: Counts) -> None:
+    walked, skipped = load_architecture("loihi1"), load_architecture("loihi2")
+    bills = [{line.component: line.count for line in price(counts, chip).lines} for chip in (walked, skipped)]
+    assert bills[0]["synaptic_operation"] == 230 / 2
+    assert bills[1]["synaptic_operation"] == 115 / 2
+
+
+def test_an_all_in_price_stands_alone(counts: Counts) -> None:
+    bill = price(counts, load_architecture("truenorth"))
+    assert [(line.component, line.energy_pj) for line in bill.lines] == [("synaptic_operation", 230 / 2 * 26)]
+    assert {item.component for item in bill.missing} <= {"host_message", "learning_update"}
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_receiving_and_sending_add_up_or_overlap(counts: Counts, parallel: bool) -> None:
+    content = load_architecture("loihi1").model_dump()
+    content["pipeline"]["core"] = "parallel" if parallel else "serial"
+    timing = core_timing(counts, Architecture.model_validate(content))
+    barrier = 113 + 352 / 31
+    receiving, sending = 350.0, 4 * 8.4 + 6 * 5.3
+    assert timing.step_ns[0, 0] == pytest.approx(
+        (max(receiving, sending) if parallel else receiving + sending) + barrier
+    )
+    assert sum(timing.terms.values()) == pytest.approx(timing.inference_ns.mean())
