@@ -45,13 +45,15 @@ BLOCK = 128
 
 
 @compiled
+def _accumulate(row: Array, into: Array) -> None:
+    for k in range(len(row)):
+        into[k] += into.dtype.type(row[k])
+
+
+@compiled
 def _add(row: Array, value: Any, into: Array) -> None:
-    if value == 1:
-        for k in range(len(row)):
-            into[k] += into.dtype.type(row[k])
-    else:
-        for k in range(len(row)):
-            into[k] += into.dtype.type(row[k]) * value
+    for k in range(len(row)):
+        into[k] += into.dtype.type(row[k]) * value
 
 
 @compiled
@@ -124,10 +126,19 @@ def _convolved(
     s_y, s_x, p_y, p_x, first = p[S_Y], p[S_X], p[P_Y], p[P_X], p[PHASES]
     all_out = c_out * groups
     plain, high, wide, kernel = s_y == 1 and s_x == 1, phases[first, 1], phases[first, 2], phases[first, 0]
+    # A whole division by multiplying: (n + 1/2) / d is never so near to a whole number that a double could miss it.
+    last, channels, width = p[LAST_CHANNELS] == 1, c_in * groups, p[W_IN]
+    inner = channels if last else p[H_IN] * width
+    by_inner, by_width = 1.0 / inner, 1.0 / width
     for e in range(len(events)):
         if graded:
             value = into.dtype.type(values[e])
-        channel, y, x = _place(events[e], p)
+        number = np.int64(events[e])
+        outer = np.int64((number + 0.5) * by_inner)
+        within = number - outer * inner
+        channel, place = (within, outer) if last else (outer, within)
+        y = np.int64((place + 0.5) * by_width)
+        x = place - y * width
         bottom, right = y + p_y, x + p_x
         if not plain:
             down, across = bottom, right
@@ -139,13 +150,21 @@ def _convolved(
         a_from, a_to = max(bottom - h_out + 1, 0), min(bottom + 1, high)
         left = right - wide + 1
         r_from, r_to = max(-left, 0), min(w_out - left, wide)
-        for a in range(a_from, a_to):
-            row = at + (a * wide + r_from) * c_out
-            to = ((bottom - a) * w_out + left + r_from) * all_out + group * c_out
-            if groups == 1:
-                span = max(r_to - r_from, 0) * c_out
-                _add(weights[row : row + span], value, into[to : to + span])
-            else:
+        row = at + (a_from * wide + r_from) * c_out
+        to = ((bottom - a_from) * w_out + left + r_from) * all_out + group * c_out
+        if groups == 1:
+            span = max(r_to - r_from, 0) * c_out
+            for _ in range(a_from, a_to):
+                if graded:
+                    _add(weights[row : row + span], value, into[to : to + span])
+                else:
+                    _accumulate(weights[row : row + span], into[to : to + span])
+                row += wide * c_out
+                to -= w_out * all_out
+        else:
+            for a in range(a_from, a_to):
+                row = at + (a * wide + r_from) * c_out
+                to = ((bottom - a) * w_out + left + r_from) * all_out + group * c_out
                 for _ in range(r_from, r_to):
                     _add(weights[row : row + c_out], value, into[to : to + c_out])
                     row += c_out
@@ -181,7 +200,10 @@ def _deliver(
             if graded:
                 value = into.dtype.type(values[e])
             at = w + np.int64(events[e]) * outputs
-            _add(weights[at : at + outputs], value, into)
+            if graded:
+                _add(weights[at : at + outputs], value, into)
+            else:
+                _accumulate(weights[at : at + outputs], into)
     else:
         for e in range(len(events)):
             if graded:
