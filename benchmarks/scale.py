@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--steps 20]
 
-1. A million neurons with 1.1 billion synapses in shared kernels (5 x 5 over 64 channels, and 3 x 3 back onto the layer).
+1. A million neurons with 1.1 billion synapses in shared kernels (5 x 5 over 64 channels, and 3 x 3 back).
 2. A million neurons with 200 million listed synapses, at random.
 3. Networks of 10^4 to 10^8 listed synapses: with a fan-out of 100 (so a million neurons at the end), and with one that
    grows to 1,000. 5 % of the neurons fire in a step; the cost of everything, neurons included, by event (one neuron's

@@ -362,7 +362,10 @@ class _Builder:
             return _Part(row, listed, bias, starts, targets.astype(np.uint16))
         if kind.outputs < 1 << loop.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
             row[loop.FORM] = loop.PACKED
-            return _Part(row, listed[:0], bias, starts, loop.pack(targets, listed))
+            # NumPy's own memory: it asks for large pages, which random rows need.
+            packed = np.empty(len(targets), np.uint32)
+            loop.pack(targets, listed, packed)
+            return _Part(row, listed[:0], bias, starts, packed)
         return _Part(row, listed, bias, starts, targets)
 
     def _convolution(self, kind: Conv2d, weights: Array, row: Array, last: bool) -> tuple[Array, Array]:

@@ -639,9 +639,7 @@ def gather(
 
 
 @compiled
-def pack(targets: Array, weights: Array) -> Array:
-    """Packed synapses: target and weight of each in 32 bits."""
-    packed = np.empty(len(targets), np.uint32)
+def pack(targets: Array, weights: Array, packed: Array) -> None:
+    """Write packed synapses: target and weight of each in 32 bits."""
     for k in range(len(targets)):
         packed[k] = np.uint32(targets[k]) | (np.uint32(np.int32(weights[k]) + 128) << np.uint32(TARGET_BITS))
-    return packed
