@@ -94,7 +94,12 @@ def check_cores(cores: tuple[int, ...], chips: int, arch: Architecture) -> None:
         InvalidInputError: names the core.
     """
     if cores and cores[-1] >= arch.cores * chips:
-        arch.tile_of(cores[-1])
+        raise InvalidInputError(
+            f"chip {arch.name!r} has no core {cores[-1]}",
+            found=f"a Program on {len(cores)} cores, up to number {cores[-1]}",
+            allowed=f"0 to {arch.cores * chips - 1}",
+            hint=f"place the network on this chip: neurodeploy compile ... --chip {arch.name}",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.connectivity import Array
+from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
@@ -76,9 +77,14 @@ class Simulator:
 
         Args:
             flags: also record which neurons were not at rest and which fired, for `neurodeploy.hwsim.noc`.
+
+        Raises:
+            InvalidInputError: also where the recording does not fit into memory.
+            Interrupted: Ctrl-C; carries what was simulated until then.
         """
         flat = self.flat
         steps, samples, given = check_inputs(self.program.network, inputs)
+        check_memory(self.needs_bytes(steps, samples, record, flags=flags), record)
         kept = _Kept.of(flat, record, flags)
         size = max(1, min(BLOCK, -(-samples // self.threads)))
         starts = range(0, samples, size)
@@ -96,11 +102,21 @@ class Simulator:
                             job.result()
                         if progress:
                             progress(sum(block.done for block in blocks), steps * samples)
-                except BaseException:
+                except BaseException as error:
                     halt[0] = 1
                     pool.shutdown(wait=True, cancel_futures=True)
+                    if isinstance(error, KeyboardInterrupt):
+                        raise _partial(flat, kept, blocks, steps, samples) from None
                     raise
         return _recording(flat, kept, blocks, steps, samples)
+
+    def needs_bytes(self, steps: int, samples: int, record: Record = Record(), *, flags: bool = False) -> int:
+        """Memory that a run takes for what it records, beside its input and its events (4 bytes for each spike)."""
+        kept = _Kept.of(self.flat, record, flags)
+        number, state = self.flat.number.itemsize, self.flat.initial.itemsize
+        cell = kept.columns("u") * number + kept.columns("v") * state + kept.flags
+        cell += 16 * len(kept.populations) + 8 * max((s.stop for s in self.flat.slots.values()), default=0)
+        return steps * samples * cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +146,48 @@ class _Kept:
     def columns(self, name: str) -> int:
         places = self.u if name == "u" else self.v
         return max((place.stop for place in places.values()), default=0)
+
+
+def check_memory(needed: int, record: Record) -> None:
+    """Refuse a run whose recording does not fit into this machine's memory.
+
+    Raises:
+        InvalidInputError: says how much is needed and what there is.
+    """
+    there = physical_memory()
+    if needed > there:
+        less = f"do not record {', '.join(record.states)}, or " if record.states else ""
+        raise InvalidInputError(
+            "the recording of this run does not fit into memory",
+            found=f"{needed / 2**30:,.1f} GiB",
+            allowed=f"{there / 2**30:,.1f} GiB of this machine",
+            hint=f"{less}give fewer samples or steps at a time",
+        )
+
+
+def physical_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _partial(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Interrupted:
+    """What had been simulated: all samples up to the first that is not complete, or else a part of the first one."""
+    whole = 0
+    for block in blocks:
+        whole += int(block.cursor[0])
+        if block.cursor[0] < block.samples:
+            break
+    done = steps if whole else int(blocks[0].cursor[1])
+    kept_samples = max(whole, min(1, done))
+    if not kept_samples:
+        return Interrupted(None, "nothing had been simulated yet")
+    parts = []
+    for block in blocks:
+        if block.start < kept_samples:
+            block.cut(done, kept_samples - block.start)
+            parts.append(block)
+    text = f"{whole} of {samples} samples" if whole else f"{done} of {steps} steps of the first sample"
+    return Interrupted(_recording(flat, kept, parts, done, kept_samples), text)
 
 
 class _Block:
@@ -167,11 +225,10 @@ class _Block:
                 flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
                 self.bounds, self.active, self.u, self.v, self.flags,
             )  # fmt: skip
-            if self.halt[0]:
-                return
+            halted = bool(self.halt[0]) and not finished
             sample, step, count, base = (int(n) for n in self.cursor)
             keep = count
-            if not finished and step and flat.history:
+            if not finished and not halted and step and flat.history:
                 keep = int(self.bounds[sample, max(step - flat.history, 0), 0, 0])
             pieces.append(events[: keep - base].copy())
             carried.append(values[: keep - base].copy())
@@ -179,8 +236,17 @@ class _Block:
             events[:left] = events[keep - base : count - base].copy()
             values[: min(left, len(values))] = values[keep - base : count - base].copy()
             self.cursor[3] = keep
+            finished |= halted
         self.events = np.concatenate(pieces)
         self.values = np.concatenate(carried)
+
+    def cut(self, steps: int, samples: int) -> None:
+        """Keep the first steps and samples only."""
+        self.steps, self.samples = steps, min(samples, self.samples)
+        self.bounds = self.bounds[: self.samples, :steps]
+        self.active, self.u, self.v, self.flags = (
+            a[:steps, : self.samples] for a in (self.active, self.u, self.v, self.flags)
+        )
 
 
 def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:

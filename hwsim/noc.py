@@ -174,6 +174,14 @@ class Mesh:
         terms["network"] = float(ends.sum() / ends.shape[1]) - sum(terms.values())
         return finished("event", counts, self.arch, ends, bound, terms, base.core_ns, base.tiles, barrier, base.missing)
 
+    def neuron(self, column: int) -> tuple[str, int]:
+        """Population and index of a neuron in the log."""
+        for name, place in self.columns.items():
+            if place.start <= column < place.stop:
+                order = self.simulator.flat.order.get(name)
+                return name, column - place.start if order is None else int(order[column - place.start])
+        raise IndexError(column)
+
     def log(self, recording: Recording, counts: Counts, step: int, sample: int = 0) -> Message:
         """All messages of one chip step, in the order in which they were ready to be sent."""
         messages = int(counts.core["messages_out"][:, step, sample].sum())

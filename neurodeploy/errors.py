@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NeurodeployError(Exception):
     """Base of all expected failures; the command line prints it without a traceback and exits with 2.
@@ -61,6 +63,14 @@ class DoesNotFitError(NeurodeployError, ValueError):
 
 class VerificationError(NeurodeployError, AssertionError):
     """Two stages that must be equal are not."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; `recording` (a `neurodeploy.recording.Recording`, or None) is what was complete by then."""
+
+    def __init__(self, recording: Any, text: str) -> None:
+        super().__init__(text)
+        self.recording = recording
 
 
 class BackendError(NeurodeployError, RuntimeError):

@@ -127,6 +127,13 @@ def scores(network: Network, recording: Recording) -> Array:
     return np.concatenate(parts, axis=1)
 
 
+def _binary(value: Array) -> bool:
+    """Whether all are 0 or 1."""
+    if value.dtype == bool or value.dtype == np.uint8:
+        return bool(value.max() <= 1)
+    return bool(((value == 0) | (value == 1)).all())
+
+
 def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
     """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
 
@@ -171,7 +178,7 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                     allowed=f"whole numbers of {bits} bits, sign included",
                     hint="scale and round the input",
                 )
-        elif network.arithmetic == "loihi" and not np.isin(value, (0, 1)).all():
+        elif network.arithmetic == "loihi" and not _binary(value):
             raise InvalidInputError(
                 f"input {population.name!r} is not binary",
                 found=f"values from {value.min()} to {value.max()}",

@@ -99,10 +99,17 @@ class Progress:
             return
         if self._bar is None:
             from rich.console import Console as Rich
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left:"),
+                TimeRemainingColumn(),
+            )
             self._bar = Bar(*columns, console=Rich(stderr=True), transient=True)
             self._task = self._bar.add_task(label, total=total)
             self._bar.start()

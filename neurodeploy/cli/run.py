@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     import numpy as np
 
     from neurodeploy import backends
-    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.pipeline import accuracy_of
     from neurodeploy.program import Program
     from neurodeploy.recording import Record, scores
@@ -48,8 +48,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")
     record = Record(tuple(s for s in states if s != "learning"), learning="learning" in states)
     options.use_lava_python(args)
-    with console.progress(args.backend) as progress:
-        recording = backend(program, inputs, record=record, progress=progress)
+    stopped = ""
+    try:
+        with console.progress(args.backend) as progress:
+            recording = backend(program, inputs, record=record, progress=progress)
+    except Interrupted as interrupted:
+        if interrupted.recording is None:
+            raise
+        recording, stopped = interrupted.recording, str(interrupted)
+        console.error(f"run was stopped; what follows are the {stopped} that were complete")
     if args.output:
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         for name, events in recording.spikes.items():
@@ -80,9 +87,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "steps": recording.steps,
         "samples": recording.samples,
         "spikes": {name: len(events) for name, events in recording.spikes.items()},
+        "complete": not stopped,
         "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
     }
-    if args.labels:
+    if args.labels and not stopped:
         labels = options.load_array(args.labels, "one class for each sample")
         if labels.shape != (recording.samples,):
             raise InvalidInputError(
@@ -94,4 +102,4 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.output:
         console.say(f"wrote {args.output}")
     console.result(result)
-    return 0
+    return 2 if stopped else 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from neurodeploy.hwsim.pricing import LABELS, Bill
 from neurodeploy.hwsim.timing import TERMS, Timing
 
 from .document import Energy, EnergyLine, Latency, MissingLine, Term
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.arch import Architecture
 
 
 def energy_of(bill: Bill) -> Energy:
@@ -38,17 +43,20 @@ def energy_of(bill: Bill) -> Energy:
     )
 
 
-def latency_of(timing: Timing) -> Latency:
-    """Return the latency part of a network's results."""
+def latency_of(timing: Timing, arch: Architecture | None = None) -> Latency:
+    """Return the latency part of a network's results; with ``arch`` it says what its clock is."""
+    frequency = arch.clock.frequency if arch else None
+    clock = "" if arch is None else "asynchronous" if frequency is None else f"{frequency.value:g} MHz"
     return Latency(
         tier=timing.tier,
         mean_ns=tuple(timing.step_ns.mean(axis=1).tolist()),
         max_ns=tuple(timing.step_ns.max(axis=1).tolist()),
         inference_us=float(timing.inference_ns.mean()) / 1000,
-        terms=tuple(Term(name=name, label=TERMS[name], ns=ns) for name, ns in timing.terms.items()),
+        terms=tuple(Term(name=name, label=TERMS[name], ns=ns) for name, ns in timing.terms.items() if ns),
         dominant=timing.dominant,
         busiest_core=timing.busiest_core,
         busiest_share=min(timing.busiest_share, 1.0),
         tiles=timing.tiles,
         missing=timing.missing,
+        clock=clock,
     )

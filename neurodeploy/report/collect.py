@@ -65,7 +65,7 @@ def network_result(
         pairs=tuple(_pair(pair) for pair in pairs),
         layers=tuple(_layer(program, population, counts) for population in program.network.populations),
         energy=energy_of(price(counts, arch, timing)),
-        latency=latency_of(timing),
+        latency=latency_of(timing, arch),
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states),

@@ -175,6 +175,7 @@ class Latency(_Model):
     busiest_share: Fraction = 0.0
     tiles: Count
     missing: tuple[str, ...] = ()
+    clock: str = ""
 
 
 class Core(_Model):

@@ -7,6 +7,7 @@ import pytest
 
 from neurodeploy.backends import reference
 from neurodeploy.connectivity import Conv2d, Sparse
+from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.hwsim import engine, loop
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -126,3 +127,36 @@ def test_a_float_neuron_is_active_where_arrivals_cancel() -> None:
     network = Network("cancel", populations, (Projection("p", "input", "pop", synapses),), ("pop",), 1e-3)
     run = engine.run(Program(network, "none", {"pop": np.zeros(2, np.int32)}), {"": np.ones((3, 1, 2), np.uint8)})
     assert run.active["pop"][:, 0, 0].tolist() == [1, 1, 1], "the neuron that hears both, and not the other one"
+
+
+@pytest.mark.parametrize(("steps", "samples"), [(2_000_000, 1), (200_000, 16)])
+def test_ctrl_c_keeps_what_was_simulated(steps: int, samples: int) -> None:
+    program = placed(random_network(4, "loihi"))
+    x = np.zeros((steps, samples, 60), np.uint8)
+    x[::3] = 1
+
+    def stop(done: int, total: int) -> None:
+        assert total == steps * samples
+        if done:
+            raise KeyboardInterrupt
+
+    simulator = engine.Simulator(program, threads=1)
+    with pytest.raises(Interrupted) as caught:
+        simulator.run({"input": x}, progress=stop)
+    kept = caught.value.recording
+    assert kept is not None
+    assert 0 < kept.steps * kept.samples < steps * samples
+    same(simulator.run({"input": x[: kept.steps, : kept.samples]}), kept)
+
+
+def test_a_recording_beyond_memory_is_refused_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = placed(random_network(4, "loihi"))
+    simulator = engine.Simulator(program)
+    x = {"input": random_spikes(program.network, 4, steps=10)}
+    needed = simulator.needs_bytes(10, x["input"].shape[1], ALL)
+    monkeypatch.setattr(engine, "physical_memory", lambda: needed)
+    simulator.run(x, record=ALL)
+    monkeypatch.setattr(engine, "physical_memory", lambda: needed - 1)
+    with pytest.raises(InvalidInputError, match="does not fit into memory") as caught:
+        simulator.run(x, record=ALL)
+    assert "do not record u, v" in str(caught.value)
