@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 from neurodeploy.cli import COMMANDS
+from neurodeploy.hwsim.arch import available, load_architecture
 from neurodeploy.nirnodes import KNOWN_NODES
 
 ROOT = Path(__file__).parent.parent
@@ -123,6 +124,23 @@ def test_every_page_can_be_reached_from_the_index() -> None:
             if target.suffix == ".md" and target.parent == DOCS.resolve():
                 waiting.append(DOCS / target.name)
     assert sorted(p.name for p in DOCS.glob("*.md") if p not in reached) == []
+
+
+def test_the_page_on_chips_says_what_their_files_know() -> None:
+    page = (DOCS / "reference-chips.md").read_text(encoding="utf-8")
+    for name in available():
+        chip = load_architecture(name)
+        energies, times = (
+            [p for key in type(part).model_fields if (p := getattr(part, key)).value is not None]
+            for part in (chip.energy, chip.latency)
+        )
+        operation = chip.energy.synaptic_operation
+        price = "–" if operation.value is None else f"{operation.value:g} pJ"
+        price += " all-in" if operation.scope == "all-in" and operation.value is not None else ""
+        sure = ", ".join(sorted({str(p.confidence) for p in (*energies, *times)})) or "–"
+        row = f"| `{name}` | {chip.title} | {price} | {len(energies)} | {len(times)} | {sure} |"
+        assert row in page
+    assert len(re.findall(r"^\| `", page, re.MULTILINE)) == len(available())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
