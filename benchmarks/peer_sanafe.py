@@ -157,14 +157,13 @@ def beside_cycle(steps: int = 128) -> None:
 
 
 def empty_chip_mb() -> float:
-    """Memory that an idle Loihi of 128 cores takes beyond Python, its libraries and compiled kernels."""
-    case = peer_cases.random_case("small", 1, 0.05, 0, 1, fanout=1)
-    Ours(case).run(True)
+    """Memory that an idle Loihi of 128 cores takes beyond Python, its libraries, compiled kernels and the network's description."""
+    Ours(peer_cases.random_case("small", 1, 0.05, 0, 1, fanout=1)).run(True)
+    case = peer_cases.random_case("empty", 128, 0.05, 0, 1, fanout=0)
+    case.layers[0].bias = np.zeros(128 * 1024)
+    case.layers[0].initial = np.zeros(128 * 1024)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    whole = peer_cases.random_case("empty", 128, 0.05, 0, 1, fanout=0)
-    whole.layers[0].bias = np.zeros(128 * 1024)
-    whole.layers[0].initial = np.zeros(128 * 1024)
-    Ours(whole).run(True)
+    Ours(case).run(True)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (
         2**20 if sys.platform == "darwin" else 2**10
     )

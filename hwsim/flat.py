@@ -24,6 +24,8 @@ from . import kernels, loop
 
 RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
 TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
+PARAMETERS = ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial")
+BIAS, INITIAL = PARAMETERS.index("bias"), PARAMETERS.index("initial")
 _KINDS = {SigmaDelta: loop.SIGMA_DELTA, Relu: loop.RELU, Product: loop.PRODUCT, Lif: loop.LIF}
 
 
@@ -226,7 +228,14 @@ class _Builder:
             at_block += len(blocks[-1])
             neurons += population.size
         projections, pools, scratch = self._projections()
-        columns = [np.concatenate([row[k] for row in parameters] or [np.zeros(0, self.number)]) for k in range(8)]
+        # Common neurons need their bias and initial potential only.
+        uncommon = bool(((self.populations[:, loop.KIND] >= loop.LIF) & (self.populations[:, loop.FAST] == 0)).any())
+        columns = [
+            np.concatenate(
+                [row[k] for row in parameters if uncommon or k in (BIAS, INITIAL)] or [np.zeros(0, self.number)]
+            )
+            for k in range(INITIAL + 1)
+        ]
         number = np.dtype(np.int64) if self.integer and not plain else self.number
         return Flat(
             network=self.network,
@@ -234,13 +243,13 @@ class _Builder:
             projections=projections,
             scalars=self.scalars,
             pools=pools,
-            neurons=tuple(columns[:7]),
+            neurons=tuple(columns[:INITIAL]),
             slow=(
                 _joined([s[0] for s in slow], np.dtype(np.int32)),
                 _joined([s[1] for s in slow], number),
                 _joined([s[2] for s in slow], number),
             ),
-            initial=columns[7],
+            initial=columns[INITIAL],
             slot=_joined(self.slot, np.dtype(np.int32)),
             block_slots=_joined(blocks, np.dtype(np.int32)),
             order=self.order,
@@ -253,12 +262,12 @@ class _Builder:
         )
 
     def _parameters(self, population: Population, order: Array | None) -> tuple[Array, ...]:
-        """du, dv, bias, threshold, reset_to, floor, lower and the initial potential, in the tables' order."""
+        """`PARAMETERS` of a population, in the tables' order of neurons."""
         neuron, size = population.neuron, population.size
         lowest = np.full(size, np.iinfo(np.int32).min if self.integer else -np.inf, self.number)
         zero = np.zeros(size, self.number)
         values: list[Array] = []
-        for name in ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial"):
+        for name in PARAMETERS:
             value = getattr(neuron, name, None)
             if value is None:
                 value = lowest if name in ("floor", "lower") else zero
@@ -425,7 +434,7 @@ def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
 def _pool(parts: Sequence[Array], table: Array, column: int, number: np.dtype[Any]) -> Array:
     """Join the parts, noting in ``column`` of the table where each begins."""
     if not parts:
-        return np.zeros(0, number)
+        return np.zeros((0, 3) if column == loop.PHASES else 0, number)
     table[:, column] = np.cumsum([0, *(len(p) for p in parts[:-1])])
     if len(parts) == 1:
         return np.ascontiguousarray(parts[0], number)

@@ -160,3 +160,11 @@ def test_a_recording_beyond_memory_is_refused_before_it_runs(monkeypatch: pytest
     with pytest.raises(InvalidInputError, match="does not fit into memory") as caught:
         simulator.run(x, record=ALL)
     assert "do not record u, v" in str(caught.value)
+
+
+def test_a_network_without_synapses_runs() -> None:
+    populations = (Population("input", (3,), Source()), Population("pop", (4,), integers(4)))
+    network = Network("apart", populations, (), ("pop",), 1e-3, "loihi")
+    program = Program(network, "none", {"pop": np.zeros(4, np.int32)})
+    x = {"": np.ones((5, 2, 3), np.uint8)}
+    same(reference.run(program, x, record=ALL), engine.run(program, x, record=ALL))
