@@ -157,7 +157,7 @@ def beside_cycle(steps: int = 128) -> None:
 
 
 def empty_chip_mb() -> float:
-    """Memory that an idle Loihi of 128 cores takes beyond Python, its libraries, compiled kernels and the network's description."""
+    """Memory of an idle Loihi of 128 cores, beyond Python, its libraries, compiled kernels and the network itself."""
     Ours(peer_cases.random_case("small", 1, 0.05, 0, 1, fanout=1)).run(True)
     case = peer_cases.random_case("empty", 128, 0.05, 0, 1, fanout=0)
     case.layers[0].bias = np.zeros(128 * 1024)

@@ -14,6 +14,7 @@ from neurodeploy.hwsim.arch import Architecture, load_architecture
 from neurodeploy.hwsim.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
 from neurodeploy.hwsim.noc import Mesh
+from neurodeploy.hwsim.timeline import critical_path
 from neurodeploy.hwsim.timing import core_timing, link_timing
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -163,7 +164,7 @@ def retold(program: Program, arch: Architecture, recording: Any, counts: Any, st
     b, q = arch.pipeline.link_buffer.value, arch.pipeline.core_queue.value
     room: dict[Any, deque[float]] = defaultdict(lambda: deque([0.0] * b, maxlen=b))
     queue: dict[int, deque[float]] = defaultdict(lambda: deque([0.0] * q, maxlen=q))
-    passed: dict[int, float] = defaultdict(float)
+    passed: dict[int, float] = defaultdict(lambda: -np.inf)
     clock = dict.fromkeys(counts.cores, 0.0)
     end = max([0.0, *free.values(), *(tails[c] for c in counts.cores if not streams[c])])
     position = dict.fromkeys(counts.cores, 0)
@@ -196,7 +197,7 @@ def retold(program: Program, arch: Architecture, recording: Any, counts: Any, st
 @pytest.mark.parametrize("seed", range(12))
 def test_random_networks_take_the_time_that_the_docstring_tells(seed: int) -> None:
     program = placed(random_network(seed, "float", slow=False), cores=9)
-    arch = chip(buffer=1 + seed % 3, queue=1 + seed % 2, link_ns=0.0)
+    arch = chip(buffer=1 + seed % 3, queue=1 + seed % 2, link_ns=(0.0, 40.0)[seed % 2])
     x = {"input": random_spikes(program.network, seed, steps=5, samples=2)}
     recording, counts, timing, _ = timed(program, arch, x)
     barrier = arch.barrier_ns(timing.tiles)
@@ -225,6 +226,33 @@ def test_tiers_agree_where_they_should(seed: int) -> None:
         for passed in arch.links(counts.cores[int(source)], counts.cores[int(target)]):
             used[passed] += 1
     np.testing.assert_array_equal(used, counts.links[:, step, 0])
+
+
+def test_a_slow_link_ends_the_step() -> None:
+    """Eight spikes over one link that takes 1,000 ns for each: the link tier waits for the network, not for a core."""
+    program = two_layers({"a": [0] * 8, "b": [4, 4]}, np.ones((2, 8)), np.ones(8))
+    arch = chip(link_ns=1000.0)
+    x = {"": np.zeros((3, 1, 1), np.uint8)}
+    _, counts, event, _ = timed(program, arch, x)
+    link = link_timing(counts, arch)
+    assert link.step_ns[1, 0] == pytest.approx(8 * 1000 + 1000)
+    assert link.bound[1, 0] == -1
+    assert link.terms["network"] > 0
+    # The first message crosses the link at once, the others a microsecond apart; then the last one is received.
+    first = 9.7 + 30 + 5.1 + 6.5
+    assert event.step_ns[1, 0] == pytest.approx(first + 7 * 1000 + 16 + 2 * 3.8 + 1000)
+
+
+def test_a_critical_path_is_all_that_follows_without_a_pause() -> None:
+    program = two_layers({"a": [0] * 8, "b": [4] * 64}, np.ones((64, 8)), np.ones(8))
+    recording, counts, timing, mesh = timed(program, chip(), {"": np.zeros((3, 1, 1), np.uint8)})
+    path = critical_path(mesh, recording, counts, timing, 1)
+    assert (path.core, path.receiving, path.messages, path.source) == (4, True, 8, 0)
+    assert path.begin_ns == pytest.approx(9.7 + 30 + 5.1 + 6.5)
+    assert "receives 8 messages without a pause" in str(path)
+    idle = critical_path(mesh, recording, counts, timing, 0)
+    assert not idle.receiving
+    assert "updates its neurons" in str(idle)
 
 
 def test_what_the_tiers_need_is_asked_for() -> None:
