@@ -16,7 +16,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.network import Arithmetic, Network, Projection
 from neurodeploy.plasticity import LIMITS, TARGETS, WIDTH, LearningRule, Trace
 
-from . import kernels
+from . import learning_kernels as kernels
 from .synapses import EventList
 
 _CODES = {name: code for code, name in enumerate(("x1", "x2", "y1", "y2", "y3", "w", "d", "t", "x0", "y0"))}
