@@ -46,7 +46,7 @@ def energy_of(bill: Bill) -> Energy:
 def latency_of(timing: Timing, arch: Architecture | None = None) -> Latency:
     """Return the latency part of a network's results; with ``arch`` it says what its clock is."""
     frequency = arch.clock.frequency if arch else None
-    clock = "" if arch is None else "asynchronous" if frequency is None else f"{frequency.value:g} MHz"
+    clock = "" if arch is None else "none (asynchronous)" if frequency is None else f"{frequency.value:g} MHz"
     return Latency(
         tier=timing.tier,
         mean_ns=tuple(timing.step_ns.mean(axis=1).tolist()),
@@ -57,6 +57,6 @@ def latency_of(timing: Timing, arch: Architecture | None = None) -> Latency:
         busiest_core=timing.busiest_core,
         busiest_share=min(timing.busiest_share, 1.0),
         tiles=timing.tiles,
-        missing=timing.missing,
+        missing=tuple(TERMS.get(name, name) for name in timing.missing),
         clock=clock,
     )
