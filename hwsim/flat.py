@@ -203,7 +203,7 @@ class _Builder:
             order = self.order.get(population.name)
             parameters.append(self._parameters(population, order))
             if isinstance(neuron, Lif):
-                self._lif(p, self.scalars[self.row[population.name]], neuron)
+                self._lif(p, self.scalars[self.row[population.name]], neuron, population.name in self.wide)
                 if neuron.refractory is not None:
                     p[loop.SLOW_R] = refractory
                     refractory += population.size
@@ -275,7 +275,7 @@ class _Builder:
             values.append(value if order is None else value[order])
         return tuple(values)
 
-    def _lif(self, p: Array, scalars: Array, neuron: Lif) -> None:
+    def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
         """Options of a leaky integrator, and the scalars of a common one."""
         p[loop.RULE], p[loop.TIME] = RESETS[neuron.reset], TIMES[neuron.reset_time]
         p[loop.EQUAL] = int(neuron.comparison == ">=")
@@ -284,6 +284,7 @@ class _Builder:
         parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
         common = (
             ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
+            and not wide
             and neuron.max_spikes == 1
             and neuron.floor is None
             and neuron.lower is None

@@ -21,7 +21,7 @@ from neurodeploy.compiler import compile_file
 from neurodeploy.connectivity import Dense
 from neurodeploy.errors import BackendError, InvalidInputError, UnsupportedError
 from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.neurons import Lif, Product, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Record, check_inputs
 from tests import nirgraphs
@@ -240,3 +240,20 @@ def test_sums_beyond_32_bits_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="could leave the 32 bits") as refused:
         lava.run(which, {"in": np.ones((2, 1, 1100))})
     assert "up to 35" in str(refused.value.found)
+
+
+def test_a_product_that_rounds_down_to_minus_one_is_counted_among_the_messages() -> None:
+    """``(2 * -2) >> 10`` is -1, not 0."""
+    one = np.full((1100, 1), 2, np.int16)
+    populations = [
+        Population("in", (1,), Source()),
+        Population("gate", (1100,), Product(np.zeros(1100, np.int32), 10)),
+        Population("out", (1,), lif(1)),
+    ]
+    projections = [
+        Projection("a", "in", "gate", Dense(one)),
+        Projection("b", "in", "gate", Dense(-one), port=1),
+        Projection("w", "gate", "out", Dense(np.full((1, 1100), 254, np.int16), 7)),
+    ]
+    with pytest.raises(UnsupportedError, match="could leave the 32 bits"):
+        lava.run(program(populations, projections), {"in": np.ones((2, 1, 1))})

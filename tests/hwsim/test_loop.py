@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends import reference
-from neurodeploy.connectivity import Conv2d, Sparse
+from neurodeploy.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.hwsim import engine, loop
 from neurodeploy.network import Network, Population, Projection
@@ -168,3 +168,18 @@ def test_a_network_without_synapses_runs() -> None:
     program = Program(network, "none", {"pop": np.zeros(4, np.int32)})
     x = {"": np.ones((5, 2, 3), np.uint8)}
     same(reference.run(program, x, record=ALL), engine.run(program, x, record=ALL))
+
+
+def test_a_current_beyond_32_bits_is_computed_as_the_reference_does() -> None:
+    """Sources that send large numbers: a single wrap does not bring u back into range."""
+    populations = (
+        Population("input", (4,), Source(payload_bits=24)),
+        Population("pop", (3,), integers(3)),
+    )
+    kind = Dense(np.full((3, 4), 254, np.int16), 3)
+    network = Network("wide", populations, (Projection("p", "input", "pop", kind),), ("pop",), 1e-3, "loihi")
+    program = Program(network, "none", {"pop": np.zeros(3, np.int32)})
+    x = {"": np.random.default_rng(0).integers(-(1 << 22), 1 << 22, (6, 2, 4))}
+    expected = reference.run(program, x, record=ALL)
+    assert np.abs(expected.states["u"]["pop"]).max() > 1 << 33
+    same(expected, engine.run(program, x, record=ALL))

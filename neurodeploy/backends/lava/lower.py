@@ -316,7 +316,7 @@ def _check_sums(network: Network) -> dict[str, int]:
         largest[population.name] = int(arriving)
         if isinstance(population.neuron, Product):
             ports = [sum(s + 1 for s, p in zip(shifted, incoming, strict=True) if p.port == port) for port in (0, 1)]
-            product = int(ports[0]) * int(ports[1]) >> population.neuron.shift
+            product = (int(ports[0]) * int(ports[1]) >> population.neuron.shift) + 1  # rounded down: -1 for -1 >> 4
             message[population.name] = min(message[population.name], product)
         if isinstance(population.neuron, Relu):
             bias = int(np.abs(population.neuron.bias).max(initial=0))
