@@ -249,28 +249,26 @@ class Counter:
     @cached_property
     def link_routes(self) -> tuple[tuple[Array, Array, Array], ...]:
         """For each projection, the links that the messages of a source neuron take: (first, link, messages)."""
-        found = []
-        for routes in self.routes:
-            neurons = routes.projection.connectivity.inputs
-            home = self.core_row.get(routes.projection.source)
-            if home is None:
-                found.append((np.zeros(neurons + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32)))
-                continue
-            paths: dict[tuple[int, int], tuple[int, ...]] = {}
-            for origin in np.unique(home):
-                for slot, row in enumerate(routes.cores):
-                    paths[int(origin), slot] = self.arch.links(self.cores[origin], self.cores[row])
-            first, links, times = [0], [], []
-            for i in range(neurons):
-                used: dict[int, int] = {}
-                for slot in routes.slot[routes.first[i] : routes.first[i + 1]]:
-                    for link in paths[int(home[i]), int(slot)]:
-                        used[link] = used.get(link, 0) + 1
-                links += list(used)
-                times += list(used.values())
-                first.append(len(links))
-            found.append((np.array(first, np.int64), np.array(links, np.int32), np.array(times, np.int32)))
-        return tuple(found)
+        return tuple(self._links(routes) for routes in self.routes)
+
+    def _links(self, routes: Routes) -> tuple[Array, Array, Array]:
+        home = self.core_row.get(routes.projection.source)
+        if home is None:
+            none = np.zeros(0, np.int32)
+            return np.zeros(routes.projection.connectivity.inputs + 1, np.int64), none, none
+        paths: list[int] = []
+        ends = np.zeros((len(self.cores) * len(routes.cores)), np.int64)
+        used = set(np.unique(home).tolist())
+        for origin, core in enumerate(self.cores):
+            for slot, row in enumerate(routes.cores):
+                if origin in used:
+                    paths += self.arch.links(core, self.cores[row])
+                ends[origin * len(routes.cores) + slot] = len(paths)
+        first = np.concatenate([[0], ends])
+        return sum_links(
+            routes.first, routes.slot, home, len(routes.cores), first, np.array(paths, np.int32),
+            self.arch.link_count * self.chips,
+        )  # fmt: skip
 
 
 class _Tally:
@@ -390,6 +388,40 @@ def sum_hops(first: Array, slot: Array, row: Array, apart: Array, hops: Array) -
         for k in range(first[i], first[i + 1]):
             for c in range(4):
                 hops[i, c] += apart[row[i], slot[k], c]
+
+
+@compiled
+def sum_links(
+    first: Array, slot: Array, row: Array, slots: int, path_first: Array, path: Array, links: int
+) -> tuple[Array, Array, Array]:
+    """How many messages of each neuron's spike take which link: (first, link, messages)."""
+    neurons = len(row)
+    starts = np.zeros(neurons + 1, np.int64)
+    taken = np.zeros(links, np.int32)
+    found, times = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    for writing in range(2):
+        at = 0
+        for i in range(neurons):
+            begin = at
+            for k in range(first[i], first[i + 1]):
+                pair = np.int64(row[i]) * slots + slot[k]
+                for p in range(path_first[pair], path_first[pair + 1]):
+                    if taken[path[p]] == 0:
+                        if writing == 1:
+                            found[at] = path[p]
+                        at += 1
+                    taken[path[p]] += 1
+            if writing == 1:
+                for e in range(begin, at):
+                    times[e] = taken[found[e]]
+            for k in range(first[i], first[i + 1]):
+                pair = np.int64(row[i]) * slots + slot[k]
+                for p in range(path_first[pair], path_first[pair + 1]):
+                    taken[path[p]] = 0
+            starts[i + 1] = at
+        if writing == 0:
+            found, times = np.zeros(at, np.int32), np.zeros(at, np.int32)
+    return starts, found, times
 
 
 @compiled
