@@ -251,14 +251,9 @@ class _Block:
 
 def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
     """All inputs of a block, ``[steps, samples, neurons]``."""
-    parts = [given[name][:, block] for name in flat.inputs]
-    plain = all(part.dtype == bool or part.dtype == np.uint8 for part in parts)
-    if flat.integer and flat.plain:
-        parts = [part if part.dtype == np.uint8 else part.astype(np.uint8) for part in parts]
-    elif not plain or not flat.integer:
-        parts = [part.astype(flat.number) for part in parts]
-    joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-    return np.ascontiguousarray(joined, joined.dtype if flat.integer and flat.plain else flat.number)
+    number = np.dtype(np.uint8) if flat.integer and flat.plain else flat.number
+    parts = [given[name][:, block].astype(number, copy=False) for name in flat.inputs]
+    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
 
 
 def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Recording:

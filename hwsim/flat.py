@@ -173,12 +173,7 @@ class _Builder:
         blocks: list[Array] = []
         at_block = 0
         self.slot = []
-        plain = not self.wide and not any(
-            _graded(p.neuron, self.integer) for p in self.network.populations if self.integer
-        )
-        if not self.integer:
-            others = [p.neuron for p in self.network.populations if not isinstance(p.neuron, Source)]
-            plain = not any(_graded(n, False) for n in others if not (isinstance(n, Lif) and not n.spiking))
+        plain = self._plain()
         heard = {p.source for p in self.network.projections}
         for population in self.network.populations:
             p, neuron = self.populations[self.row[population.name]], population.neuron
@@ -259,6 +254,16 @@ class _Builder:
             plain=plain,
             history=max((q.delay for q in self.network.projections), default=0),
             wide=self.wide,
+        )
+
+    def _plain(self) -> bool:
+        """Whether neurons send plain spikes only and no sum can leave 32 bits; float read-outs may feed on."""
+        if self.integer:
+            return not self.wide and not any(_graded(p.neuron, True) for p in self.network.populations)
+        return not any(
+            _graded(p.neuron, False)
+            for p in self.network.populations
+            if not isinstance(p.neuron, Source) and not (isinstance(p.neuron, Lif) and not p.neuron.spiking)
         )
 
     def _parameters(self, population: Population, order: Array | None) -> tuple[Array, ...]:
