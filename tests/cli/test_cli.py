@@ -6,39 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from neurodeploy.cli import COMMANDS, main
+from neurodeploy.cli import COMMANDS
 from tests import nirgraphs
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err + captured.out
-        return code, captured.out, captured.err
-
-    return call
+from tests.cli.conftest import Run
 
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
     return nirgraphs.write(nirgraphs.mlp(), tmp_path / "net.nir")
-
-
-@pytest.fixture
-def x(tmp_path: Path) -> Path:
-    np.save(tmp_path / "x.npy", (np.random.default_rng(0).random((20, 6, 12)) < 0.3).astype(np.uint8))
-    return tmp_path / "x.npy"
 
 
 @pytest.fixture

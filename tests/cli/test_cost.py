@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from neurodeploy.cli import main
 from neurodeploy.hwsim.arch import load_architecture
 from neurodeploy.hwsim.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
@@ -20,25 +18,7 @@ from neurodeploy.hwsim.timeline import critical_path
 from neurodeploy.hwsim.timing import core_timing, link_timing
 from neurodeploy.program import Program
 from tests import nirgraphs
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err + captured.out
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def x(tmp_path: Path) -> Path:
-    np.save(tmp_path / "x.npy", (np.random.default_rng(0).random((20, 6, 12)) < 0.3).astype(np.uint8))
-    return tmp_path / "x.npy"
+from tests.cli.conftest import Run
 
 
 @pytest.fixture
