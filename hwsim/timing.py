@@ -51,7 +51,6 @@ TERMS = {
 }
 RECEIVING = ("axon_in", "synaptic_operation", "synaptic_operation_list", "synaptic_operation_kernel", "synaptic_word")
 SENDING = ("neuron_update_active", "neuron_update_inactive", "spike_out", "axon_out")
-TIERS = ("core", "link", "event")
 
 
 @dataclass(frozen=True, eq=False)
