@@ -13,9 +13,10 @@ or column by column where the mesh says so, and messages take XY routes, first a
 north, numbered ``4 tile + direction``.
 
 What a step costs is told apart as the counts are (`neurodeploy.hwsim.counts`): a message received (``axon_in``), a
-synaptic operation by the encoding of its synapses and a word of synaptic memory, a neuron update (active or not), a
-spike sent (``spike_out``) and each message that it takes (``axon_out``), and the hops of messages. A price that another
-one contains says so (``included_in``). Times are in ns, or in cycles of a clock whose frequency the file gives.
+synaptic operation by the encoding of its synapses and a word of synaptic memory, a neuron update (active or not) and
+that of the dendrite of a neuron at which something arrived, a spike sent (``spike_out``) and each message that it takes
+(``axon_out``), and the hops of messages. A price that another one contains says so (``included_in``). Times are in ns,
+or in cycles of a clock whose frequency the file gives.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Energies(Model):
     synaptic_word: Energy
     neuron_update_active: Energy
     neuron_update_inactive: Energy
+    dendrite_update: Energy
     spike_out: Energy
     axon_out: Energy
     within_tile_spike: Energy
@@ -122,6 +124,7 @@ class Times(Model):
     synaptic_word: Time
     neuron_update_active: Time
     neuron_update_inactive: Time
+    dendrite_update: Time
     spike_out: Time
     axon_out: Time
     within_tile_spike: Time

@@ -8,7 +8,9 @@ ceil(n b / W) *words*; of a shared kernel, it reads a row of c weights, one for 
 position that it reaches, n / c rows of ceil(c b / W) words. A neuron *update* happens for every mapped neuron
 in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
 arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
-also where it added up to 0, which integers do not tell).
+also where it added up to 0, which integers do not tell). It is *touched* where something arrived, and *changed* where a
+stored variable took another value: what a chip that updates on events alone, and one that writes back only what is new,
+would do.
 
 A core sends its spikes within the chip step in which its neurons fire, and the receivers walk their synapses before
 the barrier that ends this step, so messages and synaptic work belong to the step of sending (what they add up acts one
@@ -43,11 +45,14 @@ from .kernels import AHEAD, compiled, prefetch
 if TYPE_CHECKING:
     from .arch import Architecture
 
-LAYER = ("events_in", "events_out", "sops", "nonzero_sops", "words", "updates", "active_updates", "messages_out")
+LAYER = (
+    "events_in", "events_out", "sops", "nonzero_sops", "words", "updates", "active_updates", "touched_updates",
+    "changed_updates", "messages_out",
+)  # fmt: skip
 IN = (
     "messages_in", "sops", "nonzero_sops", "words", "sops_list", "sops_kernel", "nonzero_list", "nonzero_kernel"
 )  # fmt: skip
-OUT = ("updates", "active_updates", "events_out", "messages_out")
+OUT = ("updates", "active_updates", "touched_updates", "changed_updates", "events_out", "messages_out")
 CORE = (*IN, *OUT)
 FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "between_chips", "host_events", "host_messages")
 
@@ -305,11 +310,12 @@ class _Tally:
         if not isinstance(population.neuron, Source):
             assert home is not None
             used, sizes = np.unique(home, return_counts=True)
-            active = recording.active[name]
             self.layer["updates"][row] = population.size
-            self.layer["active_updates"][row] = active.sum(axis=2)
             self.outgoing[:, :, used, OUT.index("updates")] += sizes
-            self.outgoing[window, :, used, OUT.index("active_updates")] += active
+            for kind in ("active", "touched", "changed"):
+                here = getattr(recording, kind)[name]
+                self.layer[f"{kind}_updates"][row] = here.sum(axis=2)
+                self.outgoing[window, :, used, OUT.index(f"{kind}_updates")] += here
         if not self._heard(name):
             return
         events = self._events(name)

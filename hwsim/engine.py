@@ -22,7 +22,7 @@ from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
-from . import loop, stepped
+from . import kernels, loop, stepped
 from .flat import Flat, flatten
 
 BLOCK = 32
@@ -115,7 +115,8 @@ class Simulator:
         kept = _Kept.of(self.flat, record, flags)
         number, state = self.flat.number.itemsize, self.flat.initial.itemsize
         cell = kept.columns("u") * number + kept.columns("v") * state + kept.flags
-        cell += 16 * len(kept.populations) + 8 * max((s.stop for s in self.flat.slots.values()), default=0)
+        slots = max((s.stop for s in self.flat.slots.values()), default=0)
+        cell += 16 * len(kept.populations) + 8 * len(kernels.KINDS) * slots
         return steps * samples * cell
 
 
@@ -212,7 +213,7 @@ class _Block:
         values = np.empty(capacity if (flat.populations[:, loop.GRADED] == 1).any() else 0, number)
         self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
         slots = max((s.stop for s in flat.slots.values()), default=0)
-        self.active = np.zeros((steps, samples, slots), np.int64)
+        self.marks = np.zeros((steps, samples, len(kernels.KINDS), slots), np.int64)
         self.u = np.zeros((steps, samples, kept.columns("u")), number)
         self.v = np.zeros((steps, samples, kept.columns("v")), flat.initial.dtype)
         self.flags = np.zeros((steps, samples, kept.flags), np.uint8)
@@ -223,7 +224,7 @@ class _Block:
             finished = loop.simulate(
                 kept.populations, flat.projections, flat.scalars, flat.pools, flat.neurons, flat.slow, flat.initial,
                 flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
-                self.bounds, self.active, self.u, self.v, self.flags,
+                self.bounds, self.marks, self.u, self.v, self.flags,
             )  # fmt: skip
             halted = bool(self.halt[0]) and not finished
             sample, step, count, base = (int(n) for n in self.cursor)
@@ -244,8 +245,8 @@ class _Block:
         """Keep the first steps and samples only."""
         self.steps, self.samples = steps, min(samples, self.samples)
         self.bounds = self.bounds[: self.samples, :steps]
-        self.active, self.u, self.v, self.flags = (
-            a[:steps, : self.samples] for a in (self.active, self.u, self.v, self.flags)
+        self.marks, self.u, self.v, self.flags = (
+            a[:steps, : self.samples] for a in (self.marks, self.u, self.v, self.flags)
         )
 
 
@@ -277,12 +278,12 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
             elif not flat.integer:
                 values = values.astype(np.float64, copy=False)
             states.setdefault(name, {})[owner] = np.ascontiguousarray(values)
-    active = {}
-    whole = blocks[0].active if len(blocks) == 1 else np.concatenate([block.active for block in blocks], axis=1)
-    for owner, place in flat.slots.items():
-        active[owner] = whole[:, :, place]
+    whole = blocks[0].marks if len(blocks) == 1 else np.concatenate([block.marks for block in blocks], axis=1)
+    active, touched, changed = (
+        {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()} for kind in range(len(kernels.KINDS))
+    )
     flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
-    return Recording("hwsim", steps, samples, spikes, states, active, flags=flags)
+    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, flags=flags)
 
 
 def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:

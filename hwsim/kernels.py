@@ -22,7 +22,9 @@ from neurodeploy.connectivity import Array
 
 HARD, SUBTRACT, NONE = 0, 1, 2
 NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
-ACTIVE, FIRED = 1, 2
+ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
+KINDS = (ACTIVE, TOUCHED, CHANGED)
+"""Marks that are counted, in this order."""
 AHEAD = 2
 """Events whose synapses are asked for before they are needed."""
 
@@ -163,8 +165,9 @@ def something(arrived: float) -> bool:
 
 
 @compiled
-def _flag(active: bool, sent: Any) -> int:
-    return (ACTIVE if active else 0) + (FIRED if sent != 0 else 0)
+def _flag(active: bool, sent: Any, touched: bool, changed: bool) -> int:
+    marks = (ACTIVE if active else 0) + (FIRED if sent != 0 else 0)
+    return marks + (TOUCHED if touched else 0) + (CHANGED if changed else 0)
 
 
 @compiled
@@ -194,7 +197,8 @@ def update_integer(
         options: (reset rule, reset time, whether ``v == threshold`` spikes, whether the population spikes, most
             spikes a step, whether ``current`` is -0.0 where nothing arrived: floats only).
         spikes: ``[batch, neurons]``, written.
-        flags: ``[batch, neurons]``, written: `ACTIVE` for a neuron that was not at rest, plus `FIRED`.
+        flags: ``[batch, neurons]``, written: `ACTIVE` for a neuron that was not at rest, plus `FIRED`, plus `TOUCHED`
+            where something arrived, plus `CHANGED` where u or v is another than before.
         refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
         wait: steps for which a neuron stays refractory, ``[batch, neurons]``.
         raised: what its threshold is raised by, ``[batch, neurons]``.
@@ -207,18 +211,20 @@ def update_integer(
             arrived = current[b, i]
             current[b, i] = 0
             kept = decay(np.int64(u[b, i]), 4095 - du[i])
-            active = arrived != 0 or kept != 0 or v[b, i] != 0 or bias[i] != 0
+            touched = arrived != 0
+            active = touched or kept != 0 or v[b, i] != 0 or bias[i] != 0
             # At rest nothing changes and, the thresholds and the floor being on either side of 0, nothing fires.
             if not active and threshold[i] > 0 and floor[i] <= 0 and lower[i] < 0 and not slow:
+                flags[b, i] = CHANGED if u[b, i] != 0 else 0
                 u[b, i] = 0
                 spikes[b, i] = 0
-                flags[b, i] = 0
                 continue
             now = kept + (np.int64(arrived) << 6)
             if now > m:
                 now -= 2 * m
             elif now <= -m:
                 now += 2 * m
+            changed = now != u[b, i]
             u[b, i] = now
             before = np.int64(v[b, i])
             limit = np.int64(threshold[i])
@@ -260,9 +266,10 @@ def update_integer(
             if threshold_decay.size > 0:
                 higher = decay(np.int64(raised[b, i]), 4096 - threshold_decay[i]) + threshold_jump[i] * abs(count)
                 raised[b, i] = min(max(higher, 1 - m), m - 1)
+            changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count
-            flags[b, i] = _flag(active, count)
+            flags[b, i] = _flag(active, count, touched, changed)
 
 
 @compiled
@@ -293,8 +300,10 @@ def update_float(
             arrived = current[b, i]
             current[b, i] = -0.0 if marked == 1 else 0.0
             kept = (1 - du[i]) * u[b, i]
-            active = arrived != 0 or (marked == 1 and something(arrived)) or kept != 0 or v[b, i] != 0 or bias[i] != 0
+            touched = arrived != 0 or (marked == 1 and something(arrived))
+            active = touched or kept != 0 or v[b, i] != 0 or bias[i] != 0
             now = kept + arrived
+            changed = now != u[b, i]
             u[b, i] = now
             before = v[b, i]
             limit = threshold[i]
@@ -334,9 +343,10 @@ def update_float(
                     wait[b, i] = refractory[i]
             if threshold_decay.size > 0:
                 raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * abs(count)
+            changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count
-            flags[b, i] = _flag(active, count)
+            flags[b, i] = _flag(active, count, touched, changed)
 
 
 @compiled
@@ -373,7 +383,8 @@ def update_sigma_delta(
                 difference = 0.0
             sent[b, i] += difference
             spikes[b, i] = difference
-            flags[b, i] = _flag(arrived != 0 or difference != 0, difference)
+            touched = arrived != 0
+            flags[b, i] = _flag(touched or difference != 0, difference, touched, touched or difference != 0)
 
 
 @compiled
@@ -409,7 +420,8 @@ def update_sigma_delta_integer(
             message = difference >> shift if abs(difference) >= threshold[i] else 0
             sent[b, i] += message << shift
             spikes[b, i] = message
-            flags[b, i] = _flag(arrived != 0 or message != 0, message)
+            touched = arrived != 0
+            flags[b, i] = _flag(touched or message != 0, message, touched, touched or message != 0)
 
 
 @compiled
@@ -422,7 +434,7 @@ def update_relu(bias: Array, threshold: Array, held: int, current: Array, spikes
                 level = _held(level)
             sent = level if level > threshold[i] else 0
             spikes[b, i] = sent
-            flags[b, i] = _flag(level != 0, sent)
+            flags[b, i] = _flag(level != 0, sent, current[b, i] != 0, False)
             current[b, i] = 0
 
 
@@ -433,7 +445,8 @@ def update_product(threshold: Array, shift: int, first: Array, second: Array, sp
         for i in range(first.shape[1]):
             level = _held((first[b, i] * second[b, i]) >> shift)
             sent = level if abs(level) > threshold[i] else 0
-            flags[b, i] = _flag(first[b, i] != 0 or second[b, i] != 0, sent)
+            touched = first[b, i] != 0 or second[b, i] != 0
+            flags[b, i] = _flag(touched, sent, touched, False)
             first[b, i] = 0
             second[b, i] = 0
             spikes[b, i] = sent
@@ -446,18 +459,20 @@ def update_product_float(threshold: Array, first: Array, second: Array, spikes: 
         for i in range(first.shape[1]):
             level = first[b, i] * second[b, i]
             sent = level if abs(level) > threshold[i] else 0.0
-            flags[b, i] = _flag(first[b, i] != 0 or second[b, i] != 0, sent)
+            touched = first[b, i] != 0 or second[b, i] != 0
+            flags[b, i] = _flag(touched, sent, touched, False)
             first[b, i] = 0
             second[b, i] = 0
             spikes[b, i] = sent
 
 
 @compiled
-def count_active(flags: Array, slot: Array, active: Array) -> None:
-    """Add the active neurons of ``[batch, neurons]`` to ``[batch, core slots]``."""
+def count_marks(flags: Array, slot: Array, marks: Array) -> None:
+    """Add the marked neurons of ``[batch, neurons]`` to ``[batch, kinds of mark, core slots]``."""
     for b in range(flags.shape[0]):
         for i in range(flags.shape[1]):
-            active[b, slot[i]] += flags[b, i] & ACTIVE
+            for kind in range(len(KINDS)):
+                marks[b, kind, slot[i]] += (flags[b, i] & KINDS[kind]) != 0
 
 
 @compiled

@@ -219,6 +219,22 @@ def _deliver(
 
 
 @compiled
+def _marks(active: Any, spike: Any, touched: Any, changed: Any) -> Any:
+    """`kernels._flag` without branches."""
+    low = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
+    return low | (np.uint8(touched) << np.uint8(2)) | (np.uint8(changed) << np.uint8(3))
+
+
+@compiled
+def _count(flags: Array, slot: Array, marks: Array) -> None:
+    """Add the marks of neurons to ``[kinds of mark, core slots]``."""
+    for i in range(len(flags)):
+        marks[0, slot[i]] += flags[i] & kernels.ACTIVE
+        marks[1, slot[i]] += (flags[i] & kernels.TOUCHED) >> 2
+        marks[2, slot[i]] += flags[i] >> 3
+
+
+@compiled
 def _lif_integer(
     decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
     current: Array, u: Array, v: Array, flags: Array,
@@ -229,7 +245,7 @@ def _lif_integer(
         decay: what is kept of u and v, as fractions (whole 4096ths).
         levels: (spikes above this, value after a hard reset, 1 for a hard reset, threshold).
         remembers: whether u outlives the step, or is recorded; else it is not touched.
-        flags: written: 1 for a neuron that was not at rest, plus 2 for one that fires.
+        flags: written; see `kernels.update_integer`.
     """
     m = np.float64(1 << 23)
     above, to, hard, threshold = levels[0], levels[1], levels[2] == 1, levels[3]
@@ -246,10 +262,12 @@ def _lif_integer(
         level = min(max(level, 1.0 - m), m - 1.0)
         spike = level > above
         after = to if hard else level - threshold
+        new_u, new_v = np.int32(now), np.int32(after if spike else level)
+        changed = (new_v != old_v) | (remembers & (new_u != old_u))
         if remembers:
-            u[i] = np.int32(now)
-        v[i] = np.int32(after if spike else level)
-        flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
+            u[i] = new_u
+        v[i] = new_v
+        flags[i] = _marks(active, spike, arrived != 0, changed)
         fired += np.int32(spike)
     return int(fired)
 
@@ -274,10 +292,12 @@ def _lif_float(
         level = keep_v * v[i] + now + bias[i]
         spike = (level > threshold) | (equal & (level == threshold))
         after = to if hard else level - threshold
+        after = after if spike else level
+        changed = (after != v[i]) | (remembers & (now != u[i]))
         if remembers:
             u[i] = now
-        v[i] = after if spike else level
-        flags[i] = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
+        v[i] = after
+        flags[i] = _marks(active, spike, came, changed)
         fired += np.int32(spike)
     return int(fired)
 
@@ -428,17 +448,17 @@ def _arrivals(
 
 @compiled
 def _advance(
-    p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, active: Array
+    p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, marks: Array
 ) -> int:
-    """Advance a population by one step, count its active neurons; return how many sent something."""
+    """Advance a population by one step, count its marks; return how many sent something."""
     current, u, v, flags = state[0], state[2], state[3], state[8]
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     fired = 0
     if p[FAST] == 0:
         _other(p, neurons, slow, state)
+        _count(flags[a:b], slot[a:b], marks)
         for i in range(a, b):
-            active[slot[i]] += flags[i] & kernels.ACTIVE
-            fired += flags[i] >> 1
+            fired += (flags[i] & kernels.FIRED) >> 1
         return int(fired)
     bias = neurons[2]
     decay = (scalars[0], scalars[1])
@@ -454,13 +474,16 @@ def _advance(
                 decay, levels, remembers, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
             )
             if slots[block] >= 0:
-                busy = 0
+                active, touched, changed = 0, 0, 0
                 for i in range(low, high):
-                    busy += flags[i] & kernels.ACTIVE
-                active[slots[block]] += busy
+                    active += flags[i] & kernels.ACTIVE
+                    touched += (flags[i] & kernels.TOUCHED) >> 2
+                    changed += flags[i] >> 3
+                marks[0, slots[block]] += active
+                marks[1, slots[block]] += touched
+                marks[2, slots[block]] += changed
             else:
-                for i in range(low, high):
-                    active[slot[i]] += flags[i] & kernels.ACTIVE
+                _count(flags[low:high], slot[low:high], marks)
         block += 1
     return int(fired)
 
@@ -482,12 +505,12 @@ def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, c
         return count
     first = count
     for low in range(a, b, 64):
-        marks = flags[low : min(low + 64, b)]
+        here = flags[low : min(low + 64, b)]
         some = np.uint8(0)
-        for k in range(len(marks)):
-            some |= marks[k]
+        for k in range(len(here)):
+            some |= here[k]
         if some & kernels.FIRED:
-            count += _compress(marks, low - a, events[count : count + len(marks)])
+            count += _compress(here, low - a, events[count : count + len(here)])
     if p[GRADED] == 1:
         for e in range(first, count):
             values[e] = sent[a + events[e]]
@@ -500,7 +523,7 @@ def _compress(marks: Array, number: int, events: Array) -> int:
     count = 0
     for k in range(len(marks)):
         events[count] = number + k
-        count += marks[k] >> 1
+        count += (marks[k] & kernels.FIRED) >> 1
     return count
 
 
@@ -531,7 +554,7 @@ def _list_input(given: Array, p: Array, events: Array, values: Array, count: int
 def simulate(
     populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
     slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
-    values: Array, bounds: Array, active: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
+    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
 ) -> bool:  # fmt: skip
     """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
 
@@ -588,7 +611,7 @@ def simulate(
                         t, p, projections, network, events, values, bounds[b], base, populations, current, second,
                         scratch,
                     )  # fmt: skip
-                    fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, active[t, b])
+                    fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b])
                     if p[HEARD] == 1:
                         at = _list_sent(p, fired, state, events, values, at)
                     low, size = p[OFFSET], p[SIZE]

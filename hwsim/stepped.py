@@ -116,7 +116,7 @@ class _Result:
     samples: int
     events: dict[int, dict[str, list[tuple[int, EventList]]]]
     states: dict[str, dict[str, Array]]
-    active: dict[str, Array]
+    marks: dict[str, Array]
     learned: dict[str, dict[str, Array]]
     everything: bool
 
@@ -125,11 +125,11 @@ class _Result:
         network = program.network
         state = np.int32 if network.arithmetic == "loihi" else np.float64
         states: dict[str, dict[str, Array]] = {}
-        active = {}
+        marks = {}
         for population in network.populations:
             if isinstance(population.neuron, (Relu, Product)):
                 cores = len(program.cores_of(population.name))
-                active[population.name] = np.zeros((steps, samples, cores), np.int64)
+                marks[population.name] = np.zeros((steps, samples, len(kernels.KINDS), cores), np.int64)
             elif not isinstance(population.neuron, Source):
                 wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
                 for name in sorted(wanted):
@@ -137,7 +137,7 @@ class _Result:
                     wide = name == "u" and plan.packed[population.name].cells.wide
                     states.setdefault(name, {})[population.name] = np.zeros(shape, np.int64 if wide else state)
                 cores = len(program.cores_of(population.name))
-                active[population.name] = np.zeros((steps, samples, cores), np.int64)
+                marks[population.name] = np.zeros((steps, samples, len(kernels.KINDS), cores), np.int64)
         learned = {}
         number = np.dtype(np.int64) if network.arithmetic == "loihi" else np.dtype(np.float64)
         for projection in network.projections:
@@ -145,11 +145,12 @@ class _Result:
                 kind, rows = projection.connectivity, steps if record.learning else 1
                 shapes = learned_shapes(kind)
                 learned[projection.name] = {n: np.zeros((rows, samples, *s), number) for n, s in shapes.items()}
-        return cls(network, steps, samples, {}, states, active, learned, record.learning)
+        return cls(network, steps, samples, {}, states, marks, learned, record.learning)
 
     def recording(self) -> Recording:
         spikes = {p.name: self._events(p) for p in self.network.populations if p.spiking}
-        return Recording("hwsim", self.steps, self.samples, spikes, self.states, self.active, self.learned)
+        counted = ({name: m[:, :, kind] for name, m in self.marks.items()} for kind in range(len(kernels.KINDS)))
+        return Recording("hwsim", self.steps, self.samples, spikes, self.states, *counted, self.learned)
 
     def _events(self, population: Population) -> Events:
         time: list[Array] = []
@@ -212,7 +213,7 @@ def _run_block(plan: _Plan, inputs: dict[str, Array], result: _Result, start: in
                 for plastic in learning[name]:
                     _follow(plastic, t - plastic.plan.projection.delay, past, told, result, block, state.current)
                 packed.cells.step(state)
-                kernels.count_active(state.flags, packed.slot, result.active[name][t, block])
+                kernels.count_marks(state.flags, packed.slot, result.marks[name][t, block])
                 if name in teachers:
                     told[name][t % len(told[name])] = teachers[name].step(state.sent, state.second)
                 for key, value in (("u", state.u), ("v", state.v)):

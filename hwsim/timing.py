@@ -4,7 +4,8 @@
 receives and sends
 
     in(c, t)  = messages_in t_axon_in + sum over encodings e of sops_e t_e + words t_word,
-    out(c, t) = active t_active + (updates - active) t_inactive + events_out t_spike + messages_out t_axon_out,
+    out(c, t) = active t_active + (updates - active) t_inactive + touched t_dendrite + events_out t_spike
+                + messages_out t_axon_out,
 
 which take ``in + out`` in a core that does one thing after another, and ``max(in, out)`` where both go on side by side
 (the architecture's `pipeline.core`); all cores run side by side, and the mesh-wide barrier over the tiles that hold a
@@ -44,13 +45,14 @@ TERMS = {
     "synaptic_word": "words of synaptic memory",
     "neuron_update_active": "active neuron updates",
     "neuron_update_inactive": "inactive neuron updates",
+    "dendrite_update": "dendrites that received something",
     "spike_out": "spikes",
     "axon_out": "messages sent",
     "network": "network-on-chip",
     "barrier": "barrier",
 }
 RECEIVING = ("axon_in", "synaptic_operation", "synaptic_operation_list", "synaptic_operation_kernel", "synaptic_word")
-SENDING = ("neuron_update_active", "neuron_update_inactive", "spike_out", "axon_out")
+SENDING = ("neuron_update_active", "neuron_update_inactive", "dendrite_update", "spike_out", "axon_out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ def amounts(counts: Counts, arch: Architecture) -> dict[str, Array]:
         "synaptic_word": core["words"],
         "neuron_update_active": core["active_updates"],
         "neuron_update_inactive": core["updates"] - core["active_updates"],
+        "dendrite_update": core["touched_updates"],
         "spike_out": core["events_out"],
         "axon_out": core["messages_out"],
     }

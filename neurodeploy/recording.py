@@ -79,6 +79,8 @@ class Recording:
         active: neuron updates that changed or could have changed a state (input, ``v``, bias, or what the decay leaves
             of ``u`` not zero), per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from
             back-ends that count.
+        touched: as `active`, only neurons at which something arrived.
+        changed: as `active`, only neurons of which a stored variable (u, v, what was sent) took another value.
         learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
             sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
             and the only one unless more were asked for.
@@ -91,6 +93,8 @@ class Recording:
     spikes: Mapping[str, Events]
     states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     active: Mapping[str, Array] = field(default_factory=dict)
+    touched: Mapping[str, Array] = field(default_factory=dict)
+    changed: Mapping[str, Array] = field(default_factory=dict)
     learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     flags: Array | None = None
 

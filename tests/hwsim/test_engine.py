@@ -65,8 +65,9 @@ def test_result_does_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(whole.active[name], cut.active[name])
 
 
-def test_active_updates_are_neurons_not_at_rest() -> None:
+def test_updates_that_are_active_touched_and_changed() -> None:
     """A neuron is active where its arriving current, bias, v, or what the decay leaves of its u is not zero."""
+    totals = np.zeros(3, int)
     for seed in range(20):
         program = placed(random_network(seed, "loihi"))
         network = program.network
@@ -87,7 +88,25 @@ def test_active_updates_are_neurons_not_at_rest() -> None:
                     arrived[t] += reference.shift(part, projection.connectivity.exponent)
             kept = reference.decay(before_u, population.neuron.du + 1)
             active = (arrived != 0) | (kept != 0) | (before_v != 0) | (population.neuron.bias != 0)
-            np.testing.assert_array_equal(run.active[name].sum(axis=2), active.sum(axis=2))
+            changed = (u != before_u) | (v != before_v)
+            for found, expected in ((run.active, active), (run.touched, arrived != 0), (run.changed, changed)):
+                np.testing.assert_array_equal(found[name].sum(axis=2), expected.sum(axis=2))
+            totals += [active.sum(), (arrived != 0).sum(), changed.sum()]
+    assert len(set(totals.tolist())) == 3 and totals.min() > 100, totals
+
+
+def test_changed_updates_of_floats_are_those_of_the_states() -> None:
+    for seed in range(10):
+        program = placed(random_network(seed, "float"))
+        run = engine.run(program, {"input": random_spikes(program.network, seed, rate=0.05)}, record=ALL)
+        for name, changed in run.changed.items():
+            if name in run.states["v"]:
+                u, v = run.states["u"][name], run.states["v"][name]
+                initial = np.broadcast_to(program.network.by_name[name].neuron.initial, v[:1].shape)
+                before_u, before_v = np.concatenate([0 * u[:1], u[:-1]]), np.concatenate([initial, v[:-1]])
+                expected = ((u != before_u) | (v != before_v)).sum(axis=2)
+                np.testing.assert_array_equal(changed.sum(axis=2), expected)
+            assert (run.touched[name] <= run.active[name]).all()
 
 
 def _same_spikes(expected, found) -> None:

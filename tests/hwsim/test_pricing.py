@@ -171,3 +171,16 @@ def test_receiving_and_sending_add_up_or_overlap(counts: Counts, parallel: bool)
         (max(receiving, sending) if parallel else receiving + sending) + barrier
     )
     assert sum(timing.terms.values()) == pytest.approx(timing.inference_ns.mean())
+
+
+def test_dendrites_cost_where_something_arrived() -> None:
+    content = load_architecture("loihi1").model_dump()
+    source = {"source": "this test", "confidence": "assumed"}
+    content["energy"]["dendrite_update"] = {"value": 2.0, "unit": "pJ", **source}
+    content["latency"]["dendrite_update"] = {"value": 0.5, "unit": "ns", **source}
+    chip = Architecture.model_validate(content)
+    counts = make((0,), {"updates": [[[8]]], "active_updates": [[[5]]], "touched_updates": [[[3]]]}, {})
+    assert {line.component: line.energy_pj for line in price(counts, chip).lines}["dendrite_update"] == 6.0
+    timing = core_timing(counts, chip)
+    assert timing.terms["dendrite_update"] == 1.5
+    assert timing.step_ns[0, 0] == pytest.approx(5 * 8.4 + 3 * 5.3 + 1.5 + 113)
