@@ -30,6 +30,7 @@ import peer_cases
 from neurodeploy.hwsim.arch import load_architecture
 from neurodeploy.hwsim.counts import Counter, Counts
 from neurodeploy.hwsim.engine import Simulator
+from neurodeploy.hwsim.flits import flit_timing
 from neurodeploy.hwsim.noc import Mesh
 from neurodeploy.hwsim.pricing import price
 from neurodeploy.hwsim.timing import amounts, core_timing
@@ -145,6 +146,8 @@ def beside_cycle(steps: int = 128) -> None:
     ours = Ours(case)
     _, cycle = peer_steps(case, "cycle", steps)
     found = {"hwsim core": ours.run(False, steps)[1], "hwsim event": ours.run(True, steps)[1]}
+    recording = ours.simulator.run({"": np.zeros((steps + 1, 1, 1), np.uint8)}, flags=True)
+    found["hwsim flit"] = flit_timing(ours.mesh, recording, ours.counter.count(recording))
     rows = {name: timing.step_ns[1 : steps + 1, 0] * 1e-9 for name, timing in found.items()}
     rows["SANA-FE detailed"] = peer_steps(case, "detailed", steps)[1]
     print(f"dvs, {steps} steps, beside SANA-FE's flit-level model (BookSim):")

@@ -168,14 +168,26 @@ class Mesh:
         Raises:
             InvalidInputError: the recording has no flags.
         """
-        ends, bound, _ = self._walk(recording, counts, -1, 0)
+        ends, bound, _ = self._walk(recording, counts)
+        return self.finished("event", counts, ends, bound)
+
+    def finished(self, tier: str, counts: Counts, ends: Array, bound: Array) -> Timing:
+        """A `Timing` from the working time of every step and the core that ends it."""
         base = parallel_timing(counts, self.arch)
-        dendrites = self.price["dendrite_update"]
-        missing = (*base.missing, *(("dendrite_update",) if dendrites else ()))
+        missing = (*base.missing, *(("dendrite_update",) if self.price["dendrite_update"] else ()))
         barrier = self.arch.barrier_ns(tiles_of(counts, self.arch))
         terms = {name: value for name, value in base.terms.items() if name != "barrier"}
         terms["network"] = float(ends.sum() / ends.shape[1]) - sum(terms.values())
-        return finished("event", counts, self.arch, ends, bound, terms, base.core_ns, base.tiles, barrier, missing)
+        return finished(tier, counts, self.arch, ends, bound, terms, base.core_ns, base.tiles, barrier, missing)
+
+    def messages(self, flags: Array, chip_steps: int) -> Array:
+        """Messages that cores send, ``[chip steps, samples]``: those too that act after the end of the run."""
+        sent = np.zeros((chip_steps, flags.shape[1]), np.int64)
+        sizes = np.diff(self.message)
+        for lag in np.unique(self.lag):
+            columns = self.order[self.lag == lag]
+            sent[lag : lag + len(flags)] += ((flags[:, :, columns] & kernels.FIRED) > 0) @ sizes[columns]
+        return sent
 
     def neuron(self, column: int) -> tuple[str, int]:
         """Population and index of a neuron in the log."""
@@ -187,13 +199,15 @@ class Mesh:
 
     def log(self, recording: Recording, counts: Counts, step: int, sample: int = 0) -> Message:
         """All messages of one chip step, in the order in which they were ready to be sent."""
-        messages = int(counts.core["messages_out"][:, step, sample].sum())
-        _, _, log = self._walk(recording, counts, step, messages, sample)
+        _, _, log = self._walk(recording, counts, step, sample)
         return Message(*log.T)
 
-    def _walk(
-        self, recording: Recording, counts: Counts, step: int, messages: int, sample: int = 0
-    ) -> tuple[Array, Array, Array]:
+    def given(self, recording: Recording, counts: Counts) -> tuple[Array, Array]:
+        """Marks of all neurons, ``[steps, samples, neurons]``, and the work that events from the host give to cores.
+
+        Raises:
+            InvalidInputError: the recording has no flags.
+        """
         if recording.flags is None:
             raise InvalidInputError(
                 "the recording does not say when neurons were active", hint="run the simulator with flags=True"
@@ -209,9 +223,17 @@ class Mesh:
             queue_host(
                 events.time, events.sample, events.neuron, recording.steps - delay, lag, first, target, takes, waiting
             )
+        return flags, waiting
+
+    def _walk(
+        self, recording: Recording, counts: Counts, step: int = -1, sample: int = 0
+    ) -> tuple[Array, Array, Array]:
+        flags, waiting = self.given(recording, counts)
+        chip_steps, samples = waiting.shape[:2]
         pipeline, price = self.arch.pipeline, self.price
         ends = np.zeros((chip_steps, samples))
         bound = np.zeros((chip_steps, samples), np.int64)
+        messages = 0 if step < 0 else self.messages(flags, chip_steps)[step, sample]
         log = np.zeros((messages, len(LOG)))
         walk(
             flags, self.order, self.lag, self.works, self.first, self.runs, self.message, self.target, self.takes,
@@ -284,6 +306,59 @@ def _later(a: float, b: float) -> float:
 
 
 @compiled
+def own_work(
+    flags: Array, step: int, sample: int, order: Array, lag: Array, works: Array, first: Array, runs: Array,
+    message: Array, price: tuple[float, float, float, float], fired: Array, gap: Array, of_core: Array, tail: Array,
+    upto: Array, place: Array,
+) -> None:  # fmt: skip
+    """What each core does by itself in one step: its spikes that somebody hears, and the work between them.
+
+    Args:
+        flags .. price: as in `walk`.
+        fired, gap: written: neurons that fire, by core, and the work before each of them since the one before.
+        of_core: written: where each core begins in them.
+        tail: written: the work of each core after its last spike.
+        upto, place: scratch, as long as `fired`.
+    """
+    t_inactive, t_active, t_spike, _ = price
+    cores = len(first) - 1
+    count, r = 0, 0
+    for c in range(cores):
+        of_core[c] = count
+        work = 0.0
+        while runs[r] < first[c + 1]:
+            low, high = runs[r], runs[r + 1]
+            r += 1
+            t = step - lag[low]
+            if t < 0 or t >= len(flags):
+                work += (high - low) * t_inactive * works[low]
+                continue
+            # Without a branch for each neuron: every neuron is noted, and the place is kept if it fired.
+            row, began, active = flags[t, sample], count, 0
+            for k in range(low, high):
+                flag = row[order[k]]
+                active += flag & kernels.ACTIVE
+                fired[count], upto[count], place[count] = order[k], active, k + 1
+                count += (flag & kernels.FIRED) >> 1
+            # Spikes that no core hears take their time and send nothing.
+            since, at, listed = 0, low, count
+            count = began
+            for n in range(began, listed):
+                if works[low] != 0:
+                    work += (upto[n] - since) * t_active + (place[n] - at - upto[n] + since) * t_inactive + t_spike
+                since, at = upto[n], place[n]
+                i = fired[n]
+                if message[i] < message[i + 1]:
+                    fired[count], gap[count] = i, work
+                    count += 1
+                    work = 0.0
+            if works[low] != 0:
+                work += (active - since) * t_active + (high - at - active + since) * t_inactive
+        tail[c] = work
+    of_core[cores] = count
+
+
+@compiled
 def walk(
     flags: Array, order: Array, lag: Array, works: Array, first: Array, runs: Array, message: Array, target: Array,
     takes: Array, price: tuple[float, float, float, float], tile: Array, route_first: Array, route: Array, hop: Array,
@@ -305,9 +380,8 @@ def walk(
         logged, log_sample, log: step and sample whose messages are logged, and where to.
     """
     cores = len(first) - 1
-    steps = flags.shape[0]
     tiles = tile.max() + 1
-    t_inactive, t_active, t_spike, t_out = price
+    t_out = price[3]
     room = len(order) + 1
     fired, upto, place = np.zeros(room, np.int32), np.zeros(room, np.int32), np.zeros(room, np.int32)
     gap = np.zeros(room)
@@ -325,43 +399,9 @@ def walk(
     begin = 0.0
     for b in range(ends.shape[1]):
         for s in range(ends.shape[0]):
-            # What each core does by itself: its spikes, and the work before each of them and after the last.
-            count, r = 0, 0
-            for c in range(cores):
-                of_core[c] = count
-                work = 0.0
-                while runs[r] < first[c + 1]:
-                    low, high = runs[r], runs[r + 1]
-                    r += 1
-                    t = s - lag[low]
-                    if t < 0 or t >= steps:
-                        work += (high - low) * t_inactive * works[low]
-                        continue
-                    # Without a branch for each neuron: every neuron is noted, and the place is kept if it fired.
-                    row, began, active = flags[t, b], count, 0
-                    for k in range(low, high):
-                        flag = row[order[k]]
-                        active += flag & kernels.ACTIVE
-                        fired[count], upto[count], place[count] = order[k], active, k + 1
-                        count += (flag & kernels.FIRED) >> 1
-                    # Spikes that no core hears take their time and send nothing.
-                    since, at, listed = 0, low, count
-                    count = began
-                    for n in range(began, listed):
-                        if works[low] != 0:
-                            work += (
-                                (upto[n] - since) * t_active + (place[n] - at - upto[n] + since) * t_inactive + t_spike
-                            )
-                        since, at = upto[n], place[n]
-                        i = fired[n]
-                        if message[i] < message[i + 1]:
-                            fired[count], gap[count] = i, work
-                            count += 1
-                            work = 0.0
-                    if works[low] != 0:
-                        work += (active - since) * t_active + (high - at - active + since) * t_inactive
-                tail[c] = work
-            of_core[cores] = count
+            own_work(
+                flags, s, b, order, lag, works, first, runs, message, price, fired, gap, of_core, tail, upto, place
+            )
             # All times count on from step to step, so buffers of earlier steps are empty by themselves.
             end, last = begin, 0
             for c in range(cores):

@@ -149,8 +149,10 @@ class _Result:
 
     def recording(self) -> Recording:
         spikes = {p.name: self._events(p) for p in self.network.populations if p.spiking}
-        counted = ({name: m[:, :, kind] for name, m in self.marks.items()} for kind in range(len(kernels.KINDS)))
-        return Recording("hwsim", self.steps, self.samples, spikes, self.states, *counted, self.learned)
+        active, touched, changed = (
+            {name: marks[:, :, kind] for name, marks in self.marks.items()} for kind in range(len(kernels.KINDS))
+        )
+        return Recording("hwsim", self.steps, self.samples, spikes, self.states, active, touched, changed, self.learned)
 
     def _events(self, population: Population) -> Events:
         time: list[Array] = []

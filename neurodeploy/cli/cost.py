@@ -23,9 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chip", help="prices and times of this chip (name or .yaml; default: the one it was placed for)"
     )
     parser.add_argument(
-        "--tier", choices=("core", "link", "event"), default="core",
-        help="how much of the chip the times see: slowest core, busiest link, or every message (default: core)",
+        "--tier", choices=("core", "link", "event", "flit"), default="core",
+        help="how much of the chip the times see: slowest core, busiest link, every message, or every cycle of its "
+        "network (default: core)",
     )  # fmt: skip
+    parser.add_argument(
+        "--flits",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="flits of a message, in the flit tier (default: 1)",
+    )
     parser.add_argument(
         "--timeline", type=Path, metavar="T.json",
         help="write the slowest step of the first sample and its neighbours, for ui.perfetto.dev (event tier)",
@@ -40,6 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.hwsim.arch import load_architecture
     from neurodeploy.hwsim.counts import Counter
     from neurodeploy.hwsim.engine import Simulator
+    from neurodeploy.hwsim.flits import flit_timing
     from neurodeploy.hwsim.pricing import price
     from neurodeploy.hwsim.timing import core_timing, link_timing
     from neurodeploy.program import Program
@@ -55,15 +64,20 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     arch = load_architecture(args.chip or program.chip)
     inputs = options.load_inputs(args.input)
+    if args.timeline and args.tier not in ("core", "event"):
+        raise InvalidInputError(
+            "a timeline shows the event tier",
+            found=f"--tier {args.tier}",
+            hint="leave --tier out, or give --tier event",
+        )
     tier = "event" if args.timeline else args.tier
     counter, simulator = Counter(program, arch), Simulator(program)
     with console.progress("hwsim") as progress:
-        recording = simulator.run(inputs, progress=progress, flags=tier == "event")
+        recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
     counts = counter.count(recording, links=tier == "link")
-    mesh = None
-    if tier == "event":
-        mesh = noc.Mesh(simulator, counter)
-        timing = mesh.time(recording, counts)
+    mesh = noc.Mesh(simulator, counter) if tier in ("event", "flit") else None
+    if mesh is not None:
+        timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, args.flits)
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
     bill = price(counts, arch, timing)
@@ -82,7 +96,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     }
     _energy(console, bill, arch.title)
     _time(console, counts, timing, arch)
-    if mesh is not None:
+    if mesh is not None and tier == "event":
         step = int(timing.step_ns[:, 0].argmax())
         path = timeline.critical_path(mesh, recording, counts, timing, step)
         console.say(f"slowest step of the first sample: chip step {step}: {path}")

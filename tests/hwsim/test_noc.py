@@ -98,8 +98,11 @@ def test_a_full_queue_stops_the_sender() -> None:
     assert (log.sent[4:] > log.ready[4:]).all()
 
 
-def retold(program: Program, arch: Architecture, recording: Any, counts: Any, step: int, sample: int) -> float:
-    """The end of one step, as the module's docstring tells it, with lists and loops."""
+def streams_of(
+    program: Program, arch: Architecture, recording: Any, counts: Any, step: int, sample: int
+) -> tuple[Any, Any, Any]:
+    """What each core does by itself in a step: its messages (work before, target, receiving time), its work after the
+    last of them, and until when spikes of the host keep it busy."""
     network, lag, t = program.network, schedule(program.network).lag, arch.latency
     price = {name: arch.ns(getattr(t, name)) or 0.0 for name in type(t).model_fields}
     encoding = {0: "synaptic_operation", 1: "synaptic_operation_list", 2: "synaptic_operation_kernel"}
@@ -161,6 +164,12 @@ def retold(program: Program, arch: Architecture, recording: Any, counts: Any, st
                             + routes.synapses[k] * price[encoding[int(routes.encoding[routes.slot[k]])]]
                         )
                         free[counts.cores[routes.cores[routes.slot[k]]]] += work
+    return streams, tails, free
+
+
+def retold(program: Program, arch: Architecture, recording: Any, counts: Any, step: int, sample: int) -> float:
+    """The end of one step, as the module's docstring tells it, with lists and loops."""
+    streams, tails, free = streams_of(program, arch, recording, counts, step, sample)
     b, q = arch.pipeline.link_buffer.value, arch.pipeline.core_queue.value
     room: dict[Any, deque[float]] = defaultdict(lambda: deque([0.0] * b, maxlen=b))
     queue: dict[int, deque[float]] = defaultdict(lambda: deque([0.0] * q, maxlen=q))
@@ -168,7 +177,7 @@ def retold(program: Program, arch: Architecture, recording: Any, counts: Any, st
     clock = dict.fromkeys(counts.cores, 0.0)
     end = max([0.0, *free.values(), *(tails[c] for c in counts.cores if not streams[c])])
     position = dict.fromkeys(counts.cores, 0)
-    hop = [price["hop_east_west"]] * 2 + [price["hop_north_south"]] * 2
+    hop = hops_ns(arch)
     while True:
         waiting = [(clock[c] + streams[c][position[c]][0], c) for c in counts.cores if position[c] < len(streams[c])]
         if not waiting:
@@ -192,6 +201,11 @@ def retold(program: Program, arch: Architecture, recording: Any, counts: Any, st
         position[core] += 1
         if position[core] == len(streams[core]):
             end = max(end, sent + tails[core])
+
+
+def hops_ns(arch: Architecture) -> list[float]:
+    """Latency of a link, by direction."""
+    return [arch.ns(getattr(arch.latency, name)) or 0.0 for name in ("hop_east_west",) * 2 + ("hop_north_south",) * 2]
 
 
 @pytest.mark.parametrize("seed", range(12))
