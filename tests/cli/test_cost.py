@@ -12,6 +12,7 @@ import pytest
 from neurodeploy.hwsim.arch import load_architecture
 from neurodeploy.hwsim.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
+from neurodeploy.hwsim.flits import flit_timing
 from neurodeploy.hwsim.noc import Mesh
 from neurodeploy.hwsim.pricing import price
 from neurodeploy.hwsim.timeline import critical_path
@@ -29,7 +30,7 @@ def program(tmp_path: Path, x: Path, run: Run) -> Path:
     return net.with_suffix(".ndp")
 
 
-@pytest.mark.parametrize("tier", ["core", "link", "event"])
+@pytest.mark.parametrize("tier", ["core", "link", "event", "flit"])
 def test_the_printed_figures_are_hwsims(run: Run, program: Path, x: Path, tier: str) -> None:
     code, out, _ = run("cost", program, "-i", x, "--tier", tier, "--json")
     assert code == 0
@@ -42,6 +43,7 @@ def test_the_printed_figures_are_hwsims(run: Run, program: Path, x: Path, tier: 
         "core": lambda: core_timing(counts, arch),
         "link": lambda: link_timing(counts, arch),
         "event": lambda: Mesh(simulator, counter).time(recording, counts),
+        "flit": lambda: flit_timing(Mesh(simulator, counter), recording, counts),
     }[tier]()
     bill = price(counts, arch, timing)
     assert told["total_pj"] == pytest.approx(bill.total_pj)
@@ -103,3 +105,10 @@ def test_a_timeline_that_cannot_be_written_leaves_nothing(run: Run, program: Pat
     code, _, err = run("cost", program, "-i", x, "--timeline", tmp_path / "file" / "t.json")
     assert code == 2
     assert err.startswith("error: ")
+
+
+def test_a_timeline_of_another_tier_is_refused(run: Run, program: Path, x: Path, tmp_path: Path) -> None:
+    code, _, err = run("cost", program, "-i", x, "--tier", "flit", "--timeline", tmp_path / "t.json")
+    assert code == 2
+    assert "--tier flit" in err
+    assert not (tmp_path / "t.json").exists()
