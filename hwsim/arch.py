@@ -81,8 +81,17 @@ class Limits(Model):
     spike_payload_bits: Limit | None = None
 
 
+NOT_GIVEN = Price(value=None, unit="pJ", source="none", note="not in the chip's file")
+
+
 class Energies(Model):
-    """Energy of one operation each, in pJ; see the module's docstring."""
+    """Energy of one operation each, in pJ; see the module's docstring.
+
+    What learning takes (`neurodeploy.hwsim.learning_bill`): ``learning_update`` changes a weight, ``learning_mac``
+    multiplies a weight with an error or an error with a trace and adds it up, ``learning_add`` adds an error to a
+    gradient, ``learning_neuron`` changes a variable of a neuron (a derivative, a trace), ``learning_word`` stores a word
+    for the way back and reads it again. A file may leave the last four out.
+    """
 
     axon_in: Energy
     synaptic_operation: Energy
@@ -98,6 +107,10 @@ class Energies(Model):
     hop_east_west: Energy
     hop_north_south: Energy
     learning_update: Energy
+    learning_mac: Energy = NOT_GIVEN
+    learning_add: Energy = NOT_GIVEN
+    learning_neuron: Energy = NOT_GIVEN
+    learning_word: Energy = NOT_GIVEN
     barrier: Energy
     host_message: Energy
 

@@ -1,6 +1,6 @@
 """Learning on the chip, event by event: networks trained by MPD-ED or STD-ED, or by surrogate gradients as a baseline.
 
-`OnChip` packs a float network (`neurodeploy.event_learning.chain`) once, learns from samples in any portions, and counts
+`OnChip` packs a float network (`neurodeploy.learning.rules.chain`) once, learns from samples in any portions, and counts
 what it does. What it holds between two samples is in `OnChip.state`: stored and restored, a run goes on bit for bit.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array, Conv2d
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.event_learning import Chain, EventRule, chain
+from neurodeploy.learning.rules import Chain, EventRule, chain
 from neurodeploy.network import Network
 
 from .arch import Architecture
@@ -352,9 +352,9 @@ def _cores(
     """Core of each neuron, hops between cores, and the read-out's cores; numbered among the cores in use."""
     nothing = np.zeros(0, np.int64)
     if core_of is None or arch is None:
-        return nothing, np.zeros((0, 0), np.int64), nothing
+        return nothing, np.zeros((0, 0, 3), np.int64), nothing
     used = np.unique(np.concatenate([np.asarray(cores) for cores in core_of.values()]))
-    distance = np.array([[sum(arch.apart(int(a), int(b))[:2]) for b in used] for a in used], np.int64)
+    distance = np.array([[arch.apart(int(a), int(b))[:3] for b in used] for a in used], np.int64)
     home = [np.full(which.source.size, -1, np.int64)]
     for layer in which.layers:
         cores = np.searchsorted(used, np.asarray(core_of[layer.target.name]))

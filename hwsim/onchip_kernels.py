@@ -3,7 +3,7 @@
 A layer's synapses are those of a convolution; a dense layer is one over an image of one pixel. Neurons are numbered by
 position and then channel, so that the targets of one source at one position lie side by side: ``position * channels +
 channel``. The weights of source channel c at kernel element k are one row, ``weights[first + (c * kernel + k) *
-channels_out :][: channels_out]``. The symbols are those of `neurodeploy.event_learning`.
+channels_out :][: channels_out]``. The symbols are those of `neurodeploy.learning.rules`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ LEAKY, TIMED = 0, 1
 """The neurons of MPD-ED (and of the surrogate gradient), and of STD-ED."""
 
 KINDS = (
-    "events_in", "sops", "neuron_updates", "events_out", "messages", "hops",
+    "events_in", "sops", "neuron_updates", "events_out", "messages", "hops_east_west", "hops_north_south", "within_tile",
     "error_macs", "surrogates", "recursions", "gradient_macs", "gradient_adds", "trace_updates", "weight_reads",
-    "weight_writes", "threshold_updates", "error_messages", "error_hops", "stored_words", "learned", "skipped",
+    "weight_writes", "threshold_updates", "error_messages", "error_hops_east_west", "error_hops_north_south",
+    "error_within_tile", "stored_words", "learned", "skipped",
 )  # fmt: skip
 """What is counted; see `neurodeploy.hwsim.learning_bill`."""
 (
-    EVENTS_IN, SOPS, NEURON_UPDATES, EVENTS_OUT, MESSAGES, HOPS,
+    EVENTS_IN, SOPS, NEURON_UPDATES, EVENTS_OUT, MESSAGES, _HOPS_EW, _HOPS_NS, _WITHIN,
     ERROR_MACS, SURROGATES, RECURSIONS, GRADIENT_MACS, GRADIENT_ADDS, TRACE_UPDATES, WEIGHT_READS,
-    WEIGHT_WRITES, THRESHOLD_UPDATES, ERROR_MESSAGES, ERROR_HOPS, STORED_WORDS, LEARNED, SKIPPED,
+    WEIGHT_WRITES, THRESHOLD_UPDATES, ERROR_MESSAGES, _ERROR_EW, _ERROR_NS, _ERROR_WITHIN, STORED_WORDS, LEARNED, SKIPPED,
 ) = range(len(KINDS))  # fmt: skip
 
 
@@ -47,7 +48,8 @@ class Net(NamedTuple):
         kappa: ``kappa(T - t) / T`` of the read-out, ``[steps]``.
         above: what an error of the read-out is multiplied with for a spike in step t, ``[steps]``.
         core: of each neuron; -1 for the host.
-        distance: hops between cores, ``[cores, cores]``; empty where nothing is placed.
+        distance: hops east-west and north-south between cores, and 1 within a tile, ``[cores, cores, 3]``; empty where
+            nothing is placed.
         readers: the cores that hold the read-out.
     """
 
@@ -181,12 +183,19 @@ def read(net: Net, spikes: Spikes, readout: Array, output: Array, counts: Array)
             for m in range(len(output)):
                 output[m] += net.kappa[t] * readout[spikes.neuron[e], m]
             for to in net.readers:
-                counts[layers, MESSAGES] += 1
-                counts[layers, HOPS] += net.distance[net.core[net.table[layers - 1, OUT] + spikes.neuron[e]], to]
+                _message(net, layers, net.core[net.table[layers - 1, OUT] + spikes.neuron[e]], to, MESSAGES, counts)
     sent = spikes.first[layers, steps]
     counts[layers, EVENTS_IN] += sent
     counts[layers, SOPS] += sent * len(output)
     counts[layers, NEURON_UPDATES] += steps * len(output)
+
+
+@compiled
+def _message(net: Net, n: int, home: int, to: int, column: int, counts: Array) -> None:
+    """Count one message, and its hops in the three columns that follow."""
+    counts[n, column] += 1
+    for k in range(3):
+        counts[n, column + 1 + k] += net.distance[home, to, k]
 
 
 @compiled
@@ -202,8 +211,7 @@ def _send(n: int, net: Net, work: Work, i: int, begin: int, end: int, counts: Ar
             to = net.core[row[OUT] + net.tap_out[q] * row[C_OUT] + o]
             if seen[to] == 0:
                 seen[to] = 1
-                counts[n, MESSAGES] += 1
-                counts[n, HOPS] += net.distance[home, to]
+                _message(net, n, home, to, MESSAGES, counts)
 
 
 @compiled
@@ -252,8 +260,8 @@ def top_errors(net: Net, spikes: Spikes, work: Work, readout: Array, delta: Arra
     counts[layers, GRADIENT_MACS] += fired * classes
     for k in range(fired):
         for reader in net.readers:
-            counts[layers, ERROR_MESSAGES] += 1
-            counts[layers, ERROR_HOPS] += net.distance[reader, net.core[net.table[layers - 1, OUT] + work.fired[k]]]
+            home = net.core[net.table[layers - 1, OUT] + work.fired[k]]
+            _message(net, layers, reader, home, ERROR_MESSAGES, counts)
 
 
 @compiled
@@ -345,8 +353,7 @@ def _send_error(n: int, net: Net, work: Work, i: int, begin: int, end: int, coun
             at = row[OUT] + net.tap_out[q] * row[C_OUT] + o
             if work.error[at] != 0.0 and seen[net.core[at]] == 0:
                 seen[net.core[at]] = 1
-                counts[n, ERROR_MESSAGES] += 1
-                counts[n, ERROR_HOPS] += net.distance[net.core[at], home]
+                _message(net, n, net.core[at], home, ERROR_MESSAGES, counts)
 
 
 @compiled

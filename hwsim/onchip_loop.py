@@ -17,7 +17,7 @@ from .onchip_kernels import (
 
 
 class Constants(NamedTuple):
-    """The rule, as the kernels take it; see `neurodeploy.event_learning.EventRule`.
+    """The rule, as the kernels take it; see `neurodeploy.learning.rules.EventRule`.
 
     Args:
         mode: `LEAKY` or `TIMED`.
@@ -161,7 +161,7 @@ def change_weights(net: Net, constants: Constants, state: State, counts: Array) 
 
 @compiled
 def adapt(net: Net, constants: Constants, state: State, steps: int, counts: Array) -> None:
-    """Move the thresholds by how often neurons fired; see `neurodeploy.event_learning.AdaptiveThreshold`."""
+    """Move the thresholds by how often neurons fired; see `neurodeploy.learning.rules.AdaptiveThreshold`."""
     for n in range(len(net.table)):
         size = net.table[n, POSITIONS] * net.table[n, C_OUT]
         activity = state.events[n] / (size * steps * state.counter[WATCHED])

@@ -1,4 +1,4 @@
-"""The rules of `neurodeploy.event_learning` in torch: dense tensors, whole batches, gradients by autograd.
+"""The rules of `neurodeploy.learning.rules` in torch: dense tensors, whole batches, gradients by autograd.
 
 The same networks, losses and updates as hwsim's event engine, written the other way round: where the engine walks events,
 this differentiates. The two agree to rounding (float64), which is how each is tested.
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.connectivity import Conv2d
-from neurodeploy.event_learning import Chain, EventRule, Layer, chain
+from neurodeploy.learning.rules import Chain, EventRule, Layer, chain
 from neurodeploy.network import Network
 
 DOUBLE = torch.float64
@@ -105,7 +105,7 @@ class EventNetwork(nn.Module):
     """A chain of layers and its read-out; call it with spikes ``[time, batch, sources]`` for outputs ``[batch, classes]``.
 
     Args:
-        network: see `neurodeploy.event_learning.chain` for what is possible.
+        network: see `neurodeploy.learning.rules.chain` for what is possible.
         rule: to learn by.
 
     Raises:

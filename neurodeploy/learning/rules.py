@@ -294,7 +294,10 @@ class Shape:
     classes: int
 
 
-def build(shape: Shape, rule: RuleName, *, seed: int = 0, gain: float = 1.0, keep: float | None = None) -> Network:
+def build(
+    shape: Shape, rule: RuleName, *, seed: int = 0, gain: float = 1.0, keep: float | None = None,
+    readout_keep: float = 0.9,
+) -> Network:  # fmt: skip
     """An untrained chain with normally distributed weights.
 
     Args:
@@ -303,6 +306,7 @@ def build(shape: Shape, rule: RuleName, *, seed: int = 0, gain: float = 1.0, kee
         seed: of the weights.
         gain: standard deviation of a weight times the square root of the fan-in, for a threshold of 1.
         keep: lambda or a; 0.95 and 0.7 when not given.
+        readout_keep: b.
     """
     random = np.random.default_rng(seed)
     here = Population("input", shape.source, Source())
@@ -331,6 +335,6 @@ def build(shape: Shape, rule: RuleName, *, seed: int = 0, gain: float = 1.0, kee
         populations.append(layer)
         here = layer
     dense = Dense(random.normal(0, gain / np.sqrt(here.size), (shape.classes, here.size)))
-    populations.append(Population("readout", (shape.classes,), lif(shape.classes, du=0.1, spiking=False)))
+    populations.append(Population("readout", (shape.classes,), lif(shape.classes, du=1 - readout_keep, spiking=False)))
     projections.append(Projection("synapses-out", here.name, "readout", dense))
     return Network(f"digits-{rule}", tuple(populations), tuple(projections), ("readout",), 1e-3)

@@ -1,0 +1,210 @@
+"""A learning run in portions: after each it can be stopped, and goes on later as if it had not been.
+
+A run's folder holds ``checkpoint.npz``: the settings, all state of the learner (`neurodeploy.hwsim.onchip.State`) and
+what has happened so far. It is replaced as a whole after every portion, so a run that is killed at any moment loses
+one portion at most. Everything random depends on the seed, the epoch and the number of the change alone.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from neurodeploy.connectivity import Array
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.learning.setup import LOIHI_RULES, Setup, network, samples
+from neurodeploy.network import Network
+from neurodeploy.storage import atomic_path, existing_file, storage_errors
+
+CHECKPOINT = "checkpoint.npz"
+FORMAT = 1
+PORTION = 1000
+"""Samples between two checkpoints."""
+
+
+class Learner(Protocol):
+    """What a run drives."""
+
+    @property
+    def size(self) -> int:
+        """Training samples."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the rows of its counts."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the columns of its counts."""
+
+    def learn(self, order: Array, rate: float) -> tuple[int, Array]:
+        """Learn from these samples; how many were right before, and counts ``[layers, kinds]``."""
+
+    def accuracy(self) -> float:
+        """On the test samples."""
+
+    def state(self) -> dict[str, Array]:
+        """All that it will go on from."""
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from there."""
+
+    def network(self) -> Network | None:
+        """The network as it is now, where it can be given."""
+
+
+class EventLearner:
+    """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
+
+    def __init__(self, setup: Setup) -> None:
+        from neurodeploy.hwsim.onchip import KINDS, OnChip
+
+        self.chip = OnChip(network(setup), setup.event_rule, setup.steps)
+        self.train, self.test = samples(setup)
+        self.size = len(self.train)
+        self.layers = (*(layer.target.name for layer in self.chip.chain.layers), "readout")
+        self.kinds = KINDS
+
+    def learn(self, order: Array, rate: float) -> tuple[int, Array]:
+        outcome = self.chip.learn(self.train, order, rate)
+        return int((outcome.predicted == self.train.labels[order]).sum()), outcome.counts.sum(axis=0)
+
+    def accuracy(self) -> float:
+        return self.chip.accuracy(self.test)
+
+    def state(self) -> dict[str, Array]:
+        return self.chip.state()
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self.chip.restore(state)
+
+    def network(self) -> Network:
+        return self.chip.network()
+
+
+def learner(setup: Setup) -> Learner:
+    """The learner of a run, from the beginning."""
+    if setup.rule in LOIHI_RULES:
+        from neurodeploy.learning.loihi import LoihiLearner
+
+        return LoihiLearner(setup)
+    return EventLearner(setup)
+
+
+@dataclass(eq=False)
+class Run:
+    """A run; see the module's docstring.
+
+    Args:
+        setup: its settings.
+        folder: for checkpoints; None for none.
+        portion: samples between two of them.
+        learner: made from the settings when not given.
+    """
+
+    setup: Setup
+    folder: Path | None = None
+    portion: int = PORTION
+    learner: Learner = None  # type: ignore[assignment]
+    taken: int = 0
+    """Samples learned from so far, over all epochs."""
+    accuracies: list[float] = field(default_factory=list)
+    """On the test samples, after each epoch; the first is before any."""
+    right: list[int] = field(default_factory=list)
+    """Samples of each epoch whose class was right before learning from them."""
+    counts: list[Array] = field(default_factory=list)
+    """Of each epoch, ``[layers, kinds]``."""
+
+    def __post_init__(self) -> None:
+        if self.learner is None:
+            self.learner = learner(self.setup)
+        if not self.accuracies:
+            self.accuracies.append(self.learner.accuracy())
+
+    @property
+    def samples(self) -> int:
+        """Samples of the whole run."""
+        return self.learner.size * self.setup.epochs
+
+    @property
+    def done(self) -> bool:
+        return self.taken == self.samples
+
+    def advance(self) -> None:
+        """Learn from the next portion, which ends with the epoch at the latest, and write a checkpoint."""
+        size = self.learner.size
+        epoch, at = divmod(self.taken, size)
+        order = self.setup.order(epoch, size)[at : at + self.portion]
+        right, counts = self.learner.learn(order, self.setup.rate(epoch))
+        if at == 0:
+            self.right.append(0)
+            self.counts.append(np.zeros_like(counts))
+        self.right[-1] += right
+        self.counts[-1] = self.counts[-1] + counts
+        self.taken += len(order)
+        if self.taken % size == 0:
+            self.accuracies.append(self.learner.accuracy())
+        if self.folder:
+            self.save(self.folder)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            StorageError: it cannot be written; the one before is still there.
+        """
+        arrays = {f"state/{name}": value for name, value in self.learner.state().items()}
+        with atomic_path(folder / CHECKPOINT) as path, path.open("wb") as handle:
+            np.savez(
+                handle, allow_pickle=False, format=np.array(FORMAT), setup=np.array(self.setup.to_json()),
+                taken=np.array(self.taken), accuracies=np.array(self.accuracies), right=np.array(self.right, np.int64),
+                counts=np.array(self.counts, np.int64), **arrays,
+            )  # fmt: skip
+
+    @classmethod
+    def resume(cls, folder: Path, portion: int = PORTION) -> Run:
+        """Go on from a folder's checkpoint.
+
+        Raises:
+            MissingFileError: there is none.
+            InvalidInputError: it is damaged or of another version.
+        """
+        path = existing_file(folder / CHECKPOINT, "a checkpoint of neurodeploy learn")
+        arrays = _read(path)
+        setup = Setup.from_json(str(arrays["setup"]))
+        which = learner(setup)
+        which.restore({name[6:]: value for name, value in arrays.items() if name.startswith("state/")})
+        taken, accuracies = int(arrays["taken"]), arrays["accuracies"]
+        epochs = -(-taken // which.size)
+        counts = arrays["counts"]
+        fits = 0 <= taken <= which.size * setup.epochs and len(accuracies) == taken // which.size + 1
+        if not fits or len(arrays["right"]) != epochs or len(counts) != epochs:
+            raise InvalidInputError(
+                f"{path} is damaged", found=f"{taken} samples, {len(counts)} epochs", hint="begin the run anew"
+            )
+        return cls(
+            setup, folder, portion, which, taken, accuracies.tolist(), arrays["right"].tolist(), list(counts)
+        )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    """All arrays of a checkpoint."""
+    damaged = {"allowed": "a checkpoint of neurodeploy learn", "hint": "remove it to begin the run anew"}
+    try:
+        with storage_errors("read", path), np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InvalidInputError(f"{path} is damaged", found=str(error).split("\n")[0], **damaged) from error
+    missing = {"format", "setup", "taken", "accuracies", "right", "counts"} - set(arrays)
+    if missing:
+        raise InvalidInputError(f"{path} is damaged", found=f"no {', '.join(sorted(missing))}", **damaged)
+    if int(arrays["format"]) != FORMAT:
+        raise InvalidInputError(
+            f"{path} is of another version", found=int(arrays["format"]), allowed=FORMAT, hint="begin the run anew"
+        )
+    return arrays

@@ -1,0 +1,153 @@
+"""What a learning run depends on, and the network and samples that follow from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.learning.rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
+from neurodeploy.network import Network
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.onchip import Samples
+
+REFERENCE_STEPS = 16
+"""Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves more;
+rate code shows the sample for longer, at the same rate."""
+KEEP: Mapping[str, float] = {"mpd-ed": 0.95, "std-ed": 0.7, "bptt": 0.95}
+"""What a step leaves, of u (lambda) or of c (a)."""
+READOUT_KEEP = 0.9
+"""b of the read-out; likewise."""
+
+DATA = ("digits",)
+LOIHI_RULES = ("stdp", "r-stdp")
+NETWORKS: Mapping[str, tuple[int | tuple[int, int, int], ...]] = {"mlp": (100,), "conv": ((8, 3, 2), 48)}
+"""Hidden layers by name: neurons, or ``(channels, kernel, stride)``."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A learning run.
+
+    Args:
+        rule: a name in `RULES`, or Loihi's ``stdp`` and ``r-stdp``.
+        data: of `DATA`.
+        code: how pixels become spikes: ``latency`` or ``rate``.
+        steps: of a sample.
+        hidden: as `NETWORKS` has them.
+        epochs, seed: of the order of the samples, the initial weights and the rounding.
+        learning_rate: falls to 0 along a cosine, epoch by epoch; for 16 steps of rate code (more steps bring more spikes,
+            and so larger gradients, and take smaller ones).
+        batch, skip, weight_bits: see `neurodeploy.learning.rules.EventRule`.
+        adapt: adaptive thresholds.
+        initial: standard deviation of the initial weights, in thresholds, times the root of the fan-in.
+    """
+
+    rule: str
+    data: str = "digits"
+    code: str = "latency"
+    steps: int = 16
+    hidden: tuple[int | tuple[int, int, int], ...] = (100,)
+    epochs: int = 30
+    seed: int = 0
+    learning_rate: float = 0.05
+    batch: int = 1
+    skip: float = 0.0
+    weight_bits: int | None = None
+    adapt: bool = True
+    initial: float = 1.0
+
+    def __post_init__(self) -> None:
+        known = (*RULES, *LOIHI_RULES)
+        limits = {
+            "rule": (self.rule in known, ", ".join(known)),
+            "data": (self.data in DATA, ", ".join(DATA)),
+            "code": (self.code in ("latency", "rate"), "latency, rate"),
+            "steps": (1 <= self.steps <= 4096, "1 to 4096"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "initial": (self.initial > 0, "above 0"),
+        }
+        for name, (fine, allowed) in limits.items():
+            if not fine:
+                raise InvalidInputError(
+                    f"{name} of a learning run cannot be used", found=getattr(self, name), allowed=allowed
+                )
+
+    @property
+    def event_rule(self) -> EventRule:
+        """The rule with its constants.
+
+        Raises:
+            InvalidInputError: one is out of its range.
+        """
+        name: RuleName = self.rule  # type: ignore[assignment]
+        adapt = AdaptiveThreshold() if self.adapt else None
+        rate = self.learning_rate * (REFERENCE_STEPS / self.steps if self.code == "rate" else 1.0)
+        return EventRule(
+            name, rate, batch=self.batch, adapt=adapt, skip=self.skip, weight_bits=self.weight_bits,
+            seed=self.seed,
+        )  # fmt: skip
+
+    def rate(self, epoch: int) -> float:
+        """Factor of the learning rate in an epoch."""
+        return float(0.5 * (1 + np.cos(np.pi * epoch / self.epochs)))
+
+    def order(self, epoch: int, samples: int) -> Any:
+        """In which order the samples come in an epoch."""
+        return np.random.default_rng((self.seed, epoch)).permutation(samples)
+
+    def to_json(self) -> str:
+        """One line; `from_json` reads it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Setup:
+        """Raises InvalidInputError where it is not what `to_json` wrote."""
+        try:
+            given = json.loads(text)
+            hidden = tuple(h if isinstance(h, int) else tuple(h) for h in given.pop("hidden"))
+            if set(given) - {f.name for f in fields(cls)}:
+                raise ValueError("unknown fields")
+            return cls(hidden=hidden, **given)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidInputError("the settings of a learning run are damaged", found=str(error)) from error
+
+    def with_rule(self, rule: str) -> Setup:
+        """The same run with another rule."""
+        return replace(self, rule=rule)
+
+
+def network(setup: Setup) -> Network:
+    """The untrained network of a setup."""
+    from neurodeploy.models import digits
+
+    shorter = REFERENCE_STEPS / setup.steps
+    finer = shorter if setup.code == "latency" else 1.0
+    name: RuleName = setup.rule  # type: ignore[assignment]
+    keep = KEEP[setup.rule] ** finer
+    # A membrane that adds a current up in more, shorter steps takes in more of it.
+    gain = setup.initial * ((1 - keep) / (1 - KEEP[setup.rule]) if name == "std-ed" else 1.0)
+    return build(
+        Shape(digits.SHAPE, setup.hidden, digits.CLASSES), name, seed=setup.seed, gain=gain, keep=keep,
+        readout_keep=READOUT_KEEP**shorter,
+    )  # fmt: skip
+
+
+def samples(setup: Setup) -> tuple[Samples, Samples]:
+    """Training and test samples."""
+    from neurodeploy.hwsim.onchip import Samples
+    from neurodeploy.models import digits
+
+    source = digits.load()
+    return tuple(  # type: ignore[return-value]
+        Samples.of(digits.encode(setup.code, images, setup.steps), labels)
+        for images, labels in (
+            (source.train_images, source.train_labels),
+            (source.test_images, source.test_labels),
+        )
+    )
