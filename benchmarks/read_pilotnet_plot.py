@@ -3,9 +3,12 @@
     python benchmarks/read_pilotnet_plot.py NOTEBOOK FOLDER
     python benchmarks/read_pilotnet_plot.py --check
 
-NOTEBOOK is ``tutorials/lava/lib/dl/netx/pilotnet_snn/benchmark.ipynb`` of lava-dl (its source archive has it: ``pip
-download --no-deps --no-binary lava-dl --ignore-requires-python lava-dl==0.4.0``); FOLDER gets ``activity_per_core.csv`` and ``time_per_step.csv``, some minutes later. ``--check``
-draws curves that are known and reads those.
+NOTEBOOK is ``tutorials/lava/lib/dl/netx/pilotnet_snn/benchmark.ipynb`` of lava-dl's source archive::
+
+    pip download --no-deps --no-binary lava-dl --ignore-requires-python lava-dl==0.4.0
+
+FOLDER gets ``activity_per_core.csv`` and ``time_per_step.csv``, some minutes later. ``--check`` draws curves that are
+known and reads those.
 
 The plots are matplotlib's: it is known where each point of a curve lies from left to right, and how a line is drawn. So
 the heights of all points are found together: those with which matplotlib draws the picture that is there (Gauss-Newton
