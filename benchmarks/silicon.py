@@ -1,16 +1,20 @@
 """hwsim beside a measured chip: Intel's PilotNet on Loihi 2, per core and per step (docs/explanation-silicon.md).
 
-    python benchmarks/silicon.py FOLDER
+    python benchmarks/silicon.py FOLDER [--plot NOTEBOOK]
 
 FOLDER holds lava-dl's recording: ``network.net``, ``mapping_cores.csv``, ``activity_per_core_10000steps_digitised.csv``
 and ``time_per_step_us_digitised.csv``. The network runs without input, as it did on the chip, placed by Intel's table.
+The digitised values are a coarser reading of the published plots; with ``--plot``, those that
+``benchmarks/read_pilotnet_plot.py`` reads stand beside them (that takes a minute and needs matplotlib).
 
 1. Synaptic operations (of weights that are not zero) per core and step, beside the chip's counters. A tile at the right
    edge of a layer has as many columns as the others; those beyond the layer hold neurons that nobody reads, and they
-   receive the operations of the last input columns like any other. Beside the plain comparison stands one with the
-   position at which the published plot was read shifted by a few hundredths of a core, one number for all cores.
+   receive the operations of the last input columns like any other. Beside the plain comparison with the digitised
+   values stands one with the position at which they were read shifted by a few hundredths of a core, one number for
+   all. With a plot, also the neuron updates: the chip counts two a neuron and one more for each that spikes.
 2. Time of each step: that of the core which fetches the most rows of weights, fitted to the first 64 steps and
-   compared on the other 64.
+   compared on the other 64. Left out: the first 16, in which the chip starts (not every layer has been cleared once),
+   and the last one, which is not a whole step.
 3. Dynamic energy of a step, from loihi2's prices.
 """
 
@@ -37,7 +41,9 @@ PERIOD = 16
 MEASURED_UJ = (66.917, 68.346)
 """The two runs whose power agrees (2022-10-28 and 2023-01-10), uJ a step."""
 SHIFT = 0.03
-"""By how much of a core's width the plot was read to the right."""
+"""By how much of a core's width the digitised values were read to the right."""
+START = 16
+"""Steps in which the chip starts."""
 
 
 def column(path: Path, name: str) -> Array:
@@ -65,7 +71,9 @@ def surplus(kind: Conv2d, spikes: Array, columns: int) -> Array:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
-    folder = parser.parse_args().folder
+    parser.add_argument("--plot", type=Path, metavar="NOTEBOOK", help="lava-dl's pilotnet_snn/benchmark.ipynb")
+    chosen = parser.parse_args()
+    folder = chosen.folder
     if folder is None or not (folder / "network.net").is_file():
         print("no folder with Intel's recording given: nothing to compare with")
         return
@@ -76,8 +84,19 @@ def main() -> None:
     silence = np.zeros((PERIOD, 1, *network.inputs[0].shape), np.uint8)
     recording = Simulator(program).run({"": silence})
     counts = Counter(program, arch).count(recording)
-    operations(folder, program, recording, counts)
-    times(folder, program, counts)
+    ops = {"digitised": column(folder / "activity_per_core_10000steps_digitised.csv", "syn_ops")}
+    steps = {"digitised": column(folder / "time_per_step_us_digitised.csv", "time_us")}
+    if chosen.plot:
+        import read_pilotnet_plot as plot
+
+        found = plot.pictures(chosen.plot)
+        counters, note = plot.activity(found["activity"])
+        print(f"operations read from the plot: {note}")
+        ops["plot"], ops["updates"] = counters[:2]
+        steps["plot"], note = plot.time_per_step(found["time"])
+        print(f"times read from the plot: {note}")
+    operations(ops, program, recording, counts)
+    times(steps, program, counts)
     energy(counts, arch)
 
 
@@ -86,12 +105,13 @@ def wide(population: Any) -> bool:
     return len(population.shape) == 3 and population.shape[2] > 1
 
 
-def operations(folder: Path, program: Any, recording: Any, counts: Any) -> None:
+def operations(ops: dict[str, Array], program: Any, recording: Any, counts: Any) -> None:
     """Part 1."""
     network = program.network
-    measured = column(folder / "activity_per_core_10000steps_digitised.csv", "syn_ops") / 1e4
+    measured = ops["digitised"] / 1e4
     found = dict(zip(counts.cores, counts.core["nonzero_sops"].sum(axis=(1, 2)) / PERIOD, strict=True))
-    simulated, names = np.zeros(len(measured)), [""] * len(measured)
+    rows = {core: row for row, core in enumerate(counts.cores)}
+    simulated, names, updates = np.zeros(len(measured)), [""] * len(measured), np.zeros(len(measured))
     at = 0
     for population in network.populations[::-1]:  # the table and the plot begin with the output
         if population.name not in program.core_of:
@@ -103,6 +123,9 @@ def operations(folder: Path, program: Any, recording: Any, counts: Any) -> None:
         kinds = [q for q in network.into(population.name) if isinstance(q.connectivity, Conv2d)]
         for index, core in enumerate(cores):
             simulated[at], names[at] = found[core], population.name
+            # Those of the neurons beyond the edge included, but not their spikes.
+            spiking = counts.core["events_out"][rows[core]].sum() / PERIOD
+            updates[at] = 2 * counts.core["updates"][rows[cores[0]], 0, 0] + spiking
             if kinds and index == len(cores) - 1:
                 each = int((home.reshape(population.shape)[0, 0] == cores[0]).sum())
                 last = int((home.reshape(population.shape)[0, 0] == core).sum())
@@ -112,39 +135,66 @@ def operations(folder: Path, program: Any, recording: Any, counts: Any) -> None:
             at += 1
     read = simulated + SHIFT * (np.roll(simulated, -1) - simulated)
     print("synaptic operations of non-zero weights, per core and step")
-    print("  core  layer   simulated  measured   off     off, reading shifted")
+    exact = ops["plot"] / 1e4 if "plot" in ops else None
+    print(
+        "  core  layer   simulated  measured   off     off, reading shifted"
+        + ("   plot      off" if "plot" in ops else "")
+    )
     for core, name in enumerate(names):
         if name in ("conv2", "conv3", "conv4", "conv5"):
             off, shifted = simulated[core] / measured[core] - 1, read[core] / measured[core] - 1
-            print(f"  {core:4}  {name:6} {simulated[core]:10,.0f} {measured[core]:9,.0f}  {off:+6.1%}  {shifted:+6.1%}")
+            line = f"  {core:4}  {name:6} {simulated[core]:10,.0f} {measured[core]:9,.0f}  {off:+6.1%}  {shifted:+6.1%}"
+            if exact is not None:
+                line += f" {exact[core]:19,.0f}  {simulated[core] / exact[core] - 1:+7.2%}"
+            print(line)
+    if exact is not None:
+        print("neuron updates per core and step, two a neuron, one a spike (first and last core of a layer)")
+        for core, name in enumerate(names):
+            if name.startswith(("conv", "input")) and names[core - 1 : core + 2].count(name) == 2:
+                counted = ops["updates"][core] / 1e4
+                print(
+                    f"  {core:4}  {name:6} {updates[core]:10,.0f} {counted:9,.0f}  {updates[core] / counted - 1:+7.2%}"
+                )
 
 
-def times(folder: Path, program: Any, counts: Any) -> None:
+def aside(error: Array, value: Array) -> str:
+    return f"{error.mean() / value.mean():.2%} of the mean, {(error / value).mean():.2%} of each"
+
+
+def times(steps: dict[str, Array], program: Any, counts: Any) -> None:
     """Part 2."""
-    measured = column(folder / "time_per_step_us_digitised.csv", "time_us")
     # All populations repeat with the same period, each from its own lag on.
     words = counts.core["words"][:, :, 0]
     folded = sum(np.pad(part, ((0, 0), (0, PERIOD - part.shape[1]))) for part in (words[:, :PERIOD], words[:, PERIOD:]))
-    busiest, half = np.asarray(folded).max(axis=0), len(measured) // 2
-    fits = {}
-    for offset in (False, True):
-        for shift in range(PERIOD):
-            fetches = busiest[(np.arange(len(measured)) + shift) % PERIOD]
-            design = np.stack([fetches, np.ones(len(fetches))], axis=1)[:, : 1 + offset]
-            constants = np.linalg.lstsq(design[8:half], measured[8:half], rcond=None)[0]
-            error = np.abs(design @ constants - measured)
-            if offset not in fits or error[8:half].mean() < fits[offset][1][8:half].mean():
-                fits[offset] = constants, error
-    print("time of a step, fitted to steps 8 to 63 (the plot crowds the first ones) and compared on steps 64 to 127")
-    for constants, error in fits.values():
-        held, value = error[half:], measured[half:]
-        print(
-            f"  {constants[0] * 1e3:.2f} ns a fetch"
-            + "".join(f" {c:+.2f} us" for c in constants[1:])
-            + f": off by {held.mean() / value.mean():.2%} in the mean "
-            f"({held[:-1].mean() / value[:-1].mean():.2%} without the last one, which the plot cuts off)"
-        )
-    each = fits[False][0][0]
+    busiest = np.asarray(folded).max(axis=0)
+    print(
+        f"time of a step, fitted (least squares of the relative error) to steps {START} to 63 and compared on steps 64 "
+        "to 126"
+    )
+    each = 0.0
+    for source, measured in steps.items():
+        half = len(measured) // 2
+        fitted = slice(START, half)
+        for offset in (False, True):
+            best = None
+            for shift in range(PERIOD):
+                fetches = busiest[(np.arange(len(measured)) + shift) % PERIOD]
+                design = np.stack([fetches, np.ones(len(fetches))], axis=1)[:, : 1 + offset]
+                relative = (design / measured[:, None])[fitted]
+                constants = np.linalg.lstsq(relative, np.ones(len(relative)), rcond=None)[0]
+                error = np.abs(design @ constants - measured)
+                if best is None or (error / measured)[fitted].mean() < (best[1] / measured)[fitted].mean():
+                    best = constants, error
+            assert best is not None
+            constants, error = best
+            if not offset:
+                each = constants[0]
+            print(
+                f"  {source}: {constants[0] * 1e3:.2f} ns a fetch"
+                + "".join(f" {c:+.2f} us" for c in constants[1:])
+                + f": off by {aside(error[half:-1], measured[half:-1])}; "
+                f"with the last one ({measured[-1]:.1f} us) {aside(error[half:], measured[half:])}"
+            )
     rows = {core: row for row, core in enumerate(counts.cores)}
     for name in ("conv2", "conv3", "conv4", "conv5"):
         chosen = [rows[int(core)] for core in np.unique(program.core_of[name])]
