@@ -45,6 +45,7 @@ Counts = Mapping[str, Array]
 """Kind -> ``[layers + 1]``, the read-out last."""
 
 Clocked = Literal["dense", "zero-skipping", "once"]
+CLOCKED: tuple[Clocked, ...] = ("dense", "zero-skipping", "once")
 
 LEARNING: Mapping[str, tuple[str, ...]] = {
     "error_macs": ("learning_mac",),
@@ -177,34 +178,37 @@ def synapses(which: Chain) -> Array:
     return np.array(found, np.int64)
 
 
-def clocked(which: Chain, steps: int, counts: Counts, learned: int, writes: int, variant: Clocked) -> dict[str, Array]:
-    """What a clocked engine does for samples with these forward counts; see the module's docstring.
+def clocked(
+    which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked
+) -> dict[str, Array]:
+    """What a clocked engine does for the same samples with the same spikes; see the module's docstring.
 
     Args:
-        counts: of the samples, all of which are run; only the synaptic operations are looked at.
-        learned: samples that are learned from, on which the way back is taken.
-        writes: how often weights are changed.
+        counts: of the samples; of these the forward pass is looked at, and how many were not skipped.
+        samples: how many they are.
+        batch: samples between two changes of weights.
     """
-    Y, neurons = synapses(which), np.array([*(layer.target.size for layer in which.layers), 0], np.int64)
-    below = np.ones(len(Y), np.int64)
+    every, neurons = synapses(which), np.array([*(layer.target.size for layer in which.layers), 0], np.int64)
+    learned = int(counts["learned"].sum())
+    below = np.ones(len(every), np.int64)
     below[0] = 0  # nothing learns below the first layer
-    errors = steps * Y * below
+    errors = steps * every * below
     if variant == "once":
-        errors[-1] = Y[-1]
-    dense = variant == "dense"
-    share = learned / max(1, int(counts["learned"].sum() + counts["skipped"].sum()))
-    adds = steps * Y * learned if dense else np.rint(counts["sops"] * share).astype(np.int64)
-    weights = [layer.projection.connectivity.weights.size for layer in which.layers]
-    forward = {kind: counts[kind] for kind in ("sops", "events_out", "messages", "hops_east_west", "hops_north_south")}
-    updates = np.append(neurons[:-1], which.classes) * steps * learned
-    bits = 0 if dense else -(-steps * neurons // 32)
+        errors[-1] = every[-1]
+    if variant == "dense":
+        adds, words = steps * every * learned, 2 * steps * neurons
+    else:
+        adds = np.rint(counts["sops"] * (learned / samples)).astype(np.int64)
+        words = steps * neurons + -(-steps * neurons // 32)
+    weights = [p.connectivity.weights.size for p in (*(layer.projection for layer in which.layers), which.readout)]
+    forward = {kind: counts[kind] for kind in INFERENCE if kind != "neuron_updates" and kind in counts}
     return {
         **forward,
-        "neuron_updates": updates,
+        "neuron_updates": np.append(neurons[:-1], which.classes) * steps * samples,
         "error_macs": errors * learned,
         "surrogates": steps * neurons * learned,
         "recursions": steps * neurons * learned,
         "gradient_adds": adds,
-        "weight_writes": np.array([*weights, which.readout.connectivity.weights.size], np.int64) * writes,
-        "stored_words": (2 * steps * neurons if dense else steps * neurons + bits) * learned,
+        "weight_writes": np.array(weights, np.int64) * -(-learned // batch),
+        "stored_words": words * learned,
     }

@@ -17,6 +17,8 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.hwsim.arch import Architecture
+from neurodeploy.hwsim.learning_bill import CLOCKED, LearningBill, bill, clocked
 from neurodeploy.learning.setup import LOIHI_RULES, Setup, network, samples
 from neurodeploy.network import Network
 from neurodeploy.storage import atomic_path, existing_file, storage_errors
@@ -33,6 +35,10 @@ class Learner(Protocol):
     @property
     def size(self) -> int:
         """Training samples."""
+
+    @property
+    def description(self) -> str:
+        """Of the network, in a few words."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -57,6 +63,12 @@ class Learner(Protocol):
     def network(self) -> Network | None:
         """The network as it is now, where it can be given."""
 
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+        """What these counts ``[layers, kinds]`` of so many samples cost, per sample."""
+
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+        """What other ways to learn from the same samples would have cost, by name."""
+
 
 class EventLearner:
     """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
@@ -67,6 +79,9 @@ class EventLearner:
         self.chip = OnChip(network(setup), setup.event_rule, setup.steps)
         self.train, self.test = samples(setup)
         self.size = len(self.train)
+        shapes = (self.chip.chain.source.shape, *(layer.target.shape for layer in self.chip.chain.layers))
+        sizes = ["×".join(map(str, shape)) for shape in shapes]
+        self.description = "-".join([*sizes, str(self.chip.chain.classes)])
         self.layers = (*(layer.target.name for layer in self.chip.chain.layers), "readout")
         self.kinds = KINDS
 
@@ -85,6 +100,23 @@ class EventLearner:
 
     def network(self) -> Network:
         return self.chip.network()
+
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+        if self.chip.rule.name == "bptt":
+            return self.baselines(counts, samples, arch)["dense"]
+        return bill(self._by_kind(counts), samples, arch)
+
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+        found = self._by_kind(counts)
+        return {
+            variant: bill(
+                clocked(self.chip.chain, self.chip.steps, found, samples, self.chip.rule.batch, variant), samples, arch
+            )
+            for variant in CLOCKED
+        }
+
+    def _by_kind(self, counts: Array) -> dict[str, Array]:
+        return dict(zip(self.kinds, counts.T, strict=True))
 
 
 def learner(setup: Setup) -> Learner:

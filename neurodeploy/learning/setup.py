@@ -105,6 +105,10 @@ class Setup:
         """One line; `from_json` reads it."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Field -> value."""
+        return asdict(self)
+
     @classmethod
     def from_json(cls, text: str) -> Setup:
         """Raises InvalidInputError where it is not what `to_json` wrote."""
