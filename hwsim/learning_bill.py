@@ -2,8 +2,8 @@
 
 Counted by the event engine (`neurodeploy.hwsim.onchip`), for each sample and layer, S the spikes that arrive:
 
-    error_macs          a weight times an error, handed down: read-out, once for each neuron that fired and class; below, once
-                        for each pair of an input spike and a target whose next spike has an error
+    error_macs          a weight times an error, handed down: read-out, once for each neuron that fired and class;
+                        below, once for each pair of an input spike and a target whose next spike has an error
     surrogates          psi or 1 / c of a spike
     gradient_macs       pairs of an input spike and a target with an error (below the read-out, where the pair is one of
                         a neuron that fired and a class)
@@ -11,7 +11,7 @@ Counted by the event engine (`neurodeploy.hwsim.onchip`), for each sample and la
     weight_reads        for errors, and before a change;  weight_writes: weights that took another value
     threshold_updates   moves of an adaptive threshold
     error_messages      between cores, and their hops
-    stored_words        for the way back: one of an input event (step and neuron), two of a hidden layer's (and its u or c)
+    stored_words        for the way back: one of an input event (step and neuron), two of a hidden layer's (also u or c)
 
 A *clocked* engine does the same in every step for every neuron, T steps, Y the layer's synapses, N its neurons:
 
@@ -19,8 +19,8 @@ A *clocked* engine does the same in every step for every neuron, T steps, Y the 
     zero-skipping  the same, but gradients only for spikes that arrived (the forward pass's synaptic operations) and
                    spikes as bits among the words of u
 
-(the lowest layer hands no error down). ``once`` is the zero-skipping engine that also projects the read-out's error back
-only once, as the event rules do: a clocked engine has no need to know this trick, but one that does is cheaper.
+(the lowest layer hands no error down). ``once`` is the zero-skipping engine that also projects the read-out's error
+back only once, as the event rules do: a clocked engine has no need to know this trick, but one that does is cheaper.
 
 Prices: an architecture file's ``learning_mac``, ``learning_add`` (a gradient that adds an error where a spike came),
 ``learning_neuron`` (surrogates, recursions, traces, thresholds), ``learning_update`` (a weight written, its reading
@@ -170,7 +170,11 @@ def synapses(which: Chain) -> Array:
         kind = projection.connectivity
         if isinstance(kind, Conv2d):
             ones = Conv2d(
-                np.ones((1, 1, *kind.weights.shape[2:])), (1, *kind.input_shape[1:]), kind.stride, kind.padding, kind.dilation
+                np.ones((1, 1, *kind.weights.shape[2:])),
+                (1, *kind.input_shape[1:]),
+                kind.stride,
+                kind.padding,
+                kind.dilation,
             )
             found.append(int(ones.apply(np.ones((1, ones.inputs))).sum()) * kind.input_shape[0] * kind.output_shape[0])
         else:
@@ -178,9 +182,7 @@ def synapses(which: Chain) -> Array:
     return np.array(found, np.int64)
 
 
-def clocked(
-    which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked
-) -> dict[str, Array]:
+def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked) -> dict[str, Array]:
     """What a clocked engine does for the same samples with the same spikes; see the module's docstring.
 
     Args:

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--initial", type=float, metavar="X", help="factor of the initial weights (default: 1)")
     parser.add_argument("--fixed-thresholds", action="store_true", help="switch the adaptive thresholds off")
     parser.add_argument("--chip", default="anp-i", help="whose prices come first (default: anp-i)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("learn-output"), help="folder (default: learn-output)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("learn-output"), help="folder (default: learn-output)"
+    )
     parser.add_argument(
         "--checkpoint-every", type=options.positive, default=1000, metavar="SAMPLES", help="default: 1000"
     )
@@ -130,7 +132,7 @@ def _check_same(found: Setup, asked: Setup, given: dict[str, Any], folder: Path)
         if getattr(found, name) != getattr(asked, name):
             raise InvalidInputError(
                 f"the run in {folder} has another {name.replace('_', ' ')}", found=getattr(found, name),
-                allowed=getattr(asked, name), hint="leave the option out to go on with it, or give another folder with -o",
+                allowed=getattr(asked, name), hint="leave the option out to go on, or give another folder with -o",
             )  # fmt: skip
 
 
@@ -218,8 +220,6 @@ def _summary(report: LearningReport, console: Console) -> None:
     lacking = dict.fromkeys(name for rule in report.rules for name in rule.priced[0].missing)
     if lacking:
         console.say(f"not in the energy, since no price was published: {', '.join(lacking)}")
-    assumed = {
-        line.component for rule in report.rules for line in rule.priced[0].lines if line.confidence == "assumed"
-    }
+    assumed = {line.component for rule in report.rules for line in rule.priced[0].lines if line.confidence == "assumed"}
     if assumed:
         console.say(f"assumed prices: {', '.join(sorted(assumed))}")

@@ -24,11 +24,15 @@ CORES_SHOWN = 16
 
 def render(report: Report) -> str:
     """Return the page; every text from the document is escaped."""
-    return environment().get_template("template.html").render(
-        report=report,
-        views=[view(network, index) for index, network in enumerate(report.networks)],
-        svg=svg,
-        sources=SOURCES,
+    return (
+        environment()
+        .get_template("template.html")
+        .render(
+            report=report,
+            views=[view(network, index) for index, network in enumerate(report.networks)],
+            svg=svg,
+            sources=SOURCES,
+        )
     )
 
 

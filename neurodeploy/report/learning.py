@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neurodeploy import __version__
 from neurodeploy.hwsim.arch import Architecture
-from neurodeploy.hwsim.learning_bill import LABELS, LearningBill
+from neurodeploy.hwsim.learning_bill import LABELS, LearningBill, LearningLine
 from neurodeploy.learning.run import Run
 from neurodeploy.storage import write_text
 
@@ -144,13 +144,17 @@ class LearningReport(_Model):
 
 
 def _lines(bill: LearningBill) -> tuple[Line, ...]:
+    parts: tuple[tuple[Literal["learning", "inference"], tuple[LearningLine, ...]], ...] = (
+        ("learning", bill.learning),
+        ("inference", bill.inference),
+    )
     return tuple(
         Line(
             part=part, kind=line.kind, label=LABELS[line.kind], component=line.component, count=line.count,
             price_pj=line.price_pj, energy_pj=line.energy_pj, source=line.source, confidence=line.confidence,
             note=line.note,
         )
-        for part, lines in (("learning", bill.learning), ("inference", bill.inference))
+        for part, lines in parts
         for line in lines
     )  # fmt: skip
 
@@ -196,8 +200,8 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
         rows.append(Row(layer=name, counts=found))
     return RuleResult(
         rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
-        accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs), layers=tuple(rows),
-        spikes=by_kind.get("events_out", 0) / run.taken, words=sum(words), clocked_words=sum(dense),
+        accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
+        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=sum(words), clocked_words=sum(dense),
         skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
     )  # fmt: skip
 
