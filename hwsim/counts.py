@@ -310,7 +310,7 @@ class _Tally:
         core = {name: self.incoming[..., k].transpose(2, 0, 1) for k, name in enumerate(IN)}
         core |= {name: self.outgoing[..., k].transpose(2, 0, 1) for k, name in enumerate(OUT)}
         links = None if self.links is None else self.links.transpose(2, 0, 1)
-        learning = {name: self.learned[:, :, k].transpose(2, 0, 1) for k, name in enumerate(LEARNING_WORK)}
+        learned = LEARNING_WORK if self.learned.shape[2] else ()
         return Counts(
             populations=tuple(self.rows),
             cores=self.counter.cores,
@@ -319,7 +319,7 @@ class _Tally:
             fabric=self.fabric,
             chips=self.counter.chips,
             links=links,
-            learning=learning if self.learned.size else {},
+            learning={name: self.learned[:, :, k].transpose(2, 0, 1) for k, name in enumerate(learned)},
         )
 
     def learning(self, projection: Projection) -> None:

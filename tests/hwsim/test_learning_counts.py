@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from neurodeploy.cli import main
 
+from neurodeploy.cli import main
 from neurodeploy.connectivity import Dense
 from neurodeploy.hwsim.arch import load_architecture
 from neurodeploy.hwsim.counts import Counts, count
