@@ -2,13 +2,13 @@
 
     <the Python that has lava-nc 0.10.0> tests/golden/make_lava_learning.py
 
-Nothing of ours computes here; on Python 3.11 and later, our shim makes Lava importable. Spikes of sources and targets
-are given (RingBuffers), so that what is recorded depends on Lava's learning engine alone. With three factors, the
+Nothing of ours computes here; our shim only makes Lava importable on Python 3.11 and later. Spikes of sources and
+targets are given (RingBuffers), so that what is recorded depends on Lava's learning engine alone. With three factors, the
 targets of a chip send the traces y1, y2, y3; here they are given, too, by the formulas of `messages`.
 
 Each case has arrays ``<case>/pre`` and ``<case>/post`` (spikes as the synapses hear them, ``[steps, neurons]``),
-``<case>/reward``, ``<case>/initial``, and after every step ``weights``, ``tag_1`` ``[steps, targets, sources]``, ``x1``,
-``x2``, ``y1``, ``y2``, ``y3`` ``[steps, neurons]``; ``about`` is JSON: versions, and the rules.
+``<case>/reward``, ``<case>/initial``, and after every step ``weights``, ``tag_1`` ``[steps, targets, sources]``,
+``x1``, ``x2``, ``y1``, ``y2``, ``y3`` ``[steps, neurons]``; ``about`` is JSON: versions, and the rules.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CASES = {
 
 
 def given(seed: int) -> dict[str, np.ndarray]:
-    """Spikes and rewards: sources 0 to 2 mostly lead the targets, 3 to 5 follow them, so that weights reach both limits."""
+    """Spikes and rewards; sources 0 to 2 mostly lead the targets, 3 to 5 follow: weights reach both limits."""
     rng = np.random.default_rng(seed)
     post = rng.random((STEPS, TARGETS)) < 0.2
     post[0] = False  # the synapses hear of a target's first step in their second
@@ -50,7 +50,7 @@ def given(seed: int) -> dict[str, np.ndarray]:
 
 
 def messages(post: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """What targets send with three factors, ``[y, steps, targets]``: y1 the trace of their spikes, y2 the reward, y3 none.
+    """What targets send with three factors, ``[y, steps, targets]``: y1 the trace of the spikes, y2 and y3 the reward.
 
     y1 <- min(127, (k y1 >> 12) + impulse), k = round(4096 e^(-1/tau)).
     """
@@ -95,11 +95,10 @@ def record(case: dict, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    if sys.version_info >= (3, 11):
-        sys.path.insert(0, str(HERE.parents[1] / "neurodeploy" / "backends" / "lava"))
-        from worker import shim
+    sys.path.insert(0, str(HERE.parents[1] / "neurodeploy" / "backends" / "lava"))
+    from worker import shim
 
-        shim.install()
+    shim.install()
     arrays = {}
     for number, (name, case) in enumerate(CASES.items()):
         x = given(number)

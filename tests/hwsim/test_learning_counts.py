@@ -71,8 +71,8 @@ def test_pairwise_plasticity_by_hand() -> None:
     (two synapses on each core) and the column of target 1 (all three on core 5). In the third, nothing.
 
     Products: an x0 for each synapse of the rows, a y0 for each of the column. Of the synapses visited, those of target
-    0 find y1 = 0 and x1 unread. Of target 1 (y1 = 16): source 0 gets -16 + x1, x1 being 16 plus what two steps left of 16
-    (12 to 14); source 1 gets -16 + 16 = 0; source 2 gets x1 = 0. So one changes.
+    0 find y1 = 0 and x1 unread. Of target 1 (y1 = 16): source 0 gets -16 + x1, x1 being 16 plus what two steps left of
+    16 (12 to 14); source 1 gets -16 + 16 = 0; source 2 gets x1 = 0. So one changes.
 
     Decays: traces that are not 0 before a step. Steps of the first epoch: 0, then x1 of source 0; of the second: source
     0, then sources 0 and 1, and y1 of target 1 once; of the third: both sources and the target, twice.
@@ -100,7 +100,7 @@ def test_what_holds_every_second_epoch_visits_all() -> None:
 
 
 def test_two_products_and_a_saturated_weight() -> None:
-    """u0 and x0: all three synapses in each step, two products for the row of a source that spikes; a weight at
+    """u0 and x0: all three synapses in each step, and two products for the row of a source that spikes; a weight at
     its limit of 255 does not change."""
     counts = counted(LearningRule("1*2^8*u0 + 1*x0", epoch=1, sign="excitatory"))
     assert work(counts, "visited") == [[3] * 6] * 2
