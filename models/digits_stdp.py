@@ -19,7 +19,10 @@ which it responds most on the training set, and a sample the class whose neurons
 inputs made it spike; when a sample ends, its reward at port 1, positive for neurons of the right class, negative for
 the others, makes that so:
 
-    @@RULE@@
+    dt = 2^-1 y0 x1 - 24 y0 - 2^-2 y0 w - 3/4 u0 t,       dw = 2^-1 u0 t y2,       y2: the reward,
+
+so that weights move towards the sample where the class was right, and away from it where it was wrong (as in Kohonen's
+learning vector quantisation). Each product of two factors, t y2, is scaled by 2^-5 by the chip.
 
 What lives on between chunks are weights and what the thresholds were raised by; potentials, traces and tags, which have
 faded in the pause, begin anew. Rounding draws new numbers in each chunk.
@@ -66,6 +69,7 @@ class Settings:
         leak: of the potential in a step, in 4096ths.
         threshold: of a fresh neuron, in units of the current.
         jump, fade: what a spike raises the threshold by, and what is taken off again for each sample.
+        lowest: that the threshold is raised by; below 0 for neurons that are silent for long.
         inhibition: of all other neurons by a spike, times 2^6.
         initial: range of the weights at the beginning.
         reward, punishment: what arrives at port 1 in the first epoch of the pause.
@@ -83,6 +87,7 @@ class Settings:
     threshold: int = 12_000
     jump: int = 120
     fade: int = 6
+    lowest: int = 0
     inhibition: int = 100
     initial: tuple[int, int] = (20, 80)
     reward: int = 0
@@ -97,7 +102,18 @@ class Settings:
 SETTINGS: Mapping[str, Settings] = {
     "stdp": Settings(dw="2^-3*y0*x1 - 6*y0 - 2^-4*y0*w"),
     "r-stdp": Settings(
-        dw="2^-3*u0*t*y2", dt="2^-2*y0*x1 - 7*y0 - 3*2^-2*u0*t", epoch=8, factors=3, reward=32, punishment=32
+        dw="2^-1*u0*t*y2",
+        dt="2^-1*y0*x1 - 24*y0 - 2^-2*y0*w - 3*2^-2*u0*t",
+        epoch=8,
+        factors=3,
+        leak=100,
+        threshold=4000,
+        fade=12,
+        lowest=-1500,
+        inhibition=60,
+        initial=(0, 80),
+        reward=16,
+        punishment=8,
     ),
 }
 """The tasks, by the name of their rule; found by a search on the training set."""
@@ -170,18 +186,21 @@ class DigitsStdp:
             samples: their numbers, ``[samples]``.
         """
         s = self.settings
-        spikes = self._encoded(self.data.train_images[samples])
-        inputs = {"pixels": _in_a_row(spikes)}
-        if s.factors == 3:
-            inputs["reward"] = _in_a_row(self._rewards(self.data.train_labels[samples]))
-        found = Simulator(self.program(learning=True), threads=1).run(inputs)
+        found = Simulator(self.program(learning=True), threads=1).run(self.inputs(samples))
         self.weights = found.learned["learns"]["weights"][-1, 0].astype(np.int64)
         fired = np.bincount(found.spikes["neurons"].neuron, minlength=s.neurons)
-        self.raised = np.maximum(self.raised + s.jump * fired - s.fade * len(samples), 0)
+        self.raised = np.maximum(self.raised + s.jump * fired - s.fade * len(samples), s.lowest)
         self.chunk += 1
         counts = found.learning_work["learns"].sum(axis=(0, 1, 3))
         work = {name: int(count) for name, count in zip(LEARNING_WORK, counts, strict=True)}
         return Progress(len(samples), found.steps, int(fired.sum()), work)
+
+    def inputs(self, samples: Array) -> dict[str, Array]:
+        """What these training samples are for the network, one after the other: ``[steps, 1, neurons]``."""
+        given = {"pixels": _in_a_row(self._encoded(self.data.train_images[samples]))}
+        if self.settings.factors == 3:
+            given["reward"] = _in_a_row(self._rewards(self.data.train_labels[samples]))
+        return given
 
     def program(self, learning: bool) -> Program:
         """The network as it is now, on one core; with its rule, or frozen."""
