@@ -3,8 +3,8 @@
     <the Python that has lava-nc 0.10.0> tests/golden/make_lava_learning.py
 
 Nothing of ours computes here; our shim only makes Lava importable on Python 3.11 and later. Spikes of sources and
-targets are given (RingBuffers), so that what is recorded depends on Lava's learning engine alone. With three factors, the
-targets of a chip send the traces y1, y2, y3; here they are given, too, by the formulas of `messages`.
+targets are given (RingBuffers), so that what is recorded depends on Lava's learning engine alone. With three factors
+the targets of a chip send the traces y1, y2, y3; here they are given, too, by the formulas of `messages`.
 
 Each case has arrays ``<case>/pre`` and ``<case>/post`` (spikes as the synapses hear them, ``[steps, neurons]``),
 ``<case>/reward``, ``<case>/initial``, and after every step ``weights``, ``tag_1`` ``[steps, targets, sources]``,
