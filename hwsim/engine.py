@@ -294,7 +294,9 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
     learned: Mapping[str, Mapping[str, Array]] = {}
     work: Mapping[str, Array] = {}
     if flat.rules:
-        learned = flat.rules.learned(np.concatenate([block.learned for block in blocks], axis=1))
+        # What a sample has learned is known once its last spikes have been heard.
+        ended = all(block.cursor[0] >= block.samples for block in blocks)
+        learned = {} if not ended else flat.rules.learned(np.concatenate([block.learned for block in blocks], axis=1))
         work = flat.rules.work(np.concatenate([block.work for block in blocks], axis=1))
     return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work)
 

@@ -7,7 +7,7 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.connectivity import Conv2d, Dense
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -94,6 +94,28 @@ def test_threads_and_blocks_do_not_matter() -> None:
     assert difference(one, four, integer=True) == ""
     for name, work in one.learning_work.items():
         np.testing.assert_array_equal(work, four.learning_work[name])
+
+
+@pytest.mark.parametrize(("steps", "samples"), [(300_000, 1), (2_000, 100)])
+def test_ctrl_c_keeps_what_whole_samples_have_learned(steps: int, samples: int) -> None:
+    program = images()
+    x = np.zeros((steps, samples, 32), np.uint8)
+    x[::3] = 1
+
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    simulator = engine.Simulator(program, threads=1)
+    with pytest.raises(Interrupted) as caught:
+        simulator.run({"input": x}, progress=stop)
+    kept = caught.value.recording
+    assert kept is not None and 0 < kept.steps * kept.samples < steps * samples
+    same = simulator.run({"input": x[: kept.steps, : kept.samples]})
+    assert bool(kept.learned) == (kept.steps == steps)
+    if kept.learned:
+        assert difference(same, kept, integer=True) == ""
+        np.testing.assert_array_equal(same.learning_work["forward"], kept.learning_work["forward"])
 
 
 def test_a_prepared_simulator_begins_anew() -> None:
