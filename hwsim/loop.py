@@ -22,7 +22,7 @@ from numba.extending import overload
 
 from neurodeploy.connectivity import Array
 
-from . import kernels
+from . import kernels, learning_kernels
 from .kernels import AHEAD, compiled, prefetch
 
 # Columns of the table of populations.
@@ -37,7 +37,7 @@ S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(22, 30)
 PROJECTION_FIELDS = 30
 
 INPUT, ALWAYS, LIF, SIGMA_DELTA, RELU, PRODUCT = range(6)
-DENSE, SPARSE, PACKED, CONV, DILATED = range(5)
+DENSE, SPARSE, PACKED, CONV, DILATED, PLASTIC = range(6)
 TARGET_BITS = 24
 """Of a packed synapse: above them stands its weight, counted from -128."""
 BLOCK = 128
@@ -430,7 +430,7 @@ def _arrivals(
     for j in range(p[FIRST], p[LAST]):
         q = projections[j]
         into = second[a:b] if q[PORT] == 1 else current[a:b]
-        if t >= q[DELAY]:
+        if t >= q[DELAY] and q[FORM] != PLASTIC:
             low, high = bounds[t - q[DELAY], q[FROM], 0] - base, bounds[t - q[DELAY], q[FROM], 1] - base
             if high > low:
                 graded = populations[q[FROM], GRADED] == 1
@@ -550,11 +550,46 @@ def _list_input(given: Array, p: Array, events: Array, values: Array, count: int
     return count
 
 
+# What networks with learning rules do besides; nothing at all, and nothing that is compiled, where there are none.
+
+
+def _begin(s: Any) -> Any: ...
+def _arrive(
+    s: Any, row: int, t: int, b: int, steps: int, events: Array, values: Array, bounds: Array, base: int,
+    current: Array, offset: int,
+) -> Any: ...  # fmt: skip
+def _teach(
+    s: Any, row: int, t: int, fast: bool, sent: Array, flags: Array, second: Array, offset: int
+) -> Any: ...  # fmt: skip
+
+
+@overload(_begin, strict=False)
+def _begin_of(s: Any) -> Any:
+    return learning_kernels.begin if s.count else lambda s: None
+
+
+@overload(_arrive, strict=False)
+def _arrive_of(
+    s: Any, row: Any, t: Any, b: Any, steps: Any, events: Any, values: Any, bounds: Any, base: Any, current: Any,
+    offset: Any,
+) -> Any:  # fmt: skip
+    if s.count:
+        return learning_kernels.arrive
+    return lambda s, row, t, b, steps, events, values, bounds, base, current, offset: None
+
+
+@overload(_teach, strict=False)
+def _teach_of(s: Any, row: Any, t: Any, fast: Any, sent: Any, flags: Any, second: Any, offset: Any) -> Any:
+    if s.count:
+        return learning_kernels.teach
+    return lambda s, row, t, fast, sent, flags, second, offset: None
+
+
 @compiled
 def simulate(
     populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
     slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
-    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
+    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array, plastic: Any,
 ) -> bool:  # fmt: skip
     """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
 
@@ -574,6 +609,7 @@ def simulate(
         bounds: where the events of each (sample, step, population) begin and end, counted from the run's first.
         active: ``[steps, samples, core slots]``.
         kept_u, kept_v, kept_flags: ``[steps, samples, recorded neurons]``.
+        plastic: `neurodeploy.hwsim.plastic.Plastic`, or an empty tuple where nothing learns.
     """
     current, second, u, v, sent, total, wait, raised, flags = state
     steps, samples = given.shape[0], given.shape[1]
@@ -592,6 +628,7 @@ def simulate(
             total[:] = 0
             wait[:] = 0
             raised[:] = 0
+            _begin(plastic)
         while t < steps:
             cursor[0], cursor[1], cursor[2] = b, t, count
             if count - base + most >= len(events) or halt[0] != 0:
@@ -611,10 +648,12 @@ def simulate(
                         t, p, projections, network, events, values, bounds[b], base, populations, current, second,
                         scratch,
                     )  # fmt: skip
+                    _arrive(plastic, n, t, b, steps, events, values, bounds[b], base, current, p[OFFSET])
                     fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b])
                     if p[HEARD] == 1:
                         at = _list_sent(p, fired, state, events, values, at)
                     low, size = p[OFFSET], p[SIZE]
+                    _teach(plastic, n, t, p[FAST] == 1, sent, flags, second, low)
                     if p[RECORD_U] >= 0:
                         kept_u[t, b, p[RECORD_U] : p[RECORD_U] + size] = u[low : low + size]
                     if p[RECORD_V] >= 0:
@@ -625,6 +664,7 @@ def simulate(
             if kept_flags.shape[2] > 0:
                 kept_flags[t, b] = flags
             t += 1
+        _arrive(plastic, -1, steps, b, steps, events, values, bounds[b], base, current, 0)
         t = 0
         b += 1
     cursor[0], cursor[1], cursor[2] = b, t, count
