@@ -40,7 +40,8 @@ from neurodeploy.recording import Events, Recording
 from neurodeploy.routing import fan_out
 from neurodeploy.schedule import schedule
 
-from .kernels import AHEAD, compiled, prefetch
+from .intrinsics import prefetch
+from .kernels import AHEAD, compiled
 
 if TYPE_CHECKING:
     from .arch import Architecture
@@ -456,7 +457,7 @@ def count_routes(
         cell = here[t, b]
         if e + AHEAD < len(time):
             ahead = neuron[e + AHEAD]
-            prefetch(slot, first[ahead])  # type: ignore[call-arg]
+            prefetch(slot, first[ahead])
             prefetch(synapses, first[ahead])
             prefetch(words, first[ahead])
             prefetch(hops, 4 * ahead)
