@@ -21,7 +21,7 @@ NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
 KINDS = (ACTIVE, TOUCHED, CHANGED)
 """Marks that are counted, in this order."""
-AHEAD = 2
+AHEAD = 3
 """Events whose synapses are asked for before they are needed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -43,6 +43,8 @@ TARGET_BITS = 24
 """Of a packed synapse: above them stands its weight, counted from -128."""
 BLOCK = 128
 """Neurons that are advanced, or found at rest, together; so few that their counts fit in a byte."""
+NEAR = 1 << 17
+"""Synapses that stay in a core's own cache, so that asking for them would only cost."""
 _ONE, _TOP = np.uint64(1), np.uint64(56)
 _EACH, _GATHER = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
 
@@ -208,12 +210,13 @@ def _deliver(
             else:
                 _accumulate(weights[at : at + outputs], into)
     else:
+        far = len(events) if len(targets) > NEAR else 0
         for e in range(len(events)):
             if graded:
                 value = into.dtype.type(values[e])
-            if e + 2 * AHEAD < len(events):
+            if e + 2 * AHEAD < far:
                 prefetch(rows, r + np.int64(events[e + 2 * AHEAD]))
-            if e + AHEAD < len(events):
+            if e + AHEAD < far:
                 _fetch(p, np.int64(events[e + AHEAD]), weights, rows, targets)
             i = r + np.int64(events[e])
             low, high = rows[i], rows[i + 1]
@@ -664,15 +667,17 @@ def simulate(
 
 @compiled
 def gather(
-    bounds: Array, events: Array, values: Array, order: Array, graded: bool, first: Array, neuron: Array, payload: Array
-) -> None:
+    bounds: Array, events: Array, values: Array, order: Array, graded: bool, first: Array, start: int,
+    time: Array, sample: Array, neuron: Array, payload: Array,
+) -> None:  # fmt: skip
     """Copy a population's events to where they belong in order of time and sample, in the network's numbering.
 
     Args:
         bounds: ``[samples, steps, 2]``.
         order: the network's index of each neuron, empty where it is the same.
         first: where the events of each step and sample go, ``[steps, samples]``.
-        neuron, payload: written.
+        start: number of the first of these samples.
+        time, sample, neuron, payload: written.
     """
     for t in range(first.shape[0]):
         for b in range(first.shape[1]):
@@ -680,6 +685,8 @@ def gather(
             size = high - low
             if size == 0:
                 continue
+            time[to : to + size] = t
+            sample[to : to + size] = start + b
             if len(order) == 0:
                 neuron[to : to + size] = events[low:high]
                 if graded:
