@@ -4,11 +4,14 @@ One call walks samples, steps and populations; nothing returns to Python in betw
 more than its arithmetic. Events are appended to one buffer; before a step that might overflow it, the loop returns and
 is called again with the buffer emptied. Everything releases the GIL: blocks of samples run in threads.
 
-Speed comes from four things. Rows of synapses are contiguous in memory, also those of a convolution, whose populations
+Speed comes from six things. Rows of synapses are contiguous in memory, also those of a convolution, whose populations
 are numbered channels-last and whose kernel is kept by stride phase with its columns reversed, so that one event adds
 one contiguous span for each of its rows. Common neurons advance in blocks without branches, which compile to vector
-instructions; Loihi's rounding decay is a truncated product of doubles there, exact below 2^53. A block in which nothing
-is stored and nothing arrives is left alone. And all numbers are as narrow as the network's own bounds allow.
+instructions; Loihi's rounding decay is a truncated product of doubles there, exact below 2^53, all else of 32 bits. A
+block in which nothing is stored and nothing arrives is left alone. All numbers are as narrow as the network's own
+bounds allow. A step is one function without calls, over arrays that count no references (`intrinsics`): else these cost
+350 ns a step, as much as a small network's arithmetic. And listed rows are asked for ahead, and where they begin
+earlier still.
 """
 
 from __future__ import annotations
