@@ -6,7 +6,8 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 
-from .kernels import AHEAD, compiled, prefetch
+from .intrinsics import prefetch
+from .kernels import AHEAD, compiled
 
 
 @compiled
@@ -78,7 +79,7 @@ def count_routes(
         cell = here[t, b]
         if e + AHEAD < len(time):
             ahead = neuron[e + AHEAD]
-            prefetch(slot, first[ahead])  # type: ignore[call-arg]
+            prefetch(slot, first[ahead])
             prefetch(synapses, first[ahead])
             prefetch(words, first[ahead])
             prefetch(hops, 4 * ahead)

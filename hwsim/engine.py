@@ -309,14 +309,15 @@ def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool,
         sizes[:, block.start : block.start + block.samples] = (bounds[:, :, 1] - bounds[:, :, 0]).T
     total = int(sizes.sum())
     ends = np.cumsum(sizes.ravel()).reshape(sizes.shape)
-    neuron = np.empty(total, np.int32)
+    time, sample, neuron = (np.empty(total, np.int32) for _ in range(3))
     number = np.dtype(np.float64) if not flat.integer else np.dtype(np.int64 if not flat.plain else np.int32)
     payload = np.empty(total if graded else 0, number)
     order = flat.order.get(name, np.zeros(0, np.int32))
-    for block in blocks:
+    for block in blocks if total else ():
         first = (ends - sizes)[:, block.start : block.start + block.samples]
-        loop.gather(block.bounds[:, :, row], block.events, block.values, order, graded, first, neuron, payload)
-    time = np.repeat(np.arange(steps, dtype=np.int32), sizes.sum(axis=1))
-    sample = np.repeat(np.tile(np.arange(samples, dtype=np.int32), steps), sizes.ravel())
+        loop.gather(
+            block.bounds[:, :, row], block.events, block.values, order, graded, first, block.start,
+            time, sample, neuron, payload,
+        )  # fmt: skip
     carried = None if not graded or (payload == 1).all() else payload
     return Events(time, sample, neuron, steps, samples, flat.network.by_name[name].size, carried)

@@ -316,6 +316,7 @@ class _Builder:
         if self.integer:
             above = int(threshold) - p[loop.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
             bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
+            bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28
             if not bounded or abs(int(reset_to)) >= 1 << 23:
                 return
             scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold

@@ -11,10 +11,6 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from neurodeploy.connectivity import Array
 
@@ -23,7 +19,7 @@ NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
 KINDS = (ACTIVE, TOUCHED, CHANGED)
 """Marks that are counted, in this order."""
-AHEAD = 2
+AHEAD = 3
 """Events whose synapses are asked for before they are needed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -31,24 +27,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:  # pragma: no cover (runs in the compiler)
-    """Ask for the cache line of ``array[index]`` (of the flat array); changes nothing."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, kind, "llvm.prefetch.p0i8"
-        )
-        builder.call(function, [place, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
 
 
 @compiled
