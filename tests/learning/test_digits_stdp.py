@@ -9,7 +9,7 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.models.digits_stdp import PIXELS, SETTINGS, DigitsStdp
+from neurodeploy.learning.digits_stdp import PIXELS, SETTINGS, DigitsStdp
 from neurodeploy.recording import Record
 
 RULES = tuple(SETTINGS)

@@ -39,13 +39,12 @@ import numpy as np
 from neurodeploy.connectivity import Dense
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.engine import Simulator
+from neurodeploy.models import digits
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.plasticity import LearningRule, Trace
 from neurodeploy.program import Program
 from neurodeploy.recording import LEARNING_WORK, Recording
-
-from . import digits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -126,12 +125,14 @@ class Progress:
     Args:
         samples: that were shown.
         steps: of the chip.
+        events: spikes of the pixels, and rewards, that came from the host.
         spikes: of the neurons that learn.
         work: counts for each name in `neurodeploy.recording.LEARNING_WORK`.
     """
 
     samples: int
     steps: int
+    events: int
     spikes: int
     work: Mapping[str, int]
 
@@ -186,14 +187,16 @@ class DigitsStdp:
             samples: their numbers, ``[samples]``.
         """
         s = self.settings
-        found = Simulator(self.program(learning=True), threads=1).run(self.inputs(samples))
+        given = self.inputs(samples)
+        found = Simulator(self.program(learning=True), threads=1).run(given)
         self.weights = found.learned["learns"]["weights"][-1, 0].astype(np.int64)
         fired = np.bincount(found.spikes["neurons"].neuron, minlength=s.neurons)
         self.raised = np.maximum(self.raised + s.jump * fired - s.fade * len(samples), s.lowest)
         self.chunk += 1
         counts = found.learning_work["learns"].sum(axis=(0, 1, 3))
         work = {name: int(count) for name, count in zip(LEARNING_WORK, counts, strict=True)}
-        return Progress(len(samples), found.steps, int(fired.sum()), work)
+        events = sum(int(np.count_nonzero(value)) for value in given.values())
+        return Progress(len(samples), found.steps, events, int(fired.sum()), work)
 
     def inputs(self, samples: Array) -> dict[str, Array]:
         """What these training samples are for the network, one after the other: ``[steps, 1, neurons]``."""
