@@ -9,18 +9,29 @@ from neurodeploy.cli.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", type=Path, help="a results file (.json), as verify --results and demo write it")
+    parser.add_argument("results", type=Path, help="a results file (.json) of verify --results, demo, learn or adapt")
     parser.add_argument("-o", "--output", type=Path, help="the report (default: beside it, .html)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    from neurodeploy.report import learning, learning_html
     from neurodeploy.report.document import Report
     from neurodeploy.report.html import write_html
+    from neurodeploy.storage import existing_file, storage_errors
 
-    report = Report.load(args.results)
+    path = existing_file(args.results, "a results file (.json)")
+    with storage_errors("read", path):
+        text = path.read_bytes()
     output = args.output or args.results.with_suffix(".html")
-    write_html(report, output)
+    if learning.FORMAT.encode() in text[:200]:
+        found = learning.LearningReport.from_json(text, str(path))
+        learning_html.write_html(found, output)
+        names = [*(rule.rule for rule in found.rules), *(item.scenario for item in found.adaptations)]
+    else:
+        report = Report.from_json(text, str(path))
+        write_html(report, output)
+        names = [network.name for network in report.networks]
     console.say(f"wrote {output}")
-    console.result({"report": str(output), "networks": [network.name for network in report.networks]})
+    console.result({"report": str(output), "networks": names})
     return 0

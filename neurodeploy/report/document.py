@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -251,6 +251,48 @@ class NetworkResult(_Model):
     notes: dict[str, str] = {}
 
 
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def parsed(kind: type[Document], name: str, version: int, text: str | bytes, where: str) -> Document:
+    """Read a document of a kind.
+
+    Args:
+        name, version: of its format; the newest that can be read.
+        where: for messages.
+
+    Raises:
+        InvalidInputError: not such a document, a damaged one, or one from a newer neurodeploy; names the field.
+    """
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"{where} is damaged or not JSON", found=str(error), hint="run the report command again"
+        ) from error
+    found = data.get("format") if isinstance(data, dict) else type(data).__name__
+    if found != name:
+        raise InvalidInputError(f"{where} is another kind of file", found=found, allowed=name)
+    written = data.get("version")
+    if isinstance(written, int) and written > version:
+        raise InvalidInputError(
+            f"{where} was written by a newer neurodeploy",
+            found=f"format version {written}",
+            allowed=f"format version {version} or older",
+            hint="upgrade neurodeploy, or make the report again with this one",
+        )
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidInputError(
+            f"{where} is damaged: {'.'.join(str(part) for part in first['loc'])}",
+            found="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
+            allowed=first["msg"],
+            hint="run the report command again",
+        ) from error
+
+
 class Report(_Model):
     """The document."""
 
@@ -267,38 +309,8 @@ class Report(_Model):
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "the report") -> Report:
-        """Read what `to_json` wrote.
-
-        Raises:
-            InvalidInputError: not a report, a damaged one, or one from a newer neurodeploy; names the field.
-        """
-        try:
-            data: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InvalidInputError(
-                f"{where} is damaged or not JSON", found=str(error), hint="run the report command again"
-            ) from error
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        if found != FORMAT:
-            raise InvalidInputError(f"{where} is another kind of file", found=found, allowed=FORMAT)
-        version = data.get("version")
-        if isinstance(version, int) and version > VERSION:
-            raise InvalidInputError(
-                f"{where} was written by a newer neurodeploy",
-                found=f"format version {version}",
-                allowed=f"format version {VERSION} or older",
-                hint="upgrade neurodeploy, or make the report again with this one",
-            )
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise InvalidInputError(
-                f"{where} is damaged: {'.'.join(str(part) for part in first['loc'])}",
-                found="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
-                allowed=first["msg"],
-                hint="run the report command again",
-            ) from error
+        """Read what `to_json` wrote; see `parsed` for the errors."""
+        return parsed(cls, FORMAT, VERSION, text, where)
 
     def save(self, path: Path | str) -> None:
         """Write the document atomically.

@@ -22,6 +22,8 @@ from neurodeploy.learning.scenarios import SCENARIOS, Adapted
 from neurodeploy.learning.setup import Setup
 from neurodeploy.storage import write_text
 
+from .document import parsed
+
 FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -187,6 +189,11 @@ class LearningReport(_Model):
     def save(self, path: Path | str) -> None:
         """Write the document atomically."""
         write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the report") -> LearningReport:
+        """Read what `save` wrote; see `neurodeploy.report.document.parsed` for the errors."""
+        return parsed(cls, FORMAT, 1, text, where)
 
 
 def lines_of(found: LearningBill) -> tuple[Line, ...]:

@@ -1,0 +1,132 @@
+"""``neurodeploy learn`` and ``adapt`` as their users call them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy.learning import run as learning_run
+from neurodeploy.program import Program
+from tests.cli.conftest import Run
+
+QUICK = ("--hidden", "20", "--epochs", "2", "--no-memory")
+
+
+def test_learn_compares_rules(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("learn", "--rule", "mpd-ed", "bptt", *QUICK, "-o", str(tmp_path))
+    assert code == 0, err
+    assert "MPD-ED" in out and "surrogate gradient" in out and "assumed prices" in out
+    assert "words stored for the way back" in out  # has no price
+    results = json.loads((tmp_path / "results.json").read_text())
+    first, second = results["rules"]
+    ratios = {other["name"]: other["ratio"] for other in first["priced"][0]["baselines"]}
+    assert ratios["dense"] > ratios["zero-skipping"] > ratios["once"] > 1
+    assert second["priced"][0]["baselines"][0]["ratio"] == pytest.approx(1)
+    assert [point["epoch"] for point in first["curve"]] == [0, 1, 2]
+    assert first["curve"][2]["learning_pj"] > first["curve"][1]["learning_pj"] > 0
+    lines = [line for line in first["priced"][0]["lines"] if line["part"] == "learning"]
+    assert sum(line["energy_pj"] for line in lines) == pytest.approx(first["priced"][0]["learning_pj"])
+    page = (tmp_path / "report.html").read_text()
+    assert "MPD-ED" in page and "<script" not in page and "http" not in page.replace("http://www.w3.org", "")
+    assert Program.load(tmp_path / "mpd-ed" / "learned.ndp").network.outputs == ("readout",)
+    code, _, _ = run("report", str(tmp_path / "results.json"), "-o", str(tmp_path / "again.html"))
+    assert code == 0 and (tmp_path / "again.html").read_text() == page
+
+
+def test_memory_is_measured_at_other_lengths(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("learn", "--hidden", "10", "--epochs", "1", "-o", str(tmp_path), "--json")
+    assert code == 0
+    assert set(json.loads(out)["rules"][0]["ratios"]) == {"dense", "zero-skipping", "once"}
+    memory = json.loads((tmp_path / "results.json").read_text())["memory"]
+    assert [item["steps"] for item in memory] == [8, 16, 32, 64, 128]
+    assert [item["clocked_words"] / item["steps"] for item in memory] == [20] * 5
+    assert memory[-1]["words"] < 3 * memory[0]["words"]
+
+
+@pytest.mark.parametrize("rule", ["stdp", "r-stdp"])
+def test_loihis_rules(rule: str, run: Run, tmp_path: Path) -> None:
+    code, _, err = run("learn", "--rule", rule, "--epochs", "1", "-o", str(tmp_path), "--chip", "loihi1")
+    assert code == 0, err
+    found = json.loads((tmp_path / "results.json").read_text())["rules"][0]
+    assert found["accuracy"] > 0.5
+    line = next(line for line in found["priced"][0]["lines"] if line["part"] == "learning")
+    assert line["price_pj"] == 120 and line["energy_pj"] == pytest.approx(120 * found["layers"][0]["counts"]["visited"])
+    resumed = learning_run.Run.resume(tmp_path / rule)
+    assert resumed.done and resumed.accuracies[-1] == found["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--rule", "hebb"), "invalid choice"),
+        (("--hidden", "c8k3"), "is no layer"),
+        (("--hidden", "100,0"), "is no layer"),
+        (("--epochs", "0"), "at least 1"),
+        (("--learning-rate", "-1"), "learning_rate of the learning rule"),
+        (("--weight-bits", "1"), "weight_bits of the learning rule"),
+        (("--skip", "1.5"), "skip of the learning rule"),
+        (("--hidden", "20,c4k3s1"), "hidden layer 2 cannot be a convolution"),
+        (("--chip", "loihi9"), "unknown chip"),
+        (("--rule", "stdp", "--steps", "8"), "stdp does not have every option"),
+    ],
+)
+def test_bad_options(arguments: tuple[str, ...], text: str, run: Run, tmp_path: Path) -> None:
+    code, _, err = run("learn", *arguments, "-o", str(tmp_path / "out"))
+    assert code == 2 and text in err and "Traceback" not in err
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_folder_with_a_run_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    assert run("learn", *QUICK, "-o", str(tmp_path))[0] == 0
+    before = (tmp_path / "mpd-ed" / "checkpoint.npz").read_bytes()
+    code, _, err = run("learn", *QUICK, "-o", str(tmp_path))
+    assert code == 2 and "holds a run already" in err and "--resume" in err
+    code, _, err = run("learn", *QUICK, "-o", str(tmp_path), "--resume", "--seed", "7")
+    assert code == 2 and "has another seed" in err
+    assert run("learn", *QUICK, "-o", str(tmp_path), "--resume")[0] == 0
+    assert (tmp_path / "mpd-ed" / "checkpoint.npz").read_bytes() == before
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "neurodeploy", "learn", "--hidden", "30", "--epochs", "4000", "-o", str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    checkpoint = tmp_path / "mpd-ed" / "checkpoint.npz"
+    for _ in range(600):
+        if checkpoint.exists():
+            break
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 2 and "was stopped after" in err and "--resume" in err and "Traceback" not in err
+    assert 0 < learning_run.Run.resume(tmp_path / "mpd-ed").taken < 4000 * 1347
+
+
+def test_adapt(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("adapt", "--epochs", "8", "-o", str(tmp_path), "--json")
+    assert code == 0, err
+    new, shifted = json.loads(out)["scenarios"]
+    assert new["before"]["digit 9"] == 0 and new["after"]["digit 9"] > 0.2
+    assert new["after"]["the other digits"] > 0.85
+    assert new["after"]["all digits"] > new["before"]["all digits"]
+    assert shifted["after"]["shifted images"] > shifted["before"]["shifted images"] + 0.15
+    assert 0 < new["learned"] < new["samples"] and 0 < new["learning_pj"] < new["inference_pj"]
+    page = (tmp_path / "report.html").read_text()
+    assert "A new class" in page and "A sensor that has shifted" in page
+    code, _, err = run("adapt", "--weight-bits", "40", "-o", str(tmp_path))
+    assert code == 2 and "weight_bits" in err
+
+
+def test_weights_stay_on_the_grid(run: Run, tmp_path: Path) -> None:
+    assert run("learn", *QUICK, "--weight-bits", "4", "-o", str(tmp_path))[0] == 0
+    network = Program.load(tmp_path / "mpd-ed" / "learned.ndp").network
+    weights = network.projections[0].connectivity.weights
+    steps = weights * 7 / 2
+    assert np.abs(steps - np.rint(steps)).max() < 1e-9 and 2 < len(np.unique(np.rint(steps))) <= 15
