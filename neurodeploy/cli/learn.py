@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rule", nargs="+", choices=("mpd-ed", "std-ed", "bptt", "stdp", "r-stdp"), metavar="RULE",
         help="mpd-ed, std-ed, bptt (surrogate gradient), stdp, r-stdp; several are compared (default: mpd-ed)",
     )  # fmt: skip
-    parser.add_argument("--data", choices=("digits",), help="samples to learn from (default: digits)")
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="digits (default), or your own spikes: an .npz with train_x, train_y, test_x, test_y",
+    )
     parser.add_argument("--code", choices=("latency", "rate"), help="how pixels become spikes (default: latency)")
     parser.add_argument("--steps", type=options.positive, metavar="T", help="of a sample (default: 16)")
     parser.add_argument(
@@ -109,7 +113,7 @@ def _begun(args: argparse.Namespace, rule: str) -> Run:
     from neurodeploy.storage import make_folder
 
     folder = args.output / rule
-    given = {f.name: getattr(args, f.name) for f in fields(Setup) if f.name not in ("rule", "adapt")}
+    given = {f.name: getattr(args, f.name) for f in fields(Setup) if f.name not in ("rule", "adapt", "digest")}
     given = {name: value for name, value in given.items() if value is not None}
     if args.fixed_thresholds:
         given["adapt"] = False
@@ -167,11 +171,12 @@ def _memory(runs: list[Run], arch: Any, console: Console) -> list[Memory]:
     """Short runs at other lengths of a sample."""
     from dataclasses import replace
 
+    from neurodeploy.learning.data import DIGITS
     from neurodeploy.learning.run import Run
     from neurodeploy.report.learning import memory_of
 
     found = []
-    chosen = [item.setup for item in runs if item.setup.rule in ("mpd-ed", "std-ed")]
+    chosen = [i.setup for i in runs if i.setup.rule in ("mpd-ed", "std-ed") and i.setup.data == DIGITS]
     with console.progress("memory") as progress:
         for setup in chosen:
             for steps in LENGTHS:

@@ -18,7 +18,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.arch import Architecture
 from neurodeploy.hwsim.learning_bill import CLOCKED, LearningBill, bill, clocked
-from neurodeploy.learning.setup import LOIHI_RULES, Setup, network, samples
+from neurodeploy.learning.setup import LOIHI_RULES, Setup, dataset, network
 from neurodeploy.network import Network
 from neurodeploy.storage import atomic_path, existing_file, storage_errors
 
@@ -79,8 +79,9 @@ class EventLearner:
     def __init__(self, setup: Setup) -> None:
         from neurodeploy.hwsim.onchip import KINDS, OnChip
 
-        self.chip = OnChip(network(setup), setup.event_rule, setup.steps)
-        self.train, self.test = samples(setup)
+        data = dataset(setup)
+        self.chip = OnChip(network(setup, data), setup.event_rule, setup.steps)
+        self.train, self.test = data.train, data.test
         self.size, self.grain = len(self.train), 1
         shapes = (self.chip.chain.source.shape, *(layer.target.shape for layer in self.chip.chain.layers))
         sizes = ["×".join(map(str, shape)) for shape in shapes]

@@ -18,7 +18,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.onchip import OnChip, Samples
 from neurodeploy.learning.rules import Chain, RuleName
-from neurodeploy.learning.setup import Setup, network
+from neurodeploy.learning.setup import Setup, dataset, network
 from neurodeploy.models import digits
 from neurodeploy.network import Network
 
@@ -94,7 +94,7 @@ def _trained(setup: Setup, samples: Samples) -> Network:
     """The network as it leaves the workshop, in floats."""
     name: RuleName = "std-ed" if setup.rule == "std-ed" else "bptt"
     at_home = replace(setup, rule=name, weight_bits=None, skip=0.0)
-    chip = OnChip(network(at_home), at_home.event_rule, setup.steps)
+    chip = OnChip(network(at_home, dataset(at_home)), at_home.event_rule, setup.steps)
     for epoch in range(setup.epochs):
         chip.learn(samples, setup.order(epoch, len(samples)), setup.rate(epoch))
     return chip.network()

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.learning.data import DIGITS, Dataset, digest, digits, own, steps_of
 from neurodeploy.learning.rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
 from neurodeploy.network import Network
-
-if TYPE_CHECKING:
-    from neurodeploy.hwsim.onchip import Samples
 
 REFERENCE_STEPS = 16
 """Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves
@@ -24,7 +22,6 @@ KEEP: Mapping[str, float] = {"mpd-ed": 0.95, "std-ed": 0.7, "bptt": 0.95}
 READOUT_KEEP = 0.9
 """b of the read-out; likewise."""
 
-DATA = ("digits",)
 LOIHI_RULES = ("stdp", "r-stdp")
 NETWORKS: Mapping[str, tuple[int | tuple[int, int, int], ...]] = {"mlp": (100,), "conv": ((8, 3, 2), 48)}
 """Hidden layers by name: neurons, or ``(channels, kernel, stride)``."""
@@ -36,8 +33,8 @@ class Setup:
 
     Args:
         rule: a name in `RULES`, or Loihi's ``stdp`` and ``r-stdp``.
-        data: of `DATA`.
-        code: how pixels become spikes: ``latency`` or ``rate``.
+        data: ``digits``, or the path of a file of one's own (`neurodeploy.learning.data`).
+        code: how pixels become spikes: ``latency`` or ``rate``; ``own`` for a file, which holds spikes.
         steps: of a sample.
         hidden: as `NETWORKS` has them.
         epochs, seed: of the order of the samples, the initial weights and the rounding.
@@ -45,6 +42,7 @@ class Setup:
             spikes, and so larger gradients, and take smaller ones).
         batch, skip, weight_bits: see `neurodeploy.learning.rules.EventRule`.
         adapt: adaptive thresholds.
+        digest: SHA-256 of a file of one's own.
         initial: standard deviation of the initial weights, in thresholds, times the root of the fan-in.
     """
 
@@ -61,13 +59,17 @@ class Setup:
     weight_bits: int | None = None
     adapt: bool = True
     initial: float = 1.0
+    digest: str = ""
 
     def __post_init__(self) -> None:
         known = (*RULES, *LOIHI_RULES)
         limits = {
             "rule": (self.rule in known, ", ".join(known)),
-            "data": (self.data in DATA, ", ".join(DATA)),
-            "code": (self.code in ("latency", "rate"), "latency, rate"),
+            "data": (self.data == DIGITS or self.data.endswith(".npz"), f"{DIGITS}, or a file (.npz)"),
+            "code": (
+                self.code in (("latency", "rate") if self.data == DIGITS else ("own",)),
+                "latency or rate for the digits, own for a file",
+            ),
             "steps": (1 <= self.steps <= 4096, "1 to 4096"),
             "epochs": (self.epochs >= 1, "1 or more"),
             "initial": (self.initial > 0, "above 0"),
@@ -132,43 +134,50 @@ class Setup:
         """A rule's usual settings, but for the options that are given.
 
         Raises:
-            InvalidInputError: one that the rule does not have.
+            InvalidInputError: one that the rule does not have, or a file that cannot be used.
         """
         if rule not in LOIHI_RULES:
-            return cls(rule, **options)
-        if strange := sorted(set(options) - {"data", "epochs", "seed"}):
+            path = options.get("data", DIGITS)
+            if path == DIGITS:
+                return cls(rule, **options)
+            if strange := sorted(set(options) & {"code", "steps"}):
+                raise InvalidInputError(
+                    f"the spikes of {path} are what they are", found=", ".join(strange), hint="leave these options out"
+                )
+            return cls(rule, **{"code": "own", "steps": steps_of(path), "digest": digest(path), **options})
+        if strange := sorted(set(options) - {"epochs", "seed"}):
             raise InvalidInputError(
-                f"{rule} does not have every option", found=", ".join(strange), allowed="data, epochs, seed",
+                f"{rule} does not have every option", found=", ".join(strange), allowed="epochs, seed",
                 hint="leave them out, or run the rules one by one",
             )  # fmt: skip
         return cls(rule, **{"code": "rate", "steps": 48, "epochs": 3, **options})
 
 
-def network(setup: Setup) -> Network:
+def network(setup: Setup, data: Dataset) -> Network:
     """The untrained network of a setup."""
-    from neurodeploy.models import digits
-
     shorter = REFERENCE_STEPS / setup.steps
     name: RuleName = setup.rule  # type: ignore[assignment]
     keep = KEEP[setup.rule] ** setup.finer
     # A membrane that adds a current up in more, shorter steps takes in more of it.
     gain = setup.initial * ((1 - keep) / (1 - KEEP[setup.rule]) if name == "std-ed" else 1.0)
     return build(
-        Shape(digits.SHAPE, setup.hidden, digits.CLASSES), name, seed=setup.seed, gain=gain, keep=keep,
+        Shape(data.shape, setup.hidden, data.classes), name, seed=setup.seed, gain=gain, keep=keep,
         readout_keep=READOUT_KEEP**shorter,
     )  # fmt: skip
 
 
-def samples(setup: Setup) -> tuple[Samples, Samples]:
-    """Training and test samples."""
-    from neurodeploy.hwsim.onchip import Samples
-    from neurodeploy.models import digits
+def dataset(setup: Setup) -> Dataset:
+    """What a setup learns from.
 
-    source = digits.load()
-    return tuple(  # type: ignore[return-value]
-        Samples.of(digits.encode(setup.code, images, setup.steps), labels)
-        for images, labels in (
-            (source.train_images, source.train_labels),
-            (source.test_images, source.test_labels),
-        )
-    )
+    Raises:
+        InvalidInputError: a file of samples that cannot be used, or that has changed since the run began.
+    """
+    if setup.data == DIGITS:
+        return digits(setup.code, setup.steps)
+    found = digest(setup.data)
+    if setup.digest and found != setup.digest:
+        raise InvalidInputError(
+            f"{setup.data} has changed since the run began", found=f"SHA-256 {found[:12]}",
+            allowed=f"SHA-256 {setup.digest[:12]}", hint="bring the file back, or begin another run",
+        )  # fmt: skip
+    return own(setup.data)

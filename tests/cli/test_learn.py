@@ -130,3 +130,53 @@ def test_weights_stay_on_the_grid(run: Run, tmp_path: Path) -> None:
     weights = network.projections[0].connectivity.weights
     steps = weights * 7 / 2
     assert np.abs(steps - np.rint(steps)).max() < 1e-9 and 2 < len(np.unique(np.rint(steps))) <= 15
+
+
+def spikes_of_two_places(steps: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Class 0 spikes on the left, class 1 on the right, with noise: ``[time, samples, 2, 4, 4]``."""
+    random = np.random.default_rng(samples)
+    labels = random.integers(0, 2, samples)
+    x = random.random((steps, samples, 2, 4, 4)) < 0.05
+    for sample, label in enumerate(labels):
+        x[:, sample, :, :, 2 * label : 2 * label + 2] |= random.random((steps, 2, 4, 2)) < 0.2
+    return x.astype(np.uint8), labels
+
+
+def test_ones_own_spikes(run: Run, tmp_path: Path) -> None:
+    (x, y), (test_x, test_y) = spikes_of_two_places(12, 150), spikes_of_two_places(12, 60)
+    path = tmp_path / "own.npz"
+    np.savez(path, train_x=x, train_y=y, test_x=test_x, test_y=test_y)
+    out = tmp_path / "out"
+    call = ("learn", "--data", path, "--hidden", "c4k3s1,30", "--epochs", "6", "--rule", "mpd-ed", "std-ed", "-o", out)
+    code, _, err = run(*call)
+    assert code == 0, err
+    for found in json.loads((out / "results.json").read_text())["rules"]:
+        assert found["accuracy"] > 0.85
+        assert found["network"] == "2×4×4-4×4×4-30-2"
+    code, _, err = run(*call[:3], "--steps", "9", "-o", tmp_path / "new")
+    assert code == 2 and "are what they are" in err
+    np.savez(path, train_x=x[:, ::-1], train_y=y, test_x=test_x, test_y=test_y)
+    code, _, err = run("learn", "--resume", "--rule", "mpd-ed", "-o", out)
+    assert code == 2 and "has changed since the run began" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"train_x": None}, "lacks train_x"),
+        ({"train_y": np.array([0.5])}, "train_y does not hold classes"),
+        ({"test_x": np.zeros((3, 4, 5))}, "test_x has the wrong shape"),
+        ({"train_x": np.full((4, 2, 3), 2)}, "not spikes"),
+        ({"train_y": np.array([0, 1, 1])}, "do not match their labels"),
+        ({"train_x": np.array([{}], dtype=object)}, "not a usable .npz file"),
+    ],
+)
+def test_bad_files_of_samples(change: dict[str, np.ndarray], text: str, run: Run, tmp_path: Path) -> None:
+    fine = {"train_x": np.zeros((4, 2, 3)), "train_y": np.array([0, 1]), "test_x": np.ones((4, 1, 3)), "test_y": [0]}
+    path = tmp_path / "own.npz"
+    np.savez(path, allow_pickle=True, **{k: v for k, v in {**fine, **change}.items() if v is not None})
+    code, _, err = run("learn", "--data", path, "-o", tmp_path / "out")
+    assert code == 2 and text in err
+    path.write_bytes(b"PK no")
+    assert run("learn", "--data", path, "-o", tmp_path / "out")[0] == 2
+    assert run("learn", "--data", tmp_path / "none.npz", "-o", tmp_path / "out")[0] == 2
