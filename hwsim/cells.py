@@ -13,7 +13,7 @@ from neurodeploy.network import Arithmetic, Population
 from neurodeploy.neurons import Lif, Product, Relu, SigmaDelta
 
 from . import kernels
-from .flat import RESETS, TIMES
+from .flat import TIMES, reset_rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def pack(population: Population, arithmetic: Arithmetic, wide: bool, taught: boo
     return _LifCells(
         tuple(_own(value, state) for value in parameters),
         (
-            RESETS[neuron.reset],
+            reset_rule(neuron),
             TIMES[neuron.reset_time],
             int(neuron.comparison == ">="),
             int(neuron.spiking),

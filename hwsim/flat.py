@@ -106,6 +106,11 @@ def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) ->
     return _Builder(program, np.dtype(precision)).build()
 
 
+def reset_rule(neuron: Lif) -> int:
+    """The kernels' number of a neuron's reset."""
+    return kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
+
+
 def may_overflow(network: Network, name: str) -> bool:
     """Whether the current arriving at a population, shifted by 6 bits, could exceed 32 bits."""
     sources = [network.by_name[p.source].neuron for p in network.into(name)]
@@ -282,7 +287,7 @@ class _Builder:
 
     def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
         """Options of a leaky integrator, and the scalars of a common one."""
-        p[loop.RULE], p[loop.TIME] = RESETS[neuron.reset], TIMES[neuron.reset_time]
+        p[loop.RULE], p[loop.TIME] = reset_rule(neuron), TIMES[neuron.reset_time]
         p[loop.EQUAL] = int(neuron.comparison == ">=")
         p[loop.MOST] = neuron.max_spikes
         p[loop.BIASED] = int(np.asarray(neuron.bias).any())
@@ -294,6 +299,7 @@ class _Builder:
             and neuron.floor is None
             and neuron.lower is None
             and not neuron.slow
+            and not neuron.reset_current
             and all(len(value) and (value == value[0]).all() for value in parameters)
         )
         if not common:

@@ -246,6 +246,10 @@ def _layer(projection: Projection, source: Population, target: Population, rule:
             f"{where} cannot learn by {rule}", found=type(neuron).__name__, allowed="integrate-and-fire, hard reset"
         )
     assert isinstance(neuron, Lif)
+    if neuron.reset_current != (rule == "std-ed"):
+        raise UnsupportedError(
+            f"{where}: reset_current does not suit {rule}", found=neuron.reset_current, allowed=rule == "std-ed"
+        )
     found = {name: _same(target, neuron, name) for name in ("du", "dv", "threshold", "bias", "reset_to", "initial")}
     wanted = {"bias": 0.0, "reset_to": 0.0, "initial": 0.0, ("dv" if rule == "std-ed" else "du"): float(rule != "std-ed")}
     for name, value in wanted.items():
@@ -276,12 +280,15 @@ def _readout(projection: Projection, target: Population, layers: list[Layer]) ->
     return 1 - found["du"]
 
 
-def lif(size: int, *, du: float = 1.0, dv: float = 0.0, threshold: float = 1.0, spiking: bool = True) -> Lif:
+def lif(
+    size: int, *, du: float = 1.0, dv: float = 0.0, threshold: float = 1.0, spiking: bool = True,
+    reset_current: bool = False,
+) -> Lif:  # fmt: skip
     """Neurons of one kind, hard reset to 0; see `neurodeploy.neurons.Lif`."""
     names = {f.name: np.zeros(size) for f in fields(Lif) if f.name in ("bias", "reset_to", "initial")}
     return Lif(
         du=np.full(size, du), dv=np.full(size, dv), threshold=np.full(size, threshold), spiking=spiking,
-        reset="hard" if spiking else "none", **names,
+        reset="hard" if spiking else "none", reset_current=reset_current, **names,
     )  # fmt: skip
 
 
@@ -330,7 +337,8 @@ def build(
         leaky = {"du": 1 - (0.7 if keep is None else keep)} if rule == "std-ed" else {
             "dv": 1 - (0.95 if keep is None else keep)
         }  # fmt: skip
-        layer = Population(f"hidden{number}", extent, lif(int(np.prod(extent)), **leaky))
+        neuron = lif(int(np.prod(extent)), **leaky, reset_current=rule == "std-ed")
+        layer = Population(f"hidden{number}", extent, neuron)
         projections.append(Projection(f"synapses{number}", here.name, layer.name, kind))
         populations.append(layer)
         here = layer
