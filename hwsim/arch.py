@@ -89,8 +89,8 @@ class Energies(Model):
 
     What learning takes (`neurodeploy.hwsim.learning_bill`): ``learning_update`` changes a weight, ``learning_mac``
     multiplies a weight with an error or an error with a trace and adds it up, ``learning_add`` adds an error to a
-    gradient, ``learning_neuron`` changes a variable of a neuron (a derivative, a trace), ``learning_word`` stores a word
-    for the way back and reads it again. A file may leave the last four out.
+    gradient, ``learning_neuron`` changes a variable of a neuron (a derivative, a trace), ``learning_word`` stores a
+    word for the way back and reads it again. A file may leave the last four out.
     """
 
     axon_in: Energy

@@ -2,8 +2,8 @@
 
 Counted by the event engine (`neurodeploy.hwsim.onchip`), for each sample and layer, S the spikes that arrive:
 
-    error_macs          a weight times an error, handed down: read-out, once for each neuron that fired and class; below, once
-                        for each pair of an input spike and a target whose next spike has an error
+    error_macs          a weight times an error, handed down: read-out, once for each neuron that fired and class;
+                        below, once for each pair of an input spike and a target whose next spike has an error
     surrogates          psi or 1 / c of a spike
     gradient_macs       pairs of an input spike and a target with an error (below the read-out, where the pair is one of
                         a neuron that fired and a class)
@@ -11,7 +11,7 @@ Counted by the event engine (`neurodeploy.hwsim.onchip`), for each sample and la
     weight_reads        for errors, and before a change;  weight_writes: weights that took another value
     threshold_updates   moves of an adaptive threshold
     error_messages      between cores, and their hops
-    stored_words        for the way back: one of an input event (step and neuron), two of a hidden layer's (and its u or c)
+    stored_words        for the way back: one of an input event (step and neuron), two of a hidden layer's (also u or c)
 
 A *clocked* engine does the same in every step for every neuron, T steps, Y the layer's synapses, N its neurons:
 
@@ -19,8 +19,8 @@ A *clocked* engine does the same in every step for every neuron, T steps, Y the 
     zero-skipping  the same, but gradients only for spikes that arrived (the forward pass's synaptic operations) and
                    spikes as bits among the words of u
 
-(the lowest layer hands no error down). ``once`` is the zero-skipping engine that also projects the read-out's error back
-only once, as the event rules do: a clocked engine has no need to know this trick, but one that does is cheaper.
+(the lowest layer hands no error down). ``once`` is the zero-skipping engine that also projects the read-out's error
+back only once, as the event rules do: a clocked engine has no need to know this trick, but one that does is cheaper.
 
 Prices: an architecture file's ``learning_mac``, ``learning_add`` (a gradient that adds an error where a spike came),
 ``learning_neuron`` (surrogates, recursions, traces, thresholds), ``learning_update`` (a weight written, its reading
@@ -45,6 +45,7 @@ Counts = Mapping[str, Array]
 """Kind -> ``[layers + 1]``, the read-out last."""
 
 Clocked = Literal["dense", "zero-skipping", "once"]
+CLOCKED: tuple[Clocked, ...] = ("dense", "zero-skipping", "once")
 
 LEARNING: Mapping[str, tuple[str, ...]] = {
     "error_macs": ("learning_mac",),
@@ -169,7 +170,11 @@ def synapses(which: Chain) -> Array:
         kind = projection.connectivity
         if isinstance(kind, Conv2d):
             ones = Conv2d(
-                np.ones((1, 1, *kind.weights.shape[2:])), (1, *kind.input_shape[1:]), kind.stride, kind.padding, kind.dilation
+                np.ones((1, 1, *kind.weights.shape[2:])),
+                (1, *kind.input_shape[1:]),
+                kind.stride,
+                kind.padding,
+                kind.dilation,
             )
             found.append(int(ones.apply(np.ones((1, ones.inputs))).sum()) * kind.input_shape[0] * kind.output_shape[0])
         else:
@@ -177,34 +182,35 @@ def synapses(which: Chain) -> Array:
     return np.array(found, np.int64)
 
 
-def clocked(which: Chain, steps: int, counts: Counts, learned: int, writes: int, variant: Clocked) -> dict[str, Array]:
-    """What a clocked engine does for samples with these forward counts; see the module's docstring.
+def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked) -> dict[str, Array]:
+    """What a clocked engine does for the same samples with the same spikes; see the module's docstring.
 
     Args:
-        counts: of the samples, all of which are run; only the synaptic operations are looked at.
-        learned: samples that are learned from, on which the way back is taken.
-        writes: how often weights are changed.
+        counts: of the samples; of these the forward pass is looked at, and how many were not skipped.
+        samples: how many they are.
+        batch: samples between two changes of weights.
     """
-    Y, neurons = synapses(which), np.array([*(layer.target.size for layer in which.layers), 0], np.int64)
-    below = np.ones(len(Y), np.int64)
+    every, neurons = synapses(which), np.array([*(layer.target.size for layer in which.layers), 0], np.int64)
+    learned = int(counts["learned"].sum())
+    below = np.ones(len(every), np.int64)
     below[0] = 0  # nothing learns below the first layer
-    errors = steps * Y * below
+    errors = steps * every * below
     if variant == "once":
-        errors[-1] = Y[-1]
-    dense = variant == "dense"
-    share = learned / max(1, int(counts["learned"].sum() + counts["skipped"].sum()))
-    adds = steps * Y * learned if dense else np.rint(counts["sops"] * share).astype(np.int64)
-    weights = [layer.projection.connectivity.weights.size for layer in which.layers]
-    forward = {kind: counts[kind] for kind in ("sops", "events_out", "messages", "hops_east_west", "hops_north_south")}
-    updates = np.append(neurons[:-1], which.classes) * steps * learned
-    bits = 0 if dense else -(-steps * neurons // 32)
+        errors[-1] = every[-1]
+    if variant == "dense":
+        adds, words = steps * every * learned, 2 * steps * neurons
+    else:
+        adds = np.rint(counts["sops"] * (learned / samples)).astype(np.int64)
+        words = steps * neurons + -(-steps * neurons // 32)
+    weights = [p.connectivity.weights.size for p in (*(layer.projection for layer in which.layers), which.readout)]
+    forward = {kind: counts[kind] for kind in INFERENCE if kind != "neuron_updates" and kind in counts}
     return {
         **forward,
-        "neuron_updates": updates,
+        "neuron_updates": np.append(neurons[:-1], which.classes) * steps * samples,
         "error_macs": errors * learned,
         "surrogates": steps * neurons * learned,
         "recursions": steps * neurons * learned,
         "gradient_adds": adds,
-        "weight_writes": np.array([*weights, which.readout.connectivity.weights.size], np.int64) * writes,
-        "stored_words": (2 * steps * neurons if dense else steps * neurons + bits) * learned,
+        "weight_writes": np.array(weights, np.int64) * -(-learned // batch),
+        "stored_words": words * learned,
     }

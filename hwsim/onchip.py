@@ -1,7 +1,8 @@
 """Learning on the chip, event by event: networks trained by MPD-ED or STD-ED, or by surrogate gradients as a baseline.
 
-`OnChip` packs a float network (`neurodeploy.learning.rules.chain`) once, learns from samples in any portions, and counts
-what it does. What it holds between two samples is in `OnChip.state`: stored and restored, a run goes on bit for bit.
+`OnChip` packs a float network (`neurodeploy.learning.rules.chain`) once, learns from samples in any portions, and
+counts what it does. What it holds between two samples is in `OnChip.state`: stored and restored, a run goes on bit for
+bit.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class OnChip:
         readout = np.ascontiguousarray(_channels_last(self.chain.readout.connectivity.weights, self._last_shape).T)
         self._state = State(
             weights, readout, thresholds.copy(), np.zeros_like(weights), np.zeros_like(readout),
-            np.zeros(len(weights), np.uint8), np.zeros((int((weights.size // table[:, C_OUT]).max()) * layers, 2), np.int64),
+            np.zeros(len(weights), np.uint8), np.zeros((int((table[:, C_IN] * table[:, KERNEL]).sum()), 2), np.int64),
             np.zeros(layers, np.int64), np.zeros(4, np.int64),
         )  # fmt: skip
         if rule.weight_bits:
@@ -258,7 +259,8 @@ class OnChip:
             if _is_image(self.chain, n):
                 found.append(block.transpose(2, 0, 1).reshape(shape).copy())
             else:
-                found.append(_channels_first(block[:, 0].T, layer.source.shape))
+                rows = block[:, 0].T
+                found.append(_channels_first(rows, layer.source.shape) if n else rows.copy())
         return [*found, _channels_first(readout.T, self._last_shape)]
 
 
@@ -346,9 +348,7 @@ def _net(
     return net, places
 
 
-def _cores(
-    which: Chain, core_of: Mapping[str, Array] | None, arch: Architecture | None
-) -> tuple[Array, Array, Array]:
+def _cores(which: Chain, core_of: Mapping[str, Array] | None, arch: Architecture | None) -> tuple[Array, Array, Array]:
     """Core of each neuron, hops between cores, and the read-out's cores; numbered among the cores in use."""
     nothing = np.zeros(0, np.int64)
     if core_of is None or arch is None:

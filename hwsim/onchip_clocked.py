@@ -4,20 +4,33 @@
     d_s[t] of the layer below = W^T d_u[t];   dL/dW = sum_t d_u[t] s[t]^T of the layer below
 
 with the reset not differentiated (Neftci et al., IEEE Signal Processing Magazine 36(6), 2019). The arrays are those of
-`neurodeploy.hwsim.onchip_kernels`. What such an engine does follows from its size (`neurodeploy.hwsim.learning_bill`), so
-only the forward pass is counted here.
+`neurodeploy.hwsim.onchip_kernels`. What such an engine does follows from its size (`neurodeploy.hwsim.learning_bill`),
+so only the forward pass is counted here.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from neurodeploy.connectivity import Array
 
 from .kernels import compiled
 from .onchip_kernels import (
-    C_IN, C_OUT, EVENTS_IN, EVENTS_OUT, IN, KERNEL, NEURON_UPDATES, OUT, POSITIONS, SOPS, SOURCES, TAPS, WEIGHTS, Net,
-    Spikes, Work, read,
+    C_IN,
+    C_OUT,
+    EVENTS_IN,
+    EVENTS_OUT,
+    IN,
+    KERNEL,
+    NEURON_UPDATES,
+    OUT,
+    POSITIONS,
+    SOPS,
+    SOURCES,
+    TAPS,
+    WEIGHTS,
+    Net,
+    Spikes,
+    Work,
+    read,
 )  # fmt: skip
 
 

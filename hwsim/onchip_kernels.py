@@ -17,14 +17,15 @@ from neurodeploy.connectivity import Array
 from .kernels import compiled
 
 C_IN, C_OUT, POSITIONS, KERNEL, WEIGHTS, IN, OUT, PLACES, TAPS, SOURCES = range(10)
-"""Columns of a layer's row: channels in and out, output positions, kernel elements; where its weights, sources, targets,
-output positions and taps begin; input positions."""
+"""Columns of a layer's row: channels in and out, output positions, kernel elements; where its weights, sources,
+targets, output positions and taps begin; input positions."""
 
 LEAKY, TIMED = 0, 1
 """The neurons of MPD-ED (and of the surrogate gradient), and of STD-ED."""
 
 KINDS = (
-    "events_in", "sops", "neuron_updates", "events_out", "messages", "hops_east_west", "hops_north_south", "within_tile",
+    "events_in", "sops", "neuron_updates", "events_out",
+    "messages", "hops_east_west", "hops_north_south", "within_tile",
     "error_macs", "surrogates", "recursions", "gradient_macs", "gradient_adds", "trace_updates", "weight_reads",
     "weight_writes", "threshold_updates", "error_messages", "error_hops_east_west", "error_hops_north_south",
     "error_within_tile", "stored_words", "learned", "skipped",
@@ -33,7 +34,8 @@ KINDS = (
 (
     EVENTS_IN, SOPS, NEURON_UPDATES, EVENTS_OUT, MESSAGES, _HOPS_EW, _HOPS_NS, _WITHIN,
     ERROR_MACS, SURROGATES, RECURSIONS, GRADIENT_MACS, GRADIENT_ADDS, TRACE_UPDATES, WEIGHT_READS,
-    WEIGHT_WRITES, THRESHOLD_UPDATES, ERROR_MESSAGES, _ERROR_EW, _ERROR_NS, _ERROR_WITHIN, STORED_WORDS, LEARNED, SKIPPED,
+    WEIGHT_WRITES, THRESHOLD_UPDATES, ERROR_MESSAGES, _ERROR_EW, _ERROR_NS,
+    _ERROR_WITHIN, STORED_WORDS, LEARNED, SKIPPED,
 ) = range(len(KINDS))  # fmt: skip
 
 
@@ -229,7 +231,9 @@ def softmax(output: Array, label: int, delta: Array) -> float:
 
 
 @compiled
-def top_errors(net: Net, spikes: Spikes, work: Work, readout: Array, delta: Array, gradient: Array, counts: Array) -> None:
+def top_errors(
+    net: Net, spikes: Spikes, work: Work, readout: Array, delta: Array, gradient: Array, counts: Array
+) -> None:
     """The read-out's gradient, and the error of each event of the last layer.
 
     The error is projected back once for each neuron that fired: for its events it differs by ``above[t]`` alone.

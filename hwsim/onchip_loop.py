@@ -11,8 +11,25 @@ from neurodeploy.connectivity import Array
 from .kernels import compiled
 from .onchip_clocked import backward_clocked, forward_clocked
 from .onchip_kernels import (
-    C_IN, C_OUT, EVENTS_IN, EVENTS_OUT, KERNEL, LEARNED, LEAKY, POSITIONS, SKIPPED, STORED_WORDS, THRESHOLD_UPDATES,
-    WEIGHTS, Net, Spikes, Work, apply, backward, forward, softmax, top_errors,
+    C_IN,
+    C_OUT,
+    EVENTS_IN,
+    EVENTS_OUT,
+    KERNEL,
+    LEARNED,
+    POSITIONS,
+    SKIPPED,
+    STORED_WORDS,
+    THRESHOLD_UPDATES,
+    WEIGHTS,
+    Net,
+    Spikes,
+    Work,
+    apply,
+    backward,
+    forward,
+    softmax,
+    top_errors,
 )  # fmt: skip
 
 
@@ -97,9 +114,7 @@ def run_samples(
         for e in range(first[b, 0], first[b, -1]):
             spikes.neuron[e - first[b, 0]] = neuron[e]
         if constants.clocked:
-            forward_clocked(
-                net, spikes, work, state.weights, state.readout, threshold, potential, fired, output, here
-            )
+            forward_clocked(net, spikes, work, state.weights, state.readout, threshold, potential, fired, output, here)
         else:
             forward(constants.mode, net, spikes, work, state.weights, state.readout, threshold, output, here)
         predicted[index] = output.argmax()
@@ -145,7 +160,16 @@ def change_weights(net: Net, constants: Constants, state: State, counts: Array) 
             row = net.table[n]
             end = row[WEIGHTS] + row[C_IN] * row[KERNEL] * row[C_OUT]
             apply(
-                state.weights, state.gradient, row[WEIGHTS], end, rate, constants.grid[n], limit, seed, update, counts[n]
+                state.weights,
+                state.gradient,
+                row[WEIGHTS],
+                end,
+                rate,
+                constants.grid[n],
+                limit,
+                seed,
+                update,
+                counts[n],
             )
     for k in range(counter[ROWS]):
         w, n = state.rows[k]

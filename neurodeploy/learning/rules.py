@@ -1,7 +1,7 @@
 """Learning rules for whole networks: MPD-ED, STD-ED, and the surrogate gradient that they are compared with.
 
-They train a chain of layers on labelled samples: a source, spiking layers (dense or convolutional synapses, no bias) and
-a read-out, dense synapses to integrators without spikes. With ``s_i[t]`` the spikes that arrive, a spiking layer is
+They train a chain of layers on labelled samples: a source, spiking layers (dense or convolutional synapses, no bias)
+and a read-out, dense synapses to integrators without spikes. With ``s_i[t]`` the spikes that arrive, a spiking layer is
 
     MPD-ED, BPTT   u_j[t] = (1 - dv) u_j[t-1] + sum_i w_ij s_i[t]                  leaky (LIF), ``lambda = 1 - dv``
     STD-ED         c_j[t] = (1 - du) c_j[t-1] + sum_i w_ij s_i[t];  u_j[t] = u_j[t-1] + c_j[t]       ``a = 1 - du``
@@ -12,37 +12,39 @@ and the read-out gives ``o_m = sum_t kappa(T - t) sum_j w_mj s_j[t] / T`` with `
 integrator of currents that decay by ``b = 1 - du``: the earlier a spike, the more it counts. The loss is the cross
 entropy of ``o``, and ``delta = softmax(o) - onehot(label)``.
 
-Both rules live on events. With spikes k of neuron j at ``t_k``, and ``(t_{k-1}, t_k]`` the interval since the spike before,
+Both rules live on events. With spikes k of neuron j at ``t_k``, and ``(t_{k-1}, t_k]`` the interval since the spike
+before,
 
     dL/dw_ij = sum_k e_j^k sum over input spikes t in (t_{k-1}, t_k] of K(t_k - t)
 
     MPD-ED   e_j^k = dL/ds_j[t_k] psi(u_j[t_k] / theta)         K(n) = lambda^n
     STD-ED   e_j^k = -dL/dt_j^k / max(c_j[t_k], slope theta)    K(n) = (1 - a^{n+1}) / (1 - a)
 
-with the triangle ``psi(x) = max(0, width - |x - 1|) / width^2``, and the error goes down to the input spikes of the same
-intervals,
+with the triangle ``psi(x) = max(0, width - |x - 1|) / width^2``, and the error goes down to the input spikes of the
+same intervals,
 
     MPD-ED   dL/ds_i[t] = sum w_ij e_j^k lambda^{t_k - t}       (used only where s_i[t] = 1: the mask)
     STD-ED   dL/dt_i    = -sum w_ij e_j^k a^{t_k - t}           a^n = K(n) - K(n - 1): what coming one step later costs
 
 from the top, where ``dL/ds_j[t] = kappa(T - t) / T (W^T delta)_j`` and ``dL/dt_j = -b^{T-t-1} / T (W^T delta)_j``. K of
-STD-ED grows with n, so no input spike ever seems to act the wrong way round. ``BPTT`` is the same network as MPD-ED with
-the surrogate ``psi`` in every step and not at spikes only, computed for all neurons, back through time.
+STD-ED grows with n, so no input spike ever seems to act the wrong way round. ``BPTT`` is the same network as MPD-ED
+with the surrogate ``psi`` in every step and not at spikes only, computed for all neurons, back through time.
 
 The adaptive firing threshold keeps layers alive: one number a layer, lowered while its neurons fire too seldom, and
 raised again no further than to where it began.
 
-Sources: Wei et al., "Event-Driven Learning for Spiking Neural Networks", arXiv 2403.00270 (the two rules' ideas: learning
-from spike times with an adaptive threshold, masked surrogate gradients; its formulas were not at hand, these are ours);
-Zhu et al., "Training Spiking Neural Networks with Event-driven Backpropagation", NeurIPS 2022 (intervals between spikes,
-a backward kernel of one sign); Neftci et al., IEEE Signal Processing Magazine 36(6), 2019 (surrogate gradients).
+Sources: Wei et al., "Event-Driven Learning for Spiking Neural Networks", arXiv 2403.00270 (the two rules' ideas:
+learning from spike times with an adaptive threshold, masked surrogate gradients; its formulas were not at hand, these
+are ours); Zhu et al., "Training Spiking Neural Networks with Event-driven Backpropagation", NeurIPS 2022 (intervals
+between spikes, a backward kernel of one sign); Neftci et al., IEEE Signal Processing Magazine 36(6), 2019 (surrogate
+gradients).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,8 +62,8 @@ class AdaptiveThreshold:
     """How a layer's threshold follows its activity.
 
     After every ``window`` samples, with r the layer's spikes per neuron and step in them: below ``target / 2`` the
-    threshold is multiplied by ``down`` (not below ``lowest`` times its start); above ``target`` by ``up``, not above its
-    start.
+    threshold is multiplied by ``down`` (not below ``lowest`` times its start); above ``target`` by ``up``, not above
+    its start.
     """
 
     target: float = 0.04
@@ -170,7 +172,7 @@ class Chain:
             for p in self.network.projections
         )
         populations = tuple(
-            replace(p, neuron=replace(p.neuron, threshold=np.full(p.size, levels[p.name])))  # type: ignore[type-var]
+            replace(p, neuron=replace(p.neuron, threshold=np.full(p.size, levels[p.name])))  # type: ignore[arg-type]
             if p.name in levels
             else p
             for p in self.network.populations
@@ -196,7 +198,7 @@ def chain(network: Network, rule: RuleName) -> Chain:
             allowed="one input and one projection into each other population",
         )
     source = network.inputs[0]
-    here, layers = source, []
+    here, layers = source, list[Layer]()
     while True:
         following = [p for p in network.projections if p.source == here.name]
         if len(following) != 1:
@@ -251,7 +253,12 @@ def _layer(projection: Projection, source: Population, target: Population, rule:
             f"{where}: reset_current does not suit {rule}", found=neuron.reset_current, allowed=rule == "std-ed"
         )
     found = {name: _same(target, neuron, name) for name in ("du", "dv", "threshold", "bias", "reset_to", "initial")}
-    wanted = {"bias": 0.0, "reset_to": 0.0, "initial": 0.0, ("dv" if rule == "std-ed" else "du"): float(rule != "std-ed")}
+    wanted = {
+        "bias": 0.0,
+        "reset_to": 0.0,
+        "initial": 0.0,
+        ("dv" if rule == "std-ed" else "du"): float(rule != "std-ed"),
+    }
     for name, value in wanted.items():
         if found[name] != value:
             raise UnsupportedError(f"{where}: {name} does not suit {rule}", found=found[name], allowed=value)
@@ -285,10 +292,10 @@ def lif(
     reset_current: bool = False,
 ) -> Lif:  # fmt: skip
     """Neurons of one kind, hard reset to 0; see `neurodeploy.neurons.Lif`."""
-    names = {f.name: np.zeros(size) for f in fields(Lif) if f.name in ("bias", "reset_to", "initial")}
+    nothing = np.zeros(size)
     return Lif(
-        du=np.full(size, du), dv=np.full(size, dv), threshold=np.full(size, threshold), spiking=spiking,
-        reset="hard" if spiking else "none", reset_current=reset_current, **names,
+        du=np.full(size, du), dv=np.full(size, dv), threshold=np.full(size, threshold), bias=nothing, reset_to=nothing,
+        initial=nothing, spiking=spiking, reset="hard" if spiking else "none", reset_current=reset_current,
     )  # fmt: skip
 
 
@@ -334,7 +341,7 @@ def build(
             weights = random.normal(0, deviation, (channels, here.shape[0], size, size))
             kind = Conv2d(weights, here.shape, (stride, stride), (size // 2, size // 2))
             extent = kind.output_shape
-        leaky = {"du": 1 - (0.7 if keep is None else keep)} if rule == "std-ed" else {
+        leaky: dict[str, Any] = {"du": 1 - (0.7 if keep is None else keep)} if rule == "std-ed" else {
             "dv": 1 - (0.95 if keep is None else keep)
         }  # fmt: skip
         neuron = lif(int(np.prod(extent)), **leaky, reset_current=rule == "std-ed")

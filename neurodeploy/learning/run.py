@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,8 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.hwsim.arch import Architecture
+from neurodeploy.hwsim.learning_bill import CLOCKED, LearningBill, bill, clocked
 from neurodeploy.learning.setup import LOIHI_RULES, Setup, network, samples
 from neurodeploy.network import Network
 from neurodeploy.storage import atomic_path, existing_file, storage_errors
@@ -33,6 +34,10 @@ class Learner(Protocol):
     @property
     def size(self) -> int:
         """Training samples."""
+
+    @property
+    def description(self) -> str:
+        """Of the network, in a few words."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -57,6 +62,12 @@ class Learner(Protocol):
     def network(self) -> Network | None:
         """The network as it is now, where it can be given."""
 
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+        """What these counts ``[layers, kinds]`` of so many samples cost, per sample."""
+
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+        """What other ways to learn from the same samples would have cost, by name."""
+
 
 class EventLearner:
     """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
@@ -67,6 +78,9 @@ class EventLearner:
         self.chip = OnChip(network(setup), setup.event_rule, setup.steps)
         self.train, self.test = samples(setup)
         self.size = len(self.train)
+        shapes = (self.chip.chain.source.shape, *(layer.target.shape for layer in self.chip.chain.layers))
+        sizes = ["×".join(map(str, shape)) for shape in shapes]
+        self.description = "-".join([*sizes, str(self.chip.chain.classes)])
         self.layers = (*(layer.target.name for layer in self.chip.chain.layers), "readout")
         self.kinds = KINDS
 
@@ -86,6 +100,23 @@ class EventLearner:
     def network(self) -> Network:
         return self.chip.network()
 
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+        if self.chip.rule.name == "bptt":
+            return self.baselines(counts, samples, arch)["dense"]
+        return bill(self._by_kind(counts), samples, arch)
+
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+        found = self._by_kind(counts)
+        return {
+            variant: bill(
+                clocked(self.chip.chain, self.chip.steps, found, samples, self.chip.rule.batch, variant), samples, arch
+            )
+            for variant in CLOCKED
+        }
+
+    def _by_kind(self, counts: Array) -> dict[str, Array]:
+        return dict(zip(self.kinds, counts.T, strict=True))
+
 
 def learner(setup: Setup) -> Learner:
     """The learner of a run, from the beginning."""
@@ -96,7 +127,6 @@ def learner(setup: Setup) -> Learner:
     return EventLearner(setup)
 
 
-@dataclass(eq=False)
 class Run:
     """A run; see the module's docstring.
 
@@ -104,27 +134,19 @@ class Run:
         setup: its settings.
         folder: for checkpoints; None for none.
         portion: samples between two of them.
-        learner: made from the settings when not given.
     """
 
-    setup: Setup
-    folder: Path | None = None
-    portion: int = PORTION
-    learner: Learner = None  # type: ignore[assignment]
-    taken: int = 0
-    """Samples learned from so far, over all epochs."""
-    accuracies: list[float] = field(default_factory=list)
-    """On the test samples, after each epoch; the first is before any."""
-    right: list[int] = field(default_factory=list)
-    """Samples of each epoch whose class was right before learning from them."""
-    counts: list[Array] = field(default_factory=list)
-    """Of each epoch, ``[layers, kinds]``."""
-
-    def __post_init__(self) -> None:
-        if self.learner is None:
-            self.learner = learner(self.setup)
-        if not self.accuracies:
-            self.accuracies.append(self.learner.accuracy())
+    def __init__(self, setup: Setup, folder: Path | None = None, portion: int = PORTION) -> None:
+        self.setup, self.folder, self.portion = setup, folder, portion
+        self.learner = learner(setup)
+        self.taken = 0
+        """Samples learned from so far, over all epochs."""
+        self.accuracies = [self.learner.accuracy()]
+        """On the test samples, after each epoch; the first is before any."""
+        self.right: list[int] = []
+        """Samples of each epoch whose class was right before learning from them."""
+        self.counts: list[Array] = []
+        """Of each epoch, ``[layers, kinds]``."""
 
     @property
     def samples(self) -> int:
@@ -177,19 +199,19 @@ class Run:
         path = existing_file(folder / CHECKPOINT, "a checkpoint of neurodeploy learn")
         arrays = _read(path)
         setup = Setup.from_json(str(arrays["setup"]))
-        which = learner(setup)
-        which.restore({name[6:]: value for name, value in arrays.items() if name.startswith("state/")})
-        taken, accuracies = int(arrays["taken"]), arrays["accuracies"]
-        epochs = -(-taken // which.size)
-        counts = arrays["counts"]
-        fits = 0 <= taken <= which.size * setup.epochs and len(accuracies) == taken // which.size + 1
+        run = cls(setup, folder, portion)
+        run.learner.restore({name[6:]: value for name, value in arrays.items() if name.startswith("state/")})
+        taken, accuracies, counts = int(arrays["taken"]), arrays["accuracies"], arrays["counts"]
+        size = run.learner.size
+        epochs = -(-taken // size)
+        fits = 0 <= taken <= run.samples and len(accuracies) == taken // size + 1
         if not fits or len(arrays["right"]) != epochs or len(counts) != epochs:
             raise InvalidInputError(
                 f"{path} is damaged", found=f"{taken} samples, {len(counts)} epochs", hint="begin the run anew"
             )
-        return cls(
-            setup, folder, portion, which, taken, accuracies.tolist(), arrays["right"].tolist(), list(counts)
-        )
+        run.taken, run.accuracies, run.right = taken, accuracies.tolist(), arrays["right"].tolist()
+        run.counts = list(counts)
+        return run
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from neurodeploy.hwsim.onchip import Samples
 
 REFERENCE_STEPS = 16
-"""Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves more;
-rate code shows the sample for longer, at the same rate."""
+"""Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves
+more; rate code shows the sample for longer, at the same rate."""
 KEEP: Mapping[str, float] = {"mpd-ed": 0.95, "std-ed": 0.7, "bptt": 0.95}
 """What a step leaves, of u (lambda) or of c (a)."""
 READOUT_KEEP = 0.9
@@ -41,8 +41,8 @@ class Setup:
         steps: of a sample.
         hidden: as `NETWORKS` has them.
         epochs, seed: of the order of the samples, the initial weights and the rounding.
-        learning_rate: falls to 0 along a cosine, epoch by epoch; for 16 steps of rate code (more steps bring more spikes,
-            and so larger gradients, and take smaller ones).
+        learning_rate: falls to 0 along a cosine, epoch by epoch; for 16 steps of rate code (more steps bring more
+            spikes, and so larger gradients, and take smaller ones).
         batch, skip, weight_bits: see `neurodeploy.learning.rules.EventRule`.
         adapt: adaptive thresholds.
         initial: standard deviation of the initial weights, in thresholds, times the root of the fan-in.
@@ -79,6 +79,11 @@ class Setup:
                 )
 
     @property
+    def finer(self) -> float:
+        """Length of a step against that of `REFERENCE_STEPS`."""
+        return REFERENCE_STEPS / self.steps if self.code == "latency" else 1.0
+
+    @property
     def event_rule(self) -> EventRule:
         """The rule with its constants.
 
@@ -86,8 +91,9 @@ class Setup:
             InvalidInputError: one is out of its range.
         """
         name: RuleName = self.rule  # type: ignore[assignment]
-        adapt = AdaptiveThreshold() if self.adapt else None
-        rate = self.learning_rate * (REFERENCE_STEPS / self.steps if self.code == "rate" else 1.0)
+        usual, shorter = AdaptiveThreshold(), REFERENCE_STEPS / self.steps
+        adapt = replace(usual, target=usual.target * self.finer) if self.adapt else None
+        rate = self.learning_rate * (shorter if self.code == "rate" else 1.0)
         return EventRule(
             name, rate, batch=self.batch, adapt=adapt, skip=self.skip, weight_bits=self.weight_bits,
             seed=self.seed,
@@ -104,6 +110,10 @@ class Setup:
     def to_json(self) -> str:
         """One line; `from_json` reads it."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Field -> value."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, text: str) -> Setup:
@@ -127,9 +137,8 @@ def network(setup: Setup) -> Network:
     from neurodeploy.models import digits
 
     shorter = REFERENCE_STEPS / setup.steps
-    finer = shorter if setup.code == "latency" else 1.0
     name: RuleName = setup.rule  # type: ignore[assignment]
-    keep = KEEP[setup.rule] ** finer
+    keep = KEEP[setup.rule] ** setup.finer
     # A membrane that adds a current up in more, shorter steps takes in more of it.
     gain = setup.initial * ((1 - keep) / (1 - KEEP[setup.rule]) if name == "std-ed" else 1.0)
     return build(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurodeploy.storage import write_text
 
 from . import svg
 from .document import Core, NetworkResult, Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -21,16 +24,30 @@ CORES_SHOWN = 16
 
 def render(report: Report) -> str:
     """Return the page; every text from the document is escaped."""
+    return (
+        environment()
+        .get_template("template.html")
+        .render(
+            report=report,
+            views=[view(network, index) for index, network in enumerate(report.networks)],
+            svg=svg,
+            sources=SOURCES,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of this folder: text is escaped, an unknown name is an error, and quantities have filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         count=count,
         mean=mean_count,
         percent=percent,
@@ -38,12 +55,7 @@ def render(report: Report) -> str:
         bytesize=bytesize,
         significant=significant,
     )
-    return environment.get_template("template.html").render(
-        report=report,
-        views=[view(network, index) for index, network in enumerate(report.networks)],
-        svg=svg,
-        sources=SOURCES,
-    )
+    return made
 
 
 def write_html(report: Report, path: Path | str) -> None:

@@ -1,12 +1,12 @@
 """The rules of `neurodeploy.learning.rules` in torch: dense tensors, whole batches, gradients by autograd.
 
-The same networks, losses and updates as hwsim's event engine, written the other way round: where the engine walks events,
-this differentiates. The two agree to rounding (float64), which is how each is tested.
+The same networks, losses and updates as hwsim's event engine, written the other way round: where the engine walks
+events, this differentiates. The two agree to rounding (float64), which is how each is tested.
 
 A spiking layer passes on spikes ``[batch, *shape]`` and, for STD-ED, *shifts*: zeros that stand for how much later each
 spike comes, in steps. Autograd differentiates the membrane to first order in them,
 
-    u(t_k) = sum w_ij [K(t_k - t_i) - a^(t_k - t_i) shift_i],    t_k -> shift_k = -(u(t_k) - value) / max(c, slope theta)
+    u(t_k) = sum w_ij [K(t_k - t_i) - a^(t_k - t_i) shift_i],    shift_k = -(u(t_k) - value) / max(c, slope theta)
 
 and the read-out adds ``-b^(T-t-1) / T w_mj shift_j``. For MPD-ED and BPTT the spike is a step function forwards and psi
 backwards, masked by the spike itself for MPD-ED.
@@ -78,7 +78,7 @@ class _Layer(nn.Module):
         sent = []
         for x in spikes:
             u = self.layer.keep * u + self._synapses(x)
-            s = _Spike.apply(u, self.threshold, self.rule.width, self.rule.name == "mpd-ed")
+            s = _Spike.apply(u, self.threshold, self.rule.width, self.rule.name == "mpd-ed")  # type: ignore[no-untyped-call]
             u = u * (1 - s.detach())
             sent.append(s)
         stacked = torch.stack(sent)
@@ -102,7 +102,7 @@ class _Layer(nn.Module):
 
 
 class EventNetwork(nn.Module):
-    """A chain of layers and its read-out; call it with spikes ``[time, batch, sources]`` for outputs ``[batch, classes]``.
+    """A chain of layers and its read-out: spikes ``[time, batch, sources]`` to outputs ``[batch, classes]``.
 
     Args:
         network: see `neurodeploy.learning.rules.chain` for what is possible.
@@ -116,7 +116,8 @@ class EventNetwork(nn.Module):
         super().__init__()
         self.chain: Chain = chain(network, rule.name)
         self.rule = rule
-        self.layers = nn.ModuleList(_Layer(layer, rule) for layer in self.chain.layers)
+        self.layers = [_Layer(layer, rule) for layer in self.chain.layers]
+        self.parts = nn.ModuleList(self.layers)
         self.readout = nn.Parameter(torch.tensor(np.asarray(self.chain.readout.connectivity.weights), dtype=DOUBLE))
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class EventNetwork(nn.Module):
 
     def thresholds(self) -> list[float]:
         """Of the layers, as they are now."""
-        return [float(layer.threshold) for layer in self.layers]
+        return [layer.threshold for layer in self.layers]
 
     def network(self) -> Network:
         """The network with weights and thresholds as they are now."""
@@ -157,7 +158,7 @@ def learn(module: EventNetwork, inputs: Tensor, labels: Tensor, order: Tensor, r
         The loss of each batch.
     """
     rule, losses, seen = module.rule, [], 0
-    for batch in order.split(rule.batch):
+    for batch in order.split(rule.batch):  # type: ignore[no-untyped-call]
         if len(batch) < rule.batch:
             break
         module.zero_grad()
@@ -166,7 +167,7 @@ def learn(module: EventNetwork, inputs: Tensor, labels: Tensor, order: Tensor, r
         with torch.no_grad():
             for parameter in module.parameters():
                 if parameter.grad is not None:
-                    parameter -= rule.learning_rate * rate * parameter.grad
+                    parameter.sub_(rule.learning_rate * rate * parameter.grad)
         losses.append(float(loss.detach()))
         seen += rule.batch
         if rule.adapt and seen >= rule.adapt.window:

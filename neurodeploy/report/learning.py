@@ -1,0 +1,229 @@
+"""The results of learning runs as one JSON document, and the numbers in it.
+
+Energies are in pJ and, like all counts, means per training sample unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from neurodeploy import __version__
+from neurodeploy.hwsim.arch import Architecture
+from neurodeploy.hwsim.learning_bill import LABELS, LearningBill, LearningLine
+from neurodeploy.learning.run import Run
+from neurodeploy.storage import write_text
+
+FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+TITLES = {
+    "mpd-ed": "MPD-ED",
+    "std-ed": "STD-ED",
+    "bptt": "surrogate gradient (BPTT)",
+    "stdp": "STDP",
+    "r-stdp": "reward-modulated STDP",
+}
+BASELINES = {
+    "dense": "clocked, dense",
+    "zero-skipping": "clocked, skipping zeros",
+    "once": "skipping zeros, read-out's error once",
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Point(_Model):
+    """After an epoch: test accuracy, and what all samples so far have cost (not per sample)."""
+
+    epoch: int
+    accuracy: Fraction
+    learning_pj: Amount
+    inference_pj: Amount
+
+
+class Line(_Model):
+    """A component; `price_pj` None where nobody published one."""
+
+    part: Literal["learning", "inference"]
+    kind: str
+    label: str
+    component: str
+    count: Amount
+    price_pj: Amount | None
+    energy_pj: Amount
+    source: str
+    confidence: str
+    note: str = ""
+
+
+class Baseline(_Model):
+    """Another way to learn from the same samples, and how many times the rule's learning energy it takes."""
+
+    name: str
+    label: str
+    learning_pj: Amount
+    ratio: Amount | None
+
+
+class Priced(_Model):
+    """A rule's energy by one chip's file."""
+
+    chip: str
+    learning_pj: Amount
+    inference_pj: Amount
+    lines: tuple[Line, ...]
+    baselines: tuple[Baseline, ...]
+    missing: tuple[str, ...]
+
+
+class Row(_Model):
+    """A layer's counts by kind."""
+
+    layer: str
+    counts: dict[str, Amount]
+
+
+class RuleResult(_Model):
+    """One run.
+
+    Args:
+        rate: spikes per neuron and step, in percent.
+        words, clocked_words: stored for the way back: by the rule, and by the dense clocked engine.
+        skipped: share of the samples that taught nothing.
+    """
+
+    rule: str
+    title: str
+    network: str
+    samples: int
+    epochs: int
+    accuracy: Fraction
+    curve: tuple[Point, ...]
+    priced: tuple[Priced, ...]
+    layers: tuple[Row, ...]
+    spikes: Amount
+    words: Amount
+    clocked_words: Amount
+    skipped: Fraction
+    settings: dict[str, object]
+
+
+class Memory(_Model):
+    """Words stored for the way back at so many steps of a sample."""
+
+    rule: str
+    steps: int
+    words: Amount
+    events: Amount
+    clocked_words: Amount
+
+
+class LearningReport(_Model):
+    """The document; `chip` is that whose prices stand first in each rule's `priced`."""
+
+    format: Literal["neurodeploy learning report"] = FORMAT
+    version: Literal[1] = 1
+    title: str
+    neurodeploy: str
+    chip: str
+    rules: tuple[RuleResult, ...]
+    memory: tuple[Memory, ...] = ()
+
+    def save(self, path: Path | str) -> None:
+        """Write the document atomically."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+
+def _lines(bill: LearningBill) -> tuple[Line, ...]:
+    parts: tuple[tuple[Literal["learning", "inference"], tuple[LearningLine, ...]], ...] = (
+        ("learning", bill.learning),
+        ("inference", bill.inference),
+    )
+    return tuple(
+        Line(
+            part=part, kind=line.kind, label=LABELS[line.kind], component=line.component, count=line.count,
+            price_pj=line.price_pj, energy_pj=line.energy_pj, source=line.source, confidence=line.confidence,
+            note=line.note,
+        )
+        for part, lines in parts
+        for line in lines
+    )  # fmt: skip
+
+
+def priced(run: Run, arch: Architecture) -> Priced:
+    """Price a run by one chip's file."""
+    total, own = np.sum(run.counts, axis=0), run.learner
+    bill = own.costs(total, run.taken, arch)
+    baselines = own.baselines(total, run.taken, arch)
+    return Priced(
+        chip=arch.name, learning_pj=bill.learning_pj, inference_pj=bill.inference_pj, lines=_lines(bill),
+        baselines=tuple(
+            Baseline(
+                name=name, label=BASELINES[name], learning_pj=other.learning_pj,
+                ratio=other.learning_pj / bill.learning_pj if bill.learning_pj else None,
+            )
+            for name, other in baselines.items()
+        ),
+        missing=tuple(dict.fromkeys(LABELS[line.kind] for line in bill.missing)),
+    )  # fmt: skip
+
+
+def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
+    """What a run did; its curve is priced by the first chip."""
+    own, setup, arch = run.learner, run.setup, archs[0]
+    total = np.sum(run.counts, axis=0)
+    by_kind = dict(zip(own.kinds, total.sum(axis=0).tolist(), strict=True))
+    curve = [Point(epoch=0, accuracy=run.accuracies[0], learning_pj=0, inference_pj=0)]
+    for epoch, (counts, accuracy) in enumerate(zip(run.counts, run.accuracies[1:], strict=False), 1):
+        bill = own.costs(counts, own.size, arch)
+        curve.append(
+            Point(
+                epoch=epoch, accuracy=accuracy, learning_pj=curve[-1].learning_pj + bill.learning_pj * own.size,
+                inference_pj=curve[-1].inference_pj + bill.inference_pj * own.size,
+            )
+        )  # fmt: skip
+    clocked = own.baselines(total, run.taken, arch)
+    words = [line.count for line in own.costs(total, run.taken, arch).learning if line.kind == "stored_words"]
+    dense = [line.count for line in clocked["dense"].learning if line.kind == "stored_words"] if clocked else []
+    rows = []
+    for name, counts in zip(own.layers, total, strict=True):
+        found = {kind: float(n) / run.taken for kind, n in zip(own.kinds, counts, strict=True) if n}
+        rows.append(Row(layer=name, counts=found))
+    return RuleResult(
+        rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
+        accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
+        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=sum(words), clocked_words=sum(dense),
+        skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
+    )  # fmt: skip
+
+
+def memory_of(run: Run, arch: Architecture) -> Memory:
+    """The words of a run's last epoch."""
+    own, last = run.learner, run.counts[-1]
+    words = [line.count for line in own.costs(last, own.size, arch).learning if line.kind == "stored_words"]
+    dense = own.baselines(last, own.size, arch)["dense"]
+    by_kind = dict(zip(own.kinds, last.sum(axis=0), strict=True))
+    return Memory(
+        rule=run.setup.rule, steps=run.setup.steps, words=sum(words),
+        events=float(by_kind["events_in"]) / own.size,
+        clocked_words=sum(line.count for line in dense.learning if line.kind == "stored_words"),
+    )  # fmt: skip
+
+
+def report_of(
+    runs: Sequence[Run], archs: Sequence[Architecture], title: str, memory: Sequence[Memory] = ()
+) -> LearningReport:
+    """The document of some runs; the first chip is the main one."""
+    rules = tuple(result_of(run, archs) for run in runs)
+    return LearningReport(
+        title=title, neurodeploy=__version__, chip=archs[0].name, rules=rules, memory=tuple(memory)
+    )  # fmt: skip
