@@ -136,15 +136,19 @@ def main() -> None:
         ("fan-out up to 1,000", [(100, 100), (316, 316), (1_000, 1_000), (10_000, 1_000), (100_000, 1_000)]),
     ):
         print(f"{title}:")
-        costs = []
+        events, costs = [], []
         for size, fanout in sizes:
             r = apart("listed", (size, fanout), max(steps, min(2000, 10_000_000 // (size * fanout // PERIOD))))
+            events.append(r["event"])
             costs.append(r["operation"])
             print(
                 f"  {r['synapses']:12,.0f} synapses, {r['neurons']:9,.0f} neurons: {r['step'] * 1e3:9.4f} ms a step, "
                 f"{r['event'] * 1e9:7.0f} ns an event, {r['operation'] * 1e9:.2f} ns an operation"
             )
-        print(f"  most over least, an operation: {max(costs) / min(costs):.2f}")
+        print(
+            f"  most over least: an operation {max(costs) / min(costs):.2f}, an event {max(events) / min(events):.2f}; "
+            f"largest over smallest network: {costs[-1] / costs[0]:.2f}, {events[-1] / events[0]:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ A core sends its spikes within the chip step in which its neurons fire, and the 
 the barrier that ends this step, so messages and synaptic work belong to the step of sending (what they add up acts one
 step later, or more with a delay).
 
+Where synapses learn, the learning engine's work at the end of an epoch is counted by core, too (see
+`neurodeploy.recording.LEARNING_WORK`): synapses *visited*, those of them that *changed*, *products* computed, and what
+traces got and lost, in the chip step in which the last spike of the epoch was heard. A source's traces are kept on
+each core that holds synapses of its projection.
+
 All of it follows from the events and from tables that depend on the network and its placement alone: the number of
 synapses that each neuron has on each core. So nothing here walks a synapse. A `Counter` makes the tables once and
 counts any number of runs.
@@ -24,7 +29,7 @@ counts any number of runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -36,11 +41,11 @@ from neurodeploy.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.network import Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
-from neurodeploy.recording import Events, Recording
+from neurodeploy.recording import LEARNING_WORK, Events, Recording
 from neurodeploy.routing import fan_out
 from neurodeploy.schedule import schedule
 
-from .kernels import AHEAD, compiled, prefetch
+from .counting_kernels import count_links, count_routes, count_sent, sum_hops, sum_links
 
 if TYPE_CHECKING:
     from .arch import Architecture
@@ -76,6 +81,7 @@ class Counts:
         chips: over which the cores number on.
         links: messages over each directed link, ``[links, chip steps, samples]``, where they were asked for; see
             `Architecture.link`.
+        learning: for each name in `LEARNING_WORK`, ``[cores, chip steps, samples]``; empty where nothing learns.
     """
 
     populations: tuple[str, ...]
@@ -85,6 +91,7 @@ class Counts:
     fabric: Mapping[str, Array]
     chips: int = 1
     links: Array | None = None
+    learning: Mapping[str, Array] = field(default_factory=dict)
 
 
 def count(program: Program, recording: Recording, arch: Architecture, *, links: bool = False) -> Counts:
@@ -249,6 +256,9 @@ class Counter:
             tally.neurons(population.name)
         for routes in self.routes:
             tally.routes(routes)
+        for projection in network.projections:
+            if projection.rule:
+                tally.learning(projection)
         return tally.counts()
 
     @cached_property
@@ -291,6 +301,8 @@ class _Tally:
         self.links = (
             np.zeros((chip_steps, samples, counter.arch.link_count * counter.chips), np.int64) if links else None
         )
+        learns = any(p.rule for p in counter.network.projections)
+        self.learned = np.zeros((chip_steps, samples, len(LEARNING_WORK) if learns else 0, cores), np.int64)
         self.sent: dict[str, Events] = {}
 
     def counts(self) -> Counts:
@@ -298,7 +310,24 @@ class _Tally:
         core = {name: self.incoming[..., k].transpose(2, 0, 1) for k, name in enumerate(IN)}
         core |= {name: self.outgoing[..., k].transpose(2, 0, 1) for k, name in enumerate(OUT)}
         links = None if self.links is None else self.links.transpose(2, 0, 1)
-        return Counts(tuple(self.rows), self.counter.cores, self.layer, core, self.fabric, self.counter.chips, links)
+        learned = LEARNING_WORK if self.learned.shape[2] else ()
+        return Counts(
+            populations=tuple(self.rows),
+            cores=self.counter.cores,
+            layer=self.layer,
+            core=core,
+            fabric=self.fabric,
+            chips=self.counter.chips,
+            links=links,
+            learning={name: self.learned[:, :, k].transpose(2, 0, 1) for k, name in enumerate(learned)},
+        )
+
+    def learning(self, projection: Projection) -> None:
+        """What the synapses of one projection learned."""
+        lag = self.counter.times.lag[projection.source]
+        used = np.unique(self.counter.core_row[projection.target])
+        work = self.recording.learning_work[projection.name]
+        self.learned[lag : lag + len(work), :, :, used] += work
 
     def neurons(self, name: str) -> None:
         """Updates and events of one population."""
@@ -385,97 +414,3 @@ class _Tally:
         if self.links is not None:
             first, link, times = counter.link_routes[counter.routes.index(routes)]
             count_links(time, sample, neuron, lag, first, link, times, self.links)
-
-
-@compiled
-def sum_hops(first: Array, slot: Array, row: Array, apart: Array, hops: Array) -> None:
-    """Fill `Routes.hops`."""
-    for i in range(len(hops)):
-        for k in range(first[i], first[i + 1]):
-            for c in range(4):
-                hops[i, c] += apart[row[i], slot[k], c]
-
-
-@compiled
-def sum_links(
-    first: Array, slot: Array, row: Array, slots: int, path_first: Array, path: Array, links: int
-) -> tuple[Array, Array, Array]:
-    """How many messages of each neuron's spike take which link: (first, link, messages)."""
-    neurons = len(row)
-    starts = np.zeros(neurons + 1, np.int64)
-    taken = np.zeros(links, np.int32)
-    found, times = np.zeros(0, np.int32), np.zeros(0, np.int32)
-    for writing in range(2):
-        at = 0
-        for i in range(neurons):
-            begin = at
-            for k in range(first[i], first[i + 1]):
-                pair = np.int64(row[i]) * slots + slot[k]
-                for p in range(path_first[pair], path_first[pair + 1]):
-                    if taken[path[p]] == 0:
-                        if writing == 1:
-                            found[at] = path[p]
-                        at += 1
-                    taken[path[p]] += 1
-            if writing == 1:
-                for e in range(begin, at):
-                    times[e] = taken[found[e]]
-            for k in range(first[i], first[i + 1]):
-                pair = np.int64(row[i]) * slots + slot[k]
-                for p in range(path_first[pair], path_first[pair + 1]):
-                    taken[path[p]] = 0
-            starts[i + 1] = at
-        if writing == 0:
-            found, times = np.zeros(at, np.int32), np.zeros(at, np.int32)
-    return starts, found, times
-
-
-@compiled
-def count_sent(time: Array, sample: Array, neuron: Array, lag: int, row: Array, outgoing: Array, column: int) -> None:
-    """Count events at the cores that send them."""
-    for e in range(len(time)):
-        outgoing[time[e] + lag, sample[e], row[neuron[e]], column] += 1
-
-
-@compiled
-def count_routes(
-    time: Array, sample: Array, neuron: Array, first: Array, slot: Array, synapses: Array, nonzero: Array, words: Array,
-    hops: Array, row: Array, lag: int, here: Array, sums: Array, outgoing: Array, column: int,
-) -> None:  # fmt: skip
-    """Count what a projection's events cause.
-
-    Args:
-        here: two counts in each number, the first shifted by 32 bits: synapses and words, messages and non-zero
-            synapses, ``[steps, samples, core slots, 2]``.
-        sums: `Routes.hops` of all events, ``[steps, samples, 4]``.
-        outgoing: messages sent, in ``column``; ``row`` is empty for an input of the host.
-    """
-    some_zero = len(nonzero) > 0
-    for e in range(len(time)):
-        t, b, i = time[e], sample[e], neuron[e]
-        cell = here[t, b]
-        if e + AHEAD < len(time):
-            ahead = neuron[e + AHEAD]
-            prefetch(slot, first[ahead])  # type: ignore[call-arg]
-            prefetch(synapses, first[ahead])
-            prefetch(words, first[ahead])
-            prefetch(hops, 4 * ahead)
-        if len(row) > 0:
-            outgoing[t + lag, b, row[i], column] += first[i + 1] - first[i]
-            for c in range(4):
-                sums[t, b, c] += hops[i, c]
-        for k in range(first[i], first[i + 1]):
-            to, n = slot[k], np.int64(synapses[k])
-            cell[to, 0] += (n << 32) + np.int64(words[k])
-            cell[to, 1] += (1 << 32) + (np.int64(nonzero[k]) if some_zero else n)
-
-
-@compiled
-def count_links(
-    time: Array, sample: Array, neuron: Array, lag: int, first: Array, link: Array, times: Array, links: Array
-) -> None:
-    """Count messages over links, ``[chip steps, samples, links]``."""
-    for e in range(len(time)):
-        at = links[time[e] + lag, sample[e]]
-        for k in range(first[neuron[e]], first[neuron[e] + 1]):
-            at[link[k]] += times[k]

@@ -3,7 +3,7 @@
 `Simulator` prepares a Program once (`neurodeploy.hwsim.flat`) and runs it any number of times; the work is done by one
 compiled loop (`neurodeploy.hwsim.loop`). Samples are independent, so a batch is cut into blocks that run on as many
 threads as there are cores; the result does not depend on the cut. Step t of the result is network step t
-(`neurodeploy.schedule`). Networks that learn run step by step (`neurodeploy.hwsim.stepped`).
+(`neurodeploy.schedule`). What learns does so in the same loop (`neurodeploy.hwsim.learning_kernels`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
-from . import kernels, loop, stepped
+from . import kernels, loop
 from .flat import Flat, flatten
 
 BLOCK = 32
@@ -41,13 +41,11 @@ def run(
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
-    if any(p.rule for p in program.network.projections):
-        return stepped.run(program, inputs, record=record, progress=progress)
     return Simulator(program).run(inputs, record=record, progress=progress)
 
 
 class Simulator:
-    """A Program without learning rules, prepared to run many times.
+    """A Program, prepared to run many times.
 
     Args:
         program: to run.
@@ -117,7 +115,11 @@ class Simulator:
         cell = kept.columns("u") * number + kept.columns("v") * state + kept.flags
         slots = max((s.stop for s in self.flat.slots.values()), default=0)
         cell += 16 * len(kept.populations) + 8 * len(kernels.KINDS) * slots
-        return steps * samples * cell
+        rules, learned = self.flat.rules, 0
+        if rules is not None:
+            cell += 8 * rules.work_columns()
+            learned = 8 * rules.columns() * (steps if kept.learning else 1)
+        return steps * samples * cell + samples * learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,7 @@ class _Kept:
     u: Mapping[str, slice]
     v: Mapping[str, slice]
     flags: int
+    learning: bool
 
     @classmethod
     def of(cls, flat: Flat, record: Record, flags: bool) -> _Kept:
@@ -142,7 +145,7 @@ class _Kept:
                 table[row, loop.RECORD_U if name == "u" else loop.RECORD_V] = at[name]
                 found[name][population.name] = slice(at[name], at[name] + population.size)
                 at[name] += population.size
-        return cls(table, found["u"], found["v"], len(flat.initial) if flags else 0)
+        return cls(table, found["u"], found["v"], len(flat.initial) if flags else 0, record.learning)
 
     def columns(self, name: str) -> int:
         places = self.u if name == "u" else self.v
@@ -219,12 +222,15 @@ class _Block:
         self.flags = np.zeros((steps, samples, kept.flags), np.uint8)
         pieces, carried = [], []
         state, scratch = flat.state(), np.zeros(flat.scratch, number)
+        plastic = flat.rules.state(steps, samples, kept.learning) if flat.rules else ()
+        self.learned: Array = plastic.kept if plastic else np.zeros(0)
+        self.work: Array = plastic.work if plastic else np.zeros(0)
         finished = False
         while not finished:
             finished = loop.simulate(
                 kept.populations, flat.projections, flat.scalars, flat.pools, flat.neurons, flat.slow, flat.initial,
                 flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
-                self.bounds, self.marks, self.u, self.v, self.flags,
+                self.bounds, self.marks, self.u, self.v, self.flags, plastic,
             )  # fmt: skip
             halted = bool(self.halt[0]) and not finished
             sample, step, count, base = (int(n) for n in self.cursor)
@@ -248,6 +254,8 @@ class _Block:
         self.marks, self.u, self.v, self.flags = (
             a[:steps, : self.samples] for a in (self.marks, self.u, self.v, self.flags)
         )
+        if self.flat.rules:
+            self.learned, self.work = self.learned[:steps, : self.samples], self.work[:steps, : self.samples]
 
 
 def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
@@ -283,7 +291,14 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
         {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()} for kind in range(len(kernels.KINDS))
     )
     flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
-    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, flags=flags)
+    learned: Mapping[str, Mapping[str, Array]] = {}
+    work: Mapping[str, Array] = {}
+    if flat.rules:
+        # What a sample has learned is known once its last spikes have been heard.
+        ended = all(block.cursor[0] >= block.samples for block in blocks)
+        learned = {} if not ended else flat.rules.learned(np.concatenate([block.learned for block in blocks], axis=1))
+        work = flat.rules.work(np.concatenate([block.work for block in blocks], axis=1))
+    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work)
 
 
 def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:
@@ -294,14 +309,15 @@ def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool,
         sizes[:, block.start : block.start + block.samples] = (bounds[:, :, 1] - bounds[:, :, 0]).T
     total = int(sizes.sum())
     ends = np.cumsum(sizes.ravel()).reshape(sizes.shape)
-    neuron = np.empty(total, np.int32)
+    time, sample, neuron = (np.empty(total, np.int32) for _ in range(3))
     number = np.dtype(np.float64) if not flat.integer else np.dtype(np.int64 if not flat.plain else np.int32)
     payload = np.empty(total if graded else 0, number)
     order = flat.order.get(name, np.zeros(0, np.int32))
-    for block in blocks:
+    for block in blocks if total else ():
         first = (ends - sizes)[:, block.start : block.start + block.samples]
-        loop.gather(block.bounds[:, :, row], block.events, block.values, order, graded, first, neuron, payload)
-    time = np.repeat(np.arange(steps, dtype=np.int32), sizes.sum(axis=1))
-    sample = np.repeat(np.tile(np.arange(samples, dtype=np.int32), steps), sizes.ravel())
+        loop.gather(
+            block.bounds[:, :, row], block.events, block.values, order, graded, first, block.start,
+            time, sample, neuron, payload,
+        )  # fmt: skip
     carried = None if not graded or (payload == 1).all() else payload
     return Events(time, sample, neuron, steps, samples, flat.network.by_name[name].size, carried)

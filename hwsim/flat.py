@@ -18,9 +18,11 @@ import numpy as np
 from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.plasticity import LIMITS
 from neurodeploy.program import Program
 
 from . import kernels, loop
+from .learning import Rules
 
 RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
 TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
@@ -39,6 +41,7 @@ class Flat:
         plain: whether all messages are plain spikes and no sum can leave 32 bits.
         slots: first core slot of each population that is not a source.
         history: steps that events are kept for delayed projections.
+        rules: of projections that learn, None where there are none.
     """
 
     network: Network
@@ -58,6 +61,7 @@ class Flat:
     plain: bool
     history: int
     wide: frozenset[str]
+    rules: Rules | None = None
 
     @property
     def integer(self) -> bool:
@@ -98,17 +102,12 @@ class Flat:
 
 
 def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) -> Flat:
-    """Return the tables of a Program without learning rules.
+    """Return the tables of a Program.
 
     Args:
         precision: of a float network, float64 or float32.
     """
     return _Builder(program, np.dtype(precision)).build()
-
-
-def reset_rule(neuron: Lif) -> int:
-    """The kernels' number of a neuron's reset."""
-    return kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
 
 
 def may_overflow(network: Network, name: str) -> bool:
@@ -118,9 +117,15 @@ def may_overflow(network: Network, name: str) -> bool:
         return True
     if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
         return True
-    if any(p.rule for p in network.into(name)):
-        return True
-    return sum(largest_sum(p.connectivity) for p in network.into(name)) * 64 >= 2**30
+    return sum(_largest_sum(p) for p in network.into(name)) * 64 >= 2**30
+
+
+def _largest_sum(projection: Projection) -> float:
+    """What can arrive at one neuron in one step; weights that learn may take any value of their range."""
+    kind, rule = projection.connectivity, projection.rule
+    if rule is None:
+        return largest_sum(kind)
+    return kind.inputs * max(map(abs, LIMITS[rule.sign])) * 2.0 ** max(kind.exponent, 0)
 
 
 def _graded(neuron: Neuron, integer: bool) -> bool:
@@ -197,7 +202,7 @@ class _Builder:
             p[loop.KIND] = _KINDS[type(neuron)]
             p[loop.OFFSET] = neurons
             p[loop.SLOW_R] = p[loop.SLOW_A] = -1
-            p[loop.PORTS] = 2 if isinstance(neuron, Product) else 1
+            p[loop.PORTS] = 2 if isinstance(neuron, Product) or self.network.taught(population.name) else 1
             p[loop.SPIKING] = int(population.spiking)
             p[loop.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
             order = self.order.get(population.name)
@@ -237,6 +242,8 @@ class _Builder:
             for k in range(INITIAL + 1)
         ]
         number = np.dtype(np.int64) if self.integer and not plain else self.number
+        rules = Rules.of(self.program, self.order, lambda n: _graded(self.network.by_name[n].neuron, self.integer))
+        delays = [q.delay for q in self.network.projections]
         return Flat(
             network=self.network,
             populations=self.populations,
@@ -257,8 +264,9 @@ class _Builder:
             slots=slots,
             scratch=scratch,
             plain=plain,
-            history=max((q.delay for q in self.network.projections), default=0),
+            history=max([0, *delays, *([rules.history] if rules else [])]),
             wide=self.wide,
+            rules=rules,
         )
 
     def _plain(self) -> bool:
@@ -287,7 +295,8 @@ class _Builder:
 
     def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
         """Options of a leaky integrator, and the scalars of a common one."""
-        p[loop.RULE], p[loop.TIME] = reset_rule(neuron), TIMES[neuron.reset_time]
+        p[loop.RULE] = kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
+        p[loop.TIME] = TIMES[neuron.reset_time]
         p[loop.EQUAL] = int(neuron.comparison == ">=")
         p[loop.MOST] = neuron.max_spikes
         p[loop.BIASED] = int(np.asarray(neuron.bias).any())
@@ -309,6 +318,7 @@ class _Builder:
         if self.integer:
             above = int(threshold) - p[loop.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
             bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
+            bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28
             if not bounded or abs(int(reset_to)) >= 1 << 23:
                 return
             scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold
@@ -353,13 +363,14 @@ class _Builder:
         row[loop.DELAY], row[loop.PORT], row[loop.OUTPUTS] = q.delay, q.port, kind.outputs
         row[loop.BIAS_START] = q.bias_start
         source, target = self.order.get(q.source), self.order.get(q.target)
+        if q.rule:
+            row[loop.FORM] = loop.PLASTIC
+            return _Part(row, np.zeros(0, self.number), self._bias(q, target))
         weights = kind.weights.astype(self.number, copy=False)
         if self.integer:
             row[loop.EXPONENT] = min(kind.exponent, 0)
             weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
-        # A bias of 0 is none (-0.0 shows no arrival).
-        bias = np.zeros(0) if q.bias is None else np.where(q.bias == 0, -0.0, q.bias)
-        bias = bias if target is None or not len(bias) else bias[target]
+        bias = self._bias(q, target)
         if isinstance(kind, Dense):
             row[loop.FORM] = loop.DENSE
             matrix = weights.T
@@ -388,6 +399,11 @@ class _Builder:
             loop.pack(targets, listed, packed)
             return _Part(row, listed[:0], bias, starts, packed)
         return _Part(row, listed, bias, starts, targets)
+
+    def _bias(self, q: Projection, target: Array | None) -> Array:
+        """A bias of 0 is none (-0.0 shows no arrival)."""
+        bias = np.zeros(0) if q.bias is None else np.where(q.bias == 0, -0.0, q.bias)
+        return bias if target is None or not len(bias) else bias[target]
 
     def _convolution(self, kind: Conv2d, weights: Array, row: Array, last: bool) -> tuple[Array, Array]:
         """The kernel by stride phase, columns reversed, output channels innermost, and the table of phases."""

@@ -1,8 +1,6 @@
-"""The functional kernels: spikes to currents, currents to states, compiled by numba.
+"""The kernels of neurons: what arrived to states and spikes, compiled by numba.
 
-Events of one step are lists: the source neurons of sample ``b`` are ``index[first[b] : first[b + 1]]`` and carry the
-values ``payload`` (1 for a spike). Only what receives an event is touched by the scatter kernels; `update_*` walk all
-neurons once. Everything is typed by its arguments, releases the GIL and is cached on disk.
+`update_*` walk all neurons once. Everything is typed by its arguments, releases the GIL and is cached on disk.
 """
 
 from __future__ import annotations
@@ -13,10 +11,6 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from neurodeploy.connectivity import Array
 
@@ -26,7 +20,7 @@ NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
 KINDS = (ACTIVE, TOUCHED, CHANGED)
 """Marks that are counted, in this order."""
-AHEAD = 2
+AHEAD = 3
 """Events whose synapses are asked for before they are needed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -34,118 +28,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:  # pragma: no cover (runs in the compiler)
-    """Ask for the cache line of ``array[index]`` (of the flat array); changes nothing."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, kind, "llvm.prefetch.p0i8"
-        )
-        builder.call(function, [place, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
-
-
-@compiled
-def scatter_dense(first: Array, index: Array, payload: Array, rows: Array, current: Array) -> None:
-    """Add ``rows[i]`` (``[inputs, outputs]``) for each event of neuron i."""
-    for b in range(len(first) - 1):
-        for e in range(first[b], first[b + 1]):
-            row, value = rows[index[e]], payload[e]
-            for j in range(len(row)):
-                current[b, j] += row[j] * value
-
-
-@compiled
-def scatter_sparse(
-    first: Array, index: Array, payload: Array, indptr: Array, targets: Array, weights: Array, current: Array
-) -> None:
-    """Add the CSR row of each event's neuron."""
-    for b in range(len(first) - 1):
-        for e in range(first[b], first[b + 1]):
-            value = payload[e]
-            for k in range(indptr[index[e]], indptr[index[e] + 1]):
-                current[b, targets[k]] += weights[k] * value
-
-
-@compiled
-def scatter_conv(
-    first: Array,
-    index: Array,
-    payload: Array,
-    kernel: Array,
-    geometry: tuple[int, ...],
-    image: Array,
-) -> None:
-    """Add a convolution's contribution of each event, without ever listing its synapses.
-
-    Args:
-        kernel: ``[groups, c_in / groups, k_h, k_w, c_out / groups]``.
-        geometry: ``(height, width, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x)`` of the input.
-        image: result, channels last: ``[batch, h_out, w_out, c_out]``.
-    """
-    height, width, s_y, s_x, p_y, p_x, d_y, d_x = geometry
-    per_group, k_h, k_w, c_out = kernel.shape[1], kernel.shape[2], kernel.shape[3], kernel.shape[4]
-    h_out, w_out = image.shape[1], image.shape[2]
-    for b in range(len(first) - 1):
-        for e in range(first[b], first[b + 1]):
-            value = payload[e]
-            channel, place = divmod(index[e], height * width)
-            y, x = divmod(place, width)
-            group, within = divmod(channel, per_group)
-            offset = group * c_out
-            for i in range(k_h):
-                row = y + p_y - i * d_y
-                if row < 0 or row % s_y != 0 or row // s_y >= h_out:
-                    continue
-                for j in range(k_w):
-                    column = x + p_x - j * d_x
-                    if column < 0 or column % s_x != 0 or column // s_x >= w_out:
-                        continue
-                    taps = kernel[group, within, i, j]
-                    for c in range(c_out):
-                        image[b, row // s_y, column // s_x, offset + c] += taps[c] * value
-
-
-@compiled
-def add_image(image: Array, exponent: int, current: Array) -> None:
-    """Add a channels-last image to channel-first currents, shifted by ``exponent``, and clear it."""
-    batch, height, width, channels = image.shape
-    for b in range(batch):
-        for y in range(height):
-            for x in range(width):
-                for c in range(channels):
-                    current[b, (c * height + y) * width + x] += image[b, y, x, c] >> -exponent
-                    image[b, y, x, c] = 0
-
-
-@compiled
-def add_image_unshifted(image: Array, current: Array) -> None:
-    """Add a channels-last image to channel-first currents and clear it."""
-    batch, height, width, channels = image.shape
-    for b in range(batch):
-        for y in range(height):
-            for x in range(width):
-                for c in range(channels):
-                    current[b, (c * height + y) * width + x] += image[b, y, x, c]
-                    image[b, y, x, c] = 0
-
-
-@compiled
-def add_shifted(partial: Array, exponent: int, current: Array) -> None:
-    """Add ``floor(partial / 2^-exponent)`` for a negative exponent and clear ``partial``."""
-    for b in range(partial.shape[0]):
-        for j in range(partial.shape[1]):
-            current[b, j] += partial[b, j] >> -exponent
-            partial[b, j] = 0
 
 
 @compiled
@@ -473,15 +355,6 @@ def update_product_float(threshold: Array, first: Array, second: Array, spikes: 
             first[b, i] = 0
             second[b, i] = 0
             spikes[b, i] = sent
-
-
-@compiled
-def count_marks(flags: Array, slot: Array, marks: Array) -> None:
-    """Add the marked neurons of ``[batch, neurons]`` to ``[batch, kinds of mark, core slots]``."""
-    for b in range(flags.shape[0]):
-        for i in range(flags.shape[1]):
-            for kind in range(len(KINDS)):
-                marks[b, kind, slot[i]] += (flags[b, i] & KINDS[kind]) != 0
 
 
 @compiled

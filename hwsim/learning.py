@@ -1,189 +1,293 @@
-"""Learning, event by event: traces and rules of plastic projections, compiled by numba.
+"""Learning, packed: the rules of a network's plastic projections as the tables that the compiled loop runs.
 
-A synapse is visited at the end of an epoch only if its source or target has spiked in it, or if the rule has a ``uK``
-that is due; nothing else can change. The arithmetic is that of `neurodeploy.backends.learning`, written for one synapse
-at a time.
+What the loop does with them stands in `neurodeploy.hwsim.learning_kernels`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.connectivity import Array
-from neurodeploy.network import Arithmetic, Network, Projection
-from neurodeploy.plasticity import LIMITS, TARGETS, WIDTH, LearningRule, Trace
+from neurodeploy.network import Network, Projection
+from neurodeploy.plasticity import LIMITS, TAG_LIMITS, TARGETS, WIDTH, LearningRule, Trace
+from neurodeploy.program import Program
 
-from . import learning_kernels as kernels
-from .synapses import EventList
+from . import plastic
+from .plastic import Plastic
 
 _CODES = {name: code for code, name in enumerate(("x1", "x2", "y1", "y2", "y3", "w", "d", "t", "x0", "y0"))}
-_DEPENDENCIES = {"x0": kernels.X0, "y0": kernels.Y0, "u": kernels.U}
+_DEPENDENCIES = {"x0": plastic.X0, "y0": plastic.Y0, "u": plastic.U}
+_SIGNS = {"mixed": 0, "excitatory": 1, "inhibitory": -1}
 
 
 @dataclass(frozen=True, eq=False)
-class Plasticity:
-    """A projection that learns, packed for the kernels.
+class Rules:
+    """The plastic projections of a Program, in the order of their targets.
 
     Args:
-        projection: with a rule.
-        rule: its rule.
+        projections: that learn.
+        table, first, terms, factors, settings, ranges, initial, slot, teachers, teaching, taught: see `Plastic`.
+        orders: for each projection, the network's index of each source and target where the loop numbers them
+            otherwise.
         integer: Loihi's integers, else float64.
-        lead: steps by which the target's spikes reach a synapse later than the source's.
-        terms: ``[terms, 8]``: target, dependency, mantissa, exponent or right shift, left shift, first factor, factors,
-            decimation.
-        factors: ``[factors, 4]``: code, constant, whether its sign is meant, width.
+        history: steps for which events and messages of teachers are kept.
     """
 
-    projection: Projection
-    rule: LearningRule
-    integer: bool
-    lead: int
+    projections: tuple[Projection, ...]
+    table: Array
+    first: Array
     terms: Array
     factors: Array
+    settings: Array
+    ranges: Array
+    initial: Array
+    slot: Array
+    teachers: Array
+    teaching: Array
+    taught: Array
+    orders: tuple[tuple[Array | None, Array | None], ...]
+    integer: bool
+    history: int
 
     @classmethod
-    def of(cls, projection: Projection, arithmetic: Arithmetic, lead: int) -> Plasticity:
-        """Pack the rule of a projection."""
-        rule, integer = projection.rule, arithmetic == "loihi"
-        assert rule is not None
-        terms: list[list[int]] = []
-        factors: list[list[int]] = []
-        for target, products in rule.terms.items():
-            for term in products:
-                scale = (term.right_shift, term.left_shift) if integer else (term.exponent, 0)
-                head = [TARGETS.index(target), _DEPENDENCIES[term.dependency], term.mantissa, *scale]
-                terms.append([*head, len(factors), len(term.factors), term.decimation])
-                factors += [[_CODES[f.variable], f.constant, int(f.sign), WIDTH[f.variable]] for f in term.factors]
-        packed = np.array(factors, np.int64).reshape(-1, 4)
-        return cls(projection, rule, integer, lead, np.array(terms, np.int64), packed)
-
-    def start(self, samples: int, steps: int) -> Learning:
-        """State of a block of samples before the first step."""
-        return Learning(self, samples, steps)
-
-
-class Learning:
-    """State of a plastic projection for a block of samples; synapses are ``[batch, sources, targets]``."""
-
-    def __init__(self, plan: Plasticity, samples: int, steps: int) -> None:
-        self.plan, self.step, self.epochs = plan, 0, 0
-        rule, kind = plan.rule, plan.projection.connectivity
-        number: np.dtype[Any] = np.dtype(np.int64) if plan.integer else np.dtype(np.float64)
-        shape = (kind.inputs, kind.outputs)
-        tags = [np.zeros(shape) if tag is None else tag.T for tag in (rule.tag_2, rule.tag_1)]
-        self.variables = np.stack([kind.weights.T, *tags]).astype(number)
-        self.variables = np.tile(self.variables, (samples, 1, 1, 1))
-        self.x, self.y = np.zeros((samples, 2, kind.inputs), number), np.zeros((samples, 3, kind.outputs), number)
-        self.tx, self.ty = (np.zeros((samples, n), np.int64) for n in (kind.inputs, kind.outputs))
-        self.randoms = _Randoms(rule.seed, steps) if plan.integer else None
-        self.x_settings, self.y_settings = (_settings(rule.traces(side)) for side in ("x", "y"))
-
-    def currents(self, events: EventList, into: Array) -> None:
-        """Add what the sources' events cause with the weights as they are, ``[batch, targets]``."""
-        kernels.scatter_learned(events.first, events.index, self.variables, into)
-
-    def advance(self, pre: EventList, post: EventList | None, sent: Array | None) -> None:
-        """Learn from one step.
+    def of(cls, program: Program, order: Mapping[str, Array], graded: Callable[[str], bool]) -> Rules | None:
+        """Pack the rules of a Program; None where nothing learns.
 
         Args:
-            pre: events of the sources.
-            post: of the targets; None for none.
-            sent: ``y1``, ``y2``, ``y3`` that the targets sent, ``[3, batch, targets]``, with three factors.
+            order: of populations that the loop numbers otherwise, see `neurodeploy.hwsim.flat.Flat`.
+            graded: whether the messages of a population carry numbers.
         """
-        plan, tau = self.plan, self.step % self.plan.rule.epoch + 1
-        most = 127 if plan.integer else 0
-        kernels.note_spikes(pre.first, pre.index, tau, self.x, self.tx, self.x_settings, 0, most)
-        if post is not None:
-            random = int(self.randoms.y_impulse[2 * self.step + 1]) if self.randoms else 0
-            kernels.note_spikes(post.first, post.index, tau, self.y, self.ty, self.y_settings, random, most)
-        if sent is not None:
-            self.y[:] = sent.transpose(1, 0, 2)
-        self.step += 1
-        if tau == plan.rule.epoch:
-            self._learn()
+        network = program.network
+        projections = [p for q in network.populations for p in network.into(q.name) if p.rule]
+        if not projections:
+            return None
+        rows = {p.name: row for row, p in enumerate(network.populations)}
+        lead = leads(network)
+        teachers, teaching, taught = _teachers(network, rows)
+        packed = _Packed()
+        slots: list[Array] = []
+        for p in projections:
+            on = program.cores_of(p.target)
+            slot = np.searchsorted(on, program.core_of[p.target]).astype(np.int32)
+            slots.append(slot if p.target not in order else slot[order[p.target]])
+            packed.add(p, network.arithmetic == "loihi", order.get(p.source), order.get(p.target), len(on))
+            row = packed.table[-1]
+            row[plastic.FROM], row[plastic.TO] = rows[p.source], rows[p.target]
+            row[plastic.LEAD], row[plastic.GRADED] = lead[p.name], int(graded(p.source))
+            row[plastic.TEACHER] = taught[rows[p.target]]
+        into = np.array([rows[p.target] for p in projections])
+        return cls(
+            projections=tuple(projections),
+            table=np.array(packed.table),
+            first=np.searchsorted(into, np.arange(len(rows) + 1)),
+            terms=np.array(packed.terms, np.int64).reshape(-1, 8),
+            factors=np.array(packed.factors, np.int64).reshape(-1, 4),
+            settings=np.array([_settings(p.rule) for p in projections if p.rule]),
+            ranges=np.array([_ranges(p.rule) for p in projections if p.rule]),
+            initial=np.concatenate(packed.initial),
+            slot=np.concatenate(slots),
+            teachers=teachers,
+            teaching=teaching,
+            taught=taught,
+            orders=tuple((order.get(p.source), order.get(p.target)) for p in projections),
+            integer=network.arithmetic == "loihi",
+            history=max(max(p.delay, p.delay + lead[p.name]) for p in projections),
+        )
 
-    def state(self) -> dict[str, Array]:
-        """As `neurodeploy.recording.Recording.learned` has it for one step."""
-        w, d, t = (self.variables[:, n].transpose(0, 2, 1) for n in range(3))
-        traces = {"x1": self.x[:, 0], "x2": self.x[:, 1], **{f"y{n + 1}": self.y[:, n] for n in range(3)}}
-        return {"weights": w, "tag_2": d, "tag_1": t, **traces}
+    def columns(self) -> int:
+        """Numbers that are kept of one sample and step."""
+        inputs, outputs = self.table[:, plastic.INPUTS], self.table[:, plastic.OUTPUTS]
+        return int((3 * inputs * outputs + 2 * inputs + 3 * outputs).sum())
 
-    def _learn(self) -> None:
-        plan, rule = self.plan, self.plan.rule
-        self.epochs += 1
-        random_x = random_y = (0.0, 0)
-        variable = 0.0
-        if self.randoms:
-            n = 2 * self.step
-            random_x = float(self.randoms.x_decay[n]), int(self.randoms.x_impulse[n])
-            random_y = float(self.randoms.y_decay[n]), int(self.randoms.y_impulse[n])
-            variable = float(self.randoms.variable[self.epochs])
-        past_x = kernels.trace_history(self.x, self.tx, rule.epoch, self.x_settings, random_x, int(plan.integer))
-        past_y = kernels.trace_history(self.y, self.ty, rule.epoch, self.y_settings, random_y, int(plan.integer))
-        self.x = past_x[-1]
-        if rule.factors == 2:
-            self.y = past_y[-1]
-        inputs = plan.terms, plan.factors, self.epochs, self.tx, self.ty, past_x, past_y, self.variables
-        changes = np.array([target in rule.terms for target in TARGETS])
-        if plan.integer:
-            limits = np.array([LIMITS[rule.sign], (0, 255), (-257, 255)])
-            signs = np.array([{"mixed": 0, "excitatory": 1, "inhibitory": -1}[rule.sign], 1, 0])
-            kernels.learn_integer(*inputs, changes, limits, signs, variable)
-        else:
-            signs = np.array([{"mixed": 0, "excitatory": 1, "inhibitory": -1}[rule.sign], 1, 0])
-            kernels.learn_float(*inputs, changes, signs)
-        self.tx[:] = 0
-        self.ty[:] = 0
+    def work_columns(self) -> int:
+        """Counts of one sample and step."""
+        return int(plastic.WORK_KINDS * self.table[:, plastic.SLOTS].sum())
+
+    def state(self, steps: int, samples: int, everything: bool) -> Plastic:
+        """Fresh tables and arrays for a block of samples, for one thread.
+
+        Args:
+            everything: keep what learns after every step, else only at the end.
+        """
+        inputs, outputs, epoch = (self.table[:, c] for c in (plastic.INPUTS, plastic.OUTPUTS, plastic.EPOCH))
+        number = np.dtype(np.int32 if self.integer else np.float64)
+        most, sources, targets = int(outputs.max()), int(inputs.sum()), int(outputs.sum())
+        products = int((self.table[:, plastic.LAST_TERM] - self.table[:, plastic.FIRST_TERM]).max())
+        widest, longest = int(inputs.max()), int(epoch.max())
+        rounding, kicks = _randoms([p.rule for p in self.projections if p.rule], steps, self.integer)
+        return Plastic(
+            table=self.table,
+            first=self.first,
+            terms=self.terms,
+            factors=self.factors,
+            settings=self.settings,
+            ranges=self.ranges,
+            rounding=rounding,
+            kicks=kicks,
+            initial=self.initial,
+            synapses=self.initial.copy(),
+            slot=self.slot,
+            step=np.zeros(len(self.table), np.int64),
+            epochs=np.zeros(len(self.table), np.int64),
+            x=np.zeros(2 * sources, number),
+            y=np.zeros(3 * targets, number),
+            tx=np.zeros(sources, np.int32),
+            ty=np.zeros(targets, np.int32),
+            past_x=np.zeros(int((2 * inputs * (epoch + 1)).sum()), number),
+            past_y=np.zeros(int((3 * outputs * (epoch + 1)).sum()), number),
+            sums=np.zeros(most, np.int64 if self.integer else np.float64),
+            product=np.zeros(max(most, 3), number),
+            differs=np.zeros(most, np.int32),
+            own=np.zeros(most, np.int32),
+            total=np.zeros((3, most), np.int32),
+            spiked=np.zeros(most, np.int32),
+            fired=np.zeros(widest, np.int32),
+            changed=np.zeros(most, np.int32),
+            decays=np.zeros(max(most, widest), np.int32),
+            active=np.zeros(most, np.int64),
+            places=np.arange(most),
+            moment=np.zeros(most, np.int64),
+            times=np.zeros(longest, np.int64),
+            given=np.zeros((products, most), np.int32),
+            lent=np.zeros((products, longest, widest), np.int32),
+            some=np.zeros(widest, np.int32),
+            teachers=self.teachers,
+            teaching=self.teaching,
+            taught=self.taught,
+            told=np.zeros((self.history + 1, 3, int(self.teachers[:, 2].sum())), number),
+            work=np.zeros((steps, samples, self.work_columns()), np.int64),
+            kept=np.zeros((steps if everything else 1, samples, self.columns()), number),
+        )
+
+    def learned(self, kept: Array) -> dict[str, dict[str, Array]]:
+        """`Recording.learned` from what was kept of all samples, ``[rows, samples, columns]``."""
+        found = {}
+        for p, row, (source, target) in zip(self.projections, self.table, self.orders, strict=True):
+            inputs, outputs, at = (int(row[c]) for c in (plastic.INPUTS, plastic.OUTPUTS, plastic.KEPT))
+            ends = at + np.cumsum([3 * inputs * outputs, 2 * inputs, 3 * outputs])
+            synapses, x, y = (kept[:, :, a:b] for a, b in zip((at, *ends[:-1]), ends, strict=True))
+            shape = kept.shape[:2]
+            w, d, t = np.moveaxis(synapses.reshape(*shape, 3, inputs, outputs), 2, 0).swapaxes(-1, -2)
+            values = {"weights": w, "tag_2": d, "tag_1": t}
+            values |= {f"x{n + 1}": x.reshape(*shape, 2, inputs)[:, :, n] for n in range(2)}
+            values |= {f"y{n + 1}": y.reshape(*shape, 3, outputs)[:, :, n] for n in range(3)}
+            for name, value in values.items():
+                for axis, places in enumerate((target, source), 2):
+                    own = axis if value.ndim == 4 else 2
+                    if places is not None and (value.ndim == 4 or (name[0] == "y") == (axis == 2)):
+                        value = np.take(value, np.argsort(places), axis=own)
+                values[name] = np.ascontiguousarray(value, np.int64 if self.integer else np.float64)
+            found[p.name] = values
+        return found
+
+    def work(self, counted: Array) -> dict[str, Array]:
+        """`Recording.learning_work` from the counts of all samples, ``[steps, samples, columns]``."""
+        found = {}
+        for p, row in zip(self.projections, self.table, strict=True):
+            at, slots = int(row[plastic.WORK]), int(row[plastic.SLOTS])
+            part = counted[:, :, at : at + plastic.WORK_KINDS * slots]
+            found[p.name] = part.reshape(*counted.shape[:2], plastic.WORK_KINDS, slots)
+        return found
 
 
-class _Randoms:
-    """Lava's random numbers, which depend on the seed and the step alone."""
+class _Packed:
+    """Tables while they are filled."""
 
-    def __init__(self, seed: int, steps: int) -> None:
-        count = 2 * steps + 1
-        self.x_decay = np.random.default_rng(seed).random(count)
-        self.y_decay = np.random.default_rng(seed + 2).random(count)
-        self.x_impulse = np.random.default_rng(seed + 1).integers(0, 128, size=count, dtype=int)
-        self.y_impulse = np.random.default_rng(seed + 3).integers(0, 128, size=count, dtype=int)
-        self.variable = np.random.default_rng(2).random(steps + 1)
+    def __init__(self) -> None:
+        self.table: list[Array] = []
+        self.terms: list[list[int]] = []
+        self.factors: list[list[int]] = []
+        self.initial: list[Array] = []
+        self.at = dict.fromkeys(
+            (plastic.SYNAPSES, plastic.X, plastic.Y, plastic.TX, plastic.TY, plastic.PAST_X, plastic.PAST_Y,
+             plastic.SLOT, plastic.WORK, plastic.KEPT), 0
+        )  # fmt: skip
+
+    def add(self, p: Projection, integer: bool, source: Array | None, target: Array | None, cores: int) -> None:
+        """Add a projection; ``source`` and ``target`` as in `Rules.orders`."""
+        rule, kind = p.rule, p.connectivity
+        assert rule is not None
+        row = np.zeros(plastic.FIELDS, np.int64)
+        for column, at in self.at.items():
+            row[column] = at
+        row[plastic.DELAY], row[plastic.EPOCH], row[plastic.FACTORS] = p.delay, rule.epoch, rule.factors
+        row[plastic.EXPONENT] = kind.exponent if integer else 0
+        row[plastic.INPUTS], row[plastic.OUTPUTS], row[plastic.SLOTS] = kind.inputs, kind.outputs, cores
+        row[plastic.FIRST_TERM] = len(self.terms)
+        for name, products in rule.terms.items():
+            for term in products:
+                scale = (term.right_shift, term.left_shift) if integer else (term.exponent, 0)
+                head = [TARGETS.index(name), _DEPENDENCIES[term.dependency], term.mantissa, *scale]
+                self.terms.append([*head, len(self.factors), len(term.factors), term.decimation])
+                self.factors += [[_CODES[f.variable], f.constant, int(f.sign), WIDTH[f.variable]] for f in term.factors]
+        row[plastic.LAST_TERM] = len(self.terms)
+        for values in (kind.weights, rule.tag_2, rule.tag_1):
+            matrix = np.zeros((kind.inputs, kind.outputs)) if values is None else values.T
+            matrix = matrix if source is None else matrix[source]
+            matrix = matrix if target is None else matrix[:, target]
+            self.initial.append(np.ascontiguousarray(matrix, np.int32 if integer else np.float64).ravel())
+        synapses, x, y = 3 * kind.inputs * kind.outputs, 2 * kind.inputs, 3 * kind.outputs
+        steps = rule.epoch + 1
+        used = {
+            plastic.SYNAPSES: synapses, plastic.X: x, plastic.Y: y, plastic.TX: kind.inputs, plastic.TY: kind.outputs,
+            plastic.PAST_X: x * steps, plastic.PAST_Y: y * steps, plastic.SLOT: kind.outputs,
+            plastic.WORK: plastic.WORK_KINDS * cores, plastic.KEPT: synapses + x + y,
+        }  # fmt: skip
+        for column, size in used.items():
+            self.at[column] += size
+        self.table.append(row)
 
 
-def _settings(traces: tuple[Trace, ...]) -> Array:
-    """``[traces, 4]``: whole and 256ths of the impulse, the impulse itself, what a step leaves (0 for tau 0)."""
-    rows = []
-    for trace in traces:
+def _teachers(network: Network, rows: Mapping[str, int]) -> tuple[Array, Array, Array]:
+    """`Plastic.teachers`, `Plastic.teaching` and `Plastic.taught`."""
+    teachers: list[list[int]] = []
+    teaching: list[list[float]] = []
+    taught, at = np.full(len(rows), -1), 0
+    for population in network.populations:
+        rule = network.taught(population.name)
+        if rule is not None:
+            taught[rows[population.name]] = len(teachers)
+            teachers.append([rows[population.name], at, population.size])
+            teaching.append([_left(rule.y1), _left(rule.y3), rule.y1.impulse])
+            at += population.size
+    return np.array(teachers, np.int64).reshape(-1, 3), np.array(teaching, np.float64).reshape(-1, 3), taught
+
+
+def _randoms(rules: list[LearningRule], steps: int, integer: bool) -> tuple[Array, Array]:
+    """Lava's random numbers, which depend on the seed and the step alone: `Plastic.rounding`, `Plastic.kicks`."""
+    count = 2 * steps + 1
+    rounding, kicks = np.zeros((len(rules), 3, count)), np.zeros((len(rules), 2, count), np.int64)
+    if integer:
+        for n, rule in enumerate(rules):
+            for k in range(2):
+                rounding[n, k] = np.random.default_rng(rule.seed + 2 * k).random(count)
+                kicks[n, k] = np.random.default_rng(rule.seed + 2 * k + 1).integers(0, 128, size=count, dtype=int)
+            rounding[n, 2, : steps + 1] = np.random.default_rng(2).random(steps + 1)
+    return rounding, kicks
+
+
+def _left(trace: Trace) -> float:
+    """What a step leaves of a trace; nothing for tau 0."""
+    return float(np.exp(-1 / trace.tau)) if trace.tau else 0.0
+
+
+def _settings(rule: LearningRule) -> Array:
+    """A row of `Plastic.settings`."""
+    rows: list[list[Any]] = []
+    for trace in (*rule.traces("x"), *rule.traces("y")):
         whole = np.floor(trace.impulse)
-        left = float(np.exp(-1 / trace.tau)) if trace.tau else 0.0
-        rows.append([whole, np.round((trace.impulse - whole) * 256), trace.impulse, left])
+        rows.append([whole, np.round((trace.impulse - whole) * 256), trace.impulse, _left(trace)])
     return np.array(rows, np.float64)
 
 
-class Teacher:
-    """What targets of a three-factor rule send beside their spikes; see `neurodeploy.backends.learning.Messages`."""
-
-    def __init__(self, rule: LearningRule, samples: int, neurons: int, integer: bool) -> None:
-        left = [float(np.exp(-1 / trace.tau)) if trace.tau else 0.0 for trace in (rule.y1, rule.y3)]
-        self.integer = integer
-        self.left = left
-        self.impulse = rule.y1.impulse
-        self.value = np.zeros((3, samples, neurons), np.int64 if integer else np.float64)
-
-    def step(self, spikes: Array, reward: Array) -> Array:
-        """Return ``y1``, ``y2``, ``y3`` after a step, ``[3, batch, neurons]``; ``reward`` is cleared."""
-        new = np.empty_like(self.value)
-        if self.integer:
-            left = [round(4096 * value) for value in self.left]
-            kernels.teach_integer(self.value, spikes, reward, left[0], left[1], int(self.impulse), new)
-        else:
-            new[0] = self.left[0] * self.value[0] + self.impulse * spikes
-            new[1] = reward
-            new[2] = self.left[1] * self.value[2] + reward
-        reward[:] = 0
-        self.value = new
-        return new
+def _ranges(rule: LearningRule) -> Array:
+    """A row of `Plastic.ranges`."""
+    limits = ((*LIMITS[rule.sign], _SIGNS[rule.sign]), (*TAG_LIMITS["tag_2"], 1), (*TAG_LIMITS["tag_1"], 0))
+    return np.array([[int(name in rule.terms), *span] for name, span in zip(TARGETS, limits, strict=True)])
 
 
 def leads(network: Network) -> dict[str, int]:

@@ -22,9 +22,12 @@ A *clocked* engine does the same in every step for every neuron, T steps, Y the 
 (the lowest layer hands no error down). ``once`` is the zero-skipping engine that also projects the read-out's error
 back only once, as the event rules do: a clocked engine has no need to know this trick, but one that does is cheaper.
 
+Loihi's engine (`neurodeploy.hwsim.learning`) visits synapses at the end of an epoch, traces and products included.
+
 Prices: an architecture file's ``learning_mac``, ``learning_add`` (a gradient that adds an error where a spike came),
 ``learning_neuron`` (surrogates, recursions, traces, thresholds), ``learning_update`` (a weight written, its reading
-before included) and ``learning_word`` (a word stored and read back). What has no price is listed as missing.
+before included; or a synapse visited) and ``learning_word`` (a word stored and read back). What has no price is listed
+as missing.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ LEARNING: Mapping[str, tuple[str, ...]] = {
     "trace_updates": ("learning_neuron",),
     "threshold_updates": ("learning_neuron",),
     "weight_writes": ("learning_update",),
+    "visited": ("learning_update",),
     "stored_words": ("learning_word",),
     "error_messages": ("axon_out", "axon_in"),
     "error_hops_east_west": ("hop_east_west",),
@@ -84,6 +88,7 @@ LABELS = {
     "trace_updates": "traces",
     "threshold_updates": "thresholds moved",
     "weight_writes": "weights written",
+    "visited": "synapses visited",
     "stored_words": "words stored for the way back",
     "error_messages": "messages of errors",
     "error_hops_east_west": "hops of errors, east-west",

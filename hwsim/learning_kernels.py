@@ -1,233 +1,194 @@
-"""The kernels of learning: weights that are added and changed, traces, and what neurons send to learning synapses."""
+"""Learning within the compiled loop of `neurodeploy.hwsim.loop`: what arrives through synapses that learn, when they
+learn, and what the targets of three-factor rules tell them. One sample at a time.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from neurodeploy.connectivity import Array
 
-from .kernels import compiled, decay
+from .kernels import FIRED, compiled, decay
+from .learning_products import learn
+from .learning_traces import clear, copy, note
+from .plastic import (
+    DELAY,
+    EPOCH,
+    EXPONENT,
+    FACTORS,
+    FROM,
+    GRADED,
+    INPUTS,
+    KEPT,
+    LEAD,
+    OUTPUTS,
+    SLOT,
+    SLOTS,
+    SYNAPSES,
+    TEACHER,
+    TO,
+    TX,
+    TY,
+    WORK,
+    X_IMPULSES,
+    Y_IMPULSES,
+    Plastic,
+    X,
+    Y,
+)  # fmt: skip
 
-X0, Y0, U = 0, 1, 2
+# What integers and floats do differently.
+
+
+def _shifted(value: Any, exponent: int) -> Any: ...
+def _taught(told: Array, before: int, after: int, i: int, spike: Any, reward: Any, keep: Array) -> Any: ...
+
+
+def _shifted_integer(value: Any, exponent: int) -> Any:
+    return value << exponent if exponent > 0 else value >> -exponent
+
+
+def _shifted_float(value: Any, exponent: int) -> Any:
+    return value
+
+
+def _taught_integer(told: Array, before: int, after: int, i: int, spike: Any, reward: Any, keep: Array) -> None:
+    """``y1``, ``y2``, ``y3`` that a target of a three-factor rule sends; steps ``before``, ``after`` of ``told``."""
+    given = min(max(np.int64(reward), -128), 127)
+    left1, left3 = np.int64(np.rint(4096 * keep[0])), np.int64(np.rint(4096 * keep[1]))
+    y1 = ((left1 * np.int64(told[before, 0, i])) >> 12) + np.int64(keep[2]) * np.int64(spike)
+    told[after, 2, i] = min(max(decay(np.int64(told[before, 2, i]), left3) + given, -128), 127)
+    told[after, 0, i] = min(y1, 127)
+    told[after, 1, i] = given
+
+
+def _taught_float(told: Array, before: int, after: int, i: int, spike: Any, reward: Any, keep: Array) -> None:
+    told[after, 0, i] = keep[0] * told[before, 0, i] + keep[2] * spike
+    told[after, 1, i] = reward
+    told[after, 2, i] = keep[1] * told[before, 2, i] + reward
+
+
+@overload(_shifted, strict=False)
+def _shifted_of(value: Any, exponent: Any) -> Any:
+    return _shifted_integer if isinstance(value, types.Integer) else _shifted_float
+
+
+@overload(_taught, strict=False)
+def _taught_of(told: Any, before: Any, after: Any, i: Any, spike: Any, reward: Any, keep: Any) -> Any:
+    return _taught_integer if isinstance(told.dtype, types.Integer) else _taught_float
+
+
+def begin(s: Plastic) -> None:
+    """Bring everything to where it is before a sample."""
+    clear(s.step)
+    clear(s.epochs)
+    copy(s.initial, s.synapses)
+    clear(s.x)
+    clear(s.y)
+    clear(s.tx)
+    clear(s.ty)
+    for t in range(s.told.shape[0]):
+        for c in range(3):
+            for i in range(s.told.shape[2]):
+                s.told[t, c, i] = 0
+
+
+def arrive(
+    s: Plastic, row: int, t: int, b: int, steps: int, events: Array, values: Array, bounds: Array, base: int,
+    current: Array, offset: int,
+) -> None:  # fmt: skip
+    """Add to ``current`` what reaches population ``row`` in step t from synapses that learn, which learn up to it.
+
+    Row -1 ends a sample: all projections learn from the last steps, too, and what they have learned is kept.
+    """
+    begin, end = (s.first[row], s.first[row + 1]) if row >= 0 else (0, len(s.table))
+    for n in range(begin, end):
+        p = s.table[n]
+        last = t - p[DELAY] if row >= 0 else steps - 1
+        inputs, outputs = p[INPUTS], p[OUTPUTS]
+        while s.step[n] <= last:
+            k = s.step[n]
+            tau = k % p[EPOCH] + 1
+            work = s.work[k, b]
+            low, high = bounds[k, p[FROM], 0] - base, bounds[k, p[FROM], 1] - base
+            if row >= 0 and high > low:
+                _deliver(s, p, events, values, low, high, current, offset)
+            count = 0
+            for e in range(low, high):
+                count += note(s.x, p[X], s.tx, p[TX], inputs, 2, events[e], tau, s.settings[n], 0, 0)
+            for c in range(p[SLOTS]):
+                work[p[WORK] + X_IMPULSES * p[SLOTS] + c] += count
+            heard = k - p[LEAD]
+            inside = 0 <= heard < steps
+            if inside:
+                low, high = bounds[heard, p[TO], 0] - base, bounds[heard, p[TO], 1] - base
+                kick = s.kicks[n, 1, 2 * k + 1]
+                for e in range(low, high):
+                    count = note(s.y, p[Y], s.ty, p[TY], outputs, 3, events[e], tau, s.settings[n], 2, kick)
+                    work[p[WORK] + Y_IMPULSES * p[SLOTS] + s.slot[p[SLOT] + events[e]]] += count
+            if p[FACTORS] == 3:
+                at, ring = s.teachers[p[TEACHER], 1], heard % s.told.shape[0]
+                for c in range(3):
+                    for j in range(outputs):
+                        s.y[p[Y] + c * outputs + j] = s.told[ring, c, at + j] if inside else 0
+            s.step[n] += 1
+            if tau == p[EPOCH]:
+                learn(n, s, work)
+            if s.kept.shape[0] > 1:
+                _keep(s, p, s.kept[k, b])
+        if row < 0 and s.kept.shape[0] == 1:
+            _keep(s, p, s.kept[0, b])
 
 
 @compiled
-def scatter_learned(first: Array, index: Array, variables: Array, current: Array) -> None:
-    """Add the weights of each event's neuron; ``variables`` is ``[batch, 3, sources, targets]``, weights first."""
-    for b in range(len(first) - 1):
-        for e in range(first[b], first[b + 1]):
-            row = variables[b, 0, index[e]]
-            for j in range(len(row)):
-                current[b, j] += row[j]
+def _keep(s: Plastic, p: Array, row: Array) -> None:
+    """Write down the synapses and traces of a projection."""
+    at, synapses = p[KEPT], 3 * p[INPUTS] * p[OUTPUTS]
+    copy(s.synapses[p[SYNAPSES] :], row[at : at + synapses])
+    at += synapses
+    copy(s.x[p[X] :], row[at : at + 2 * p[INPUTS]])
+    at += 2 * p[INPUTS]
+    copy(s.y[p[Y] :], row[at : at + 3 * p[OUTPUTS]])
 
 
 @compiled
-def note_spikes(
-    first: Array, index: Array, tau: int, traces: Array, times: Array, settings: Array, random: int, most: int
+def _deliver(
+    s: Plastic, p: Array, events: Array, values: Array, low: int, high: int, current: Array, offset: int
 ) -> None:
-    """Note spike times within the epoch; an earlier spike of the same epoch counts for the traces at once.
+    """Add what a step's events cause with the weights as they are."""
+    outputs, sums = p[OUTPUTS], s.sums[: p[OUTPUTS]]
+    clear(sums)
+    for e in range(low, high):
+        at = p[SYNAPSES] + np.int64(events[e]) * outputs
+        row = s.synapses[at : at + outputs]
+        if p[GRADED] == 1:
+            for j in range(len(sums)):
+                sums[j] += row[j] * values[e]
+        else:
+            for j in range(len(sums)):
+                sums[j] += row[j]
+    into = current[offset : offset + outputs]
+    for j in range(len(sums)):
+        into[j] += into.dtype.type(_shifted(sums[j], p[EXPONENT]))
+
+
+def teach(s: Plastic, row: int, t: int, fast: bool, sent: Array, flags: Array, second: Array, offset: int) -> None:
+    """What the targets of a three-factor rule send after step t; the reward in ``second`` is cleared.
 
     Args:
-        traces: ``[batch, traces, neurons]``.
-        times: ``[batch, neurons]``, 0 for none.
-        settings: ``[traces, 4]``, see `neurodeploy.hwsim.learning`.
-        random: of the stochastic rounding.
-        most: largest trace in integers, 0 for floats.
+        fast: whether ``flags`` say who spiked, else ``sent``.
     """
-    for b in range(len(first) - 1):
-        for e in range(first[b], first[b + 1]):
-            i = index[e]
-            if times[b, i] > 0:
-                for n in range(traces.shape[1]):
-                    traces[b, n, i] = _raised(traces[b, n, i], settings, n, random, most)
-            times[b, i] = tau
-
-
-@compiled
-def _raised(value: Any, settings: Array, n: int, random: int, most: int) -> Any:
-    """A trace after an impulse."""
-    if most == 0:
-        return value + settings[n, 2]
-    grown = value + settings[n, 0] + (1 if random < settings[n, 1] else 0)
-    return min(max(grown, 0), most)
-
-
-@compiled
-def trace_history(
-    start: Array, times: Array, epoch: int, settings: Array, random: tuple[float, int], integer: int
-) -> Array:
-    """Traces after each step of an epoch, ``[1 + epoch, batch, traces, neurons]``; entry 0 is before it."""
-    history = np.zeros((epoch + 1, start.shape[0], start.shape[1], start.shape[2]), start.dtype)
-    history[0] = start
-    for b in range(start.shape[0]):
-        for n in range(start.shape[1]):
-            left = settings[n, 3]
-            for i in range(start.shape[2]):
-                value = start[b, n, i]
-                for t in range(1, epoch + 1):
-                    kept = left * value
-                    if integer == 1:
-                        whole = np.floor(kept)
-                        kept = whole + (1.0 if random[0] < kept - whole else 0.0)
-                    if times[b, i] == t:
-                        kept = _raised(kept, settings, n, random[1], 127 if integer == 1 else 0)
-                    history[t, b, n, i] = kept
-                    value = history[t, b, n, i]
-    return history
-
-
-@compiled
-def _wrapped(value: int) -> int:
-    """As 32-bit integers multiply."""
-    return ((value + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-
-
-@compiled
-def _factor(
-    code: int, b: int, i: int, j: int, at: int, past_x: Array, past_y: Array, variables: Array, tx: Array, ty: Array
-) -> Any:
-    """Value of one factor for the synapse from i to j; traces as they were after step ``at`` of the epoch."""
-    if code < 2:
-        return past_x[at, b, code, i]
-    if code < 5:
-        return past_y[at, b, code - 2, j]
-    if code < 8:
-        return variables[b, code - 5, i, j]
-    spiked = tx[b, i] > 0 if code == 8 else ty[b, j] > 0
-    return variables.dtype.type(1 if spiked else 0)
-
-
-@compiled
-def _taken_at(dependency: int, b: int, i: int, j: int, tx: Array, ty: Array, due: bool, end: int) -> int:
-    """Step of the epoch at which a product is taken, or -1 where its dependency does not hold."""
-    if dependency == X0:
-        return tx[b, i] if tx[b, i] > 0 else -1
-    if dependency == Y0:
-        return ty[b, j] if ty[b, j] > 0 else -1
-    return end if due else -1
-
-
-@compiled
-def learn_integer(
-    terms: Array,
-    factors: Array,
-    epoch: int,
-    tx: Array,
-    ty: Array,
-    past_x: Array,
-    past_y: Array,
-    variables: Array,
-    changes: Array,
-    limits: Array,
-    signs: Array,
-    random: float,
-) -> None:
-    """Apply a rule at the end of an epoch in Loihi's integers, to all synapses that it can change.
-
-    Args:
-        terms, factors: as `neurodeploy.hwsim.learning.Plasticity` has them.
-        epoch: its number, from 1.
-        tx, ty: last spike times in it, ``[batch, neurons]``.
-        past_x, past_y: traces over it, ``[1 + steps, batch, traces, neurons]``.
-        variables: w, d and t, ``[batch, 3, sources, targets]``, changed in place.
-        changes: whether the rule changes each of them.
-        limits, signs: range of each, and the sign that it keeps (0 for any).
-        random: of the stochastic rounding.
-    """
-    end, low, high = past_x.shape[0] - 1, -(1 << 15) - 1, (1 << 15) - 1
-    timed = False
-    for k in range(len(terms)):
-        if terms[k, 1] == U and epoch % (1 << terms[k, 7]) == 0:
-            timed = True
-    total = np.zeros(3, np.int64)
-    for b in range(variables.shape[0]):
-        for i in range(variables.shape[2]):
-            for j in range(variables.shape[3]):
-                if not timed and tx[b, i] == 0 and ty[b, j] == 0:
-                    continue
-                for n in range(3):
-                    total[n] = variables[b, n, i, j] << 7
-                for k in range(len(terms)):
-                    at = _taken_at(terms[k, 1], b, i, j, tx, ty, epoch % (1 << terms[k, 7]) == 0, end)
-                    if at < 0:
-                        continue
-                    product = 1
-                    for f in range(terms[k, 5], terms[k, 5] + terms[k, 6]):
-                        value = _factor(factors[f, 0], b, i, j, at, past_x, past_y, variables, tx, ty) + factors[f, 1]
-                        if factors[f, 2] == 1:
-                            value = np.sign(value)
-                        reach = 1 << factors[f, 3]
-                        product = _wrapped(product * min(max(value, -reach), reach - 1))
-                    product = _wrapped(product * terms[k, 2]) >> terms[k, 3]
-                    product = min(max(_wrapped(product << terms[k, 4]), low), high)
-                    n = terms[k, 0]
-                    total[n] = min(max(total[n] + product, low), high)
-                for n in range(3):
-                    if changes[n]:
-                        value = total[n]
-                        if signs[n] > 0:
-                            value = max(value, 0)
-                        elif signs[n] < 0:
-                            value = min(value, 0)
-                        value = (value >> 7) + (1 if random < (value & 127) / 128 else 0)
-                        variables[b, n, i, j] = min(max(value, limits[n, 0]), limits[n, 1])
-
-
-@compiled
-def learn_float(
-    terms: Array,
-    factors: Array,
-    epoch: int,
-    tx: Array,
-    ty: Array,
-    past_x: Array,
-    past_y: Array,
-    variables: Array,
-    changes: Array,
-    signs: Array,
-) -> None:
-    """Apply a rule in floats; arguments as in `learn_integer`."""
-    end = past_x.shape[0] - 1
-    timed = False
-    for k in range(len(terms)):
-        if terms[k, 1] == U and epoch % (1 << terms[k, 7]) == 0:
-            timed = True
-    change = np.zeros(3)
-    for b in range(variables.shape[0]):
-        for i in range(variables.shape[2]):
-            for j in range(variables.shape[3]):
-                if not timed and tx[b, i] == 0 and ty[b, j] == 0:
-                    continue
-                change[:] = 0.0
-                for k in range(len(terms)):
-                    at = _taken_at(terms[k, 1], b, i, j, tx, ty, epoch % (1 << terms[k, 7]) == 0, end)
-                    if at < 0:
-                        continue
-                    product = 1.0
-                    for f in range(terms[k, 5], terms[k, 5] + terms[k, 6]):
-                        value = _factor(factors[f, 0], b, i, j, at, past_x, past_y, variables, tx, ty) + factors[f, 1]
-                        product *= np.sign(value) if factors[f, 2] == 1 else value
-                    change[terms[k, 0]] += terms[k, 2] * 2.0 ** terms[k, 3] * product
-                for n in range(3):
-                    if changes[n]:
-                        value = variables[b, n, i, j] + change[n]
-                        if signs[n] > 0:
-                            value = max(value, 0.0)
-                        elif signs[n] < 0:
-                            value = min(value, 0.0)
-                        variables[b, n, i, j] = value
-
-
-@compiled
-def teach_integer(
-    before: Array, spikes: Array, reward: Array, left1: int, left3: int, impulse: int, after: Array
-) -> None:
-    """Traces that the targets of a three-factor rule send, ``[3, batch, neurons]``."""
-    for b in range(spikes.shape[0]):
-        for i in range(spikes.shape[1]):
-            given = min(max(reward[b, i], -128), 127)
-            after[0, b, i] = min(((left1 * before[0, b, i]) >> 12) + impulse * np.int64(spikes[b, i]), 127)
-            after[1, b, i] = given
-            after[2, b, i] = min(max(decay(before[2, b, i], left3) + given, -128), 127)
+    m = s.taught[row]
+    if m < 0:
+        return
+    at, ring = s.teachers[m, 1], len(s.told)
+    for i in range(s.teachers[m, 2]):
+        spike = np.int64((flags[offset + i] & FIRED) >> 1)
+        if not fast:
+            spike = np.int64(sent[offset + i])
+        _taught(s.told, (t - 1) % ring, t % ring, at + i, spike, second[offset + i], s.teaching[m])
+        second[offset + i] = 0

@@ -4,11 +4,14 @@ One call walks samples, steps and populations; nothing returns to Python in betw
 more than its arithmetic. Events are appended to one buffer; before a step that might overflow it, the loop returns and
 is called again with the buffer emptied. Everything releases the GIL: blocks of samples run in threads.
 
-Speed comes from four things. Rows of synapses are contiguous in memory, also those of a convolution, whose populations
+Speed comes from six things. Rows of synapses are contiguous in memory, also those of a convolution, whose populations
 are numbered channels-last and whose kernel is kept by stride phase with its columns reversed, so that one event adds
 one contiguous span for each of its rows. Common neurons advance in blocks without branches, which compile to vector
-instructions; Loihi's rounding decay is a truncated product of doubles there, exact below 2^53. A block in which nothing
-is stored and nothing arrives is left alone. And all numbers are as narrow as the network's own bounds allow.
+instructions; Loihi's rounding decay is a truncated product of doubles there, exact below 2^53, all else of 32 bits. A
+block in which nothing is stored and nothing arrives is left alone. All numbers are as narrow as the network's own
+bounds allow. A step is one function without calls, over arrays that count no references (`intrinsics`): else these cost
+350 ns a step, as much as a small network's arithmetic. And listed rows are asked for ahead, and where they begin
+earlier still.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from numba.extending import overload
 
 from neurodeploy.connectivity import Array
 
-from . import kernels
-from .kernels import AHEAD, compiled, prefetch
+from . import kernels, learning_kernels
+from .intrinsics import borrowed, inlined, prefetch, trailing_zeros
+from .kernels import AHEAD, compiled
 
 # Columns of the table of populations.
 KIND, OFFSET, SIZE, FAST, RULE, TIME, EQUAL, SPIKING, MOST, GRADED, HEARD, SHIFT = range(12)
@@ -37,26 +41,30 @@ S_Y, S_X, P_Y, P_X, D_Y, D_X, LAST_CHANNELS, PHASES = range(22, 30)
 PROJECTION_FIELDS = 30
 
 INPUT, ALWAYS, LIF, SIGMA_DELTA, RELU, PRODUCT = range(6)
-DENSE, SPARSE, PACKED, CONV, DILATED = range(5)
+DENSE, SPARSE, PACKED, CONV, DILATED, PLASTIC = range(6)
 TARGET_BITS = 24
 """Of a packed synapse: above them stands its weight, counted from -128."""
 BLOCK = 128
-"""Neurons that are advanced, or found at rest, together."""
+"""Neurons that are advanced, or found at rest, together; so few that their counts fit in a byte."""
+NEAR = 1 << 17
+"""Synapses that stay in a core's own cache, so that asking for them would only cost."""
+_ONE, _TOP = np.uint64(1), np.uint64(56)
+_EACH, _GATHER = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
 
 
-@compiled
+@inlined
 def _accumulate(row: Array, into: Array) -> None:
     for k in range(len(row)):
         into[k] += into.dtype.type(row[k])
 
 
-@compiled
+@inlined
 def _add(row: Array, value: Any, into: Array) -> None:
     for k in range(len(row)):
         into[k] += into.dtype.type(row[k]) * value
 
 
-@compiled
+@inlined
 def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
     if value == 1:
         for k in range(len(row)):
@@ -66,7 +74,7 @@ def _add_listed(targets: Array, row: Array, value: Any, into: Array) -> None:
             into[targets[k]] += into.dtype.type(row[k]) * value
 
 
-@compiled
+@inlined
 def _add_packed(row: Array, value: Any, into: Array) -> None:
     for k in range(len(row)):
         synapse = np.uint32(row[k])
@@ -171,19 +179,19 @@ def _convolved(
                     to += all_out
 
 
-@compiled
+@inlined
 def _fetch(p: Array, i: Any, weights: Array, rows: Array, targets: Array) -> None:
     """Ask for the listed synapses of a neuron."""
     low, high = rows[p[ROWS] + i], rows[p[ROWS] + i + 1]
     for k in range(p[TARGETS] + low, p[TARGETS] + high, 64 // targets.itemsize):
-        prefetch(targets, k)  # type: ignore[call-arg]
+        prefetch(targets, k)
     if p[FORM] == PACKED:
         return
     for k in range(p[WEIGHTS] + low, p[WEIGHTS] + high, 64 // weights.itemsize):
-        prefetch(weights, k)  # type: ignore[call-arg]
+        prefetch(weights, k)
 
 
-@compiled
+@inlined
 def _deliver(
     p: Array, events: Array, values: Array, graded: bool, weights: Array, rows: Array, targets: Array, phases: Array,
     into: Array,
@@ -205,10 +213,13 @@ def _deliver(
             else:
                 _accumulate(weights[at : at + outputs], into)
     else:
+        far = len(events) if len(targets) > NEAR else 0
         for e in range(len(events)):
             if graded:
                 value = into.dtype.type(values[e])
-            if e + AHEAD < len(events):
+            if e + 2 * AHEAD < far:
+                prefetch(rows, r + np.int64(events[e + 2 * AHEAD]))
+            if e + AHEAD < far:
                 _fetch(p, np.int64(events[e + AHEAD]), weights, rows, targets)
             i = r + np.int64(events[e])
             low, high = rows[i], rows[i + 1]
@@ -218,14 +229,21 @@ def _deliver(
                 _add_listed(targets[t + low : t + high], weights[w + low : w + high], value, into)
 
 
-@compiled
+@inlined
 def _marks(active: Any, spike: Any, touched: Any, changed: Any) -> Any:
     """`kernels._flag` without branches."""
     low = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
     return low | (np.uint8(touched) << np.uint8(2)) | (np.uint8(changed) << np.uint8(3))
 
 
-@compiled
+@inlined
+def _tally(active: Any, spike: Any, touched: Any, changed: Any) -> Any:
+    """The marks of one neuron as a number of which a sum over a `BLOCK` still keeps each in its byte."""
+    low = np.uint32(active) | (np.uint32(spike) << np.uint32(8))
+    return np.uint32(low | (np.uint32(touched) << np.uint32(16)) | (np.uint32(changed) << np.uint32(24)))
+
+
+@inlined
 def _count(flags: Array, slot: Array, marks: Array) -> None:
     """Add the marks of neurons to ``[kinds of mark, core slots]``."""
     for i in range(len(flags)):
@@ -234,12 +252,15 @@ def _count(flags: Array, slot: Array, marks: Array) -> None:
         marks[2, slot[i]] += flags[i] >> 3
 
 
-@compiled
+@inlined
 def _lif_integer(
     decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
     current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
-    """Advance a block of common neurons (see `flat._fast`) in integers; return how many fired.
+    """Advance a block of common neurons (see `flat._lif`) in integers; return the sum of their `_tally`.
+
+    All but the decays is done in 32 bits, which the bounds of common neurons allow; each sum is cut to them at once,
+    since numba's sums are of 64.
 
     Args:
         decay: what is kept of u and v, as fractions (whole 4096ths).
@@ -247,41 +268,42 @@ def _lif_integer(
         remembers: whether u outlives the step, or is recorded; else it is not touched.
         flags: written; see `kernels.update_integer`.
     """
-    m = np.float64(1 << 23)
-    above, to, hard, threshold = levels[0], levels[1], levels[2] == 1, levels[3]
-    fired: Any = 0
+    m, none = np.int32(1 << 23), np.int32(0)
+    lowest, highest, twice = np.int32(1 - m), np.int32(m - 1), np.int32(2 * m)
+    above, to, hard, threshold = np.int32(levels[0]), np.int32(levels[1]), levels[2] == 1, np.int32(levels[3])
+    tally = np.uint32(0)
     for i in range(len(u)):
-        arrived, old_u, old_v, own = current[i], u[i] if remembers else 0, v[i], bias[i]
+        arrived, old_u, old_v, own = np.int32(current[i]), np.int32(u[i]) if remembers else none, v[i], bias[i]
         current[i] = 0
         kept = np.int32(np.float64(old_u) * decay[0])
         active = (arrived | kept | old_v | own) != 0
-        now = np.float64(kept) + np.float64(arrived) * 64.0
-        now = now - 2.0 * m if now > m else now
-        now = now + 2.0 * m if now <= -m else now
-        level = np.float64(np.int32(np.float64(old_v) * decay[1])) + now + np.float64(own)
-        level = min(max(level, 1.0 - m), m - 1.0)
+        now = np.int32(kept + arrived * np.int32(64))
+        now = np.int32(now - twice) if now > m else now
+        now = np.int32(now + twice) if now <= -m else now
+        level = np.int32(np.int32(np.float64(old_v) * decay[1]) + now + own)
+        level = min(max(level, lowest), highest)
         spike = level > above
-        after = to if hard else level - threshold
-        new_u, new_v = np.int32(now), np.int32(after if spike else level)
-        changed = (new_v != old_v) | (remembers & (new_u != old_u))
+        after = to if hard else np.int32(level - threshold)
+        new = after if spike else level
+        touched, changed = arrived != 0, (new != old_v) | (remembers & (now != old_u))
         if remembers:
-            u[i] = new_u
-        v[i] = new_v
-        flags[i] = _marks(active, spike, arrived != 0, changed)
-        fired += np.int32(spike)
-    return int(fired)
+            u[i] = now
+        v[i] = new
+        flags[i] = _marks(active, spike, touched, changed)
+        tally = np.uint32(tally + _tally(active, spike, touched, changed))
+    return int(tally)
 
 
-@compiled
+@inlined
 def _lif_float(
     decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
     current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
     """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes."""
+    tally = np.uint32(0)
     nothing = v.dtype.type(-0.0)
     equal, to, hard = levels[0] == 1, v.dtype.type(levels[1]), levels[2] == 1
     threshold, keep_u, keep_v = v.dtype.type(levels[3]), v.dtype.type(decay[0]), v.dtype.type(decay[1])
-    fired: Any = 0
     for i in range(len(u)):
         arrived = current[i]
         current[i] = nothing
@@ -298,11 +320,11 @@ def _lif_float(
             u[i] = now
         v[i] = after
         flags[i] = _marks(active, spike, came, changed)
-        fired += np.int32(spike)
-    return int(fired)
+        tally = np.uint32(tally + _tally(active, spike, came, changed))
+    return int(tally)
 
 
-@compiled
+@inlined
 def _resting_integer(current: Array, u: Array, v: Array) -> bool:
     """Whether nothing is stored and nothing arrives."""
     busy = current[0] | u[0] | v[0]
@@ -311,7 +333,7 @@ def _resting_integer(current: Array, u: Array, v: Array) -> bool:
     return bool(busy == 0)
 
 
-@compiled
+@inlined
 def _resting_float(current: Array, u: Array, v: Array) -> bool:
     busy = False
     for i in range(len(u)):
@@ -411,7 +433,7 @@ def _other_of(p: Any, neurons: Any, slow: Any, state: Any) -> Any:
     return lambda p, neurons, slow, state: _other_float(p, neurons, slow, state)
 
 
-@compiled
+@inlined
 def _shifted(scratch: Array, exponent: int, into: Array) -> None:
     """Add ``floor(scratch / 2^-exponent)`` and clear it."""
     for k in range(len(scratch)):
@@ -419,7 +441,7 @@ def _shifted(scratch: Array, exponent: int, into: Array) -> None:
         scratch[k] = 0
 
 
-@compiled
+@inlined
 def _arrivals(
     t: int, p: Array, projections: Array, network: Any, events: Array, values: Array, bounds: Array, base: int,
     populations: Array, current: Array, second: Array, scratch: Array,
@@ -430,7 +452,7 @@ def _arrivals(
     for j in range(p[FIRST], p[LAST]):
         q = projections[j]
         into = second[a:b] if q[PORT] == 1 else current[a:b]
-        if t >= q[DELAY]:
+        if t >= q[DELAY] and q[FORM] != PLASTIC:
             low, high = bounds[t - q[DELAY], q[FROM], 0] - base, bounds[t - q[DELAY], q[FROM], 1] - base
             if high > low:
                 graded = populations[q[FROM], GRADED] == 1
@@ -446,7 +468,7 @@ def _arrivals(
                 into[k] += biases[q[BIAS] + k]
 
 
-@compiled
+@inlined
 def _advance(
     p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, marks: Array
 ) -> int:
@@ -470,25 +492,21 @@ def _advance(
         if p[BIASED] == 0 and _resting(current[low:high], u[low:high], v[low:high]):
             flags[low:high] = 0
         else:
-            fired += _common(
+            tally = _common(
                 decay, levels, remembers, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
             )
+            fired += (tally >> 8) & 255
             if slots[block] >= 0:
-                active, touched, changed = 0, 0, 0
-                for i in range(low, high):
-                    active += flags[i] & kernels.ACTIVE
-                    touched += (flags[i] & kernels.TOUCHED) >> 2
-                    changed += flags[i] >> 3
-                marks[0, slots[block]] += active
-                marks[1, slots[block]] += touched
-                marks[2, slots[block]] += changed
+                marks[0, slots[block]] += tally & 255
+                marks[1, slots[block]] += (tally >> 16) & 255
+                marks[2, slots[block]] += tally >> 24
             else:
                 _count(flags[low:high], slot[low:high], marks)
         block += 1
     return int(fired)
 
 
-@compiled
+@inlined
 def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, count: int) -> int:
     """Append what a population sends in this step; return the new number of events."""
     v, sent, flags = state[3], state[4], state[8]
@@ -505,26 +523,39 @@ def _list_sent(p: Array, fired: int, state: Any, events: Array, values: Array, c
         return count
     first = count
     for low in range(a, b, 64):
-        here = flags[low : min(low + 64, b)]
-        some = np.uint8(0)
-        for k in range(len(here)):
-            some |= here[k]
-        if some & kernels.FIRED:
-            count += _compress(here, low - a, events[count : count + len(here)])
+        count = _listed(flags[low : min(low + 64, b)], low - a, events, count)
     if p[GRADED] == 1:
         for e in range(first, count):
             values[e] = sent[a + events[e]]
     return count
 
 
-@compiled
-def _compress(marks: Array, number: int, events: Array) -> int:
-    """List the neurons that fired; without a branch for each: every one is written, and stays if it did."""
-    count = 0
-    for k in range(len(marks)):
-        events[count] = number + k
-        count += (marks[k] & kernels.FIRED) >> 1
+@inlined
+def _listed(marks: Array, number: int, events: Array, count: int) -> int:
+    """Append which of at most 64 neurons fired, the first of them ``number``; return the new number of events.
+
+    Eight marks are one load; multiplying gathers the lowest bits of eight bytes into the highest byte.
+    """
+    whole = len(marks) & ~7
+    fired = np.uint64(0)
+    for k in range(0, whole, 8):
+        fired |= (((_eight(marks, k) >> _ONE) & _EACH) * _GATHER >> _TOP) << np.uint64(k)
+    for k in range(whole, len(marks)):
+        fired |= np.uint64((marks[k] & kernels.FIRED) >> 1) << np.uint64(k)
+    while fired != 0:
+        events[count] = number + np.int64(trailing_zeros(fired))
+        fired &= np.uint64(fired - _ONE)
+        count += 1
     return count
+
+
+@inlined
+def _eight(marks: Array, k: int) -> Any:
+    """Eight bytes as one number, the first lowest."""
+    low = np.uint64(marks[k]) | np.uint64(marks[k + 1]) << np.uint64(8) | np.uint64(marks[k + 2]) << np.uint64(16)
+    low |= np.uint64(marks[k + 3]) << np.uint64(24) | np.uint64(marks[k + 4]) << np.uint64(32)
+    low |= np.uint64(marks[k + 5]) << np.uint64(40) | np.uint64(marks[k + 6]) << np.uint64(48)
+    return low | np.uint64(marks[k + 7]) << np.uint64(56)
 
 
 def _message(v: Any, shift: int) -> Any: ...
@@ -537,7 +568,7 @@ def _message_of(v: Any, shift: Any) -> Any:
     return lambda v, shift: v
 
 
-@compiled
+@inlined
 def _list_input(given: Array, p: Array, events: Array, values: Array, count: int) -> int:
     """Append the events of an input in one step."""
     a = p[OFFSET]
@@ -550,11 +581,46 @@ def _list_input(given: Array, p: Array, events: Array, values: Array, count: int
     return count
 
 
+# What networks with learning rules do besides; nothing at all, and nothing that is compiled, where there are none.
+
+
+def _begin(s: Any) -> Any: ...
+def _arrive(
+    s: Any, row: int, t: int, b: int, steps: int, events: Array, values: Array, bounds: Array, base: int,
+    current: Array, offset: int,
+) -> Any: ...  # fmt: skip
+def _teach(
+    s: Any, row: int, t: int, fast: bool, sent: Array, flags: Array, second: Array, offset: int
+) -> Any: ...  # fmt: skip
+
+
+@overload(_begin, strict=False)
+def _begin_of(s: Any) -> Any:
+    return learning_kernels.begin if s.count else lambda s: None
+
+
+@overload(_arrive, strict=False)
+def _arrive_of(
+    s: Any, row: Any, t: Any, b: Any, steps: Any, events: Any, values: Any, bounds: Any, base: Any, current: Any,
+    offset: Any,
+) -> Any:  # fmt: skip
+    if s.count:
+        return learning_kernels.arrive
+    return lambda s, row, t, b, steps, events, values, bounds, base, current, offset: None
+
+
+@overload(_teach, strict=False)
+def _teach_of(s: Any, row: Any, t: Any, fast: Any, sent: Any, flags: Any, second: Any, offset: Any) -> Any:
+    if s.count:
+        return learning_kernels.teach
+    return lambda s, row, t, fast, sent, flags, second, offset: None
+
+
 @compiled
 def simulate(
     populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
     slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
-    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
+    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array, plastic: Any,
 ) -> bool:  # fmt: skip
     """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
 
@@ -574,7 +640,14 @@ def simulate(
         bounds: where the events of each (sample, step, population) begin and end, counted from the run's first.
         active: ``[steps, samples, core slots]``.
         kept_u, kept_v, kept_flags: ``[steps, samples, recorded neurons]``.
+        plastic: `neurodeploy.hwsim.plastic.Plastic`, or an empty tuple where nothing learns.
     """
+    populations, projections, scalars, network, neurons, slow, initial = borrowed(
+        (populations, projections, scalars, network, neurons, slow, initial)
+    )
+    slot, slots, given, state, scratch, cursor, halt = borrowed((slot, slots, given, state, scratch, cursor, halt))
+    events, values, bounds, marks = borrowed((events, values, bounds, marks))
+    kept_u, kept_v, kept_flags = borrowed((kept_u, kept_v, kept_flags))
     current, second, u, v, sent, total, wait, raised, flags = state
     steps, samples = given.shape[0], given.shape[1]
     nothing = -v.dtype.type(0)  # -0.0 in floats: what arrives shows even where it adds up to 0
@@ -592,6 +665,7 @@ def simulate(
             total[:] = 0
             wait[:] = 0
             raised[:] = 0
+            _begin(plastic)
         while t < steps:
             cursor[0], cursor[1], cursor[2] = b, t, count
             if count - base + most >= len(events) or halt[0] != 0:
@@ -611,10 +685,12 @@ def simulate(
                         t, p, projections, network, events, values, bounds[b], base, populations, current, second,
                         scratch,
                     )  # fmt: skip
+                    _arrive(plastic, n, t, b, steps, events, values, bounds[b], base, current, p[OFFSET])
                     fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b])
                     if p[HEARD] == 1:
                         at = _list_sent(p, fired, state, events, values, at)
                     low, size = p[OFFSET], p[SIZE]
+                    _teach(plastic, n, t, p[FAST] == 1, sent, flags, second, low)
                     if p[RECORD_U] >= 0:
                         kept_u[t, b, p[RECORD_U] : p[RECORD_U] + size] = u[low : low + size]
                     if p[RECORD_V] >= 0:
@@ -625,6 +701,7 @@ def simulate(
             if kept_flags.shape[2] > 0:
                 kept_flags[t, b] = flags
             t += 1
+        _arrive(plastic, -1, steps, b, steps, events, values, bounds[b], base, current, 0)
         t = 0
         b += 1
     cursor[0], cursor[1], cursor[2] = b, t, count
@@ -633,15 +710,17 @@ def simulate(
 
 @compiled
 def gather(
-    bounds: Array, events: Array, values: Array, order: Array, graded: bool, first: Array, neuron: Array, payload: Array
-) -> None:
+    bounds: Array, events: Array, values: Array, order: Array, graded: bool, first: Array, start: int,
+    time: Array, sample: Array, neuron: Array, payload: Array,
+) -> None:  # fmt: skip
     """Copy a population's events to where they belong in order of time and sample, in the network's numbering.
 
     Args:
         bounds: ``[samples, steps, 2]``.
         order: the network's index of each neuron, empty where it is the same.
         first: where the events of each step and sample go, ``[steps, samples]``.
-        neuron, payload: written.
+        start: number of the first of these samples.
+        time, sample, neuron, payload: written.
     """
     for t in range(first.shape[0]):
         for b in range(first.shape[1]):
@@ -649,6 +728,8 @@ def gather(
             size = high - low
             if size == 0:
                 continue
+            time[to : to + size] = t
+            sample[to : to + size] = start + b
             if len(order) == 0:
                 neuron[to : to + size] = events[low:high]
                 if graded:

@@ -23,7 +23,7 @@ its DVS gesture network, where its own `detailed` model differs by 6 % (``benchm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -173,8 +173,10 @@ class Mesh:
 
     def finished(self, tier: str, counts: Counts, ends: Array, bound: Array) -> Timing:
         """A `Timing` from the working time of every step and the core that ends it."""
-        base = parallel_timing(counts, self.arch)
+        base = parallel_timing(replace(counts, learning={}), self.arch)
+        learned = bool(counts.learning) and bool(counts.learning["visited"].any())
         missing = (*base.missing, *(("dendrite_update",) if self.price["dendrite_update"] else ()))
+        missing = (*missing, *(("learning_update",) if learned else ()))
         barrier = self.arch.barrier_ns(tiles_of(counts, self.arch))
         terms = {name: value for name, value in base.terms.items() if name != "barrier"}
         terms["network"] = float(ends.sum() / ends.shape[1]) - sum(terms.values())

@@ -6,6 +6,8 @@ Conventions, which every number here follows:
   reads and adds them as well (`pipeline.zero_weights`).
 - Every mapped neuron is updated in every chip step; it pays the *active* price where it was not at rest.
 - A message within a tile pays the within-tile price; one that leaves its tile pays for each hop (XY route) instead.
+- A *learning update* is a synapse that the learning engine visits at the end of an epoch, whatever its rule; published
+  prices are for pairwise plasticity, and a longer rule costs more.
 - What another price contains (`included_in`) is not counted twice, and not missing.
 - *Static* energy is the static power of the used cores over the run time of the `core` tier of timing,
 
@@ -38,6 +40,7 @@ LABELS = {
     "dendrite_update": "dendrites that received something",
     "spike_out": "spikes",
     "axon_out": "messages sent",
+    "learning_update": "learning updates",
     "within_tile_spike": "messages within a tile",
     "hop_east_west": "hops, east-west",
     "hop_north_south": "hops, north-south",
@@ -46,7 +49,7 @@ LABELS = {
     "barrier": "barrier between steps",
     "host_message": "input and output through the host",
 }
-RARE = ("synaptic_operation_list", "synaptic_operation_kernel")
+RARE = ("synaptic_operation_list", "synaptic_operation_kernel", "learning_update")
 """Components that are left out where there are none of them."""
 UNITS = {
     "axon_in": "messages",
@@ -59,6 +62,7 @@ UNITS = {
     "dendrite_update": "updates",
     "spike_out": "spikes",
     "axon_out": "messages",
+    "learning_update": "synapses visited",
     "within_tile_spike": "messages",
     "hop_east_west": "hops",
     "hop_north_south": "hops",

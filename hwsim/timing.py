@@ -7,9 +7,11 @@ receives and sends
     out(c, t) = active t_active + (updates - active) t_inactive + touched t_dendrite + events_out t_spike
                 + messages_out t_axon_out,
 
-which take ``in + out`` in a core that does one thing after another, and ``max(in, out)`` where both go on side by side
-(the architecture's `pipeline.core`); all cores run side by side, and the mesh-wide barrier over the tiles that hold a
-used core closes the step:
+    learn(c, t) = synapses visited by the learning engine at the end of an epoch t_learning,
+
+which take ``in + out + learn`` in a core that does one thing after another, and ``max(in, out) + learn`` where both go
+on side by side (the architecture's `pipeline.core`); all cores run side by side, and the mesh-wide barrier over the
+tiles that hold a used core closes the step:
 
     T(t) = max over c of T(c, t) + barrier(tiles).
 
@@ -21,7 +23,8 @@ lasts at least as long as the busiest of them needs (XY routing):
 `event` (`neurodeploy.hwsim.noc`): messages are followed one by one, in the order in which their cores send them,
 through finite buffers.
 
-No tier knows the host or learning. A time that nobody published counts as 0, and `Timing.missing` names it.
+No tier knows the host; the message tiers do not know learning. A time that nobody published counts as 0, and
+`Timing.missing` names it.
 """
 
 from __future__ import annotations
@@ -48,11 +51,13 @@ TERMS = {
     "dendrite_update": "dendrites that received something",
     "spike_out": "spikes",
     "axon_out": "messages sent",
+    "learning_update": "learning updates",
     "network": "network-on-chip",
     "barrier": "barrier",
 }
 RECEIVING = ("axon_in", "synaptic_operation", "synaptic_operation_list", "synaptic_operation_kernel", "synaptic_word")
 SENDING = ("neuron_update_active", "neuron_update_inactive", "dendrite_update", "spike_out", "axon_out")
+LEARNING = ("learning_update",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,7 @@ def amounts(counts: Counts, arch: Architecture) -> dict[str, Array]:
         "dendrite_update": core["touched_updates"],
         "spike_out": core["events_out"],
         "axon_out": core["messages_out"],
+        "learning_update": counts.learning["visited"] if counts.learning else np.zeros_like(core["messages_out"]),
     }
 
 
@@ -169,7 +175,7 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
     if samples == 0:
         raise InvalidInputError("there is nothing to time", found="counts of 0 samples", allowed="at least one sample")
     check_cores(counts.cores, counts.chips, arch)
-    figures = {name: getattr(arch.latency, name) for name in (*RECEIVING, *SENDING)}
+    figures = {name: getattr(arch.latency, name) for name in (*RECEIVING, *SENDING, *LEARNING)}
     price = {name: arch.ns(figure) or 0.0 for name, figure in figures.items()}
     often = amounts(counts, arch)
     missing = [n for n, figure in figures.items() if figure.value is None and not figure.included_in and often[n].any()]
@@ -186,6 +192,7 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
     if counts.cores and steps:
         receiving, sending = (_weighted(often, price, names) for names in (RECEIVING, SENDING))
         total = np.maximum(receiving, sending) if parallel else receiving + sending
+        total += _weighted(often, price, LEARNING)
         bound = total.argmax(axis=0)
         working = total.max(axis=0)
         core_ns = total.sum(axis=1).mean(axis=1)
@@ -196,6 +203,9 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
                 if price[name]:
                     there = np.take_along_axis(often[name], chosen, axis=0)
                     terms[name] = float((there * counted if parallel else there).sum()) * price[name] / samples
+        for name in LEARNING:
+            there = np.take_along_axis(often[name], chosen, axis=0)
+            terms[name] = float(there.sum()) * price[name] / samples
     if network is not None:
         longer = network > working
         terms["network"] = float((network - working)[longer].sum()) / samples

@@ -17,7 +17,7 @@ import numpy as np
 from neurodeploy.connectivity import Array, Connectivity, Dense
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Lif, Neuron, Product, Source
-from neurodeploy.plasticity import LIMITS, LearningRule
+from neurodeploy.plasticity import LIMITS, TAG_LIMITS, LearningRule
 
 Arithmetic = Literal["float", "loihi"]
 
@@ -234,17 +234,29 @@ def _check_rule(network: Network, projection: Projection) -> None:
             raise InvalidInputError(
                 f"{where} has a {name} of the wrong shape", found=list(tag.shape), allowed=list(weights.shape)
             )
-    low, high = LIMITS[rule.sign]
-    if network.arithmetic == "loihi" and weights.size and (weights.min() < low or weights.max() > high):
-        raise InvalidInputError(
-            f"{where} begins with weights beyond its range",
-            found=f"values from {weights.min()} to {weights.max()}",
-            allowed=f"{low} to {high} ({rule.sign})",
-        )
+    if network.arithmetic == "loihi":
+        _check_range(where, "weights", weights, LIMITS[rule.sign], f" ({rule.sign})")
+        for name, tag in (("tag_1", rule.tag_1), ("tag_2", rule.tag_2)):
+            if tag is not None:
+                _check_range(where, name, tag, TAG_LIMITS[name])
+    elif rule.sign != "mixed":
+        span = (0.0, np.inf) if rule.sign == "excitatory" else (-np.inf, 0.0)
+        _check_range(where, "weights", weights, span, f" ({rule.sign})")
     other = network.taught(projection.target)
     if other is not None and rule.factors == 3 and (other.y1, other.y3) != (rule.y1, rule.y3):
         raise InvalidInputError(
             f"{where} wants other traces of its target's spikes than another projection into {projection.target!r}",
             found=f"{rule.y1}, {rule.y3}",
             allowed=f"{other.y1}, {other.y3}",
+        )
+
+
+def _check_range(where: str, name: str, values: Array, span: tuple[float, float], why: str = "") -> None:
+    """Refuse initial values that the rule would cut off at the end of its first epoch."""
+    low, high = span
+    if values.size and (values.min() < low or values.max() > high):
+        raise InvalidInputError(
+            f"{where} begins with {name} beyond its range",
+            found=f"values from {values.min()} to {values.max()}",
+            allowed=f"{low} to {high}{why}",
         )

@@ -41,6 +41,9 @@ LONGEST_EPOCH = 63
 LIMITS = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
 """Of learned weights in integers, by sign."""
 
+TAG_LIMITS = {"tag_1": (-257, 255), "tag_2": (0, 255)}
+"""Of tags and delays in integers (Lava 0.10.0, ``LearningConnectionModelBitApproximate``)."""
+
 Sign = Literal["mixed", "excitatory", "inhibitory"]
 
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d+)|(?P<name>sgn|u\d|[xy][0-3]|[wdt])|(?P<mark>[-+*^()]))")

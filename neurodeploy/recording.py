@@ -85,6 +85,9 @@ class Recording:
             sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
             and the only one unless more were asked for.
         flags: hwsim's own marks of neurons that were active and that fired, where they were asked for.
+        learning_work: what each projection that learns did, for each name in `LEARNING_WORK`, ``[time, batch, names,
+            cores]``, in the order of `Program.cores_of` its target; only from back-ends that count. Step t is the
+            source's.
     """
 
     backend: str
@@ -97,6 +100,13 @@ class Recording:
     changed: Mapping[str, Array] = field(default_factory=dict)
     learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     flags: Array | None = None
+    learning_work: Mapping[str, Array] = field(default_factory=dict)
+
+
+LEARNING_WORK = ("visited", "changed", "products", "x_impulses", "x_decays", "y_impulses", "y_decays")
+"""What learning synapses do: at the end of an epoch, synapses for which some product is due, those of them of which w,
+d or t took another value, and products computed; in every step, traces that got an impulse for a spike and traces that
+were not 0 and decayed, on the sources' side (on each core that holds synapses of the projection) and the targets'."""
 
 
 def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "compile": "turn a .nir file into an integer Program placed on a chip (.ndp)",
     "run": "run a Program on a back-end",
     "learn": "learn on the chip, event by event, and what that costs",
+    "adapt": "let a deployed network go on learning on the chip when its world changes",
     "cost": "count what a Program does on its chip, and what that takes in energy and time",
     "verify": "run one input through every stage and compare them, neuron by neuron",
     "report": "make the HTML report from a results file",

@@ -58,10 +58,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(
             f"{args.program} is placed on no chip", hint="compile it for one: neurodeploy compile ... --chip loihi1"
         )
-    if any(p.rule for p in program.network.projections):
-        raise InvalidInputError(
-            f"{args.program} learns, which is not priced yet", hint="take the learning rules out to price inference"
-        )
     arch = load_architecture(args.chip or program.chip)
     inputs = options.load_inputs(args.input)
     if args.timeline and args.tier not in ("core", "event"):
@@ -94,6 +90,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "times_missing": list(timing.missing),
         "busiest_core": timing.busiest_core,
     }
+    if counts.learning:
+        result["learning"] = {name: float(a.sum()) / recording.samples for name, a in counts.learning.items()}
+        _learning(console, result["learning"])
     _energy(console, bill, arch.title)
     _time(console, counts, timing, arch)
     if mesh is not None and tier == "event":
@@ -107,6 +106,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.say(f"wrote {args.timeline}: chip steps {steps[0]} to {steps[-1]}, {messages:,} messages")
     console.result(result)
     return 0
+
+
+def _learning(console: Console, work: dict[str, float]) -> None:
+    names = {
+        "visited": "synapses visited", "changed": "synapses changed", "products": "products computed",
+        "x_impulses": "impulses of sources' traces", "x_decays": "decays of sources' traces",
+        "y_impulses": "impulses of targets' traces", "y_decays": "decays of targets' traces",
+    }  # fmt: skip
+    console.table(("learning in an inference", "count"), [(names[name], f"{n:,.1f}") for name, n in work.items()])
 
 
 def _energy(console: Console, bill: Any, title: str) -> None:

@@ -113,7 +113,7 @@ def _begun(args: argparse.Namespace, rule: str) -> Run:
     given = {name: value for name, value in given.items() if value is not None}
     if args.fixed_thresholds:
         given["adapt"] = False
-    asked = Setup(rule, **given)
+    asked = Setup.given(rule, **given)
     there = (folder / CHECKPOINT).is_file()
     if there and not args.resume:
         raise InvalidInputError(
@@ -197,7 +197,7 @@ def _short(rule: Any) -> dict[str, Any]:
 def _summary(report: LearningReport, console: Console) -> None:
     from neurodeploy.report.html import quantity
 
-    baselines = [other.name for other in report.rules[0].priced[0].baselines]
+    baselines = dict.fromkeys(other.name for rule in report.rules for other in rule.priced[0].baselines)
     rows = []
     for rule in report.rules:
         own = rule.priced[0]

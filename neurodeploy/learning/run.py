@@ -36,6 +36,10 @@ class Learner(Protocol):
         """Training samples."""
 
     @property
+    def grain(self) -> int:
+        """A portion is a multiple of so many samples, or ends the epoch."""
+
+    @property
     def description(self) -> str:
         """Of the network, in a few words."""
 
@@ -77,7 +81,7 @@ class EventLearner:
 
         self.chip = OnChip(network(setup), setup.event_rule, setup.steps)
         self.train, self.test = samples(setup)
-        self.size = len(self.train)
+        self.size, self.grain = len(self.train), 1
         shapes = (self.chip.chain.source.shape, *(layer.target.shape for layer in self.chip.chain.layers))
         sizes = ["×".join(map(str, shape)) for shape in shapes]
         self.description = "-".join([*sizes, str(self.chip.chain.classes)])
@@ -137,8 +141,9 @@ class Run:
     """
 
     def __init__(self, setup: Setup, folder: Path | None = None, portion: int = PORTION) -> None:
-        self.setup, self.folder, self.portion = setup, folder, portion
+        self.setup, self.folder = setup, folder
         self.learner = learner(setup)
+        self.portion = max(portion // self.learner.grain, 1) * self.learner.grain
         self.taken = 0
         """Samples learned from so far, over all epochs."""
         self.accuracies = [self.learner.accuracy()]

@@ -127,9 +127,21 @@ class Setup:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidInputError("the settings of a learning run are damaged", found=str(error)) from error
 
-    def with_rule(self, rule: str) -> Setup:
-        """The same run with another rule."""
-        return replace(self, rule=rule)
+    @classmethod
+    def given(cls, rule: str, **options: Any) -> Setup:
+        """A rule's usual settings, but for the options that are given.
+
+        Raises:
+            InvalidInputError: one that the rule does not have.
+        """
+        if rule not in LOIHI_RULES:
+            return cls(rule, **options)
+        if strange := sorted(set(options) - {"data", "epochs", "seed"}):
+            raise InvalidInputError(
+                f"{rule} does not have every option", found=", ".join(strange), allowed="data, epochs, seed",
+                hint="leave them out, or run the rules one by one",
+            )  # fmt: skip
+        return cls(rule, **{"code": "rate", "steps": 48, "epochs": 3, **options})
 
 
 def network(setup: Setup) -> Network:

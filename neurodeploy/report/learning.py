@@ -13,9 +13,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from neurodeploy import __version__
+from neurodeploy.connectivity import Array
 from neurodeploy.hwsim.arch import Architecture
-from neurodeploy.hwsim.learning_bill import LABELS, LearningBill, LearningLine
+from neurodeploy.hwsim.learning_bill import LABELS, LearningBill, LearningLine, bill
+from neurodeploy.hwsim.onchip import KINDS
 from neurodeploy.learning.run import Run
+from neurodeploy.learning.scenarios import SCENARIOS, Adapted
+from neurodeploy.learning.setup import Setup
 from neurodeploy.storage import write_text
 
 FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
@@ -30,6 +34,7 @@ TITLES = {
     "stdp": "STDP",
     "r-stdp": "reward-modulated STDP",
 }
+SCENARIO_TITLES = {"new-class": "A new class", "shifted-sensor": "A sensor that has shifted"}
 BASELINES = {
     "dense": "clocked, dense",
     "zero-skipping": "clocked, skipping zeros",
@@ -127,6 +132,46 @@ class Memory(_Model):
     clocked_words: Amount
 
 
+class AdaptationPoint(_Model):
+    """After so many samples: accuracies by the part of the test set, and what learning has cost so far."""
+
+    samples: int
+    accuracy: dict[str, Fraction]
+    learning_pj: Amount
+    inference_pj: Amount
+    learned: int
+
+
+class Adaptation(_Model):
+    """A deployed network that goes on learning on the chip.
+
+    Args:
+        changed: the part of the test set that is new to the network.
+        learned: samples that were learned from; the others were right already.
+    """
+
+    scenario: str
+    rule: str
+    title: str
+    description: str
+    chip: str
+    weight_bits: int
+    changed: str
+    points: tuple[AdaptationPoint, ...]
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def learning_pj(self) -> float:
+        """Per sample that came."""
+        return self.points[-1].learning_pj / max(self.points[-1].samples, 1)
+
+    @property
+    def inference_pj(self) -> float:
+        """Per sample that came."""
+        return self.points[-1].inference_pj / max(self.points[-1].samples, 1)
+
+
 class LearningReport(_Model):
     """The document; `chip` is that whose prices stand first in each rule's `priced`."""
 
@@ -137,16 +182,17 @@ class LearningReport(_Model):
     chip: str
     rules: tuple[RuleResult, ...]
     memory: tuple[Memory, ...] = ()
+    adaptations: tuple[Adaptation, ...] = ()
 
     def save(self, path: Path | str) -> None:
         """Write the document atomically."""
         write_text(path, self.model_dump_json(indent=1) + "\n")
 
 
-def _lines(bill: LearningBill) -> tuple[Line, ...]:
+def lines_of(found: LearningBill) -> tuple[Line, ...]:
     parts: tuple[tuple[Literal["learning", "inference"], tuple[LearningLine, ...]], ...] = (
-        ("learning", bill.learning),
-        ("inference", bill.inference),
+        ("learning", found.learning),
+        ("inference", found.inference),
     )
     return tuple(
         Line(
@@ -162,18 +208,18 @@ def _lines(bill: LearningBill) -> tuple[Line, ...]:
 def priced(run: Run, arch: Architecture) -> Priced:
     """Price a run by one chip's file."""
     total, own = np.sum(run.counts, axis=0), run.learner
-    bill = own.costs(total, run.taken, arch)
+    own_bill = own.costs(total, run.taken, arch)
     baselines = own.baselines(total, run.taken, arch)
     return Priced(
-        chip=arch.name, learning_pj=bill.learning_pj, inference_pj=bill.inference_pj, lines=_lines(bill),
+        chip=arch.name, learning_pj=own_bill.learning_pj, inference_pj=own_bill.inference_pj, lines=lines_of(own_bill),
         baselines=tuple(
             Baseline(
                 name=name, label=BASELINES[name], learning_pj=other.learning_pj,
-                ratio=other.learning_pj / bill.learning_pj if bill.learning_pj else None,
+                ratio=other.learning_pj / own_bill.learning_pj if own_bill.learning_pj else None,
             )
             for name, other in baselines.items()
         ),
-        missing=tuple(dict.fromkeys(LABELS[line.kind] for line in bill.missing)),
+        missing=tuple(dict.fromkeys(LABELS[line.kind] for line in own_bill.missing)),
     )  # fmt: skip
 
 
@@ -184,11 +230,11 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
     by_kind = dict(zip(own.kinds, total.sum(axis=0).tolist(), strict=True))
     curve = [Point(epoch=0, accuracy=run.accuracies[0], learning_pj=0, inference_pj=0)]
     for epoch, (counts, accuracy) in enumerate(zip(run.counts, run.accuracies[1:], strict=False), 1):
-        bill = own.costs(counts, own.size, arch)
+        part = own.costs(counts, own.size, arch)
         curve.append(
             Point(
-                epoch=epoch, accuracy=accuracy, learning_pj=curve[-1].learning_pj + bill.learning_pj * own.size,
-                inference_pj=curve[-1].inference_pj + bill.inference_pj * own.size,
+                epoch=epoch, accuracy=accuracy, learning_pj=curve[-1].learning_pj + part.learning_pj * own.size,
+                inference_pj=curve[-1].inference_pj + part.inference_pj * own.size,
             )
         )  # fmt: skip
     clocked = own.baselines(total, run.taken, arch)
@@ -226,4 +272,33 @@ def report_of(
     rules = tuple(result_of(run, archs) for run in runs)
     return LearningReport(
         title=title, neurodeploy=__version__, chip=archs[0].name, rules=rules, memory=tuple(memory)
+    )  # fmt: skip
+
+
+def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architecture) -> Adaptation:
+    """What a deployed network learned on the chip, priced."""
+
+    def by_kind(counts: Array) -> dict[str, Array]:
+        return dict(zip(KINDS, counts.T, strict=True))
+
+    points = [
+        AdaptationPoint(samples=0, accuracy=found.accuracies[0], learning_pj=0, inference_pj=0, learned=0)
+    ]  # fmt: skip
+    for counts, samples, accuracy in zip(found.counts, found.samples[1:], found.accuracies[1:], strict=True):
+        part = bill(by_kind(counts), 1, arch)
+        points.append(
+            AdaptationPoint(
+                samples=int(samples),
+                accuracy=accuracy,
+                learning_pj=points[-1].learning_pj + part.learning_pj,
+                inference_pj=points[-1].inference_pj + part.inference_pj,
+                learned=points[-1].learned + int(by_kind(counts)["learned"].sum()),
+            )
+        )
+    whole = bill(by_kind(found.counts.sum(axis=0)), int(found.samples[-1]), arch)
+    assert setup.weight_bits is not None
+    return Adaptation(
+        scenario=scenario, rule=TITLES[setup.rule], title=SCENARIO_TITLES[scenario], description=SCENARIOS[scenario],
+        chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, points=tuple(points),
+        lines=lines_of(whole), missing=tuple(dict.fromkeys(LABELS[line.kind] for line in whole.missing)),
     )  # fmt: skip

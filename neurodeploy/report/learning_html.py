@@ -12,7 +12,7 @@ from neurodeploy.storage import write_text
 
 from . import curves, svg
 from .html import environment, percent, quantity
-from .learning import LearningReport, Memory, RuleResult
+from .learning import BASELINES, Adaptation, LearningReport, Memory, RuleResult
 
 TONES = 4
 """Colours of parts of a bar."""
@@ -20,12 +20,22 @@ TONES = 4
 
 def render(report: LearningReport) -> str:
     """Return the page; every text from the document is escaped."""
-    return environment().get_template("learning.html").render(
-        report=report, svg=svg, accuracy=_accuracy(report.rules), memory=_memory(report.memory),
-        memory_rules=list(dict.fromkeys(item.rule for item in report.memory)),
-        parts={rule.rule: _parts(rule) for rule in report.rules},
-        most=max((rule.priced[0].learning_pj for rule in report.rules), default=0.0),
-    )  # fmt: skip
+    have = {other.name for rule in report.rules for other in rule.priced[0].baselines}
+    return (
+        environment()
+        .get_template("learning.html")
+        .render(
+            report=report,
+            svg=svg,
+            accuracy=_accuracy(report.rules),
+            memory=_memory(report.memory),
+            memory_rules=list(dict.fromkeys(item.rule for item in report.memory)),
+            baselines=[(name, label) for name, label in BASELINES.items() if name in have],
+            parts={rule.rule: _parts(rule) for rule in report.rules},
+            most=max((rule.priced[0].learning_pj for rule in report.rules), default=0.0),
+            adapted=[(item, _adaptation(item)) for item in report.adaptations],
+        )
+    )
 
 
 def write_html(report: LearningReport, path: Path | str) -> None:
@@ -54,6 +64,20 @@ def _accuracy(rules: Sequence[RuleResult]) -> Markup | None:
         series, ("learning energy spent", [quantity(v, "pJ").replace(".00", "") for v in x_marks]),
         ("test accuracy", [percent(v, 0) for v in y_marks]), extent, (x_marks, y_marks), (True, False),
         "test accuracy against learning energy spent",
+    )  # fmt: skip
+
+
+def _adaptation(item: Adaptation) -> Markup:
+    """Accuracies against samples learned on the chip."""
+    names = list(item.points[0].accuracy)
+    series = [[(float(p.samples), p.accuracy[name]) for p in item.points] for name in names]
+    last, low = float(item.points[-1].samples), min(y for points in series for _, y in points)
+    extent = (0.0, last, max(0.0, low - 0.02), 1.0)
+    x_marks, y_marks = curves.ticks(0.0, last, False), curves.ticks(extent[2], 1.0, False)
+    return curves.lines(
+        series, ("samples learned from on the chip", [f"{v:,.0f}" for v in x_marks]),
+        ("test accuracy", [percent(v, 0) for v in y_marks]), extent, (x_marks, y_marks), (False, False),
+        "test accuracy against samples learned from on the chip",
     )  # fmt: skip
 
 

@@ -32,6 +32,9 @@ def changed(tmp_path: Path) -> Callable[[Change], Path]:
 def test_loihi1_has_the_figures_of_davies_2018_table_2() -> None:
     chip = load_architecture("loihi1")
     energy = {name: getattr(chip.energy, name).value for name in type(chip.energy).model_fields}
+    learning = {name: energy.pop(name) for name in ("learning_mac", "learning_add", "learning_neuron", "learning_word")}
+    assert learning == {"learning_mac": 23.6, "learning_add": 23.6, "learning_neuron": 81, "learning_word": None}
+    assert {chip.energy.learning_mac.confidence, chip.energy.learning_neuron.confidence} == {"assumed"}
     assert energy == {
         "axon_in": None,
         "synaptic_operation": 23.6,

@@ -183,3 +183,42 @@ def test_a_current_beyond_32_bits_is_computed_as_the_reference_does() -> None:
     expected = reference.run(program, x, record=ALL)
     assert np.abs(expected.states["u"]["pop"]).max() > 1 << 33
     same(expected, engine.run(program, x, record=ALL))
+
+
+@pytest.mark.parametrize("size", [1000, 70_000])
+def test_rows_beyond_a_core_s_own_cache(size: int) -> None:
+    """So many synapses that the rows of the next events are asked for."""
+    rng = np.random.default_rng(size)
+    rows = np.concatenate([[0], np.cumsum(rng.integers(0, 100, 3000))])
+    targets = rng.integers(0, size, rows[-1]).astype(np.int32)
+    kind = Sparse(rng.integers(-60, 100, rows[-1]).astype(np.int16), targets, rows, size)
+    populations = (Population("input", (3000,), Source()), Population("pop", (size,), integers(size, 1 << 12)))
+    network = Network("far", populations, (Projection("p", "input", "pop", kind),), ("pop",), 1e-3, "loihi")
+    program = Program(network, "none", {"pop": np.zeros(size, np.int32)})
+    x = {"": (rng.random((4, 1, 3000)) < 0.1).astype(np.uint8)}
+    simulator = engine.Simulator(program)
+    assert len(simulator.flat.pools[2]) > loop.NEAR
+    run = simulator.run(x, record=ALL)
+    assert len(run.spikes["pop"]) > 100
+    same(reference.run(program, x, record=ALL), run)
+
+
+@pytest.mark.parametrize("most", [(1 << 28) - 1, (1 << 31) - 1])
+@pytest.mark.parametrize("reset", ["hard", "subtract"])
+def test_common_neurons_at_the_bounds_of_32_bits(most: int, reset: str) -> None:
+    """Currents, biases and potentials as large as they may be; one more and other kernels take over."""
+    rng, size = np.random.default_rng(most), 200
+    ones = np.ones(size, np.int32)
+    ends = rng.choice([-most, -1, 0, 1, most], (2, size)).astype(np.int32)
+    neuron = Lif(ones * 100, ones * 50, ends[0], ones * (1 << 22), ones * -5, ends[1], reset=reset)  # type: ignore[arg-type]
+    weights = (2 * rng.integers(-127, 127, (size, 60))).astype(np.int16)
+    kind = Dense(weights, 9)
+    populations = (Population("input", (60,), Source()), Population("pop", (size,), neuron))
+    network = Network("ends", populations, (Projection("p", "input", "pop", kind),), ("pop",), 1e-3, "loihi")
+    program = Program(network, "none", {"pop": np.zeros(size, np.int32)})
+    simulator = engine.Simulator(program)
+    assert bool(simulator.flat.populations[1, loop.FAST]) == (most < 1 << 28)
+    x = {"": (rng.random((30, 2, 60)) < 0.6).astype(np.uint8)}
+    run = simulator.run(x, record=ALL)
+    assert len(run.spikes["pop"]) > 100
+    same(reference.run(program, x, record=ALL), run)
