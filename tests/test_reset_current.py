@@ -222,3 +222,23 @@ def test_lavas_own_neuron_does_not_run_it(fixed: bool) -> None:
     described = neurons(clearing, fixed, 4, True)
     assert described.kind == "Neuron"
     assert described.rules["reset_current"] is True
+
+
+def test_the_torch_twin_of_fine_tuning_is_the_reference() -> None:
+    torch = pytest.importorskip("torch")
+    from neurodeploy.passes.trainable import Weights, run
+
+    rng, one = np.random.default_rng(0), np.ones(8, np.int32)
+    neuron = Lif(1000 * one, 300 * one, 0 * one, (100 << 6) * one, 0 * one, 0 * one, reset_current=True)
+    kind = Dense((2 * np.rint(rng.normal(20, 30, (8, 5)))).astype(np.int16))
+    populations = Population("in", (5,), Source()), Population("n", (8,), neuron)
+    network = Network("twin", populations, (Projection("w", "in", "n", kind),), ("n",), DT, "loihi")
+    given = (rng.random((30, 4, 5)) < 0.4).astype(np.int64)
+    expected = run_network(network, {"in": given}).spikes["n"].dense()
+    found = run(network, Weights(network).synapses, {"in": torch.from_numpy(given).double()})["n"].detach().numpy()
+    assert 0.1 < expected.mean() < 0.9
+    np.testing.assert_array_equal(found, expected)
+    kept = replace(
+        network, populations=(populations[0], replace(populations[1], neuron=replace(neuron, reset_current=False)))
+    )
+    assert (run_network(kept, {"in": given}).spikes["n"].dense() != expected).any()
