@@ -6,7 +6,7 @@ and a read-out, dense synapses to integrators without spikes. With ``s_i[t]`` th
     MPD-ED, BPTT   u_j[t] = (1 - dv) u_j[t-1] + sum_i w_ij s_i[t]                  leaky (LIF), ``lambda = 1 - dv``
     STD-ED         c_j[t] = (1 - du) c_j[t-1] + sum_i w_ij s_i[t];  u_j[t] = u_j[t-1] + c_j[t]       ``a = 1 - du``
 
-    s_j[t] = u_j[t] > theta;  a spike resets u_j (and c_j) to 0
+    s_j[t] = u_j[t] > theta;  a spike resets u_j to 0 (and c_j: `reset_current` of `neurodeploy.neurons.Lif`)
 
 and the read-out gives ``o_m = sum_t kappa(T - t) sum_j w_mj s_j[t] / T`` with ``kappa(n) = (1 - b^n) / (1 - b)``, an
 integrator of currents that decay by ``b = 1 - du``: the earlier a spike, the more it counts. The loss is the cross
