@@ -49,6 +49,7 @@ class Neuron:
             return to its own input; None without recurrence.
         comparison: of this layer, if not the framework's.
         refractory, threshold_decay, threshold_jump: see `neurodeploy.neurons`; arrays of the layer's shape.
+        reset_current: whether a spike also sets the synaptic current to 0 (a CubaLIF's).
     """
 
     node: nir.NIRNode
@@ -62,6 +63,7 @@ class Neuron:
     refractory: Array | None = None
     threshold_decay: Array | None = None
     threshold_jump: Array | None = None
+    reset_current: bool = False
 
 
 @dataclass(frozen=True)

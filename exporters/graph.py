@@ -3,8 +3,8 @@
 The graph's metadata under ``neurodeploy``: ``dt`` (seconds; ``dt_origin`` says so where it was our choice), ``reset``
 (of most layers), ``comparison``, ``recurrent_bias`` where it matters, ``framework`` and the versions of everything that
 took part. A node's: ``module`` (its torch path) and, where they differ from the graph's or NIR's own, ``v_initial``,
-``reset``, ``reset_time``, ``comparison``, ``max_spikes``, ``v_floor``, ``refractory``, ``threshold_decay`` and
-``threshold_jump`` (see `neurodeploy.neurons`).
+``reset``, ``reset_time``, ``reset_current``, ``comparison``, ``max_spikes``, ``v_floor``, ``refractory``,
+``threshold_decay`` and ``threshold_jump`` (see `neurodeploy.neurons`).
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ def _rules(made: Neuron, reset: Reset, framework: Framework) -> dict[str, object
         said["max_spikes"] = made.max_spikes
     if made.floor is not None:
         said["v_floor"] = made.floor
+    if made.reset_current:
+        said["reset_current"] = True
     return said
 
 

@@ -2,7 +2,7 @@
 
 A model carries the functions that it uses, so any ONNX runtime runs it without a library of ours; a reader who knows
 the domain finds the neurons and their parameters back. Each combination of rules is a function of its own, called
-after them: ``LifStep_hard_gt``, ``CubaLifStep_subtract_once_ge_floor``, ``LiStep``.
+after them: ``LifStep_hard_gt``, ``CubaLifStep_subtract_once_ge_floor``, ``CubaLifStep_hard_current_gt``, ``LiStep``.
 
     (output, u, v) = Step(current, [u], v, [keep_u], keep_v, bias, [threshold], [reset_to], [max_spikes], [floor])
 
@@ -37,6 +37,7 @@ def function_name(neuron: Lif) -> str:
     if neuron.spiking:
         parts.append(neuron.reset)
         parts += [neuron.reset_time] if neuron.reset_time != "now" else []
+        parts += ["current"] if neuron.reset_current else []
         parts.append("several" if neuron.max_spikes > 1 else {">": "gt", ">=": "ge"}[neuron.comparison])
     return "_".join(parts + (["floor"] if neuron.floor is not None else []))
 
@@ -70,7 +71,7 @@ def function(neuron: Lif) -> FunctionProto:
         return add("GreaterOrEqual" if neuron.comparison == ">=" else "Greater", v, "threshold", to=to)
 
     late = neuron.spiking and neuron.reset_time != "now"
-    u = "u_next"
+    u = "u_driven" if neuron.reset_current else "u_next"
     if filtered(neuron):
         add("Add", add("Mul", "keep_u", "u", to="u_kept"), "current", to=u)
     else:
@@ -103,6 +104,9 @@ def function(neuron: Lif) -> FunctionProto:
                 fired = add("Cast", "output", to="fired")
                 body[-1].attribute.append(helper.make_attribute("to", 9))  # bool
             v = add("Where", fired, "reset_to", v, to="v_reset")
+            if neuron.reset_current:
+                body.append(helper.make_node("Constant", [], ["zero_float"], value_float=0.0))
+                u = add("Where", fired, add("CastLike", "zero_float", u, to="zero"), u, to="u_next")
         elif neuron.reset_time == "now" and neuron.reset == "subtract":
             v = add("Sub", v, add("Mul", "output", "threshold", to="taken"), to="v_reset")
     add("Max" if neuron.floor is not None else "Identity", v, *(["floor"] * (neuron.floor is not None)), to="v_next")
@@ -125,4 +129,5 @@ def described(neuron: Lif) -> Mapping[str, object]:
         "comparison": neuron.comparison,
         "spiking": neuron.spiking,
         "max_spikes": neuron.max_spikes,
+        "reset_current": neuron.reset_current,
     }

@@ -295,7 +295,8 @@ class _Builder:
 
     def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
         """Options of a leaky integrator, and the scalars of a common one."""
-        p[loop.RULE], p[loop.TIME] = RESETS[neuron.reset], TIMES[neuron.reset_time]
+        p[loop.RULE] = kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
+        p[loop.TIME] = TIMES[neuron.reset_time]
         p[loop.EQUAL] = int(neuron.comparison == ">=")
         p[loop.MOST] = neuron.max_spikes
         p[loop.BIASED] = int(np.asarray(neuron.bias).any())
@@ -307,6 +308,7 @@ class _Builder:
             and neuron.floor is None
             and neuron.lower is None
             and not neuron.slow
+            and not neuron.reset_current
             and all(len(value) and (value == value[0]).all() for value in parameters)
         )
         if not common:

@@ -14,7 +14,8 @@ import numpy as np
 
 from neurodeploy.connectivity import Array
 
-HARD, SUBTRACT, NONE = 0, 1, 2
+HARD, SUBTRACT, NONE, HARD_ALL = 0, 1, 2, 3
+"""Reset rules; the last also resets the current."""
 NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
 KINDS = (ACTIVE, TOUCHED, CHANGED)
@@ -107,6 +108,7 @@ def update_integer(
             elif now <= -m:
                 now += 2 * m
             changed = now != u[b, i]
+            old = u[b, i]
             u[b, i] = now
             before = np.int64(v[b, i])
             limit = np.int64(threshold[i])
@@ -134,7 +136,7 @@ def update_integer(
             if time == NOW:
                 if rule == SUBTRACT:
                     level -= lower[i] if count < 0 else count * limit
-                elif rule == HARD and count != 0:
+                elif rule in (HARD, HARD_ALL) and count != 0:
                     level = np.int64(reset_to[i])
             elif time == ONCE:
                 level -= (count - int(crossed)) * limit
@@ -148,6 +150,9 @@ def update_integer(
             if threshold_decay.size > 0:
                 higher = decay(np.int64(raised[b, i]), 4096 - threshold_decay[i]) + threshold_jump[i] * abs(count)
                 raised[b, i] = min(max(higher, 1 - m), m - 1)
+            if rule == HARD_ALL and count != 0:
+                u[b, i] = 0
+                changed = old != 0
             changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count
@@ -186,6 +191,7 @@ def update_float(
             active = touched or kept != 0 or v[b, i] != 0 or bias[i] != 0
             now = kept + arrived
             changed = now != u[b, i]
+            old = u[b, i]
             u[b, i] = now
             before = v[b, i]
             limit = threshold[i]
@@ -212,7 +218,7 @@ def update_float(
             if time == NOW:
                 if rule == SUBTRACT:
                     level -= lower[i] if count < 0 else count * limit
-                elif rule == HARD and count != 0:
+                elif rule in (HARD, HARD_ALL) and count != 0:
                     level = reset_to[i]
             elif time == ONCE:
                 level -= (count - int(crossed)) * limit
@@ -225,6 +231,9 @@ def update_float(
                     wait[b, i] = refractory[i]
             if threshold_decay.size > 0:
                 raised[b, i] = (1 - threshold_decay[i]) * raised[b, i] + threshold_jump[i] * abs(count)
+            if rule == HARD_ALL and count != 0:
+                u[b, i] = 0
+                changed = old != 0
             changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count

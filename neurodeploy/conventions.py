@@ -17,7 +17,7 @@ from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Comparison, Reset, ResetTime
 from neurodeploy.nirfile import NAMESPACE, NirFile, plain
-from neurodeploy.nirgraph import delayed_edges, of_kind
+from neurodeploy.nirgraph import delayed_edges, kind, of_kind
 
 RecurrentBias = Literal["from-start", "after-delay"]
 
@@ -65,7 +65,8 @@ class NeuronRules:
     In a file they stand in the node's metadata under ``neurodeploy``: ``reset``, ``reset_time``, ``comparison``,
     ``max_spikes``, ``v_floor`` and ``v_initial``, each only where it differs from the graph's or NIR's own; and for a
     refractory time ``refractory`` (steps), for an adaptive threshold ``threshold_decay`` (per step) and
-    ``threshold_jump``. Those three and ``v_initial`` are one number or one for each neuron.
+    ``threshold_jump``. Those three and ``v_initial`` are one number or one for each neuron. ``reset_current`` true says
+    that a spike also sets the synaptic current to 0.
     """
 
     reset: Reset
@@ -77,6 +78,7 @@ class NeuronRules:
     refractory: Array | None = None
     threshold_decay: Array | None = None
     threshold_jump: Array | None = None
+    reset_current: bool = False
 
 
 _ARRAYS = ("v_initial", "refractory", "threshold_decay", "threshold_jump")
@@ -106,6 +108,7 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
         refractory=_several(name, section, "refractory", 0, 2**31 - 1),
         threshold_decay=_several(name, section, "threshold_decay", 0, 1),
         threshold_jump=_several(name, section, "threshold_jump", -np.inf, np.inf),
+        reset_current=False if "reset" in conventions.given else values.get("reset_current", False),
     )
     for key in ("reset", "reset_time", "comparison"):
         if not _is_choice(key, getattr(rules, key)):
@@ -140,6 +143,19 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
             f"node {name!r}: max_spikes cannot be used",
             found=f"{rules.max_spikes!r} with reset_time {rules.reset_time!r}",
             allowed="a whole number from 1 on, above 1 only with reset_time 'now'",
+        )
+    if not isinstance(rules.reset_current, bool):
+        raise InvalidInputError(
+            f"node {name!r}: reset_current cannot be used",
+            found=str(rules.reset_current)[:80],
+            allowed="true or false",
+        )
+    found = kind(node), rules.reset, rules.reset_time
+    if rules.reset_current and found != ("CubaLIF", "hard", "now"):
+        raise InvalidInputError(
+            f"node {name!r}: reset_current does not go with its model or reset",
+            found="{}, reset {!r}, reset_time {!r}".format(*found),
+            allowed="CubaLIF with reset 'hard' and reset_time 'now'",
         )
     return rules
 

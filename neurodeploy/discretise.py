@@ -91,6 +91,7 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
         refractory=_optional(name, "refractory", rules.refractory, shape, np.int32),
         threshold_decay=_optional(name, "threshold_decay", rules.threshold_decay, shape),
         threshold_jump=_optional(name, "threshold_jump", rules.threshold_jump, shape),
+        reset_current=rules.reset_current,
     )
     return Discrete(neuron, gain)
 

@@ -170,6 +170,8 @@ def check(network: Network) -> None:
                         found=list(value.shape),
                         allowed=[population.size],
                     )
+        if isinstance(neuron, Lif) and neuron.reset_current:
+            _check_reset(population.name, neuron)
     for projection in network.projections:
         where = f"projection {projection.name!r}"
         for end in (projection.source, projection.target):
@@ -203,6 +205,16 @@ def check(network: Network) -> None:
     for name in network.outputs:
         if name not in order:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+
+
+def _check_reset(name: str, neuron: Lif) -> None:
+    """Refuse a reset of the current where no spike resets the potential at once."""
+    if not neuron.spiking or (neuron.reset, neuron.reset_time) != ("hard", "now"):
+        raise InvalidInputError(
+            f"population {name!r}: reset_current does not go with its other rules",
+            found=f"reset {neuron.reset!r}, reset_time {neuron.reset_time!r}" if neuron.spiking else "no spikes",
+            allowed="spiking neurons with reset 'hard' and reset_time 'now'",
+        )
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

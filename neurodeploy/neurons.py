@@ -29,6 +29,9 @@ thresholds, and counts equality as crossing (sinabs' multi-spike). `floor` bound
 A neuron with a ``lower`` threshold also sends -1, where ``v < lower`` (``<=``); the reset then sets ``reset_to`` or
 subtracts ``lower`` (Lava's TernaryLIF). It has the reset ``now`` and one spike a step.
 
+With `reset_current` a spike also sets ``u`` to 0, after ``v`` has taken it in: the neuron then forgets all that came
+before it (with the hard reset ``now`` only).
+
 Two slow variables, with the reset ``now`` only. A neuron with ``refractory = n`` keeps its ``v`` and is
 silent for n steps after each spike, while ``u`` goes on (norse LIFRefracCell, Lava LIFRefractory). One with an adaptive
 threshold compares with ``threshold + a`` (and subtracts that), then ``a <- (1 - threshold_decay) a + threshold_jump s``
@@ -98,6 +101,7 @@ class Lif:
     threshold_jump: Array | None = None
     lower: Array | None = None
     send_shift: int = 0
+    reset_current: bool = False
 
     @property
     def slow(self) -> bool:

@@ -220,6 +220,8 @@ class _Cell:
             quiet = self.wait > 0
             self.v, spikes = np.where(quiet, before, self.v), np.where(quiet, 0, spikes)
             self.wait = np.where(spikes > 0, rules.refractory, np.maximum(self.wait - 1, 0))
+        if rules.reset_current:
+            self.i = np.where(spikes > 0, np.zeros_like(self.i), self.i)
         if rules.threshold_decay is not None:
             jump = np.asarray(rules.threshold_jump, x.dtype) * spikes
             self.raised = self.raised * (1 - np.asarray(rules.threshold_decay, x.dtype)) + jump

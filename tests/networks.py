@@ -106,6 +106,8 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
     reset_time = str(rng.choice(times[reset])) if spiking else "now"
     max_spikes = int(rng.choice([1, 1, 3, UNLIMITED])) if reset_time == "now" and spiking else 1
     floor = None if rng.random() < 0.7 else -np.abs(rng.normal(size=size))
+    # Drawn apart, so that all else of a seed is what it was without this rule.
+    clears = (reset, reset_time) == ("hard", "now") and spiking and bool(rng.spawn(1)[0].random() < 0.3)
     if arithmetic == "float":
         fraction = rng.choice([0.0, 0.3, 1.0])
         return Lif(
@@ -121,6 +123,7 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
             spiking=spiking,
             max_spikes=max_spikes,
             floor=floor,
+            reset_current=clears,
             **(_slow(rng, size) if reset_time == "now" and spiking else {}),
         )
     high = int(rng.choice([1 << 8, 1 << 12, 1 << 17]))
@@ -137,6 +140,7 @@ def random_neuron(rng: np.random.Generator, size: int, arithmetic: str, spiking:
         spiking=spiking,
         max_spikes=max_spikes,
         floor=None if floor is None else np.rint(floor * 5000).astype(np.int32),
+        reset_current=clears,
     )
 
 

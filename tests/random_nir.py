@@ -91,6 +91,8 @@ class _Builder:
             node = nir.IF(r * 50, threshold, reset)
         elif kind == "CubaLIF":
             node = nir.CubaLIF(full(2e-3, 9e-3), tau, r, leak, threshold, reset, full(0.5, 2.0))
+            if self.rng.spawn(1)[0].random() < 0.3:
+                node.metadata = {"neurodeploy": {"reset_current": True}}
         elif kind == "LI":
             node = nir.LI(tau, r, leak)
         else:

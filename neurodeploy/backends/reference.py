@@ -263,6 +263,8 @@ def _step_lif(neuron: Lif, state: _State, current: Array, integer: bool) -> Arra
         held = state.wait > 0
         state.v, sent = np.where(held, before, state.v), np.where(held, 0, sent)
         state.wait = np.where(sent != 0, neuron.refractory, state.wait - held)
+    if neuron.reset_current:
+        state.u = np.where(sent != 0, np.zeros_like(state.u), state.u)
     if neuron.threshold_decay is not None and neuron.threshold_jump is not None:
         kept = decay(state.raised, neuron.threshold_decay) if integer else (1 - neuron.threshold_decay) * state.raised
         state.raised = _saturated(kept + neuron.threshold_jump * np.abs(sent), integer)

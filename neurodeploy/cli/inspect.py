@@ -132,6 +132,7 @@ def _population(network: Any, name: str) -> dict[str, Any]:
     else:
         model = "LIF" if neuron.spiking else "read-out"
         model += f", {neuron.reset} reset" if neuron.spiking else ""
+        model += " of potential and current" if getattr(neuron, "reset_current", False) else ""
     return {
         "name": name,
         "handle": str(population.handle),

@@ -6,7 +6,7 @@ and a read-out, dense synapses to integrators without spikes. With ``s_i[t]`` th
     MPD-ED, BPTT   u_j[t] = (1 - dv) u_j[t-1] + sum_i w_ij s_i[t]                  leaky (LIF), ``lambda = 1 - dv``
     STD-ED         c_j[t] = (1 - du) c_j[t-1] + sum_i w_ij s_i[t];  u_j[t] = u_j[t-1] + c_j[t]       ``a = 1 - du``
 
-    s_j[t] = u_j[t] > theta;  a spike resets u_j (and c_j) to 0
+    s_j[t] = u_j[t] > theta;  a spike resets u_j to 0 (and c_j: `reset_current` of `neurodeploy.neurons.Lif`)
 
 and the read-out gives ``o_m = sum_t kappa(T - t) sum_j w_mj s_j[t] / T`` with ``kappa(n) = (1 - b^n) / (1 - b)``, an
 integrator of currents that decay by ``b = 1 - du``: the earlier a spike, the more it counts. The loss is the cross
@@ -248,6 +248,10 @@ def _layer(projection: Projection, source: Population, target: Population, rule:
             f"{where} cannot learn by {rule}", found=type(neuron).__name__, allowed="integrate-and-fire, hard reset"
         )
     assert isinstance(neuron, Lif)
+    if neuron.reset_current != (rule == "std-ed"):
+        raise UnsupportedError(
+            f"{where}: reset_current does not suit {rule}", found=neuron.reset_current, allowed=rule == "std-ed"
+        )
     found = {name: _same(target, neuron, name) for name in ("du", "dv", "threshold", "bias", "reset_to", "initial")}
     wanted = {
         "bias": 0.0,
@@ -283,12 +287,15 @@ def _readout(projection: Projection, target: Population, layers: list[Layer]) ->
     return 1 - found["du"]
 
 
-def lif(size: int, *, du: float = 1.0, dv: float = 0.0, threshold: float = 1.0, spiking: bool = True) -> Lif:
+def lif(
+    size: int, *, du: float = 1.0, dv: float = 0.0, threshold: float = 1.0, spiking: bool = True,
+    reset_current: bool = False,
+) -> Lif:  # fmt: skip
     """Neurons of one kind, hard reset to 0; see `neurodeploy.neurons.Lif`."""
     nothing = np.zeros(size)
     return Lif(
         du=np.full(size, du), dv=np.full(size, dv), threshold=np.full(size, threshold), bias=nothing, reset_to=nothing,
-        initial=nothing, spiking=spiking, reset="hard" if spiking else "none",
+        initial=nothing, spiking=spiking, reset="hard" if spiking else "none", reset_current=reset_current,
     )  # fmt: skip
 
 
@@ -337,7 +344,8 @@ def build(
         leaky: dict[str, Any] = {"du": 1 - (0.7 if keep is None else keep)} if rule == "std-ed" else {
             "dv": 1 - (0.95 if keep is None else keep)
         }  # fmt: skip
-        layer = Population(f"hidden{number}", extent, lif(int(np.prod(extent)), **leaky))
+        neuron = lif(int(np.prod(extent)), **leaky, reset_current=rule == "std-ed")
+        layer = Population(f"hidden{number}", extent, neuron)
         projections.append(Projection(f"synapses{number}", here.name, layer.name, kind))
         populations.append(layer)
         here = layer

@@ -148,6 +148,7 @@ class Quantise:
             threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay),
             threshold_jump=None if neuron.threshold_jump is None else _state(neuron.threshold_jump * scale),
             lower=None if neuron.lower is None else _state(np.rint(neuron.lower * scale / UNIT) * UNIT),
+            reset_current=neuron.reset_current,
         )
         if neuron.comparison == ">=" and neuron.spiking and neuron.max_spikes == 1:
             rounded = _fire_at_equality(rounded)

@@ -202,6 +202,8 @@ class _Cell:
             v = torch.where(still > 0, self.reset_to, v)
         elif neuron.reset_time == "now" and neuron.reset == "subtract":
             v = v - still * self.threshold
+        if neuron.reset_current:
+            self.u = torch.where(still > 0, 0.0, self.u)
         self.v = self._bounded(v)
         return spikes
 

@@ -69,6 +69,7 @@ def assert_same(found: dict[str, np.ndarray], judge: Recording, network: Network
     [
         ("LIF, parameters of each neuron", "loihi"), ("CubaLIF", "float"), ("initial potential", "loihi"),
         ("soft reset", "loihi"), ("refractory", "float"), ("ternary", "loihi"), ("adaptive threshold", "float"),
+        ("reset of the current", "loihi"), ("reset of the current", "float"),
         ("LI read-out", "float"), ("LI that feeds on", "loihi"), ("sigma-delta", "loihi"), ("sigma-delta", "float"),
         ("graded ReLU", "loihi"), ("product gate", "loihi"), ("Conv2d, grouped", "loihi"), ("pooling", "float"),
         ("Sparse", "loihi"), ("delays", "loihi"), ("recurrent", "float"), ("several inputs and outputs", "loihi"),

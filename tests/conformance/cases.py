@@ -120,6 +120,9 @@ plain("refractory", refractory=lambda r: np.full(N, 2))
 plain("refractory, of each neuron", refractory=lambda r: r.integers(0, 4, N))
 plain("ternary", lower=-0.8)
 plain("adaptive threshold", threshold_decay=0.1, threshold_jump=0.4)
+plain("reset of the current", du=0.3, dv=0.0, reset_current=True)
+plain("reset of the current, refractory", du=0.3, refractory=lambda r: r.integers(0, 4, N), reset_current=True)
+plain("reset of the current, ternary", du=0.3, lower=-0.8, reset_current=True)
 
 
 @case("LI read-out")

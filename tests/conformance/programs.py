@@ -216,6 +216,8 @@ class _Maker:
             refractory[:] = max(1, int(refractory[0]))  # one for all, as Lava's LIFRefractory has
         adapts = slow and not (lava and refractory is not None) and rng.random() < 0.2
         shared = rng.random() < 0.5  # one parameter for all neurons, or one for each
+        # Drawn apart, so that all else of a seed is what it was without this rule.
+        clears = reset == "hard" and reset_time == "now" and spiking and rng.spawn(1)[0].random() < 0.3
 
         def each(draw: np.ndarray) -> np.ndarray:
             return np.full(size, draw[0]) if shared else draw
@@ -258,6 +260,7 @@ class _Maker:
             max_spikes=int(rng.choice([3, UNLIMITED])) if several else 1,
             refractory=refractory,
             send_shift=int(rng.choice([8, 12])) if self.integer and not spiking else 0,
+            reset_current=bool(clears),
         )
 
     # The whole

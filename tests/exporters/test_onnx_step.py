@@ -17,7 +17,7 @@ from neurodeploy.conventions import resolve
 from neurodeploy.errors import StorageError, UnsupportedError
 from neurodeploy.lower import lower
 from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Source
+from neurodeploy.neurons import Lif, Source
 from neurodeploy.proof import export_onnx
 from neurodeploy.recording import Record, Recording
 from tests import nirgraphs
@@ -166,6 +166,29 @@ def test_random_networks_equal_the_reference(seed):
     for name, values in expected.states["v"].items():
         np.testing.assert_allclose(found.states["v"][name], values, rtol=1e-9, atol=1e-9)
     assert differing(found, backend.run_network(network, inputs, scan=True))[0] == 0
+
+
+@pytest.mark.parametrize("changed", [{}, {"max_spikes": 3}, {"floor": np.full(6, -0.2)}, {"du": np.ones(6)}])
+def test_reset_of_the_current(changed):
+    rng, one = np.random.default_rng(3), np.ones(6)
+    neuron = Lif(0.4 * one, 0.1 * one, 0 * one, one, 0.1 * one, 0 * one, reset_current=True)
+    neuron = replace(neuron, **changed)
+    network = Network(
+        "forgets",
+        (Population("input", (5,), Source()), Population("a", (6,), neuron)),
+        (Projection("p", "input", "a", Dense(rng.normal(size=(6, 5)) + 0.3)),),
+        ("a",),
+        1e-3,
+    )
+    inputs = {"input": (rng.random((50, 4, 5)) < 0.3).astype(np.uint8)}
+    expected = reference.run_network(network, inputs, record=STATES)
+    found = backend.run_network(network, inputs, record=STATES)
+    different, spikes = differing(expected, found)
+    assert (different, spikes > 100) == (0, True)
+    for variable in ("u", "v"):
+        np.testing.assert_allclose(found.states[variable]["a"], expected.states[variable]["a"], rtol=1e-9, atol=1e-9)
+    assert not found.states["u"]["a"][found.spikes["a"].dense() > 0].any()
+    assert "_hard_current_" in json.loads(to_onnx(network).metadata_props[0].value)["populations"]["a"]["function"]
 
 
 def test_late_bias():

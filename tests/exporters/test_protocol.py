@@ -60,6 +60,33 @@ class Wrong(Own):
         return Neuron(made.node, "hard", comparison=">=", refractory=made.refractory)
 
 
+class Forgetful(Own):
+    """c <- leak c + x, v <- v / 2 + c; a spike sets v and c to 0."""
+
+    def forward(self, x):
+        self.c = (0.0 if self.c is None else self.c) * self.leak + x
+        v = (0.0 if self.v is None else self.v) * 0.5 + self.c
+        fired = v > self.threshold
+        self.v, self.c = torch.where(fired, 0.0, v), torch.where(fired, 0.0, self.c)
+        return fired.to(x.dtype)
+
+    def neurodeploy_neuron(self, shape, dt):
+        leak = self.leak.detach().double().numpy()
+        zero, two = np.zeros(shape), np.full(shape, 2.0)
+        tau = dt / (1 - leak)
+        node = nir.CubaLIF(tau, two * dt, two, zero, self.threshold.double().numpy(), zero, tau / dt)
+        return Neuron(node, "hard", comparison=">", reset_current=self.declares)
+
+    def neurodeploy_reset(self):
+        self.v = self.c = None
+
+    declares = True
+
+
+class Remembering(Forgetful):
+    declares = False
+
+
 class Silent(Own):
     neurodeploy_potential = None
 
@@ -92,6 +119,16 @@ def test_own_neurons_are_exported_exactly(tmp_path):
     np.testing.assert_array_equal(trace.outputs["3"], played)
     about = nir.read(tmp_path / "m.nir").metadata["neurodeploy"]
     assert (about["framework"], about["reset"]) == ("torch", "subtract")
+
+
+def test_a_spike_that_resets_the_current(tmp_path):
+    x = spikes(12)
+    pairs = export_proven(net(Forgetful), x, None, tmp_path / "m.nir")
+    assert [pair.verdict for pair in pairs] == ["equal", "equal"]
+    about = nir.read(tmp_path / "m.nir").nodes["1"].metadata["neurodeploy"]
+    assert bool(about["reset_current"]) is True
+    with pytest.raises(VerificationError, match=r"other.nir is not written: NIR differs from torch"):
+        export_proven(net(Remembering), x, None, tmp_path / "other.nir")
 
 
 def test_a_false_declaration_does_not_pass(tmp_path):

@@ -97,6 +97,7 @@ def _lif(population: Population, neuron: Lif, fixed: bool, heard: bool) -> Descr
         and not np.any(neuron.reset_to)
         and neuron.floor is None
         and neuron.threshold_decay is None
+        and not neuron.reset_current
     )
     silent = not neuron.spiking and not heard and neuron.floor is None
     if not silent and not (plain and neuron.spiking):
@@ -166,6 +167,7 @@ def _own(neuron: Lif, fixed: bool) -> Described:
         "max_spikes": neuron.max_spikes,
         "ternary": neuron.lower is not None,
         "send_shift": neuron.send_shift,
+        "reset_current": neuron.reset_current,
     }
     return Described("Neuron", {**{n: a.astype(number) for n, a in arrays.items()}, "v": neuron.initial}, rules)
 

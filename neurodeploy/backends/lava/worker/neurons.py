@@ -2,8 +2,8 @@
 
 =================  ====================================================================================================
 `Neuron`           leaky integrate-and-fire with per-neuron reset potential, floor, soft reset, four times of the reset,
-                   several spikes a step, ternary spikes, refractory time, adaptive threshold; or a read-out that sends
-                   its potential
+                   several spikes a step, ternary spikes, refractory time, adaptive threshold, reset current; or a
+                   read-out that sends its potential
 `SigmaDeltaNeuron` sigma-delta with fractional bits that are not lost (Lava 0.10.0 adds unshifted what it sends shifted)
 `ReluNeuron`       graded rectifier with bias and saturation
 `ProductNeuron`    gate: the product of two inputs, saturated
@@ -42,7 +42,8 @@ class Neuron(AbstractProcess):
         v: initial potential.
         values: for each name of `PARAMETERS` an array of that shape.
         rules: ``reset`` (hard, subtract, none), ``reset_time`` (now, next, gate, once), ``equal`` (a potential equal to
-            its threshold fires), ``spiking``, ``max_spikes``, ``send_shift``.
+            its threshold fires), ``spiking``, ``max_spikes``, ``ternary``, ``send_shift``, ``reset_current`` (a spike
+            also sets `u` to 0).
     """
 
     def __init__(self, *, shape: tuple[int, ...], v: Any, values: Mapping[str, Any], rules: Mapping[str, Any]) -> None:
@@ -107,6 +108,8 @@ class AbstractNeuronModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ign
         self.v, sent = np.where(resting, before, v), np.where(resting, 0, sent)
         self.wait = np.where(sent != 0, self.refractory, np.maximum(self.wait - 1, 0))
         self.theta = self.held(self.relaxed(self.theta) + self.theta_jump * np.abs(sent))
+        if rules["reset_current"]:
+            self.u = np.where(sent != 0, np.zeros_like(self.u), self.u)
         return sent
 
     def ternary(self) -> bool:
