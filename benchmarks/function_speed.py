@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import peer_cases
 
 from neurodeploy.connectivity import Conv2d, Sparse
-from neurodeploy.hwsim import loop
+from neurodeploy.hwsim.delivery import deliver
 from neurodeploy.hwsim.engine import Simulator
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
@@ -106,11 +106,11 @@ def delivered(program: Program, drawn: list[Array]) -> float:
     into = np.zeros(program.network.projections[0].connectivity.outputs, np.int32)
     none = np.zeros(0, np.int32)
 
-    def deliver() -> None:
+    def all_of_them() -> None:
         for events in drawn:
-            loop._deliver(flat.projections[0], events, none, False, weights, rows, targets, phases, into)
+            deliver(flat.projections[0], events, none, False, weights, rows, targets, phases, into)
 
-    return best(deliver)
+    return best(all_of_them)
 
 
 def whole(program: Program, steps: int = 100) -> float:

@@ -22,7 +22,7 @@ from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
 from neurodeploy.recording import Events, Record, Recording, check_inputs
 
-from . import kernels, loop
+from . import kernels, layout, loop
 from .flat import Flat, flatten
 
 BLOCK = 32
@@ -142,7 +142,7 @@ class _Kept:
                 continue
             wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
             for name in wanted:
-                table[row, loop.RECORD_U if name == "u" else loop.RECORD_V] = at[name]
+                table[row, layout.RECORD_U if name == "u" else layout.RECORD_V] = at[name]
                 found[name][population.name] = slice(at[name], at[name] + population.size)
                 at[name] += population.size
         return cls(table, found["u"], found["v"], len(flat.initial) if flags else 0, record.learning)
@@ -209,11 +209,11 @@ class _Block:
 
     def run(self) -> None:
         flat, kept, steps, samples = self.flat, self.kept, self.steps, self.samples
-        most = int(kept.populations[:, loop.SIZE].sum())
+        most = int(kept.populations[:, layout.SIZE].sum())
         capacity = max(2 * most * (flat.history + 1), min(BUFFER, most * steps * samples + most)) + 1
         number = flat.number
         events = np.empty(capacity, np.int32)
-        values = np.empty(capacity if (flat.populations[:, loop.GRADED] == 1).any() else 0, number)
+        values = np.empty(capacity if (flat.populations[:, layout.GRADED] == 1).any() else 0, number)
         self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
         slots = max((s.stop for s in flat.slots.values()), default=0)
         self.marks = np.zeros((steps, samples, len(kernels.KINDS), slots), np.int64)
@@ -270,7 +270,7 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
     spikes = {}
     for row, population in enumerate(network.populations):
         if population.spiking:
-            graded = bool(flat.populations[row, loop.GRADED])
+            graded = bool(flat.populations[row, layout.GRADED])
             spikes[population.name] = _events(flat, blocks, row, population.name, graded, steps, samples)
     states: dict[str, dict[str, Array]] = {}
     for name, places in (("u", kept.u), ("v", kept.v)):

@@ -21,14 +21,14 @@ from neurodeploy.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, 
 from neurodeploy.plasticity import LIMITS
 from neurodeploy.program import Program
 
-from . import kernels, loop
+from . import kernels, layout, loop
 from .learning import Rules
 
 RESETS = {"hard": kernels.HARD, "subtract": kernels.SUBTRACT, "none": kernels.NONE}
 TIMES = {"now": kernels.NOW, "next": kernels.NEXT, "gate": kernels.GATE, "once": kernels.ONCE}
 PARAMETERS = ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial")
 BIAS, INITIAL = PARAMETERS.index("bias"), PARAMETERS.index("initial")
-_KINDS = {SigmaDelta: loop.SIGMA_DELTA, Relu: loop.RELU, Product: loop.PRODUCT, Lif: loop.LIF}
+_KINDS = {SigmaDelta: layout.SIGMA_DELTA, Relu: layout.RELU, Product: layout.PRODUCT, Lif: layout.LIF}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,8 @@ class Flat:
     def state(self) -> tuple[Array, ...]:
         """Fresh arrays for one thread."""
         neurons, number = len(self.initial), self.number
-        ports = neurons if (self.populations[:, loop.PORTS] == 2).any() else 0
-        memory = neurons if (self.populations[:, loop.KIND] == loop.SIGMA_DELTA).any() else 0
+        ports = neurons if (self.populations[:, layout.PORTS] == 2).any() else 0
+        memory = neurons if (self.populations[:, layout.KIND] == layout.SIGMA_DELTA).any() else 0
         return (
             np.zeros(neurons, number),
             np.zeros(ports, number),
@@ -92,8 +92,8 @@ class Flat:
 
     @property
     def _others(self) -> bool:
-        kinds = self.populations[:, loop.KIND]
-        return bool(((kinds >= loop.LIF) & (self.populations[:, loop.FAST] == 0)).any())
+        kinds = self.populations[:, layout.KIND]
+        return bool(((kinds >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any())
 
     @property
     def sent(self) -> np.dtype[Any]:
@@ -155,7 +155,7 @@ class _Builder:
         self.integer = self.network.arithmetic == "loihi"
         self.number = np.dtype(np.int32) if self.integer else precision
         self.row = {p.name: row for row, p in enumerate(self.network.populations)}
-        self.populations = np.zeros((len(self.row), loop.POPULATION_FIELDS), np.int64)
+        self.populations = np.zeros((len(self.row), layout.POPULATION_FIELDS), np.int64)
         self.scalars = np.zeros((len(self.row), 6))
         self.images = {p.name: shape for p in self.network.populations if (shape := self._image(p)) is not None}
         self.order = {
@@ -187,33 +187,33 @@ class _Builder:
         heard = {p.source for p in self.network.projections}
         for population in self.network.populations:
             p, neuron = self.populations[self.row[population.name]], population.neuron
-            p[loop.SIZE] = population.size
-            p[loop.GRADED] = int(_graded(neuron, self.integer))
-            p[loop.RECORD_U] = p[loop.RECORD_V] = -1
-            p[loop.HEARD] = int(population.spiking or population.name in heard)
+            p[layout.SIZE] = population.size
+            p[layout.GRADED] = int(_graded(neuron, self.integer))
+            p[layout.RECORD_U] = p[layout.RECORD_V] = -1
+            p[layout.HEARD] = int(population.spiking or population.name in heard)
             if isinstance(neuron, Source):
-                p[loop.KIND] = loop.ALWAYS if neuron.always_on else loop.INPUT
-                p[loop.START] = neuron.start
-                p[loop.OFFSET] = fed
+                p[layout.KIND] = layout.ALWAYS if neuron.always_on else layout.INPUT
+                p[layout.START] = neuron.start
+                p[layout.OFFSET] = fed
                 if not neuron.always_on:
                     inputs[population.name] = slice(fed, fed + population.size)
                     fed += population.size
                 continue
-            p[loop.KIND] = _KINDS[type(neuron)]
-            p[loop.OFFSET] = neurons
-            p[loop.SLOW_R] = p[loop.SLOW_A] = -1
-            p[loop.PORTS] = 2 if isinstance(neuron, Product) or self.network.taught(population.name) else 1
-            p[loop.SPIKING] = int(population.spiking)
-            p[loop.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
+            p[layout.KIND] = _KINDS[type(neuron)]
+            p[layout.OFFSET] = neurons
+            p[layout.SLOW_R] = p[layout.SLOW_A] = -1
+            p[layout.PORTS] = 2 if isinstance(neuron, Product) or self.network.taught(population.name) else 1
+            p[layout.SPIKING] = int(population.spiking)
+            p[layout.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
             order = self.order.get(population.name)
             parameters.append(self._parameters(population, order))
             if isinstance(neuron, Lif):
                 self._lif(p, self.scalars[self.row[population.name]], neuron, population.name in self.wide)
                 if neuron.refractory is not None:
-                    p[loop.SLOW_R] = refractory
+                    p[layout.SLOW_R] = refractory
                     refractory += population.size
                 if neuron.threshold_decay is not None:
-                    p[loop.SLOW_A] = adaptive
+                    p[layout.SLOW_A] = adaptive
                     adaptive += population.size
                 slow.append(
                     tuple(
@@ -221,20 +221,22 @@ class _Builder:
                     )
                 )
             elif isinstance(neuron, SigmaDelta):
-                p[loop.INNER] = int(neuron.activation == "relu")
+                p[layout.INNER] = int(neuron.activation == "relu")
             on = self.program.cores_of(population.name)
             own = np.searchsorted(on, self.program.core_of[population.name]).astype(np.int32) + cores
             own = own if order is None else own[order]
             self.slot.append(own)
             slots[population.name] = slice(cores, cores + len(on))
             cores += len(on)
-            p[loop.BLOCKS] = at_block
+            p[layout.BLOCKS] = at_block
             blocks.append(_block_slots(own))
             at_block += len(blocks[-1])
             neurons += population.size
         projections, pools, scratch = self._projections()
         # Common neurons need their bias and initial potential only.
-        uncommon = bool(((self.populations[:, loop.KIND] >= loop.LIF) & (self.populations[:, loop.FAST] == 0)).any())
+        uncommon = bool(
+            ((self.populations[:, layout.KIND] >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any()
+        )
         columns = [
             np.concatenate(
                 [row[k] for row in parameters if uncommon or k in (BIAS, INITIAL)] or [np.zeros(0, self.number)]
@@ -295,11 +297,11 @@ class _Builder:
 
     def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
         """Options of a leaky integrator, and the scalars of a common one."""
-        p[loop.RULE] = kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
-        p[loop.TIME] = TIMES[neuron.reset_time]
-        p[loop.EQUAL] = int(neuron.comparison == ">=")
-        p[loop.MOST] = neuron.max_spikes
-        p[loop.BIASED] = int(np.asarray(neuron.bias).any())
+        p[layout.RULE] = kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
+        p[layout.TIME] = TIMES[neuron.reset_time]
+        p[layout.EQUAL] = int(neuron.comparison == ">=")
+        p[layout.MOST] = neuron.max_spikes
+        p[layout.BIASED] = int(np.asarray(neuron.bias).any())
         parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
         common = (
             ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
@@ -316,7 +318,7 @@ class _Builder:
         du, dv, threshold, reset_to = (value[0] for value in parameters)
         hard = neuron.reset == "hard"
         if self.integer:
-            above = int(threshold) - p[loop.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
+            above = int(threshold) - p[layout.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
             bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
             bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28
             if not bounded or abs(int(reset_to)) >= 1 << 23:
@@ -325,8 +327,8 @@ class _Builder:
         else:
             if neuron.spiking and threshold <= 0:
                 return
-            scalars[:] = 1 - du, 1 - dv, p[loop.EQUAL], reset_to, hard, threshold if neuron.spiking else np.inf
-        p[loop.FAST] = 1
+            scalars[:] = 1 - du, 1 - dv, p[layout.EQUAL], reset_to, hard, threshold if neuron.spiking else np.inf
+        p[layout.FAST] = 1
 
     def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
         """The table of projections, the pools that it points into, and the length of the scratch sums."""
@@ -334,45 +336,45 @@ class _Builder:
         for population in self.network.populations:
             first = len(parts)
             parts += [self._packed(projection) for projection in self.network.into(population.name)]
-            self.populations[self.row[population.name], [loop.FIRST, loop.LAST]] = first, len(parts)
+            self.populations[self.row[population.name], [layout.FIRST, layout.LAST]] = first, len(parts)
         scratch = 0
         for part in parts:
-            if part.row[loop.EXPONENT] < 0:
-                part.row[loop.SCRATCH] = scratch
-                scratch += int(part.row[loop.OUTPUTS])
-        table = np.array([part.row for part in parts], np.int64).reshape(-1, loop.PROJECTION_FIELDS)
+            if part.row[layout.EXPONENT] < 0:
+                part.row[layout.SCRATCH] = scratch
+                scratch += int(part.row[layout.OUTPUTS])
+        table = np.array([part.row for part in parts], np.int64).reshape(-1, layout.PROJECTION_FIELDS)
         narrow = np.dtype(np.uint16 if all(p.targets.dtype == np.uint16 for p in parts) else np.uint32)
         weights = _pool(
-            [p.weights for p in parts], table, loop.WEIGHTS, _narrowest([p.weights for p in parts], self.number)
+            [p.weights for p in parts], table, layout.WEIGHTS, _narrowest([p.weights for p in parts], self.number)
         )
-        rows = _pool([p.starts for p in parts], table, loop.ROWS, np.dtype(np.int64))
-        targets = _pool([p.targets for p in parts], table, loop.TARGETS, narrow)
-        phases = _pool([p.phases for p in parts], table, loop.PHASES, np.dtype(np.int64))
-        biases = _pool([p.bias for p in parts], table, loop.BIAS, self.number)
+        rows = _pool([p.starts for p in parts], table, layout.ROWS, np.dtype(np.int64))
+        targets = _pool([p.targets for p in parts], table, layout.TARGETS, narrow)
+        phases = _pool([p.phases for p in parts], table, layout.PHASES, np.dtype(np.int64))
+        biases = _pool([p.bias for p in parts], table, layout.BIAS, self.number)
         for row, part in zip(table, parts, strict=True):
-            phases[row[loop.PHASES] :][: len(part.phases), 0] += row[loop.WEIGHTS]
+            phases[row[layout.PHASES] :][: len(part.phases), 0] += row[layout.WEIGHTS]
             if not len(part.bias):
-                row[loop.BIAS] = -1
+                row[layout.BIAS] = -1
         return table, (weights, rows, targets, phases, biases), scratch
 
     def _packed(self, q: Projection) -> _Part:
         """One projection; its row of the table lacks its places in the pools."""
         kind = q.connectivity
-        row = np.zeros(loop.PROJECTION_FIELDS, np.int64)
-        row[loop.FROM], row[loop.TO] = self.row[q.source], self.row[q.target]
-        row[loop.DELAY], row[loop.PORT], row[loop.OUTPUTS] = q.delay, q.port, kind.outputs
-        row[loop.BIAS_START] = q.bias_start
+        row = np.zeros(layout.PROJECTION_FIELDS, np.int64)
+        row[layout.FROM], row[layout.TO] = self.row[q.source], self.row[q.target]
+        row[layout.DELAY], row[layout.PORT], row[layout.OUTPUTS] = q.delay, q.port, kind.outputs
+        row[layout.BIAS_START] = q.bias_start
         source, target = self.order.get(q.source), self.order.get(q.target)
         if q.rule:
-            row[loop.FORM] = loop.PLASTIC
+            row[layout.FORM] = layout.PLASTIC
             return _Part(row, np.zeros(0, self.number), self._bias(q, target))
         weights = kind.weights.astype(self.number, copy=False)
         if self.integer:
-            row[loop.EXPONENT] = min(kind.exponent, 0)
+            row[layout.EXPONENT] = min(kind.exponent, 0)
             weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
         bias = self._bias(q, target)
         if isinstance(kind, Dense):
-            row[loop.FORM] = loop.DENSE
+            row[layout.FORM] = layout.DENSE
             matrix = weights.T
             matrix = matrix if source is None else matrix[source]
             matrix = matrix if target is None else matrix[:, target]
@@ -380,7 +382,7 @@ class _Builder:
         if isinstance(kind, Conv2d) and kind.output_shape == self.images[q.target]:
             kernel, phases = self._convolution(kind, weights, row, source is not None)
             return _Part(row, kernel, bias, phases=phases)
-        row[loop.FORM] = loop.SPARSE
+        row[layout.FORM] = layout.SPARSE
         starts, targets, listed = _listed(kind, weights)
         if target is not None:
             new = np.empty(len(target), np.int32)
@@ -392,8 +394,8 @@ class _Builder:
             starts, targets, listed = np.concatenate([[0], np.cumsum(lengths[source])]), targets[take], listed[take]
         if kind.outputs < 1 << 16:
             return _Part(row, listed, bias, starts, targets.astype(np.uint16))
-        if kind.outputs < 1 << loop.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
-            row[loop.FORM] = loop.PACKED
+        if kind.outputs < 1 << layout.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
+            row[layout.FORM] = layout.PACKED
             # NumPy's own memory: it asks for large pages, which random rows need.
             packed = np.empty(len(targets), np.uint32)
             loop.pack(targets, listed, packed)
@@ -410,18 +412,21 @@ class _Builder:
         c_out, c_in, k_h, k_w = weights.shape
         groups = kind.groups
         per_group = c_out // groups
-        row[loop.C_IN], row[loop.C_OUT], row[loop.GROUPS] = c_in, per_group, groups
-        row[[loop.H_IN, loop.W_IN]], row[[loop.H_OUT, loop.W_OUT]] = kind.input_shape[1:], kind.output_shape[1:]
-        row[[loop.K_H, loop.K_W]] = k_h, k_w
-        row[[loop.S_Y, loop.S_X]], row[[loop.P_Y, loop.P_X]] = kind.stride, kind.padding
-        row[[loop.D_Y, loop.D_X]] = kind.dilation
-        row[loop.LAST_CHANNELS] = int(last)
+        row[layout.C_IN], row[layout.C_OUT], row[layout.GROUPS] = c_in, per_group, groups
+        row[[layout.H_IN, layout.W_IN]], row[[layout.H_OUT, layout.W_OUT]] = (
+            kind.input_shape[1:],
+            kind.output_shape[1:],
+        )
+        row[[layout.K_H, layout.K_W]] = k_h, k_w
+        row[[layout.S_Y, layout.S_X]], row[[layout.P_Y, layout.P_X]] = kind.stride, kind.padding
+        row[[layout.D_Y, layout.D_X]] = kind.dilation
+        row[layout.LAST_CHANNELS] = int(last)
         # [groups, c_in, k_h, k_w, c_out of the group]
         kernel = weights.reshape(groups, per_group, c_in, k_h, k_w).transpose(0, 2, 3, 4, 1)
         if tuple(kind.dilation) != (1, 1):
-            row[loop.FORM] = loop.DILATED
+            row[layout.FORM] = layout.DILATED
             return np.ascontiguousarray(kernel).ravel(), np.zeros((0, 3), np.int64)
-        row[loop.FORM] = loop.CONV
+        row[layout.FORM] = layout.CONV
         parts, phases, at = [], [], 0
         for y in range(kind.stride[0]):
             for x in range(kind.stride[1]):
@@ -442,7 +447,7 @@ def _joined(parts: Sequence[Array | None], number: np.dtype[Any]) -> Array:
 
 def _block_slots(slot: Array) -> Array:
     """Core slot of each block of neurons, -1 for several."""
-    starts = np.arange(0, len(slot), loop.BLOCK)
+    starts = np.arange(0, len(slot), layout.BLOCK)
     low, high = np.minimum.reduceat(slot, starts), np.maximum.reduceat(slot, starts)
     return np.where(low == high, low, -1)
 
@@ -462,7 +467,7 @@ def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
 def _pool(parts: Sequence[Array], table: Array, column: int, number: np.dtype[Any]) -> Array:
     """Join the parts, noting in ``column`` of the table where each begins."""
     if not parts:
-        return np.zeros((0, 3) if column == loop.PHASES else 0, number)
+        return np.zeros((0, 3) if column == layout.PHASES else 0, number)
     table[:, column] = np.cumsum([0, *(len(p) for p in parts[:-1])])
     if len(parts) == 1:
         return np.ascontiguousarray(parts[0], number)

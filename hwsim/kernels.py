@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 
 from neurodeploy.connectivity import Array
+
+from .stale import drop_stale
 
 HARD, SUBTRACT, NONE, HARD_ALL = 0, 1, 2, 3
 """Reset rules; the last also resets the current."""
@@ -24,6 +27,9 @@ AHEAD = 3
 """Events whose synapses are asked for before they are needed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+drop_stale(Path(__file__).parent)
 
 
 def compiled(function: Function) -> Function:

@@ -8,7 +8,7 @@ import pytest
 from neurodeploy.backends import reference
 from neurodeploy.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.errors import Interrupted, InvalidInputError
-from neurodeploy.hwsim import engine, loop
+from neurodeploy.hwsim import engine, layout
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.program import Program
@@ -45,7 +45,8 @@ def integers(size: int, threshold: int = 64) -> Lif:
 
 
 @pytest.mark.parametrize(("size", "reach", "form"), [
-    (1000, 100, loop.SPARSE), (1000, 1000, loop.SPARSE), (70_000, 100, loop.PACKED), (70_000, 1000, loop.SPARSE),
+    (1000, 100, layout.SPARSE), (1000, 1000, layout.SPARSE),
+    (70_000, 100, layout.PACKED), (70_000, 1000, layout.SPARSE),
 ])  # fmt: skip
 def test_listed_synapses_in_every_width(size: int, reach: int, form: int) -> None:
     """Targets of 16 bits, packed with their weights into 32, and apart: all the same network."""
@@ -60,7 +61,7 @@ def test_listed_synapses_in_every_width(size: int, reach: int, form: int) -> Non
     )  # fmt: skip
     program = Program(network, "none", {"wide": np.zeros(size, np.int32)})
     simulator = engine.Simulator(program)
-    assert simulator.flat.projections[0, loop.FORM] == form
+    assert simulator.flat.projections[0, layout.FORM] == form
     x = {"": (rng.random((5, 2, 60)) < 0.5).astype(np.uint8)}
     run = simulator.run(x, record=ALL)
     assert len(run.spikes["wide"]) > 100
@@ -197,7 +198,7 @@ def test_rows_beyond_a_core_s_own_cache(size: int) -> None:
     program = Program(network, "none", {"pop": np.zeros(size, np.int32)})
     x = {"": (rng.random((4, 1, 3000)) < 0.1).astype(np.uint8)}
     simulator = engine.Simulator(program)
-    assert len(simulator.flat.pools[2]) > loop.NEAR
+    assert len(simulator.flat.pools[2]) > layout.NEAR
     run = simulator.run(x, record=ALL)
     assert len(run.spikes["pop"]) > 100
     same(reference.run(program, x, record=ALL), run)
@@ -217,7 +218,7 @@ def test_common_neurons_at_the_bounds_of_32_bits(most: int, reset: str) -> None:
     network = Network("ends", populations, (Projection("p", "input", "pop", kind),), ("pop",), 1e-3, "loihi")
     program = Program(network, "none", {"pop": np.zeros(size, np.int32)})
     simulator = engine.Simulator(program)
-    assert bool(simulator.flat.populations[1, loop.FAST]) == (most < 1 << 28)
+    assert bool(simulator.flat.populations[1, layout.FAST]) == (most < 1 << 28)
     x = {"": (rng.random((30, 2, 60)) < 0.6).astype(np.uint8)}
     run = simulator.run(x, record=ALL)
     assert len(run.spikes["pop"]) > 100
