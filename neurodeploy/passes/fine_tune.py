@@ -245,6 +245,8 @@ def _refuse(network: Network) -> None:
         neuron = population.neuron
         if isinstance(neuron, Lif) and neuron.spiking and (neuron.threshold <= 0).any():
             raise _unsupported(population, "has a threshold that is not positive")
+        if isinstance(neuron, Lif) and (neuron.slow or neuron.lower is not None):
+            raise _unsupported(population, "has a refractory time, an adaptive threshold or a lower threshold")
     for projection in network.projections:
         kind = projection.connectivity
         if not isinstance(kind, (Conv2d, Dense)) and kind.inputs * kind.outputs > LARGEST:

@@ -154,3 +154,7 @@ def test_refusals(tmp_path: Path) -> None:
     populations = tuple(zero if p.name == "lif1" else p for p in integer.populations)
     with pytest.raises(UnsupportedError, match="population 'lif1' has a threshold that is not positive"):
         FineTune(network, x).apply(replace(integer, populations=populations))
+    waits = replace(integer.by_name["lif1"].neuron, refractory=np.ones(20, np.int32))
+    populations = tuple(replace(p, neuron=waits) if p.name == "lif1" else p for p in integer.populations)
+    with pytest.raises(UnsupportedError, match="population 'lif1' has a refractory time"):
+        FineTune(network, x).apply(replace(integer, populations=populations))
