@@ -18,8 +18,8 @@ from neurodeploy.learning.rules import Chain, EventRule, chain
 from neurodeploy.network import Network
 
 from .arch import Architecture
-from .onchip_kernels import C_IN, C_OUT, KERNEL, KINDS, LEAKY, POSITIONS, TIMED, WEIGHTS, Net, Spikes, Work
-from .onchip_loop import Constants, State, run_samples
+from .onchip_kernels import C_IN, C_OUT, KERNEL, KINDS, LEAKY, TIMED, WEIGHTS, Net, Spikes, Work
+from .onchip_loop import PENDING, ROWS, Constants, State, run_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +180,11 @@ class OnChip:
     def _run(self, samples: Samples, order: Array | None, constants: Constants, *, learning: bool) -> Outcome:
         self._check(samples)
         taken = np.arange(len(samples)) if order is None else np.asarray(order, np.int64)
+        if len(taken) and not 0 <= taken.min() <= taken.max() < len(samples):
+            raise InvalidInputError(
+                "an order names a sample that is not there", found=f"{taken.min()} to {taken.max()}",
+                allowed=f"0 to {len(samples) - 1}",
+            )  # fmt: skip
         neuron = self._reordered(samples.neuron)
         right, predicted = np.zeros(len(taken)), np.zeros(len(taken), np.int64)
         counts = np.zeros((len(taken), len(self.net.table) + 1, len(KINDS)), np.int64)
@@ -193,9 +198,9 @@ class OnChip:
         size, classes = self.chain.source.size, self.chain.classes
         if samples.steps != self.steps:
             raise InvalidInputError("samples of another length", found=f"{samples.steps} steps", allowed=self.steps)
-        if len(samples.neuron) and samples.neuron.max() >= size:
+        if len(samples.neuron) and not 0 <= samples.neuron.min() <= samples.neuron.max() < size:
             raise InvalidInputError(
-                "samples of another shape", found=f"an event of neuron {samples.neuron.max()}",
+                "samples of another shape", found=f"events of neurons {samples.neuron.min()} to {samples.neuron.max()}",
                 allowed=f"neurons 0 to {size - 1} of {self.chain.source.shape}",
             )  # fmt: skip
         if len(samples) and not 0 <= samples.labels.min() <= samples.labels.max() < classes:
@@ -229,8 +234,27 @@ class OnChip:
                     found=f"{state[name].dtype} {list(state[name].shape)}" if name in state else "nothing",
                     allowed=f"{value.dtype} {list(value.shape)}",
                 )
+        self._check_state(state)
         for name, value in own.items():
             value[...] = state[name]
+
+    def _check_state(self, state: Mapping[str, Array]) -> None:
+        """Refuse numbers that the kernels would follow out of their arrays."""
+        listed, rows = state["counter"][ROWS], state["rows"]
+        starts = [
+            range(begin, end, int(row[C_OUT])) for (begin, end), row in zip(self._places, self.net.table, strict=True)
+        ]
+        fine = (
+            0 <= listed <= len(rows)
+            and all(0 <= n < len(starts) and w in starts[n] for w, n in rows[:listed].tolist())
+            and set(np.flatnonzero(state["listed"]).tolist()) == set(rows[:listed, 0].tolist())
+            and len(set(rows[:listed, 0].tolist())) == listed
+            and 0 <= state["counter"][PENDING] < self.rule.batch
+            and all(np.isfinite(state[name]).all() for name in ("weights", "readout", "threshold"))
+            and (state["threshold"] > 0).all()
+        )
+        if not fine:
+            raise InvalidInputError("the checkpoint is damaged: its numbers do not fit", hint="begin the run anew")
 
     @property
     def thresholds(self) -> list[float]:
@@ -320,7 +344,7 @@ def _net(
     weight = tap = listed = places = 0
     at = which.source.size
     start = 0
-    for n, layer in enumerate(which.layers):
+    for layer in which.layers:
         kind = layer.projection.connectivity
         if isinstance(kind, Conv2d):
             first, out, kernel = _taps(kind)
@@ -336,7 +360,6 @@ def _net(
         weight += shape[0] * shape[1] * shape[3]
         tap, listed, places = tap + len(first), listed + len(out), places + shape[2]
         start, at = at, at + kind.outputs
-        del n
     b, left = which.keep, steps - np.arange(steps)
     kappa = (1 - b**left) / (1 - b) / steps if b else np.full(steps, 1 / steps)
     above = -(b ** (left - 1.0)) / steps if rule.name == "std-ed" else kappa
@@ -374,6 +397,3 @@ def _constants(rule: EventRule, thresholds: Array) -> Constants:
         rule.batch, rule.skip, grid, limit, rule.seed, adapt.window if adapt else 0, adapt.target if adapt else 0.0,
         adapt.lowest if adapt else 0.0, adapt.down if adapt else 1.0, adapt.up if adapt else 1.0, thresholds.copy(),
     )  # fmt: skip
-
-
-__all__ = ["KINDS", "POSITIONS", "OnChip", "Outcome", "Samples"]

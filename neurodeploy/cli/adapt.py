@@ -37,7 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.learning.scenarios import SCENARIOS, adapt
     from neurodeploy.learning.setup import Setup
     from neurodeploy.report.html import quantity
-    from neurodeploy.report.learning import LearningReport, adaptation_of
+    from neurodeploy.report.learning import adaptation_of
+    from neurodeploy.report.learning_document import LearningReport
     from neurodeploy.report.learning_html import write_html
     from neurodeploy.storage import make_folder
 

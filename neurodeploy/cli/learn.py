@@ -16,7 +16,7 @@ from neurodeploy.errors import InvalidInputError
 if TYPE_CHECKING:
     from neurodeploy.learning.run import Run
     from neurodeploy.learning.setup import Setup
-    from neurodeploy.report.learning import LearningReport, Memory
+    from neurodeploy.report.learning_document import LearningReport, Memory
 
 CHIPS = ("anp-i", "loihi1", "reckon", "odin", "paper-45nm")
 """By whose files every report prices."""
@@ -84,6 +84,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     chips = list(dict.fromkeys([args.chip, *CHIPS]))
     archs = [load_architecture(chip) for chip in chips]
+    console.note("learning on the chip, simulated event by event (the first time, compiling takes half a minute) ...")
     runs = [_begun(args, rule) for rule in dict.fromkeys(args.rule or ["mpd-ed"])]
     for item in runs:
         with console.progress(item.setup.rule) as progress, _kept(item):

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.report import learning, learning_html
+    from neurodeploy.report import learning_document, learning_html
     from neurodeploy.report.document import Report
     from neurodeploy.report.html import write_html
     from neurodeploy.storage import existing_file, storage_errors
@@ -24,8 +24,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with storage_errors("read", path):
         text = path.read_bytes()
     output = args.output or args.results.with_suffix(".html")
-    if learning.FORMAT.encode() in text[:200]:
-        found = learning.LearningReport.from_json(text, str(path))
+    if learning_document.FORMAT.encode() in text[:200]:
+        found = learning_document.LearningReport.from_json(text, str(path))
         learning_html.write_html(found, output)
         names = [*(rule.rule for rule in found.rules), *(item.scenario for item in found.adaptations)]
     else:

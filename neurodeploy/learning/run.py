@@ -77,7 +77,8 @@ class EventLearner:
     """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
 
     def __init__(self, setup: Setup) -> None:
-        from neurodeploy.hwsim.onchip import KINDS, OnChip
+        from neurodeploy.hwsim.onchip import OnChip
+        from neurodeploy.hwsim.onchip_kernels import KINDS
 
         data = dataset(setup)
         self.chip = OnChip(network(setup, data), setup.event_rule, setup.steps)

@@ -12,7 +12,7 @@ from neurodeploy.storage import write_text
 
 from . import curves, svg
 from .html import environment, percent, quantity
-from .learning import BASELINES, Adaptation, LearningReport, Memory, RuleResult
+from .learning_document import BASELINES, Adaptation, LearningReport, Memory, RuleResult
 
 TONES = 4
 """Colours of parts of a bar."""

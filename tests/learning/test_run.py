@@ -116,6 +116,8 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
         ({"taken": np.array(7)}, "another|damaged|epochs"),
         ({"format": np.array(9)}, "another version"),
         ({"state/weights": np.zeros(3)}, "another network: weights"),
+        ({"state/counter": np.array([10**9, 0, 0, 0])}, "numbers do not fit"),
+        ({"state/threshold": np.array([np.nan])}, "numbers do not fit"),
         ({"setup": np.array('{"rule": "mpd-ed"}')}, "settings"),
         ({"counts": np.array([{}], dtype=object)}, "damaged"),
     ):
