@@ -28,18 +28,19 @@ if TYPE_CHECKING:
     from neurodeploy.hwsim.figures import Limit
 
 
+Stages = tuple[tuple[str, Network], ...]
+"""Networks after each pass, by its name, in order; the first is ``"lower"``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Everything between the file and the Program, for `verify` and the report.
-
-    `stages` are the networks after each pass, by the pass's name, in order; the first is ``"lower"``.
-    """
+    """Everything between the file and the Program, for `verify` and the report."""
 
     file: nirfile.NirFile
     conventions: Conventions
     float_network: Network
     program: Program
-    stages: tuple[tuple[str, Network], ...] = ()
+    stages: Stages = ()
 
 
 def limits_of(arch: Architecture) -> Limits:
@@ -149,6 +150,60 @@ def compile_file(
     file = nirfile.read(path)
     conventions = resolve(file, **(options or {}))
     network = float_network = lower(file, conventions)
+    stages, ran = _passed(network, arch, calibration, labels, pipeline, integer, after, tell)
+    network = stages[-1][1]
+    provenance = {
+        "source": Path(path).name,
+        "sha256": file.sha256,
+        "nir": file.nir_version,
+        "neurodeploy": __version__,
+        "passes": ", ".join(ran + (["place"] if arch else [])),
+        **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
+    }
+    program = place(network, arch, provenance, **(placement or {}))
+    return Compiled(file, conventions, float_network, program, stages)
+
+
+def compile_program(
+    path: Path | str,
+    arch: Architecture | None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Array] | None = None,
+    labels: Array | None = None,
+    pipeline: str | None = None,
+    integer: bool = True,
+    placement: Mapping[str, Any] | None = None,
+    after: Callable[[str, Network], None] | None = None,
+    tell: Callable[[int, int, str], None] | None = None,
+) -> tuple[Program, Stages]:
+    """Compile a Program in floats, as `neurodeploy learn` writes it, for a chip; arguments as `compile_file` has them.
+
+    Raises:
+        InvalidInputError: its numbers are integers already, or a convention was given, which it leaves no room for.
+        NeurodeployError: as the passes say.
+    """
+    given = sorted(name for name, value in (options or {}).items() if value is not None)
+    source = Program.load(path)
+    if given or source.network.arithmetic != "float":
+        raise InvalidInputError(
+            f"{path} is a Program" + (", which leaves no convention to settle" if given else " in integers already"),
+            found=", ".join(given) or source.network.arithmetic,
+            allowed="a Program in floats, and no conventions",
+            hint="leave these options out" if given else "compile the .nir file, or the Program in floats",
+        )
+    stages, ran = _passed(source.network, arch, calibration, labels, pipeline, integer, after, tell)
+    passes_run = ", ".join(ran + (["place"] if arch else []))
+    provenance = {**source.provenance, "source": Path(path).name, "neurodeploy": __version__, "passes": passes_run}
+    return place(stages[-1][1], arch, provenance, **(placement or {})), stages
+
+
+def _passed(
+    network: Network, arch: Architecture | None, calibration: Mapping[str, Array] | None, labels: Array | None,
+    pipeline: str | None, integer: bool, after: Callable[[str, Network], None] | None,
+    tell: Callable[[int, int, str], None] | None,
+) -> tuple[Stages, list[str]]:  # fmt: skip
+    """The network after each pass, the given one first, and the passes that ran."""
     steps = passes.parse((passes.INTEGER if integer else passes.FLOAT) if pipeline is None else pipeline)
     stages = [("lower", network)]
     if after:
@@ -163,13 +218,4 @@ def compile_file(
         stages.append((step.name, network))
         if after:
             after(step.name, network)
-    provenance = {
-        "source": Path(path).name,
-        "sha256": file.sha256,
-        "nir": file.nir_version,
-        "neurodeploy": __version__,
-        "passes": ", ".join([step.name for step in steps] + (["place"] if arch else [])),
-        **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
-    }
-    program = place(network, arch, provenance, **(placement or {}))
-    return Compiled(file, conventions, float_network, program, tuple(stages))
+    return tuple(stages), [step.name for step in steps]

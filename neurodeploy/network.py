@@ -108,6 +108,7 @@ class Network:
         dt: length of a step in seconds.
         arithmetic: ``"float"`` or ``"loihi"`` (integers).
         notes: what was assumed, folded or left on the way here, as ``topic -> text``.
+        read: which potential of a read-out is a score: the sum over all steps, or that of the last one.
 
     Raises:
         InvalidInputError: an inconsistent network; the message names the object.
@@ -120,6 +121,7 @@ class Network:
     dt: float
     arithmetic: Arithmetic = "float"
     notes: Mapping[str, str] = field(default_factory=dict)
+    read: Literal["sum", "last"] = "sum"
 
     def __post_init__(self) -> None:
         check(self)

@@ -122,8 +122,8 @@ def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:
 def scores(network: Network, recording: Recording) -> Array:
     """Class scores ``[batch, neurons of all outputs]``.
 
-    Spikes sent (payloads added up), or the summed potential of a read-out; integer potentials are divided by the
-    population's scale.
+    Spikes sent (payloads added up), or the potential of a read-out, summed or of the last step as the network has it
+    (`Network.read`); integer potentials are divided by the population's scale.
     """
     parts = []
     for name in network.outputs:
@@ -137,7 +137,9 @@ def scores(network: Network, recording: Recording) -> Array:
             )
             parts.append(flat.reshape(events.samples, events.neurons).astype(np.float64))
         else:
-            parts.append(recording.states["v"][name].sum(axis=0, dtype=np.float64) / population.scales)
+            v = recording.states["v"][name]
+            read = v.sum(axis=0, dtype=np.float64) if network.read == "sum" else v[-1].astype(np.float64)
+            parts.append(read / population.scales)
     return np.concatenate(parts, axis=1)
 
 

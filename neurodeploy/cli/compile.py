@@ -1,17 +1,17 @@
-"""``neurodeploy compile``: from a .nir or .net file to a placed Program."""
+"""``neurodeploy compile``: from a .nir or .net file, or a Program in floats, to a placed Program."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neurodeploy.cli import options
 from neurodeploy.cli.console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.compiler import Compiled
+    from neurodeploy.compiler import Stages
     from neurodeploy.connectivity import Array
     from neurodeploy.hwsim.arch import Architecture
     from neurodeploy.network import Network
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a .nir file, or a lava-dl .net file")
-    parser.add_argument("-o", "--output", type=Path, help="where to write the Program (default: beside it, .ndp)")
+    parser.add_argument("file", type=Path, help="a .nir file, a lava-dl .net file, or a Program in floats (.ndp)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="where to write the Program (default: beside it, .ndp)",
+    )
     parser.add_argument(
         "--calibration", action="append", default=[], metavar="[NAME=]X.npy",
         help="spikes of a few samples, [time, batch, *shape]: keeps potentials from saturating, and lets roundings of "
@@ -69,6 +74,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise
     explained = _explained(program.network, arch, args, console) if args.explain else None
     output = args.output or args.file.with_suffix(".ndp")
+    if output.resolve() == args.file.resolve():
+        output = args.file.with_name(f"{args.file.stem}-{program.chip}.ndp")
     program.save(output)
     if arch is None:
         neurons = sum(len(cores) for cores in program.core_of.values())
@@ -96,7 +103,7 @@ def _compiled(
     args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
 ) -> tuple[Program, list[dict[str, object]]]:
     """The Program, and what each pass changed where samples were given."""
-    from neurodeploy.compiler import compile_file, compile_net
+    from neurodeploy.compiler import compile_file, compile_net, compile_program
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
@@ -104,19 +111,22 @@ def _compiled(
     calibration = options.load_inputs(args.calibration) or None
     labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
     with console.progress("compile") as progress:
-        compiled = compile_file(
-            args.file,
-            arch,
-            options=options.given_conventions(args),
-            calibration=calibration,
-            labels=labels,
-            pipeline=args.passes,
-            integer=not args.float,
-            placement=placement,
-            after=after,
-            tell=progress,
-        )
-    return compiled.program, [] if calibration is None else _say_steps(compiled, calibration, labels, console)
+        common: dict[str, Any] = {
+            "options": options.given_conventions(args),
+            "calibration": calibration,
+            "labels": labels,
+            "pipeline": args.passes,
+            "integer": not args.float,
+            "placement": placement,
+            "after": after,
+            "tell": progress,
+        }
+        if args.file.suffix == ".ndp":
+            program, stages = compile_program(args.file, arch, **common)
+        else:
+            compiled = compile_file(args.file, arch, **common)
+            program, stages = compiled.program, compiled.stages
+    return program, [] if calibration is None else _say_steps(stages, calibration, labels, console)
 
 
 def _explained(
@@ -163,12 +173,12 @@ def _dump(name: str, network: Network, console: Console) -> None:
 
 
 def _say_steps(
-    compiled: Compiled, calibration: Mapping[str, Array], labels: Array | None, console: Console
+    stages: Stages, calibration: Mapping[str, Array], labels: Array | None, console: Console
 ) -> list[dict[str, object]]:
     """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
     from neurodeploy.stages import measure
 
-    found = measure(compiled.stages, calibration, labels)
+    found = measure(stages, calibration, labels)
     console.table(
         ("after pass", "spikes", "neuron-steps that differ", "of the float network's spikes", "accuracy"),
         [

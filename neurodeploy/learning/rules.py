@@ -50,7 +50,7 @@ import numpy as np
 
 from neurodeploy.connectivity import Array, Conv2d, Dense, with_weights
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.network import Network, Population, Projection
+from neurodeploy.network import Handle, Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 
 RuleName = Literal["mpd-ed", "std-ed", "bptt"]
@@ -323,7 +323,7 @@ def build(
         readout_keep: b.
     """
     random = np.random.default_rng(seed)
-    here = Population("input", shape.source, Source())
+    here = Population("input", shape.source, Source(), Handle("input"))
     populations, projections = [here], []
     for number, hidden in enumerate(shape.hidden, 1):
         kind: Dense | Conv2d
@@ -345,11 +345,12 @@ def build(
             "dv": 1 - (0.95 if keep is None else keep)
         }  # fmt: skip
         neuron = lif(int(np.prod(extent)), **leaky, reset_current=rule == "std-ed")
-        layer = Population(f"hidden{number}", extent, neuron)
+        layer = Population(f"hidden{number}", extent, neuron, Handle(f"hidden{number}"))
         projections.append(Projection(f"synapses{number}", here.name, layer.name, kind))
         populations.append(layer)
         here = layer
     dense = Dense(random.normal(0, gain / np.sqrt(here.size), (shape.classes, here.size)))
-    populations.append(Population("readout", (shape.classes,), lif(shape.classes, du=1 - readout_keep, spiking=False)))
+    integrators = lif(shape.classes, du=1 - readout_keep, spiking=False)
+    populations.append(Population("readout", (shape.classes,), integrators, Handle("readout")))
     projections.append(Projection("synapses-out", here.name, "readout", dense))
-    return Network(f"digits-{rule}", tuple(populations), tuple(projections), ("readout",), 1e-3)
+    return Network(f"learned-{rule}", tuple(populations), tuple(projections), ("readout",), 1e-3, read="last")

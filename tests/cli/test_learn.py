@@ -180,3 +180,36 @@ def test_bad_files_of_samples(change: dict[str, np.ndarray], text: str, run: Run
     path.write_bytes(b"PK no")
     assert run("learn", "--data", path, "-o", tmp_path / "out")[0] == 2
     assert run("learn", "--data", tmp_path / "none.npz", "-o", tmp_path / "out")[0] == 2
+
+
+@pytest.mark.parametrize("rule", ["mpd-ed", "std-ed"])
+def test_from_learning_to_a_chip(rule: str, run: Run, tmp_path: Path) -> None:
+    """What was learned is compiled to integers, placed, run and priced; its accuracy stays."""
+    from neurodeploy.models import digits
+
+    source = digits.load()
+    for name, images, labels in (
+        ("calibration", source.train_images[:64], source.train_labels[:64]),
+        ("test", source.test_images, source.test_labels),
+    ):
+        np.save(tmp_path / f"{name}-x.npy", digits.latency(images, 16))
+        np.save(tmp_path / f"{name}-y.npy", labels)
+    assert run("learn", "--rule", rule, "--epochs", "6", "--no-memory", "-o", tmp_path)[0] == 0
+    learned = tmp_path / rule / "learned.ndp"
+    before = learned.read_bytes()
+    code, _, err = run("compile", learned, "--calibration", tmp_path / "calibration-x.npy")
+    assert code == 0, err
+    placed = learned.with_name("learned-loihi1.ndp")
+    assert learned.read_bytes() == before and Program.load(placed).network.arithmetic == "loihi"
+    found = []
+    for program in (learned, placed):
+        code, out, _ = run("run", program, "-i", tmp_path / "test-x.npy", "--labels", tmp_path / "test-y.npy", "--json")
+        assert code == 0
+        found.append(json.loads(out)["accuracy"])
+    assert found[0] == json.loads((tmp_path / "results.json").read_text())["rules"][0]["accuracy"]
+    assert found[1] > found[0] - 0.02 and found[0] > 0.9
+    assert run("cost", placed, "-i", tmp_path / "test-x.npy")[0] == 0
+    code, _, err = run("compile", placed)
+    assert code == 2 and "in integers already" in err
+    code, _, err = run("compile", learned, "--reset", "hard")
+    assert code == 2 and "leaves no convention to settle" in err
