@@ -97,7 +97,10 @@ def test_a_folder_with_a_run_is_not_overwritten(run: Run, tmp_path: Path) -> Non
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "neurodeploy", "learn", "--hidden", "30", "--epochs", "4000", "-o", str(tmp_path)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background inherit it ignored
+    )  # fmt: skip
     checkpoint = tmp_path / "mpd-ed" / "checkpoint.npz"
     for _ in range(3000):  # compiling may have to come first
         if checkpoint.exists() or child.poll() is not None:
