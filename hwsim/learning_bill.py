@@ -81,8 +81,8 @@ INFERENCE: Mapping[str, tuple[str, ...]] = {
 
 LABELS = {
     "error_macs": "errors handed down",
-    "gradient_macs": "gradients, multiplied",
-    "gradient_adds": "gradients, added",
+    "gradient_macs": "products for gradients",
+    "gradient_adds": "sums for gradients",
     "surrogates": "derivatives of spikes",
     "recursions": "recursion over time",
     "trace_updates": "traces",
