@@ -17,7 +17,7 @@ import numpy as np
 from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.onchip import OnChip, Samples
-from neurodeploy.learning.rules import Chain, RuleName
+from neurodeploy.learning.rules import RuleName
 from neurodeploy.learning.setup import Setup, dataset, network
 from neurodeploy.models import digits
 from neurodeploy.network import Network
@@ -46,7 +46,6 @@ class Adapted:
         changed: the part of the test set that is new.
     """
 
-    chain: Chain
     samples: Array
     accuracies: tuple[dict[str, float], ...]
     counts: Array
@@ -87,7 +86,7 @@ def adapt(scenario: str, setup: Setup) -> Adapted:
         counts.append(chip.learn(stream, part, FIELD_RATE).counts.sum(axis=0))
         seen.append(at + len(part))
         looks.append(_look(chip, tests))
-    return Adapted(chip.chain, np.array(seen), tuple(looks), np.array(counts), next(iter(tests)))
+    return Adapted(np.array(seen), tuple(looks), np.array(counts), next(iter(tests)))
 
 
 def _trained(setup: Setup, samples: Samples) -> Network:

@@ -187,7 +187,8 @@ class _Tuning:
             loss = loss + ((found - wanted) ** 2).mean() / (wanted**2).mean().clamp(min=1e-12)
         for name in self.network.outputs:
             population = self.network.by_name[name]
-            total = sent[name].sum(dim=0)
+            last = self.network.read == "last" and not population.spiking
+            total = sent[name][-1] if last else sent[name].sum(dim=0)
             outputs.append(total if population.spiking else total / torch.from_numpy(population.scales.copy()))
         if self.labels is not None:
             logits = torch.cat(outputs, dim=1) / self.temperature

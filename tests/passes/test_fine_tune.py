@@ -13,6 +13,7 @@ from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import Lif, Source
 from neurodeploy.passes.fine_tune import FineTune, _temperature, _Tuning
 from neurodeploy.passes.quantise import Quantise
+from neurodeploy.recording import Record, scores
 from tests import nirgraphs
 from tests.networks import random_network
 from tests.passes.test_quantise import network_of, spikes
@@ -158,3 +159,20 @@ def test_refusals(tmp_path: Path) -> None:
     populations = tuple(replace(p, neuron=waits) if p.name == "lif1" else p for p in integer.populations)
     with pytest.raises(UnsupportedError, match="population 'lif1' has a refractory time"):
         FineTune(network, x).apply(replace(integer, populations=populations))
+
+
+def test_a_read_out_that_is_read_at_its_last_step() -> None:
+    """The cross entropy is that of `scores`, which takes the last potential for such a network, not their sum."""
+    from neurodeploy.learning.rules import Shape, build
+
+    network = build(Shape((12,), (9,), 3), "mpd-ed", seed=2, gain=2.0)
+    assert network.read == "last"
+    integer, x = Quantise().apply(network), {"input": spikes((12,))}
+    labels = np.arange(4) % 3
+    plain = _Tuning(FineTune(network, x), integer, network, x)
+    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    found = scores(integer, run_network(integer, {n: v[:, labelled.held] for n, v in x.items()}, record=Record(("v",))))
+    found = found / labelled.temperature
+    log_share = found - np.log(np.exp(found).sum(axis=1, keepdims=True))
+    entropy = -log_share[np.arange(len(found)), labels[labelled.held]].mean()
+    assert labelled._judge(integer)[0] == pytest.approx(plain._judge(integer)[0] + entropy)
