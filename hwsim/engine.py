@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
+from neurodeploy.arrays import Array, sole
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.neurons import Product, Relu, Source
 from neurodeploy.program import Program
@@ -262,7 +262,9 @@ def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
     """All inputs of a block, ``[steps, samples, neurons]``."""
     number = np.dtype(np.uint8) if flat.integer and flat.plain else flat.number
     parts = [given[name][:, block].astype(number, copy=False) for name in flat.inputs]
-    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+    joined = np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).view()
+    joined.flags.writeable = False  # also where it is the user's own: the loop is compiled for one of the two
+    return joined
 
 
 def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Recording:
@@ -285,12 +287,12 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
                 values = values.astype(np.int32, copy=False)
             elif not flat.integer:
                 values = values.astype(np.float64, copy=False)
-            states.setdefault(name, {})[owner] = np.ascontiguousarray(values)
-    whole = blocks[0].marks if len(blocks) == 1 else np.concatenate([block.marks for block in blocks], axis=1)
+            states.setdefault(name, {})[owner] = sole(np.ascontiguousarray(values))
+    whole = sole(blocks[0].marks if len(blocks) == 1 else np.concatenate([block.marks for block in blocks], axis=1))
     active, touched, changed = (
         {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()} for kind in range(len(kernels.KINDS))
     )
-    flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
+    flags = sole(np.concatenate([block.flags for block in blocks], axis=1)) if kept.flags else None
     learned: Mapping[str, Mapping[str, Array]] = {}
     work: Mapping[str, Array] = {}
     if flat.rules:
@@ -319,5 +321,6 @@ def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool,
             block.bounds[:, :, row], block.events, block.values, order, graded, first, block.start,
             time, sample, neuron, payload,
         )  # fmt: skip
+    time, sample, neuron, payload = map(sole, (time, sample, neuron, payload))
     carried = None if not graded or (payload == 1).all() else payload
     return Events(time, sample, neuron, steps, samples, flat.network.by_name[name].size, carried)

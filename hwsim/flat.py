@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
+from neurodeploy.arrays import Array, Sealed, sole
+from neurodeploy.connectivity import Connectivity, Conv2d, Dense, largest_sum, with_weights
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, Source
 from neurodeploy.plasticity import LIMITS
@@ -32,7 +33,7 @@ _KINDS = {SigmaDelta: layout.SIGMA_DELTA, Relu: layout.RELU, Product: layout.PRO
 
 
 @dataclass(frozen=True, eq=False)
-class Flat:
+class Flat(Sealed):
     """The tables of one Program; see `neurodeploy.hwsim.loop.simulate` for the arrays.
 
     Args:
@@ -349,7 +350,7 @@ class _Builder:
         )
         rows = _pool([p.starts for p in parts], table, layout.ROWS, np.dtype(np.int64))
         targets = _pool([p.targets for p in parts], table, layout.TARGETS, narrow)
-        phases = _pool([p.phases for p in parts], table, layout.PHASES, np.dtype(np.int64))
+        phases = _pool([p.phases for p in parts], table, layout.PHASES, np.dtype(np.int64)).copy()
         biases = _pool([p.bias for p in parts], table, layout.BIAS, self.number)
         for row, part in zip(table, parts, strict=True):
             phases[row[layout.PHASES] :][: len(part.phases), 0] += row[layout.WEIGHTS]
@@ -470,13 +471,11 @@ def _pool(parts: Sequence[Array], table: Array, column: int, number: np.dtype[An
         return np.zeros((0, 3) if column == layout.PHASES else 0, number)
     table[:, column] = np.cumsum([0, *(len(p) for p in parts[:-1])])
     if len(parts) == 1:
-        return np.ascontiguousarray(parts[0], number)
-    return np.concatenate(parts, axis=0, dtype=number, casting="unsafe")
+        return sole(np.ascontiguousarray(parts[0], number))
+    return sole(np.concatenate(parts, axis=0, dtype=number, casting="unsafe"))
 
 
 def _listed(kind: Connectivity, weights: Array) -> tuple[Array, Array, Array]:
     """Row starts, targets and weights by source."""
-    if isinstance(kind, Sparse):
-        return kind.indptr, kind.targets, weights
-    matrix = with_weights(kind, weights).to_csr()
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data
+    one = with_weights(kind, sole(weights)).listed()
+    return one.indptr, one.targets, one.weights

@@ -108,19 +108,6 @@ def diagonal(values: Array) -> Sparse:
     )
 
 
-def scale_outputs(kind: Connectivity, gain: Array) -> Connectivity:
-    """Multiply every synapse onto target ``j`` by ``gain[j]``; ``gain`` is ``[outputs]``."""
-    if isinstance(kind, Dense):
-        return replace(kind, weights=kind.weights * gain[:, None])
-    if isinstance(kind, Conv2d):
-        planes = gain.reshape(kind.output_shape[0], -1)
-        if (planes == planes[:, :1]).all():
-            return replace(kind, weights=kind.weights * planes[:, 0, None, None, None])
-    matrix = kind.to_csr()
-    matrix.data = matrix.data * gain[matrix.indices]
-    return Sparse.from_csr(matrix)
-
-
 def then(first: Connectivity, second: Connectivity) -> Connectivity:
     """The map that applies ``first`` and then ``second``."""
     if isinstance(second, Dense):

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from neurodeploy.arrays import Array, Sealed, sole
 from neurodeploy.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @runtime_checkable
@@ -46,11 +45,38 @@ class Connectivity(Protocol):
     def apply(self, values: Array) -> Array:
         """Return ``W s`` without the exponent: ``[batch, inputs] -> [batch, outputs]``, in the dtype of both."""
 
+    def listed(self) -> Sparse:
+        """The same synapses one by one; stored zero weights are kept."""
+
     def to_csr(self) -> csr_array:
-        """Synapses as a ``[inputs, outputs]`` CSR array; stored zero weights are kept as explicit zeros."""
+        """Synapses as a ``[inputs, outputs]`` CSR array of the caller's own, which may be changed."""
+
+    def synapses(self) -> int:
+        """Number of synapses, those of weight zero included; nothing is expanded to count them."""
 
     def stored_weights(self) -> int:
         """Number of weights the kind keeps in memory (a shared kernel counts once)."""
+
+    def onto_targets(self, values: Array, combine: np.ufunc) -> Array:
+        """``np.add`` or ``np.maximum`` of what belongs to each stored weight, over the synapses of each target.
+
+        A shared kernel's weights all count at every position, also where the window leaves the image.
+
+        Args:
+            values: as `weights`; not negative where the largest is asked for.
+
+        Returns:
+            ``[outputs]``; 0 where there is no synapse.
+        """
+
+    def behind_weights(self, values: Array) -> Array:
+        """``[inputs]`` values of the source behind each stored weight, broadcastable to `weights`.
+
+        Behind a shared kernel it is the mean over the positions of a channel.
+        """
+
+    def scaled(self, gain: Array) -> Connectivity:
+        """The map with every synapse onto target ``j`` multiplied by ``gain[j]``; ``gain`` is ``[outputs]``."""
 
 
 def with_weights(kind: Connectivity, weights: Array, exponent: int = 0) -> Connectivity:
@@ -68,15 +94,19 @@ def largest_sum(kind: Connectivity) -> float:
 
     For a shared kernel it is that of a target whose window lies inside the image, so it bounds the others.
     """
-    if isinstance(kind, Sparse):
-        sums = np.bincount(kind.targets, np.abs(kind.weights.astype(np.float64)), minlength=kind.outputs)
-    else:
-        sums = np.abs(kind.weights.astype(np.float64)).reshape(len(kind.weights), -1).sum(axis=1)
+    sums = kind.onto_targets(np.abs(kind.weights.astype(np.float64)), np.add)
     return float(sums.max(initial=0.0)) * 2.0 ** max(kind.exponent, 0)
 
 
+def _csr(kind: Connectivity) -> csr_array:
+    from scipy.sparse import csr_array
+
+    one = kind.listed()
+    return csr_array((one.weights, one.targets, one.indptr), shape=(one.inputs, one.outputs), copy=True)
+
+
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(Sealed):
     """All-to-all. ``weights[target, source]``."""
 
     weights: Array
@@ -93,20 +123,37 @@ class Dense:
     def apply(self, values: Array) -> Array:
         return np.asarray(values @ self.weights.T.astype(values.dtype))
 
-    def to_csr(self) -> csr_array:
-        from scipy.sparse import csr_array
-
+    def listed(self) -> Sparse:
         rows, columns = self.inputs, self.outputs
-        indptr = np.arange(rows + 1, dtype=np.int64) * columns
-        indices = np.tile(np.arange(columns, dtype=np.int32), rows)
-        return csr_array((self.weights.T.ravel(), indices, indptr), shape=(rows, columns))
+        return Sparse(
+            weights=sole(self.weights.T.flatten()),
+            targets=sole(np.tile(np.arange(columns, dtype=np.int32), rows)),
+            indptr=sole(np.arange(rows + 1, dtype=np.int64) * columns),
+            target_count=columns,
+            exponent=self.exponent,
+        )
+
+    def to_csr(self) -> csr_array:
+        return _csr(self)
+
+    def synapses(self) -> int:
+        return self.weights.size
 
     def stored_weights(self) -> int:
         return self.weights.size
 
+    def onto_targets(self, values: Array, combine: np.ufunc) -> Array:
+        return np.asarray(combine.reduce(values, axis=1, initial=0))
+
+    def behind_weights(self, values: Array) -> Array:
+        return values[None, :]
+
+    def scaled(self, gain: Array) -> Connectivity:
+        return replace(self, weights=sole(self.weights * gain[:, None]))
+
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
+class Sparse(Sealed):
     """Listed synapses, by source: those of source ``i`` are ``targets[indptr[i]:indptr[i + 1]]``."""
 
     weights: Array
@@ -126,27 +173,44 @@ class Sparse:
     def apply(self, values: Array) -> Array:
         return np.asarray(values @ self.to_csr().astype(values.dtype))
 
-    def to_csr(self) -> csr_array:
-        from scipy.sparse import csr_array
+    def listed(self) -> Sparse:
+        return self
 
-        return csr_array((self.weights, self.targets, self.indptr), shape=(self.inputs, self.outputs))
+    def to_csr(self) -> csr_array:
+        return _csr(self)
+
+    def synapses(self) -> int:
+        return self.weights.size
 
     def stored_weights(self) -> int:
         return self.weights.size
 
+    def onto_targets(self, values: Array, combine: np.ufunc) -> Array:
+        if combine is np.add:
+            return np.bincount(self.targets, values, minlength=self.outputs)
+        found = np.zeros(self.outputs, values.dtype)
+        combine.at(found, self.targets, values)
+        return found
+
+    def behind_weights(self, values: Array) -> Array:
+        return np.repeat(values, np.diff(self.indptr))
+
+    def scaled(self, gain: Array) -> Connectivity:
+        return replace(self, weights=sole(self.weights * gain[self.targets]))
+
     @classmethod
     def from_csr(cls, matrix: csr_array) -> Sparse:
-        """Take the synapses of a ``[inputs, outputs]`` CSR array."""
+        """Take the synapses of a ``[inputs, outputs]`` CSR array as they are."""
         return cls(
             weights=np.asarray(matrix.data),
-            targets=matrix.indices.astype(np.int32),
-            indptr=matrix.indptr.astype(np.int64),
+            targets=sole(matrix.indices.astype(np.int32)),
+            indptr=sole(matrix.indptr.astype(np.int64)),
             target_count=int(matrix.shape[1]),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2d:
+class Conv2d(Sealed):
     """Cross-correlation as torch defines it, one shared kernel ``weights[c_out, c_in / groups, k_h, k_w]``.
 
     ``input_shape`` is ``(channels, height, width)``; stride, padding and dilation are ``(vertical, horizontal)``.
@@ -205,9 +269,7 @@ class Conv2d:
         ]
         return np.concatenate(parts, axis=1).reshape(batch, -1)
 
-    def to_csr(self) -> csr_array:
-        from scipy.sparse import csr_array
-
+    def listed(self) -> Sparse:
         c_out, h_out, w_out = self.output_shape
         c_in_group = self.weights.shape[1]
         # The windows of the index image name the source neuron under each kernel tap; -1 marks padding.
@@ -224,7 +286,42 @@ class Conv2d:
         rows, columns, data = source[inside], target[inside], weight[inside]
         order = np.lexsort((columns, rows))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.inputs))])
-        return csr_array((data[order], columns[order], indptr), shape=(self.inputs, self.outputs))
+        return Sparse(
+            weights=sole(data[order]),
+            targets=sole(columns[order].astype(np.int32)),
+            indptr=sole(indptr.astype(np.int64)),
+            target_count=self.outputs,
+            exponent=self.exponent,
+        )
+
+    def to_csr(self) -> csr_array:
+        return _csr(self)
+
+    def synapses(self) -> int:
+        taps = [int(self.inside(axis).sum()) for axis in (0, 1)]
+        return taps[0] * taps[1] * int(self.weights.shape[0]) * int(self.weights.shape[1])
+
+    def inside(self, axis: int) -> Array:
+        """Taps of the kernel inside the image, for each output coordinate along an axis (0 vertical)."""
+        at = np.arange(self.output_shape[1 + axis])[:, None] * self.stride[axis] - self.padding[axis]
+        at = at + np.arange(self.weights.shape[2 + axis]) * self.dilation[axis]
+        return np.asarray(((at >= 0) & (at < self.input_shape[1 + axis])).sum(axis=1))
 
     def stored_weights(self) -> int:
         return self.weights.size
+
+    def onto_targets(self, values: Array, combine: np.ufunc) -> Array:
+        each = combine.reduce(values.reshape(len(values), -1), axis=1, initial=0)
+        return np.repeat(each, self.outputs // len(each))
+
+    def behind_weights(self, values: Array) -> Array:
+        channels = values.reshape(self.input_shape[0], -1).mean(axis=1)
+        per_group = self.weights.shape[1]
+        first = np.arange(len(self.weights)) // (len(self.weights) // self.groups) * per_group
+        return np.asarray(channels[first[:, None] + np.arange(per_group)][:, :, None, None])
+
+    def scaled(self, gain: Array) -> Connectivity:
+        planes = gain.reshape(self.output_shape[0], -1)
+        if (planes == planes[:, :1]).all():
+            return replace(self, weights=sole(self.weights * planes[:, 0, None, None, None]))
+        return self.listed().scaled(gain)

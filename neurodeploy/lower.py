@@ -184,7 +184,7 @@ class _Lowering:
             for path in arriving.paths:
                 kept = path.connectivity
                 if len(groups) > 1:
-                    kept = compose.diagonal(mask) if kept is None else compose.scale_outputs(kept, mask)
+                    kept = compose.diagonal(mask) if kept is None else kept.scaled(mask)
                     kept = _without_zeros(kept)
                 paths.append(replace(path, connectivity=kept, delay=path.delay + int(steps), nodes=(*path.nodes, name)))
             biases += [(value * mask, start + int(steps)) for value, start in arriving.biases]
@@ -205,7 +205,7 @@ class _Lowering:
                     name=_fresh(path, name, [p.name for p in projections]),
                     source=path.source,
                     target=name,
-                    connectivity=compose.scale_outputs(kept, gain),
+                    connectivity=kept.scaled(gain),
                     delay=path.delay,
                     handle=Handle(file.modules.get(nodes[-1], ""), nodes),
                 )

@@ -8,13 +8,14 @@ its lag, and the recordings of all back-ends are aligned to network time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity, Dense
+from neurodeploy.arrays import Array, Sealed, seal
+from neurodeploy.connectivity import Connectivity, Dense
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.neurons import Lif, Neuron, Product, Source
 from neurodeploy.plasticity import LIMITS, TAG_LIMITS, LearningRule
@@ -39,7 +40,7 @@ class Handle:
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class Population(Sealed):
     """Neurons of one model.
 
     Args:
@@ -55,6 +56,10 @@ class Population:
     neuron: Neuron
     handle: Handle = Handle()
     scale: float | Array = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seal(self.neuron)
 
     @cached_property
     def size(self) -> int:
@@ -73,7 +78,7 @@ class Population:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class Projection(Sealed):
     """Synapses from one population to another.
 
     Args:
@@ -96,6 +101,11 @@ class Projection:
     handle: Handle = Handle()
     port: int = 0
     rule: LearningRule | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if is_dataclass(self.connectivity):
+            seal(self.connectivity)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from neurodeploy.connectivity import Array
+from neurodeploy.arrays import Array, Sealed
 
 Reset = Literal["hard", "subtract", "none"]
 ResetTime = Literal["now", "next", "gate", "once"]
@@ -62,7 +62,7 @@ UNLIMITED = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(Sealed):
     """An input: its events come from outside.
 
     Args:
@@ -77,7 +77,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Lif:
+class Lif(Sealed):
     """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations.
 
     A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out), in integers
@@ -110,7 +110,7 @@ class Lif:
 
 
 @dataclass(frozen=True, eq=False)
-class SigmaDelta:
+class SigmaDelta(Sealed):
     """A neuron of a conventional network that sends only what has changed (a graded spike of its difference).
 
     With input ``I`` (the differences that its sources send) and activation ``f``,
@@ -134,7 +134,7 @@ class SigmaDelta:
 
 
 @dataclass(frozen=True, eq=False)
-class Relu:
+class Relu(Sealed):
     """A rectifier without memory: sends ``v = I + bias`` as a graded spike where ``v > threshold`` (>= 0).
 
     Lava's ``GradedReluVec``, with a bias.
@@ -145,7 +145,7 @@ class Relu:
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class Product(Sealed):
     """A gate: sends the product of what arrives at its two ports, ``v = I_0 I_1``, where ``|v| > threshold`` (>= 0).
 
     In integers ``v = (I_0 I_1) >> shift``. Lava's ``ProdNeuron``. `Projection.port` says which port is meant.

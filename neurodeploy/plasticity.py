@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NoReturn
 
-from neurodeploy.connectivity import Array
+from neurodeploy.arrays import Array, Sealed
 from neurodeploy.errors import InvalidInputError
 
 TRACES = ("x1", "x2", "y1", "y2", "y3")
@@ -97,7 +97,7 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class LearningRule:
+class LearningRule(Sealed):
     """How the weights of a projection change.
 
     Args:
@@ -131,6 +131,7 @@ class LearningRule:
     tag_2: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not any(self.terms.values()):
             raise InvalidInputError("a learning rule changes nothing", hint="give dw, dd or dt")
         if not 1 <= self.epoch <= LONGEST_EPOCH:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy import codec
-from neurodeploy.connectivity import Array
+from neurodeploy.arrays import Array, Sealed
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network import Network
 
@@ -31,7 +31,7 @@ class CoreUse:
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class Program(Sealed):
     """A placed network.
 
     Args:
@@ -50,6 +50,7 @@ class Program:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for population in self.network.populations:
             cores = self.core_of.get(population.name)
             if cores is None:

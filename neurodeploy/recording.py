@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Connectivity
+from neurodeploy.arrays import Array, Sealed, sole
+from neurodeploy.connectivity import Connectivity
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network import Network
 from neurodeploy.neurons import Source
 
 
 @dataclass(frozen=True, eq=False)
-class Events:
+class Events(Sealed):
     """Spikes of one population over a run, sorted by time, then sample, then neuron.
 
     Args:
@@ -38,10 +39,10 @@ class Events:
     def from_dense(cls, spikes: Array) -> Events:
         """From ``[time, batch, neurons]``; every non-zero is an event."""
         time, sample, neuron = np.nonzero(spikes)
-        payload = None if spikes.dtype == bool else spikes[time, sample, neuron]
+        payload = None if spikes.dtype == bool else sole(spikes[time, sample, neuron])
         if payload is not None and (payload == 1).all():
             payload = None
-        when, which, who = (index.astype(np.int32) for index in (time, sample, neuron))
+        when, which, who = (sole(index.astype(np.int32)) for index in (time, sample, neuron))
         steps, samples, neurons = spikes.shape
         return cls(when, which, who, steps, samples, neurons, payload)
 
@@ -69,7 +70,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class Recording(Sealed):
     """The result of running a network or Program; step ``t`` of every array is network step ``t``.
 
     Args:

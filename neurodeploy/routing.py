@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array, hstack, vstack
 
-from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse
+from neurodeploy.connectivity import Array, Conv2d, Dense
 from neurodeploy.network import Projection
 
 _ONE = 1 << 32
@@ -52,13 +52,14 @@ def fan_out(projection: Projection, core_of_target: Array) -> FanOut:
 
 
 def _of_listed(projection: Projection, core_of_target: Array) -> csr_array:
-    matrix = projection.connectivity.to_csr()
+    one = projection.connectivity.listed()
     targets = len(core_of_target)
     home = csr_array(
         (np.ones(targets, np.int64), core_of_target.astype(np.int64), np.arange(targets + 1)),
         shape=(targets, int(core_of_target.max(initial=0)) + 1),
     )
-    both = csr_array((_ONE + (matrix.data != 0).astype(np.int64), matrix.indices, matrix.indptr), matrix.shape)
+    counted = _ONE + (one.weights != 0).astype(np.int64)
+    both = csr_array((counted, one.targets, one.indptr), (one.inputs, one.outputs))
     return csr_array(both @ home)
 
 
@@ -140,22 +141,10 @@ def fan_in(projection: Projection, targets: Array) -> Array:
     if isinstance(kind, Dense):
         return np.full(len(targets), kind.inputs)
     if not isinstance(kind, Conv2d):
-        return np.bincount(_listed(kind), minlength=kind.outputs)[targets]
+        return np.bincount(kind.listed().targets, minlength=kind.outputs)[targets]
     _, height, width = kind.output_shape
-    down, across = (_taps_inside(kind, axis) for axis in (0, 1))
+    down, across = (kind.inside(axis) for axis in (0, 1))
     return np.asarray(down[targets // width % height] * across[targets % width] * kind.weights.shape[1])
-
-
-def _listed(kind: Connectivity) -> Array:
-    """Target of each synapse, by source."""
-    return kind.targets if isinstance(kind, Sparse) else np.asarray(kind.to_csr().indices)
-
-
-def _taps_inside(kind: Conv2d, axis: int) -> Array:
-    """Taps of the kernel inside the image, for each output coordinate along an axis."""
-    at = np.arange(kind.output_shape[1 + axis])[:, None] * kind.stride[axis] - kind.padding[axis]
-    at = at + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
-    return np.asarray(((at >= 0) & (at < kind.input_shape[1 + axis])).sum(axis=1))
 
 
 def sources_of(projection: Projection, targets: Array) -> int:
@@ -164,11 +153,11 @@ def sources_of(projection: Projection, targets: Array) -> int:
     if isinstance(kind, Dense):
         return kind.inputs if len(targets) else 0
     if not isinstance(kind, Conv2d):
-        matrix = kind.to_csr()
+        one = kind.listed()
         wanted = np.zeros(kind.outputs, bool)
         wanted[targets] = True
-        reached = np.add.reduceat(np.append(wanted[matrix.indices], False), matrix.indptr[:-1]) > 0
-        return int((reached & (np.diff(matrix.indptr) > 0)).sum())
+        reached = np.add.reduceat(np.append(wanted[one.targets], False), one.indptr[:-1]) > 0
+        return int((reached & (np.diff(one.indptr) > 0)).sum())
     positions = kind.output_shape[1] * kind.output_shape[2]
     group = (targets // positions) // (kind.output_shape[0] // kind.groups)
     total = 0

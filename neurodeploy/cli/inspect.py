@@ -149,23 +149,7 @@ def _projection(projection: Any) -> dict[str, Any]:
         "name": projection.name,
         "kind": type(kind).__name__.lower(),
         "stored_weights": kind.stored_weights(),
-        "synapses": _synapses(kind),
+        "synapses": kind.synapses(),
         "delay": projection.delay,
         "handle": str(projection.handle),
     }
-
-
-def _synapses(kind: Any) -> int:
-    """Number of synapses, without expanding a convolution."""
-    import numpy as np
-
-    from neurodeploy.connectivity import Conv2d
-
-    if not isinstance(kind, Conv2d):
-        return int(kind.to_csr().nnz)
-    inside = 1
-    for axis in (0, 1):
-        first = np.arange(kind.output_shape[1 + axis]) * kind.stride[axis] - kind.padding[axis]
-        taps = first[:, None] + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
-        inside *= int(((taps >= 0) & (taps < kind.input_shape[1 + axis])).sum())
-    return inside * int(kind.weights.shape[0] * kind.weights.shape[1])

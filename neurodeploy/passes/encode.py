@@ -53,12 +53,12 @@ def _smaller(projection: Projection) -> Connectivity:
         full = synapses == np.count_nonzero(kind.weights.any(axis=0)) * kind.outputs
         if synapses * (WEIGHT_BITS if full else WEIGHT_BITS + INDEX_BITS) >= kind.weights.size * WEIGHT_BITS:
             return kind
-        matrix = kind.to_csr().copy()
+        matrix = kind.to_csr()
         matrix.eliminate_zeros()
         return replace(Sparse.from_csr(matrix), exponent=kind.exponent)
     matrix_bytes = -(-kind.inputs * kind.outputs * WEIGHT_BITS // 8)
     if isinstance(kind, Sparse) and synapse_bytes(projection, np.arange(kind.outputs)) > matrix_bytes:
-        matrix = kind.to_csr().copy()
+        matrix = kind.to_csr()
         matrix.sum_duplicates()
         if matrix.nnz == kind.weights.size:  # two synapses between the same neurons stay two
             return Dense(np.ascontiguousarray(matrix.toarray().T), kind.exponent)

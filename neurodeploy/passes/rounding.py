@@ -20,7 +20,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.compose import scale_outputs
 from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, Sparse, with_weights
 from neurodeploy.network import Projection
 
@@ -37,7 +36,7 @@ ROWS = 1 << 15
 
 def nearest(projection: Projection, scale: Array, grid: Grid) -> Projection:
     """Every weight to the nearest step."""
-    scaled = scale_outputs(projection.connectivity, scale)
+    scaled = projection.connectivity.scaled(scale)
     return _finished(projection, scaled, grid.nearest(scaled.weights), grid)
 
 
@@ -142,7 +141,7 @@ def _parallel(kind: Connectivity) -> bool:
     """Whether a listed pair has more than one synapse, which a matrix cannot tell apart."""
     if not isinstance(kind, Sparse):
         return False
-    matrix = kind.to_csr().copy()
+    matrix = kind.to_csr()
     matrix.sum_duplicates()
     return bool(matrix.nnz != kind.weights.size)
 

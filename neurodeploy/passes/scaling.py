@@ -30,8 +30,7 @@ from typing import Literal
 import numpy as np
 
 from neurodeploy import loihi
-from neurodeploy.compose import scale_outputs
-from neurodeploy.connectivity import Array, Connectivity, Conv2d, Dense, with_weights
+from neurodeploy.connectivity import Array, Connectivity, Conv2d
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Population, Projection
 from neurodeploy.neurons import Lif
@@ -178,6 +177,12 @@ def _ceilings(neuron: Lif, peak: Array, group: Array, count: int) -> Array:
     return ceiling
 
 
+def _heard(projection: Projection, heard: Mapping[str, Array]) -> Array | float:
+    """Mean square trace of the source behind each stored weight, broadcastable to the weights."""
+    kind = projection.connectivity
+    return kind.behind_weights(heard[projection.name]) if projection.name in heard else 1.0
+
+
 class _Fitting:
     """One population's weights while scales are fitted to them."""
 
@@ -194,8 +199,8 @@ class _Fitting:
         self.population, self.neuron, self.group, self.ceiling = population, neuron, group, ceiling
         self.projections = [p for p in incoming if np.any(p.connectivity.weights)]
         self.bases = [Grid.of(p.connectivity) for p in self.projections]
-        self.heard = [_per_weight(p.connectivity, heard.get(p.name)) for p in self.projections]
-        rows = [row_maxima(p.connectivity) for p in self.projections]
+        self.heard = [_heard(p, heard) for p in self.projections]
+        rows = [p.connectivity.onto_targets(np.abs(p.connectivity.weights), np.maximum) for p in self.projections]
         self.largest = np.array([_extremes(r, group, count)[1] for r in rows]).reshape(len(rows), count)
 
     def runs_away(self) -> bool:
@@ -253,9 +258,9 @@ class _Fitting:
         scale = self.scales(exponents, clip)[self.group]
         total = np.zeros(len(self.group))
         for projection, grid, heard in zip(self.projections, self.grids(exponents).values(), self.heard, strict=True):
-            kind = scale_outputs(projection.connectivity, scale)
+            kind = projection.connectivity.scaled(scale)
             off = grid.nearest(kind.weights) * grid.unit - kind.weights
-            total += _row_sums(with_weights(kind, off * off * heard)) / scale**2
+            total += kind.onto_targets(off * off * heard, np.add) / scale**2
         return np.bincount(self.group, total, minlength=len(clip))
 
     def search(self, exponents: tuple[int, ...]) -> tuple[tuple[int, ...], Array]:
@@ -278,38 +283,3 @@ class _Fitting:
             better = error < best
             clip, best = np.where(better, value, clip), np.where(better, error, best)
         return exponents, clip
-
-
-def row_maxima(kind: Connectivity) -> Array:
-    """Largest ``|w|`` onto each target neuron, ``[targets]``."""
-    weights = np.abs(kind.weights)
-    if isinstance(kind, Dense):
-        return np.asarray(weights.max(axis=1, initial=0.0))
-    if isinstance(kind, Conv2d):
-        each = weights.reshape(len(weights), -1).max(axis=1)
-        return np.repeat(each, kind.outputs // len(each))
-    return np.asarray(abs(kind.to_csr()).max(axis=0).toarray().ravel())
-
-
-def _row_sums(kind: Connectivity) -> Array:
-    """Sum of the weights onto each target neuron; for a shared kernel the sum over the kernel."""
-    if isinstance(kind, Dense):
-        return np.asarray(kind.weights.sum(axis=1))
-    if isinstance(kind, Conv2d):
-        each = kind.weights.reshape(len(kind.weights), -1).sum(axis=1)
-        return np.repeat(each, kind.outputs // len(each))
-    return np.asarray(kind.to_csr().sum(axis=0)).ravel()
-
-
-def _per_weight(kind: Connectivity, heard: Array | None) -> Array | float:
-    """Mean square trace of the source behind each stored weight, broadcastable to the weights."""
-    if heard is None:
-        return 1.0
-    if isinstance(kind, Dense):
-        return heard[None, :]
-    if isinstance(kind, Conv2d):
-        channels = heard.reshape(kind.input_shape[0], -1).mean(axis=1)
-        per_group = kind.weights.shape[1]
-        first = np.arange(len(kind.weights)) // (len(kind.weights) // kind.groups) * per_group
-        return np.asarray(channels[first[:, None] + np.arange(per_group)][:, :, None, None])
-    return np.repeat(heard, np.diff(kind.to_csr().indptr))

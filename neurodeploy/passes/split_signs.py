@@ -66,6 +66,6 @@ def _part(kind: Connectivity, keep: np.ufunc) -> Connectivity:
     weights: Array = keep(kind.weights, 0)
     if isinstance(kind, Conv2d):
         return with_weights(kind, weights)
-    matrix: csr_array = with_weights(kind, weights).to_csr().copy()
+    matrix: csr_array = with_weights(kind, weights).to_csr()
     matrix.eliminate_zeros()
     return Sparse.from_csr(matrix)

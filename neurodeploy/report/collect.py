@@ -114,7 +114,7 @@ def _layer(program: Program, population: Population, counts: Counts) -> document
         shape=population.shape,
         neurons=population.size,
         cores=len(program.cores_of(population.name)),
-        synapses=sum(int(p.connectivity.to_csr().nnz) for p in incoming),
+        synapses=sum(p.connectivity.synapses() for p in incoming),
         events_per_inference=float(sent.sum()),
         rate=float(sent.mean() / population.size),
         sops=float(per_step["sops"].sum()),

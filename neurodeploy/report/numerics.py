@@ -12,7 +12,6 @@ import numpy as np
 
 from neurodeploy import loihi
 from neurodeploy.compiler import Compiled
-from neurodeploy.compose import scale_outputs
 from neurodeploy.connectivity import Array
 from neurodeploy.network import Network, Population
 from neurodeploy.neurons import Lif
@@ -76,7 +75,7 @@ def _weights(network: Network, before: Network, population: Population) -> list[
         values = kind.weights.astype(np.float64)
         original = originals.get(projection.name)
         if original is not None:
-            values = scale_outputs(original.connectivity, population.scales).weights / (UNIT * 2.0**kind.exponent)
+            values = original.connectivity.scaled(population.scales).weights / (UNIT * 2.0**kind.exponent)
         found.append(spread(population.name, f"weights from {projection.source}", values, grid.step, grid.largest))
     return found
 
