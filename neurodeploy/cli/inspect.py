@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.ambiguity import Ambiguity
-    from neurodeploy.nirfile import NirFile
+    from neurodeploy.nir_graph.nir_file import NirFile
+    from neurodeploy.verify.ambiguity import Ambiguity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,28 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.network import Network
+    from neurodeploy.network.network import Network
 
     repairs: tuple[str, ...] = ()
     left_open: tuple[Ambiguity, ...] = ()
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
-        from neurodeploy.program import Program
+        from neurodeploy.program.program import Program
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
         facts: dict[str, Any] = {"chip": program.chip, "cores": len(program.cores), **program.provenance}
     elif args.file.suffix == ".net":
-        from neurodeploy.netfile import read_net
+        from neurodeploy.lowering.lava_dl import read_net
 
         network, facts = read_net(args.file), {}
         title = f"{args.file}: lava-dl network of {len(network.populations)} populations"
     else:
-        from neurodeploy import nirfile
-        from neurodeploy.ambiguity import ambiguities
-        from neurodeploy.conventions import resolve
-        from neurodeploy.lower import lower
+        from neurodeploy.lowering.lower import lower
+        from neurodeploy.nir_graph import nir_file
+        from neurodeploy.nir_graph.conventions import resolve
+        from neurodeploy.verify.ambiguity import ambiguities
 
-        file = nirfile.read(args.file)
+        file = nir_file.read(args.file)
         if args.dt is None and "dt" not in file.metadata:
             return _without_time_step(file, args.file, console)
         conventions = resolve(file, **options.given_conventions(args))
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
     """What can be said of a file that does not tell its time step: its nodes."""
-    from neurodeploy.nirgraph import delayed_edges, kind, shapes
+    from neurodeploy.nir_graph.shapes import delayed_edges, kind, shapes
 
     nodes: list[dict[str, Any]] = [
         {"name": name, "type": kind(file.graph.nodes[name]), "shape": list(shape)}
@@ -121,7 +121,7 @@ def _shape(shape: list[int]) -> str:
 
 
 def _population(network: Any, name: str) -> dict[str, Any]:
-    from neurodeploy.neurons import SigmaDelta, Source
+    from neurodeploy.network.neurons import SigmaDelta, Source
 
     population = network.by_name[name]
     neuron = population.neuron

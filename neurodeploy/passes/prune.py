@@ -17,9 +17,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from neurodeploy.connectivity import Sparse
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.network.connectivity import Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
 
 
 @dataclass(frozen=True)

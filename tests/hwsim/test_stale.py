@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from neurodeploy.hwsim.stale import STAMP, drop_stale
+from neurodeploy.hwsim.compiling.stale import STAMP, drop_stale
 
 
 def test_a_changed_source_drops_all_kernels(tmp_path: Path) -> None:
