@@ -19,7 +19,6 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
-from neurodeploy.network.neurons import Product, Relu, Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
@@ -140,10 +139,8 @@ class _Kept:
         found: dict[str, dict[str, slice]] = {"u": {}, "v": {}}
         at = {"u": 0, "v": 0}
         for row, population in enumerate(flat.network.populations):
-            if isinstance(population.neuron, (Source, Relu, Product)):
-                continue
             wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
-            for name in wanted:
+            for name in wanted.intersection(population.neuron.states):
                 table[row, layout.RECORD_U if name == "u" else layout.RECORD_V] = at[name]
                 found[name][population.name] = slice(at[name], at[name] + population.size)
                 at[name] += population.size

@@ -21,6 +21,7 @@ from neurodeploy.exporters.ann.ann import PERCENTILE, checked_calibration, spiki
 from neurodeploy.exporters.ann.ann_graph import Ann, Relu
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif, SigmaDelta
 from neurodeploy.nir_graph.conventions import Conventions
@@ -98,9 +99,10 @@ def _biases(network: Network) -> Mapping[str, Array]:
 def _population(
     population: Population, biases: Mapping[str, Array], levels: Mapping[str, float], relative: float
 ) -> Population:
-    if not isinstance(population.neuron, Lif):
+    if population.external:
         return population
+    neuron = expect(population, Lif, "sigma-delta")
     hidden = population.name in levels
-    bias = biases.get(population.name, np.zeros(population.size)) + population.neuron.bias
+    bias = biases.get(population.name, np.zeros(population.size)) + neuron.bias
     threshold = np.full(population.size, levels[population.name] * relative if hidden else 0.0)
     return replace(population, neuron=SigmaDelta(bias, threshold, "relu" if hidden else "identity"))

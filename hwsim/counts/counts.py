@@ -39,7 +39,6 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Sparse
 from neurodeploy.network.network import Projection
-from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.program.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import LEARNING_WORK, Events, Recording
@@ -243,9 +242,7 @@ class Counter:
             InvalidInputError: the recording has no active updates.
         """
         network = self.network
-        missing = [
-            p.name for p in network.populations if not isinstance(p.neuron, Source) and p.name not in recording.active
-        ]
+        missing = [p.name for p in network.populations if not p.external and p.name not in recording.active]
         if missing:
             raise InvalidInputError(
                 f"the recording of {recording.backend} does not count active updates",
@@ -337,7 +334,7 @@ class _Tally:
         window = slice(lag, lag + recording.steps)
         population = counter.network.by_name[name]
         home = counter.core_row.get(name)
-        if not isinstance(population.neuron, Source):
+        if not population.external:
             assert home is not None
             used, sizes = np.unique(home, return_counts=True)
             self.layer["updates"][row] = population.size
@@ -367,7 +364,7 @@ class _Tally:
         if population.spiking:
             return self.recording.spikes[name]
         if name not in self.sent:
-            shift = population.neuron.send_shift if isinstance(population.neuron, Lif) else 0
+            shift = population.neuron.send_shift
             potential = self.recording.states["v"][name]
             self.sent[name] = Events.from_dense(potential >> shift if shift else potential)
         return self.sent[name]

@@ -13,13 +13,21 @@ from neurodeploy.network.arrays import Array
 
 from ..compiling.intrinsics import inlined
 from . import neuron_kernels
+from .called import call
 from .layout import (
     EQUAL,
+    EXTRA,
     INNER,
+    KERNEL,
     KIND,
     LIF,
+    MEMORY,
     MOST,
     OFFSET,
+    OPTION_COUNT,
+    OPTIONS,
+    PORTS,
+    PRODUCT,
     RELU,
     RULE,
     SHIFT,
@@ -35,7 +43,7 @@ from .neuron_kernels import compiled
 
 @inlined
 def _marks(active: Any, spike: Any, touched: Any, changed: Any) -> Any:
-    """`kernels._flag` without branches."""
+    """`neuron_kernels.mark` without branches."""
     low = np.uint8(active) | (np.uint8(spike) << np.uint8(1))
     return low | (np.uint8(touched) << np.uint8(2)) | (np.uint8(changed) << np.uint8(3))
 
@@ -152,57 +160,88 @@ def _row(values: Array, a: int, b: int) -> Array:
 
 
 @compiled
+def _called(p: Array, extra: Array, options: Array, state: Any) -> None:
+    """Advance a population whose step is a function of its own."""
+    a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    current, second, u, v, sent, memory, _, _, flags = state
+    first = second[a:b] if p[PORTS] == 2 else second[:0]
+    call(
+        p[KERNEL], p[SIZE],
+        (
+            extra[p[EXTRA] :], options[p[OPTIONS] : p[OPTIONS] + p[OPTION_COUNT]], current[a:b], first, u[a:b], v[a:b],
+            memory[p[MEMORY] :], sent[a:b], flags[a:b],
+        ),
+    )  # fmt: skip
+    current[a:b] = 0
+    first[:] = 0
+
+
+@compiled
 def _other_integer(p: Array, neurons: Any, slow: Any, state: Any) -> None:
     """Advance a whole population of any other model by one step."""
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
-    du, dv, bias, threshold, reset_to, floor, lower = neurons
-    current, second, u, v, sent, total, wait, raised, flags = state
+    du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
+    current, second, u, v, sent, memory, wait, raised, flags = state
     now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
+    total = _row(memory, p[MEMORY], p[MEMORY] + (b - a if p[KIND] == SIGMA_DELTA else 0))
     if p[KIND] == LIF:
         r, d = p[SLOW_R], p[SLOW_A]
         n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
         r, d = max(r, 0), max(d, 0)
-        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
+        rules = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
         neuron_kernels.update_integer(
-            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
+            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], rules,
             now, _row(u, a, b), _row(v, a, b), out, marks,
             slow[0][r : r + n], slow[1][d : d + k], slow[2][d : d + k], _row(wait, r, r + n), _row(raised, d, d + k),
         )  # fmt: skip
     elif p[KIND] == SIGMA_DELTA:
         neuron_kernels.update_sigma_delta_integer(
-            bias[a:b], threshold[a:b], p[INNER], p[SHIFT], now, _row(u, a, b), _row(v, a, b), _row(total, a, b), out,
+            bias[a:b], threshold[a:b], p[INNER], p[SHIFT], now, _row(u, a, b), _row(v, a, b), total, out,
             marks,
         )  # fmt: skip
     elif p[KIND] == RELU:
         neuron_kernels.update_relu(bias[a:b], threshold[a:b], 1, now, out, marks)
-    else:
+    elif p[KIND] == PRODUCT:
         neuron_kernels.update_product(threshold[a:b], p[SHIFT], now, _row(second, a, b), out, marks)
+    else:
+        _called(p, extra, options, state)
 
 
 @compiled
 def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
-    du, dv, bias, threshold, reset_to, floor, lower = neurons
-    current, second, u, v, sent, total, wait, raised, flags = state
+    du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
+    current, second, u, v, sent, memory, wait, raised, flags = state
     now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
+    total = _row(memory, p[MEMORY], p[MEMORY] + (b - a if p[KIND] == SIGMA_DELTA else 0))
     if p[KIND] == LIF:
         r, d = p[SLOW_R], p[SLOW_A]
         n, k = (b - a if r >= 0 else 0), (b - a if d >= 0 else 0)
         r, d = max(r, 0), max(d, 0)
-        options = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
+        rules = (p[RULE], p[TIME], p[EQUAL], p[SPIKING], p[MOST], 1)
         neuron_kernels.update_float(
-            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], options,
+            du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], rules,
             now, _row(u, a, b), _row(v, a, b), out, marks,
             slow[0][r : r + n], slow[1][d : d + k], slow[2][d : d + k], _row(wait, r, r + n), _row(raised, d, d + k),
         )  # fmt: skip
     elif p[KIND] == SIGMA_DELTA:
         neuron_kernels.update_sigma_delta(
-            bias[a:b], threshold[a:b], p[INNER], now, _row(u, a, b), _row(v, a, b), _row(total, a, b), out, marks
+            bias[a:b],
+            threshold[a:b],
+            p[INNER],
+            now,
+            _row(u, a, b),
+            _row(v, a, b),
+            total,
+            out,
+            marks,
         )
     elif p[KIND] == RELU:
         neuron_kernels.update_relu(bias[a:b], threshold[a:b], 0, now, out, marks)
-    else:
+    elif p[KIND] == PRODUCT:
         neuron_kernels.update_product_float(threshold[a:b], now, _row(second, a, b), out, marks)
+    else:
+        _called(p, extra, options, state)
 
 
 def resting(current: Array, u: Array, v: Array) -> Any: ...

@@ -262,12 +262,13 @@ def simulate(
         populations, projections: tables ``[., fields]``; the order of a step, and projections by target.
         scalars: of common neurons, ``[populations, 6]``.
         network: (weights, row starts, targets, phases, biases), pools that `projections` points into.
-        neurons: the parameters of `neurodeploy.network.neurons.Lif`, ``[neurons]`` each.
+        neurons: `models.PARAMETERS`, ``[neurons]`` each, and parameters and options of called models, one after the
+            other.
         slow: refractory times and threshold decays and jumps, of the neurons that have them.
         initial: potentials before the first step.
         slot, slots: core slot of each neuron, and of each block of `BLOCK` neurons (-1 for several).
         given: inputs, ``[steps, samples, input neurons]``.
-        state: (current, second, u, v, sent, total, wait, raised, flags), changed in place.
+        state: (current, second, u, v, sent, memory, wait, raised, flags), changed in place.
         cursor: (sample, step, events so far, events before the buffer), changed in place.
         halt: set by another thread to stop.
         events, values: the buffer.
@@ -282,7 +283,7 @@ def simulate(
     slot, slots, given, state, scratch, cursor, halt = borrowed((slot, slots, given, state, scratch, cursor, halt))
     events, values, bounds, marks = borrowed((events, values, bounds, marks))
     kept_u, kept_v, kept_flags = borrowed((kept_u, kept_v, kept_flags))
-    current, second, u, v, sent, total, wait, raised, flags = state
+    current, second, u, v, sent, memory, wait, raised, flags = state
     steps, samples = given.shape[0], given.shape[1]
     nothing = -v.dtype.type(0)  # -0.0 in floats: what arrives shows even where it adds up to 0
     most = 0
@@ -296,7 +297,7 @@ def simulate(
             u[:] = 0
             v[:] = initial
             sent[:] = 0
-            total[:] = 0
+            memory[:] = 0
             wait[:] = 0
             raised[:] = 0
             _begin(plastic)

@@ -54,7 +54,8 @@ def something(arrived: float) -> bool:
 
 
 @compiled
-def _flag(active: bool, sent: Any, touched: bool, changed: bool) -> int:
+def mark(active: bool, sent: Any, touched: bool, changed: bool) -> int:
+    """Marks of one neuron: it was not at rest, sent something, was reached, stores another value than before."""
     marks = (ACTIVE if active else 0) + (FIRED if sent != 0 else 0)
     return marks + (TOUCHED if touched else 0) + (CHANGED if changed else 0)
 
@@ -162,7 +163,7 @@ def update_integer(
             changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count
-            flags[b, i] = _flag(active, count, touched, changed)
+            flags[b, i] = mark(active, count, touched, changed)
 
 
 @compiled
@@ -243,7 +244,7 @@ def update_float(
             changed = changed or level != v[b, i]
             v[b, i] = level
             spikes[b, i] = count
-            flags[b, i] = _flag(active, count, touched, changed)
+            flags[b, i] = mark(active, count, touched, changed)
 
 
 @compiled
@@ -281,7 +282,7 @@ def update_sigma_delta(
             sent[b, i] += difference
             spikes[b, i] = difference
             touched = arrived != 0
-            flags[b, i] = _flag(touched or difference != 0, difference, touched, touched or difference != 0)
+            flags[b, i] = mark(touched or difference != 0, difference, touched, touched or difference != 0)
 
 
 @compiled
@@ -318,7 +319,7 @@ def update_sigma_delta_integer(
             sent[b, i] += message << shift
             spikes[b, i] = message
             touched = arrived != 0
-            flags[b, i] = _flag(touched or message != 0, message, touched, touched or message != 0)
+            flags[b, i] = mark(touched or message != 0, message, touched, touched or message != 0)
 
 
 @compiled
@@ -331,7 +332,7 @@ def update_relu(bias: Array, threshold: Array, held: int, current: Array, spikes
                 level = _held(level)
             sent = level if level > threshold[i] else 0
             spikes[b, i] = sent
-            flags[b, i] = _flag(level != 0, sent, current[b, i] != 0, False)
+            flags[b, i] = mark(level != 0, sent, current[b, i] != 0, False)
             current[b, i] = 0
 
 
@@ -343,7 +344,7 @@ def update_product(threshold: Array, shift: int, first: Array, second: Array, sp
             level = _held((first[b, i] * second[b, i]) >> shift)
             sent = level if abs(level) > threshold[i] else 0
             touched = first[b, i] != 0 or second[b, i] != 0
-            flags[b, i] = _flag(touched, sent, touched, False)
+            flags[b, i] = mark(touched, sent, touched, False)
             first[b, i] = 0
             second[b, i] = 0
             spikes[b, i] = sent
@@ -357,7 +358,7 @@ def update_product_float(threshold: Array, first: Array, second: Array, spikes: 
             level = first[b, i] * second[b, i]
             sent = level if abs(level) > threshold[i] else 0.0
             touched = first[b, i] != 0 or second[b, i] != 0
-            flags[b, i] = _flag(touched, sent, touched, False)
+            flags[b, i] = mark(touched, sent, touched, False)
             first[b, i] = 0
             second[b, i] = 0
             spikes[b, i] = sent

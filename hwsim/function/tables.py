@@ -17,24 +17,15 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, largest_sum, with_weights
+from neurodeploy.network.dispatch import dispatch
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, Source
 from neurodeploy.network.plasticity import LIMITS
 from neurodeploy.program.program import Program
 
 from ..loihi_learning.rules import Rules
-from . import layout, loop, neuron_kernels
-
-RESETS = {"hard": neuron_kernels.HARD, "subtract": neuron_kernels.SUBTRACT, "none": neuron_kernels.NONE}
-TIMES = {
-    "now": neuron_kernels.NOW,
-    "next": neuron_kernels.NEXT,
-    "gate": neuron_kernels.GATE,
-    "once": neuron_kernels.ONCE,
-}
-PARAMETERS = ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial")
-BIAS, INITIAL = PARAMETERS.index("bias"), PARAMETERS.index("initial")
-_KINDS = {SigmaDelta: layout.SIGMA_DELTA, Relu: layout.RELU, Product: layout.PRODUCT, Lif: layout.LIF}
+from . import layout, loop
+from .called import Kernel
+from .models import MODELS, NeuronPools, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +37,7 @@ class Flat(Sealed):
         inputs: columns of the input array, by population.
         plain: whether all messages are plain spikes and no sum can leave 32 bits.
         slots: first core slot of each population that is not a source.
+        memory: how many variables models keep beside u and v, over all neurons.
         history: steps that events are kept for delayed projections.
         rules: of projections that learn, None where there are none.
     """
@@ -67,6 +59,7 @@ class Flat(Sealed):
     plain: bool
     history: int
     wide: frozenset[str]
+    memory: int
     rules: Rules | None = None
 
     @property
@@ -83,28 +76,27 @@ class Flat(Sealed):
         """Fresh arrays for one thread."""
         neurons, number = len(self.initial), self.number
         ports = neurons if (self.populations[:, layout.PORTS] == 2).any() else 0
-        memory = neurons if (self.populations[:, layout.KIND] == layout.SIGMA_DELTA).any() else 0
         return (
             np.zeros(neurons, number),
             np.zeros(ports, number),
             np.zeros(neurons, number),
             np.zeros(neurons, self.initial.dtype),
-            np.zeros(neurons if self._others else 0, self.sent),
-            np.zeros(memory, number),
+            np.zeros(neurons if others(self.populations) else 0, self.sent),
+            np.zeros(self.memory, number),
             np.zeros(len(self.slow[0]), np.int32),
             np.zeros(len(self.slow[1]), number),
             np.zeros(neurons, np.uint8),
         )
 
     @property
-    def _others(self) -> bool:
-        kinds = self.populations[:, layout.KIND]
-        return bool(((kinds >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any())
-
-    @property
     def sent(self) -> np.dtype[Any]:
         """Of messages."""
         return np.dtype(np.uint8) if self.plain else self.number
+
+
+def others(populations: Array) -> bool:
+    """Whether some neurons are not common ones, by the table of populations."""
+    return bool(((populations[:, layout.KIND] >= layout.LIF) & (populations[:, layout.FAST] == 0)).any())
 
 
 def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) -> Flat:
@@ -119,9 +111,7 @@ def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) ->
 def may_overflow(network: Network, name: str) -> bool:
     """Whether the current arriving at a population, shifted by 6 bits, could exceed 32 bits."""
     sources = [network.by_name[p.source].neuron for p in network.into(name)]
-    if any(isinstance(s, GRADED) or (isinstance(s, Lif) and (s.max_spikes > 1 or not s.spiking)) for s in sources):
-        return True
-    if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
+    if any(s.largest_message("loihi") > 1 for s in sources):
         return True
     return sum(_largest_sum(p) for p in network.into(name)) * 64 >= 2**30
 
@@ -132,13 +122,6 @@ def _largest_sum(projection: Projection) -> float:
     if rule is None:
         return largest_sum(kind)
     return kind.inputs * max(map(abs, LIMITS[rule.sign])) * 2.0 ** max(kind.exponent, 0)
-
-
-def _graded(neuron: Neuron, integer: bool) -> bool:
-    """Whether messages carry a number."""
-    if isinstance(neuron, Source):
-        return not neuron.always_on and (neuron.payload_bits > 1 or not integer)
-    return isinstance(neuron, GRADED) or not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +154,7 @@ class _Builder:
         self.wide = frozenset(
             p.name
             for p in self.network.populations
-            if self.integer and not isinstance(p.neuron, Source) and may_overflow(self.network, p.name)
+            if self.integer and not p.external and may_overflow(self.network, p.name)
         )
 
     def _image(self, population: Population) -> tuple[int, ...] | None:
@@ -184,89 +167,58 @@ class _Builder:
         return shapes[0] if shapes else None
 
     def build(self) -> Flat:
-        inputs, slots, parameters, slow = {}, {}, [], []
-        neurons = fed = cores = refractory = adaptive = 0
-        blocks: list[Array] = []
-        at_block = 0
-        self.slot = []
         plain = self._plain()
+        pools = NeuronPools(self.integer, self.number, plain)
+        inputs: dict[str, slice] = {}
+        slots: dict[str, slice] = {}
+        neurons = fed = 0
+        own: list[Array] = []
+        blocks: list[Array] = []
         heard = {p.source for p in self.network.projections}
-        for population in self.network.populations:
-            p, neuron = self.populations[self.row[population.name]], population.neuron
+        for row, population in enumerate(self.network.populations):
+            p, neuron, name = self.populations[row], population.neuron, population.name
             p[layout.SIZE] = population.size
-            p[layout.GRADED] = int(_graded(neuron, self.integer))
+            p[layout.GRADED] = int(neuron.graded(self.network.arithmetic))
             p[layout.RECORD_U] = p[layout.RECORD_V] = -1
-            p[layout.HEARD] = int(population.spiking or population.name in heard)
-            if isinstance(neuron, Source):
+            p[layout.HEARD] = int(population.spiking or name in heard)
+            if population.external:
                 p[layout.KIND] = layout.ALWAYS if neuron.always_on else layout.INPUT
                 p[layout.START] = neuron.start
                 p[layout.OFFSET] = fed
                 if not neuron.always_on:
-                    inputs[population.name] = slice(fed, fed + population.size)
+                    inputs[name] = slice(fed, fed + population.size)
                     fed += population.size
                 continue
-            p[layout.KIND] = _KINDS[type(neuron)]
             p[layout.OFFSET] = neurons
-            p[layout.SLOW_R] = p[layout.SLOW_A] = -1
-            p[layout.PORTS] = 2 if isinstance(neuron, Product) or self.network.taught(population.name) else 1
+            p[layout.PORTS] = max(neuron.ports, 2 if self.network.taught(name) else 1)
             p[layout.SPIKING] = int(population.spiking)
-            p[layout.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
-            order = self.order.get(population.name)
-            parameters.append(self._parameters(population, order))
-            if isinstance(neuron, Lif):
-                self._lif(p, self.scalars[self.row[population.name]], neuron, population.name in self.wide)
-                if neuron.refractory is not None:
-                    p[layout.SLOW_R] = refractory
-                    refractory += population.size
-                if neuron.threshold_decay is not None:
-                    p[layout.SLOW_A] = adaptive
-                    adaptive += population.size
-                slow.append(
-                    tuple(
-                        _ordered(v, order) for v in (neuron.refractory, neuron.threshold_decay, neuron.threshold_jump)
-                    )
-                )
-            elif isinstance(neuron, SigmaDelta):
-                p[layout.INNER] = int(neuron.activation == "relu")
-            on = self.program.cores_of(population.name)
-            own = np.searchsorted(on, self.program.core_of[population.name]).astype(np.int32) + cores
-            own = own if order is None else own[order]
-            self.slot.append(own)
-            slots[population.name] = slice(cores, cores + len(on))
-            cores += len(on)
-            p[layout.BLOCKS] = at_block
-            blocks.append(_block_slots(own))
-            at_block += len(blocks[-1])
+            pools.add(p, self.scalars[row], population, self.order.get(name), name in self.wide)
+            slots[name] = self._slots(name, max((s.stop for s in slots.values()), default=0))
+            own.append(self._core_slots(name, slots[name].start))
+            p[layout.BLOCKS] = sum(map(len, blocks))
+            blocks.append(_block_slots(own[-1]))
             neurons += population.size
-        projections, pools, scratch = self._projections()
-        # Common neurons need their bias and initial potential only.
-        uncommon = bool(
-            ((self.populations[:, layout.KIND] >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any()
+        projections, weights, scratch = self._projections()
+        rules = Rules.of(
+            self.program, self.order, lambda n: self.network.by_name[n].neuron.graded(self.network.arithmetic)
         )
-        columns = [
-            np.concatenate(
-                [row[k] for row in parameters if uncommon or k in (BIAS, INITIAL)] or [np.zeros(0, self.number)]
-            )
-            for k in range(INITIAL + 1)
-        ]
-        number = np.dtype(np.int64) if self.integer and not plain else self.number
-        rules = Rules.of(self.program, self.order, lambda n: _graded(self.network.by_name[n].neuron, self.integer))
         delays = [q.delay for q in self.network.projections]
+        whole = np.dtype(np.int32)
         return Flat(
             network=self.network,
             populations=self.populations,
             projections=projections,
             scalars=self.scalars,
-            pools=pools,
-            neurons=tuple(columns[:INITIAL]),
+            pools=weights,
+            neurons=pools.columns(others(self.populations)),
             slow=(
-                _joined([s[0] for s in slow], np.dtype(np.int32)),
-                _joined([s[1] for s in slow], number),
-                _joined([s[2] for s in slow], number),
+                joined(pools.slow[0], whole),
+                joined(pools.slow[1], pools.current),
+                joined(pools.slow[2], pools.current),
             ),
-            initial=columns[INITIAL],
-            slot=_joined(self.slot, np.dtype(np.int32)),
-            block_slots=_joined(blocks, np.dtype(np.int32)),
+            initial=joined(pools.initial, self.number),
+            slot=joined(own, whole),
+            block_slots=joined(blocks, whole),
             order=self.order,
             inputs=inputs,
             slots=slots,
@@ -274,67 +226,31 @@ class _Builder:
             plain=plain,
             history=max([0, *delays, *([rules.history] if rules else [])]),
             wide=self.wide,
+            memory=pools.memory,
             rules=rules,
         )
 
+    def _slots(self, name: str, first: int) -> slice:
+        """Core slots of a population."""
+        return slice(first, first + len(self.program.cores_of(name)))
+
+    def _core_slots(self, name: str, first: int) -> Array:
+        """Core slot of each neuron of a population, in the tables' order."""
+        on, order = self.program.cores_of(name), self.order.get(name)
+        slots = np.searchsorted(on, self.program.core_of[name]).astype(np.int32) + first
+        return slots if order is None else slots[order]
+
     def _plain(self) -> bool:
-        """Whether neurons send plain spikes only and no sum can leave 32 bits; float read-outs may feed on."""
-        if self.integer:
-            return not self.wide and not any(_graded(p.neuron, True) for p in self.network.populations)
-        return not any(
-            _graded(p.neuron, False)
-            for p in self.network.populations
-            if not isinstance(p.neuron, Source) and not (isinstance(p.neuron, Lif) and not p.neuron.spiking)
-        )
+        """Whether neurons send plain spikes only and no sum can leave 32 bits; float read-outs may feed on.
 
-    def _parameters(self, population: Population, order: Array | None) -> tuple[Array, ...]:
-        """`PARAMETERS` of a population, in the tables' order of neurons."""
-        neuron, size = population.neuron, population.size
-        lowest = np.full(size, np.iinfo(np.int32).min if self.integer else -np.inf, self.number)
-        zero = np.zeros(size, self.number)
-        values: list[Array] = []
-        for name in PARAMETERS:
-            value = getattr(neuron, name, None)
-            if value is None:
-                value = lowest if name in ("floor", "lower") else zero
-            value = np.ascontiguousarray(value, dtype=self.number)
-            values.append(value if order is None else value[order])
-        return tuple(values)
-
-    def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
-        """Options of a leaky integrator, and the scalars of a common one."""
-        p[layout.RULE] = neuron_kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
-        p[layout.TIME] = TIMES[neuron.reset_time]
-        p[layout.EQUAL] = int(neuron.comparison == ">=")
-        p[layout.MOST] = neuron.max_spikes
-        p[layout.BIASED] = int(np.asarray(neuron.bias).any())
-        parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
-        common = (
-            ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
-            and not wide
-            and neuron.max_spikes == 1
-            and neuron.floor is None
-            and neuron.lower is None
-            and not neuron.slow
-            and not neuron.reset_current
-            and all(len(value) and (value == value[0]).all() for value in parameters)
-        )
-        if not common:
-            return
-        du, dv, threshold, reset_to = (value[0] for value in parameters)
-        hard = neuron.reset == "hard"
+        Models that are called by their address are made for wide numbers only.
+        """
+        populations, arithmetic = self.network.populations, self.network.arithmetic
+        if any(isinstance(dispatch(MODELS, p, "hwsim"), Kernel) for p in populations if not p.external):
+            return False
         if self.integer:
-            above = int(threshold) - p[layout.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
-            bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
-            bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28
-            if not bounded or abs(int(reset_to)) >= 1 << 23:
-                return
-            scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold
-        else:
-            if neuron.spiking and threshold <= 0:
-                return
-            scalars[:] = 1 - du, 1 - dv, p[layout.EQUAL], reset_to, hard, threshold if neuron.spiking else np.inf
-        p[layout.FAST] = 1
+            return not self.wide and not any(p.neuron.graded(arithmetic) for p in populations)
+        return not any(p.neuron.graded(arithmetic) for p in populations if not p.external and p.spiking)
 
     def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
         """The table of projections, the pools that it points into, and the length of the scratch sums."""
@@ -441,14 +357,6 @@ class _Builder:
                 parts.append(part.ravel())
                 at += part.size
         return np.concatenate(parts), np.array(phases, np.int64)
-
-
-def _ordered(values: Array | None, order: Array | None) -> Array | None:
-    return values if values is None or order is None else np.asarray(values)[order]
-
-
-def _joined(parts: Sequence[Array | None], number: np.dtype[Any]) -> Array:
-    return np.concatenate([np.zeros(0, number), *(np.asarray(p, number) for p in parts if p is not None)])
 
 
 def _block_slots(slot: Array) -> Array:

@@ -29,7 +29,6 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.recording import Recording
 
 from ..counts.counts import ENCODINGS, Counter, Counts
@@ -76,7 +75,7 @@ class Mesh:
             )
         self.simulator, self.counter, self.arch = simulator, counter, counter.arch
         network, flat = counter.network, simulator.flat
-        self.sources = [p for p in network.populations if isinstance(p.neuron, Source) and p.name in counter.core_row]
+        self.sources = [p for p in network.populations if p.external and p.name in counter.core_row]
         self.columns: dict[str, slice] = {}
         at = 0
         for population in [p for p in network.populations if p.name in flat.slots] + self.sources:
@@ -100,7 +99,7 @@ class Mesh:
                 columns.append(self.columns[name].start + own)
                 homes.append(counter.core_row[name])
                 lags.append(np.full(population.size, counter.times.lag[name]))
-                works.append(np.full(population.size, not isinstance(population.neuron, Source)))
+                works.append(np.full(population.size, not population.external))
         home = np.concatenate(homes)
         by_core = np.argsort(home, kind="stable")
         self.order = np.concatenate(columns)[by_core].astype(np.int32)

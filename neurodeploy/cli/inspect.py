@@ -121,22 +121,11 @@ def _shape(shape: list[int]) -> str:
 
 
 def _population(network: Any, name: str) -> dict[str, Any]:
-    from neurodeploy.network.neurons import SigmaDelta, Source
-
     population = network.by_name[name]
-    neuron = population.neuron
-    if isinstance(neuron, Source):
-        model = "bias axon" if neuron.always_on else "input"
-    elif isinstance(neuron, SigmaDelta):
-        model = f"sigma-delta, {neuron.activation}"
-    else:
-        model = "LIF" if neuron.spiking else "read-out"
-        model += f", {neuron.reset} reset" if neuron.spiking else ""
-        model += " of potential and current" if getattr(neuron, "reset_current", False) else ""
     return {
         "name": name,
         "handle": str(population.handle),
-        "model": model,
+        "model": population.neuron.label,
         "shape": list(population.shape),
         "neurons": population.size,
         "output": "yes" if name in network.outputs else "",

@@ -52,6 +52,7 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from .arrays import Array
 from .connectivity import Conv2d, Dense, with_weights
+from .dispatch import expect
 from .network import Handle, Network, Population, Projection
 from .neurons import Lif, Source
 
@@ -174,7 +175,7 @@ class Chain:
             for p in self.network.projections
         )
         populations = tuple(
-            replace(p, neuron=replace(p.neuron, threshold=np.full(p.size, levels[p.name])))  # type: ignore[arg-type]
+            replace(p, neuron=replace(expect(p, Lif, "learning"), threshold=np.full(p.size, levels[p.name])))
             if p.name in levels
             else p
             for p in self.network.populations
@@ -240,16 +241,15 @@ def _same(population: Population, neuron: Lif, name: str) -> float:
 
 
 def _layer(projection: Projection, source: Population, target: Population, rule: RuleName) -> Layer:
-    neuron, where = target.neuron, f"population {target.name!r}"
+    neuron, where = expect(target, Lif, rule), f"population {target.name!r}"
     plain = (
-        isinstance(neuron, Lif) and neuron.reset == "hard" and neuron.reset_time == "now" and neuron.comparison == ">"
+        neuron.reset == "hard" and neuron.reset_time == "now" and neuron.comparison == ">"
         and not neuron.slow and neuron.max_spikes == 1 and neuron.floor is None and neuron.lower is None
     )  # fmt: skip
     if not plain:
         raise UnsupportedError(
-            f"{where} cannot learn by {rule}", found=type(neuron).__name__, allowed="integrate-and-fire, hard reset"
+            f"{where} cannot learn by {rule}", found=neuron.label, allowed="integrate-and-fire, hard reset"
         )
-    assert isinstance(neuron, Lif)
     if neuron.reset_current != (rule == "std-ed"):
         raise UnsupportedError(
             f"{where}: reset_current does not suit {rule}", found=neuron.reset_current, allowed=rule == "std-ed"
@@ -273,8 +273,7 @@ def _layer(projection: Projection, source: Population, target: Population, rule:
 
 
 def _readout(projection: Projection, target: Population, layers: list[Layer]) -> float:
-    neuron = target.neuron
-    assert isinstance(neuron, Lif)
+    neuron = expect(target, Lif, "learning")
     found = {name: _same(target, neuron, name) for name in ("du", "dv", "bias", "initial")}
     if not layers or not isinstance(projection.connectivity, Dense):
         raise UnsupportedError(

@@ -8,7 +8,7 @@ population its lag, and the recordings of all back-ends are aligned to network t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -18,10 +18,8 @@ from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed, seal
 from .connectivity import Connectivity, Dense
-from .neurons import Lif, Neuron, Product, Source
+from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
-
-Arithmetic = Literal["float", "loihi"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,12 @@ class Population(Sealed):
     @property
     def spiking(self) -> bool:
         """Whether it emits spikes (sources included) rather than its membrane potential."""
-        return not isinstance(self.neuron, Lif) or self.neuron.spiking
+        return self.neuron.spiking
+
+    @property
+    def external(self) -> bool:
+        """Whether nothing is computed in it: an input, or a bias axon."""
+        return self.neuron.external
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,7 @@ class Network:
     @cached_property
     def inputs(self) -> tuple[Population, ...]:
         """Populations that the user feeds."""
-        return tuple(p for p in self.populations if isinstance(p.neuron, Source) and not p.neuron.always_on)
+        return tuple(p for p in self.populations if p.external and not p.neuron.always_on)
 
 
 def check(network: Network) -> None:
@@ -172,18 +175,7 @@ def check(network: Network) -> None:
                 found=list(np.shape(population.scale)),
                 allowed=f"one number, or [{population.size}]",
             )
-        neuron = population.neuron
-        if not isinstance(neuron, Source):
-            for item in fields(neuron):
-                value = getattr(neuron, item.name)
-                if isinstance(value, np.ndarray) and value.shape != (population.size,):
-                    raise InvalidInputError(
-                        f"population {population.name!r}: parameter {item.name} has the wrong shape",
-                        found=list(value.shape),
-                        allowed=[population.size],
-                    )
-        if isinstance(neuron, Lif) and neuron.reset_current:
-            _check_reset(population.name, neuron)
+        population.neuron.check(population.name, population.size)
     for projection in network.projections:
         where = f"projection {projection.name!r}"
         for end in (projection.source, projection.target):
@@ -199,7 +191,7 @@ def check(network: Network) -> None:
             )
         if projection.bias is not None and network.arithmetic == "loihi":
             raise InvalidInputError(f"{where} carries a bias in an integer network", hint="run the quantise pass")
-        ports = 2 if isinstance(target.neuron, Product) or network.taught(target.name) else 1
+        ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
         if projection.rule is not None:
             _check_rule(network, projection)
         if not 0 <= projection.port < ports:
@@ -219,16 +211,6 @@ def check(network: Network) -> None:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
 
 
-def _check_reset(name: str, neuron: Lif) -> None:
-    """Refuse a reset of the current where no spike resets the potential at once."""
-    if not neuron.spiking or (neuron.reset, neuron.reset_time) != ("hard", "now"):
-        raise InvalidInputError(
-            f"population {name!r}: reset_current does not go with its other rules",
-            found=f"reset {neuron.reset!r}, reset_time {neuron.reset_time!r}" if neuron.spiking else "no spikes",
-            allowed="spiking neurons with reset 'hard' and reset_time 'now'",
-        )
-
-
 def _check_rule(network: Network, projection: Projection) -> None:
     """Refuse a learning rule on synapses that cannot learn."""
     rule, where = projection.rule, f"projection {projection.name!r}, which learns,"
@@ -236,7 +218,7 @@ def _check_rule(network: Network, projection: Projection) -> None:
     if not isinstance(projection.connectivity, Dense):
         raise InvalidInputError(f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense")
     target = network.by_name[projection.target].neuron
-    if not isinstance(target, Lif) or not network.by_name[projection.target].spiking:
+    if not (target.plastic and target.spiking):
         raise InvalidInputError(
             f"{where} ends in {projection.target!r}", allowed="integrate-and-fire neurons that spike"
         )

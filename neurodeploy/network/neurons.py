@@ -48,11 +48,16 @@ effective 24-bit values (a chip's ``vth << 6`` and ``mantissa << exponent`` are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed
 
+Arithmetic = Literal["float", "loihi"]
 Reset = Literal["hard", "subtract", "none"]
 ResetTime = Literal["now", "next", "gate", "once"]
 Comparison = Literal[">", ">="]
@@ -60,9 +65,85 @@ Comparison = Literal[">", ">="]
 UNLIMITED = 2**31 - 1
 """`max_spikes` of a neuron that may send any number in a step."""
 
+STATE_LIMIT = 1 << 23
+"""Where Loihi's 24-bit state saturates."""
+
+
+class Neuron(Sealed):
+    """What every neuron model answers for itself; a model is a frozen dataclass that inherits this.
+
+    A part that computes with neurons keeps a table ``type -> function`` and looks in it with
+    `neurodeploy.network.dispatch`, which refuses a model that the part does not know. Arrays among a model's fields are
+    ``[neurons]``.
+    """
+
+    external: ClassVar[bool] = False
+    """Whether its events come from outside, so that nothing is computed."""
+    ports: ClassVar[int] = 1
+    """At how many ports what arrives is added up apart (`neurodeploy.network.network.Projection.port`)."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """Of ``u`` and ``v``, those that it stores and that can be recorded."""
+    plastic: ClassVar[bool] = False
+    """Whether synapses onto it may learn."""
+    current_shift: ClassVar[int] = 0
+    """Bits by which an integer neuron shifts up what arrives."""
+    always_on: bool = False
+    """Whether it spikes by itself in every step from `start` on."""
+    start: int = 0
+    spiking: bool = True
+    """Whether it sends events; else its potential ``v``, shifted down by `send_shift`, in every step."""
+    send_shift: int = 0
+
+    @property
+    def label(self) -> str:
+        """What a reader calls it."""
+        return type(self).__name__
+
+    @property
+    def rests(self) -> bool:
+        """Whether it never sends anything as long as nothing arrives; False where that is not known."""
+        return False
+
+    def first_potential(self, size: int) -> Array:
+        """``v`` before the first step, ``[neurons]``."""
+        return np.zeros(size)
+
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        """Whether its messages carry a number."""
+        del arithmetic
+        return not self.spiking
+
+    def largest_message(self, arithmetic: Arithmetic) -> int:
+        """Largest magnitude of what it can send, in an integer network."""
+        return STATE_LIMIT >> self.send_shift if self.graded(arithmetic) else 1
+
+    def message_bits(self, arithmetic: Arithmetic) -> int:
+        """Bits of what it sends beside the bare spike; 0 for none."""
+        bits = 24 if arithmetic == "loihi" else 32
+        return bits - self.send_shift if self.graded(arithmetic) else 0
+
+    def thresholds(self) -> Array | None:
+        """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
+        return None
+
+    def check(self, name: str, size: int) -> None:
+        """Refuse parameters that do not fit a population ``name`` of ``size`` neurons.
+
+        Raises:
+            InvalidInputError: names the population and the parameter.
+        """
+        for item in fields(self):  # type: ignore[arg-type]  # every model is a dataclass
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray) and value.shape != (size,):
+                raise InvalidInputError(
+                    f"population {name!r}: parameter {item.name} has the wrong shape",
+                    found=list(value.shape),
+                    allowed=[size],
+                )
+
 
 @dataclass(frozen=True, eq=False)
-class Source(Sealed):
+class Source(Neuron):
     """An input: its events come from outside.
 
     Args:
@@ -71,19 +152,38 @@ class Source(Sealed):
         payload_bits: in an integer network, 1 for plain spikes, more for whole numbers of so many bits, sign included.
     """
 
+    external: ClassVar[bool] = True
     always_on: bool = False
     start: int = 0
     payload_bits: int = 1
 
+    @property
+    def label(self) -> str:
+        return "bias axon" if self.always_on else "input"
+
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        return not self.always_on and (self.payload_bits > 1 or arithmetic == "float")
+
+    def largest_message(self, arithmetic: Arithmetic) -> int:
+        del arithmetic
+        return max(1, (1 << (self.payload_bits - 1)) - 1)
+
+    def message_bits(self, arithmetic: Arithmetic) -> int:
+        del arithmetic
+        return self.payload_bits if self.payload_bits > 1 else 0
+
 
 @dataclass(frozen=True, eq=False)
-class Lif(Sealed):
+class Lif(Neuron):
     """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations.
 
     A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out), in integers
     ``v >> send_shift``, which keeps messages within a chip's payload. `refractory` is ``int32 [neurons]``, in steps.
     """
 
+    states: ClassVar[tuple[str, ...]] = ("u", "v")
+    plastic: ClassVar[bool] = True
+    current_shift: ClassVar[int] = 6
     du: Array
     dv: Array
     bias: Array
@@ -108,9 +208,52 @@ class Lif(Sealed):
         """Whether it has a refractory time or an adaptive threshold."""
         return self.refractory is not None or self.threshold_decay is not None
 
+    @property
+    def label(self) -> str:
+        if not self.spiking:
+            return "read-out"
+        return f"LIF, {self.reset} reset" + (" of potential and current" if self.reset_current else "")
+
+    def first_potential(self, size: int) -> Array:
+        del size
+        return self.initial
+
+    def thresholds(self) -> Array | None:
+        return self.threshold
+
+    @property
+    def rests(self) -> bool:
+        still = self.spiking and not np.any(self.bias) and not np.any(self.initial)
+        return still and bool((self.threshold > 0).all())
+
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        del arithmetic
+        return not self.spiking or self.max_spikes > 1 or self.lower is not None
+
+    def largest_message(self, arithmetic: Arithmetic) -> int:
+        del arithmetic
+        if not self.spiking:
+            return STATE_LIMIT >> self.send_shift
+        return 1 if self.max_spikes == 1 else min(self.max_spikes, STATE_LIMIT // max(int(self.threshold.min()), 1))
+
+    def message_bits(self, arithmetic: Arithmetic) -> int:
+        if not self.spiking:
+            return super().message_bits(arithmetic)
+        return 2 if self.lower is not None else self.max_spikes.bit_length() if self.max_spikes > 1 else 0
+
+    def check(self, name: str, size: int) -> None:
+        super().check(name, size)
+        if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
+            return
+        raise InvalidInputError(
+            f"population {name!r}: reset_current does not go with its other rules",
+            found=f"reset {self.reset!r}, reset_time {self.reset_time!r}" if self.spiking else "no spikes",
+            allowed="spiking neurons with reset 'hard' and reset_time 'now'",
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class SigmaDelta(Sealed):
+class SigmaDelta(Neuron):
     """A neuron of a conventional network that sends only what has changed (a graded spike of its difference).
 
     With input ``I`` (the differences that its sources send) and activation ``f``,
@@ -127,14 +270,30 @@ class SigmaDelta(Sealed):
         send_shift: fractional bits that the state has and the messages have not (integers; Lava's ``state_exp``).
     """
 
+    states: ClassVar[tuple[str, ...]] = ("u", "v")
     bias: Array
     threshold: Array
     activation: Literal["relu", "identity"] = "relu"
     send_shift: int = 0
 
+    @property
+    def label(self) -> str:
+        return f"sigma-delta, {self.activation}"
+
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        del arithmetic
+        return True
+
+    def thresholds(self) -> Array | None:
+        return self.threshold
+
+    def largest_message(self, arithmetic: Arithmetic) -> int:
+        del arithmetic
+        return 2 * STATE_LIMIT >> self.send_shift  # from the lowest to the highest state
+
 
 @dataclass(frozen=True, eq=False)
-class Relu(Sealed):
+class Relu(Neuron):
     """A rectifier without memory: sends ``v = I + bias`` as a graded spike where ``v > threshold`` (>= 0).
 
     Lava's ``GradedReluVec``, with a bias.
@@ -143,18 +302,40 @@ class Relu(Sealed):
     bias: Array
     threshold: Array
 
+    @property
+    def label(self) -> str:
+        return "rectifier (graded)"
+
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        del arithmetic
+        return True
+
+    def thresholds(self) -> Array | None:
+        return self.threshold
+
 
 @dataclass(frozen=True, eq=False)
-class Product(Sealed):
+class Product(Neuron):
     """A gate: sends the product of what arrives at its two ports, ``v = I_0 I_1``, where ``|v| > threshold`` (>= 0).
 
     In integers ``v = (I_0 I_1) >> shift``. Lava's ``ProdNeuron``. `Projection.port` says which port is meant.
     """
 
+    ports: ClassVar[int] = 2
     threshold: Array
     shift: int = 0
 
+    @property
+    def label(self) -> str:
+        return "product of two inputs"
 
-Neuron = Source | Lif | SigmaDelta | Relu | Product
-GRADED = (SigmaDelta, Relu, Product)
-"""Neurons whose every message carries a number."""
+    def graded(self, arithmetic: Arithmetic) -> bool:
+        del arithmetic
+        return True
+
+    def thresholds(self) -> Array | None:
+        return self.threshold
+
+
+NEURONS: tuple[type[Neuron], ...] = (Source, Lif, SigmaDelta, Relu, Product)
+"""The models that come with neurodeploy; `neurodeploy.network.dispatch` finds those of others."""

@@ -19,7 +19,6 @@ import numpy as np
 
 from neurodeploy.network.connectivity import Sparse
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,7 @@ def _silent(network: Network, notes: dict[str, str]) -> Network:
 
 
 def _never_spikes(network: Network, population: Population) -> bool:
-    neuron = population.neuron
-    if isinstance(neuron, Source) or not isinstance(neuron, Lif) or not population.spiking:
-        return False
-    still = not np.any(neuron.bias) and not np.any(neuron.initial) and not network.into(population.name)
-    return still and bool((neuron.threshold > 0).all())
+    return not population.external and population.neuron.rests and not network.into(population.name)
 
 
 def _with(network: Network, populations: tuple[Population, ...], projections: list[Projection]) -> Network:

@@ -13,7 +13,6 @@ import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, UnsupportedError
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, SigmaDelta, Source
 from neurodeploy.program.limits import Limits
 from neurodeploy.program.memory import INDEX_BITS, neuron_bytes, stored, synapse_bytes
 from neurodeploy.program.routing import fan_in, sources_of
@@ -74,7 +73,7 @@ def needs(network: Network, limits: Limits, cap: int | None = None, chips: int =
     """
     found: list[Need] = []
     room = min(limits.neurons, cap or limits.neurons)
-    layers = [p for p in network.populations if not isinstance(p.neuron, Source)]
+    layers = [p for p in network.populations if not p.external]
     cores = 0
     for population in layers:
         rows, split = _layer(network, population, limits, room)
@@ -146,9 +145,9 @@ def _layer(network: Network, population: Population, limits: Limits, room: int) 
         prune = -(-100 * (total - have) // total) if parts > 1 else 0
         text = f"nothing; pruned by {prune} % it would need one core" if parts > 1 and unit == "bytes" else ""
         rows.append(Need(name, where, limit, unit, total, have, core, text, note=_split(parts, each)))
-    if limits.thresholds is not None and network.arithmetic != "float" and population.spiking:
-        assert isinstance(population.neuron, Lif)
-        count = len(np.unique(population.neuron.threshold))
+    thresholds = population.neuron.thresholds() if population.spiking else None
+    if limits.thresholds is not None and network.arithmetic != "float" and thresholds is not None:
+        count = len(np.unique(thresholds))
         parts = -(-count // limits.thresholds)
         core = f"a core of {limits.chip}"
         rows.append(
@@ -222,18 +221,9 @@ def _delays(network: Network, limits: Limits) -> list[Need]:
 
 
 def _payload_bits(network: Network, population: Population) -> int:
-    """Bits of what a neuron sends beside the bare spike; 0 where nobody hears more than that."""
-    neuron = population.neuron
-    if isinstance(neuron, Source):
-        return neuron.payload_bits if neuron.payload_bits > 1 else 0
-    if not any(p.source == population.name for p in network.projections):
-        return 0
-    state = 24 if network.arithmetic == "loihi" else 32
-    if not isinstance(neuron, Lif):
-        return state - (neuron.send_shift if isinstance(neuron, SigmaDelta) else 0)
-    if not neuron.spiking:
-        return state - neuron.send_shift
-    return 2 if neuron.lower is not None else neuron.max_spikes.bit_length() if neuron.max_spikes > 1 else 0
+    """Bits of what a neuron sends beside the bare spike; 0 where nobody hears it."""
+    heard = population.external or any(p.source == population.name for p in network.projections)
+    return population.neuron.message_bits(network.arithmetic) if heard else 0
 
 
 def _models(network: Network, limits: Limits) -> list[Need]:

@@ -22,7 +22,6 @@ import numpy as np
 from neurodeploy.errors import DoesNotFitError, NeurodeployError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, Population
-from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.program.limits import Limits
 from neurodeploy.program.memory import synapse_bytes
 from neurodeploy.program.routing import sources_of
@@ -80,7 +79,7 @@ class Partition:
             found = self._columns(network)
         dealt = {name for part in found for name in part}
         for population in network.populations:
-            if not isinstance(population.neuron, Source) and population.name not in dealt:
+            if not population.external and population.name not in dealt:
                 for part in self._of(network, population):
                     joined = _joined(found[-1], part) if found and self.share else None
                     if joined is not None and self.over(network, joined) is None:
@@ -94,7 +93,7 @@ class Partition:
 
         The fewest cells, and of the grids with so many the squarest, whose parts all fit; none if there is none.
         """
-        images = [p for p in network.populations if not isinstance(p.neuron, Source) and len(p.shape) == 3]
+        images = [p for p in network.populations if not p.external and len(p.shape) == 3]
         if not images:
             return []
         least = -(-sum(p.size for p in images) // self.cap)
@@ -123,7 +122,7 @@ class Partition:
             if need > limits.axons_in:
                 return Excess("input axons", "axons", need, limits.axons_in)
         if limits.thresholds is not None and network.arithmetic != "float":
-            need = len(np.unique(np.concatenate([_thresholds(network, name)[n] for name, n in part.items()])))
+            need = _thresholds(network, part)
             if need > limits.thresholds:
                 return Excess("different thresholds", "thresholds", need, limits.thresholds)
         return None
@@ -167,14 +166,14 @@ class Partition:
         return found
 
     def _random(self, network: Network) -> list[Part]:
-        names = [p.name for p in network.populations if not isinstance(p.neuron, Source)]
+        names = [p.name for p in network.populations if not p.external]
         sizes = [network.by_name[name].size for name in names]
         owner, neuron = np.repeat(np.arange(len(names)), sizes), np.concatenate([np.arange(n) for n in sizes])
         shuffled = np.random.default_rng(self.seed).permutation(len(neuron))
         return [_piece(names, owner[piece], neuron[piece]) for piece in cut(shuffled, self.cap)]
 
     def _hypergraph(self, network: Network) -> list[Part]:
-        names = [p.name for p in network.populations if not isinstance(p.neuron, Source)]
+        names = [p.name for p in network.populations if not p.external]
         sizes = [network.by_name[name].size for name in names]
         first = dict(zip(names, np.cumsum([0, *sizes[:-1]]), strict=True))
         count = self.blocks or len(Partition(self.limits, self.cap, "spatial", share=True).parts(network))
@@ -223,10 +222,10 @@ def _cells(images: list[Population], rows: int, columns: int) -> list[Part]:
     return list(parts)
 
 
-def _thresholds(network: Network, name: str) -> Array:
-    neuron = network.by_name[name].neuron
-    assert isinstance(neuron, Lif), "an integer network has no other neurons"
-    return neuron.threshold
+def _thresholds(network: Network, part: Part) -> int:
+    """How many different thresholds the neurons of a part have."""
+    each = [(network.by_name[name].neuron.thresholds(), neurons) for name, neurons in part.items()]
+    return len(np.unique(np.concatenate([t[n] for t, n in each if t is not None] or [np.zeros(0)])))
 
 
 def _joined(first: Part, second: Part) -> Part:

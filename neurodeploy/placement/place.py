@@ -19,7 +19,6 @@ from neurodeploy import __version__
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, Projection
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.limits import Limits
 from neurodeploy.program.memory import synapse_bytes
 from neurodeploy.program.program import CoreUse, Program
@@ -147,7 +146,7 @@ class Place:
 
     def _room(self, network: Network, cap: int) -> None:
         """Refuse at once what no placement could fit."""
-        neurons = {p.name: p.size for p in network.populations if not isinstance(p.neuron, Source)}
+        neurons = {p.name: p.size for p in network.populations if not p.external}
         if (need := sum(neurons.values())) > self.limits.cores * self.chips * cap:
             largest = sorted(neurons.items(), key=lambda item: -item[1])[:3]
             chips = -(-need // (self.limits.cores * cap))
@@ -221,7 +220,7 @@ def _use(
 ) -> CoreUse:
     neurons = memory = axons_in = axons_out = 0
     for population in network.populations:
-        if not isinstance(population.neuron, Source):
+        if not population.external:
             here = np.flatnonzero(core_of[population.name] == core)
             neurons += len(here)
             if len(here):

@@ -23,7 +23,6 @@ from neurodeploy.errors import DoesNotFitError, InvalidInputError
 from neurodeploy.files.atomic import existing_file, storage_errors
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, Population
-from neurodeploy.network.neurons import Source
 
 COLUMNS = ("layer_from_output", "Cores", "shape_per_core")
 _SHAPE = re.compile(r"\w*\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)")
@@ -85,7 +84,7 @@ class Tiling:
         return found
 
     def _matched(self, network: Network) -> list[tuple[Layer, Population]]:
-        layers = [p for p in network.populations if not isinstance(p.neuron, Source)]
+        layers = [p for p in network.populations if not p.external]
         by_name = [(layer, _named(network, layer.name)) for layer in self.layers]
         if all(p is not None for _, p in by_name) and {p.name for p in layers} <= {p.name for _, p in by_name if p}:
             return [(layer, p) for layer, p in by_name if p is not None]

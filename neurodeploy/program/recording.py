@@ -11,7 +11,6 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +184,7 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
             raise InvalidInputError(
                 f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent
             )
-        assert isinstance(population.neuron, Source)
-        bits = population.neuron.payload_bits
+        bits = max(1, population.neuron.message_bits(network.arithmetic))
         if network.arithmetic == "loihi" and bits > 1:
             if (value != np.rint(value)).any() or np.abs(value).max() >= 1 << (bits - 1):
                 raise InvalidInputError(

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Source
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ def schedule(network: Network) -> Schedule:
         # Only sources that stand before it: what comes from later on closes a loop, which waiting cannot shorten.
         hops = [lag[p.source] + 1 - p.delay for p in network.into(population.name) if p.source in lag]
         hops = [steps for steps in hops if steps > 0]
-        lag[population.name] = max(hops, default=0 if isinstance(population.neuron, Source) else 1)
+        lag[population.name] = max(hops, default=0 if population.external else 1)
     for population in network.populations:
-        if isinstance(population.neuron, Source) and population.neuron.always_on:
+        if population.neuron.always_on:
             fed = [lag[p.target] for p in network.projections if p.source == population.name]
             lag[population.name] = min(fed, default=1) - 1
     latency = {p.name: lag[p.target] + p.delay - lag[p.source] for p in network.projections}

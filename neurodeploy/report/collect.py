@@ -13,7 +13,6 @@ from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Population
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording, scores
 
@@ -102,8 +101,8 @@ def _layer(program: Program, population: Population, counts: Counts) -> document
     row = counts.populations.index(population.name)
     per_step = {key: values[row].mean(axis=1) for key, values in counts.layer.items()}
     incoming = program.network.into(population.name)
-    if isinstance(population.neuron, Source):
-        kind = "bias axon" if population.neuron.always_on else "input"
+    if population.external:
+        kind = population.neuron.label
     else:
         kind = " + ".join(dict.fromkeys(type(p.connectivity).__name__.lower() for p in incoming)) or "unconnected"
     sent = per_step["events_out"]

@@ -8,13 +8,16 @@ that would round to zero (below half a step) and that lie at or beyond the large
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from neurodeploy.compiler import Compiled
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
-from neurodeploy.network.neurons import Lif
+from neurodeploy.network.neurons import Lif, Neuron
 from neurodeploy.passes.quantise.scaling import UNIT, Grid
 from neurodeploy.program.recording import Recording
 
@@ -37,9 +40,9 @@ def spreads(compiled: Compiled, recording: Recording | None) -> tuple[Spread, ..
     before = floats[-1] if floats else compiled.float_network
     found: list[Spread] = []
     for population in network.populations:
-        if isinstance(population.neuron, Lif):
+        if not population.external:
             found += _weights(network, before, population)
-            found += _registers(population)
+            found += _REGISTERS.get(type(population.neuron), _none)(population)
             if recording is not None and population.name in recording.states.get("v", {}):
                 potentials = recording.states["v"][population.name]
                 found.append(spread(population.name, "potential", potentials, 1, loihi_ranges.STATE_MAX))
@@ -81,8 +84,7 @@ def _weights(network: Network, before: Network, population: Population) -> list[
 
 
 def _registers(population: Population) -> list[Spread]:
-    neuron = population.neuron
-    assert isinstance(neuron, Lif)
+    neuron = expect(population, Lif, "numerics")
     found = []
     if population.spiking:
         found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, loihi_ranges.THRESHOLD_MAX))
@@ -90,3 +92,12 @@ def _registers(population: Population) -> list[Spread]:
         largest = loihi_ranges.BIAS_MANTISSA_MAX << loihi_ranges.BIAS_EXPONENT_MAX
         found.append(spread(population.name, "bias", neuron.bias, 1, largest))
     return found
+
+
+def _none(population: Population) -> list[Spread]:
+    """Of a model whose registers are not known there is no box."""
+    del population
+    return []
+
+
+_REGISTERS: Mapping[type[Neuron], Callable[[Population], list[Spread]]] = {Lif: _registers}

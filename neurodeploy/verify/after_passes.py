@@ -14,7 +14,6 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.recording import Recording, scores
 
 REACH = 3
@@ -60,7 +59,7 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
     for name, network in stages:
         recording = run(network, inputs)
         first = first or recording
-        neurons = [p.name for p in network.populations if p.spiking and not isinstance(p.neuron, Source)]
+        neurons = [p.name for p in network.populations if p.spiking and not p.external]
         total = sum(len(first.spikes[n]) for n in neurons)
         different = sum(int((first.spikes[n].dense() != recording.spikes[n].dense()).sum()) for n in neurons)
         right = None

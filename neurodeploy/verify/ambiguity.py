@@ -18,7 +18,6 @@ from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Source
 from neurodeploy.nir_graph.conventions import Conventions
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.shapes import delayed_edges, of_kind
@@ -89,7 +88,7 @@ def _compared(name: str, file: NirFile, conventions: Conventions, expected: Reco
     except NeurodeployError as error:
         return said(f"cannot be: {error.what}")
     found = _run(network)
-    names = [p.name for p in network.populations if p.spiking and not isinstance(p.neuron, Source)]
+    names = [p.name for p in network.populations if p.spiking and not p.external]
     before = {n: expected.spikes[n].dense() for n in names}
     after = {n: found.spikes[n].dense() for n in names}
     compared = sum(a.size for a in before.values())

@@ -17,7 +17,6 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.recording import Recording
 
 Verdict = Literal["equal", "measured", "failed", "silent"]
@@ -160,7 +159,7 @@ def compare(
         name = population.name
         spiking = name in first.spikes and name in second.spikes
         states = integer[0] == integer[1] and name in first.states.get("v", {}) and name in second.states.get("v", {})
-        if isinstance(population.neuron, Source) or not (spiking or states):
+        if population.external or not (spiking or states):
             continue
         compared += first.steps * first.samples * population.size
         off = np.zeros((first.steps, first.samples, population.size), dtype=bool)

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import GRADED, UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.neurons import UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
 from neurodeploy.network.plasticity import LIMITS, LearningRule, Trace
 from neurodeploy.program.program import Program
 from neurodeploy.program.schedule import schedule
@@ -270,7 +270,7 @@ class _Maker:
         network = _possible(network)
         if self.integer:
             network = _bounded(network)
-        elif any(isinstance(p.neuron, (*GRADED, Lif)) for p in network.populations):
+        elif any(not p.external for p in network.populations):
             network = _tame(network)
         inputs = {p.name: self._input(p, steps, samples) for p in network.inputs}
         return Case(placed(network), inputs)
@@ -341,13 +341,14 @@ def _possible(network: Network) -> Network:
 
 def _bounded(network: Network) -> Network:
     """Scale down what could leave the 32 bits in which Lava adds up currents (refused, and tested, elsewhere)."""
-    from neurodeploy.backends.lava.lower import _check_sums, piles_up
+    from neurodeploy.backends.lava.lower import _check_sums
+    from neurodeploy.backends.lava.registers import _piles_up
     from neurodeploy.errors import UnsupportedError
 
     for _ in range(200):
         try:
             largest = _check_sums(network)
-            name = next((p.name for p in network.populations if piles_up(p.neuron, largest[p.name])), "")
+            name = next((p.name for p in network.populations if isinstance(p.neuron, Lif) and _piles_up(p.neuron, largest[p.name])), "")
             if not name:
                 return network
         except UnsupportedError as error:

@@ -15,7 +15,6 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import storage_errors
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording, check_inputs
 
@@ -67,7 +66,7 @@ def run(
     command = worker_command(python)
     if runtime == "local" and not has_local_runtime(python):
         runtime = "stock"
-    widest = max(p.size for p in program.network.populations if isinstance(p.neuron, Source))
+    widest = max(p.size for p in program.network.populations if p.external)
     at_once = max(1, LARGEST_INPUT // (steps * widest))
     parts = []
     for first in range(0, samples, at_once):

@@ -9,7 +9,7 @@ arrives in another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import GRADED, Lif, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import LIMITS, TARGETS, TRACES, LearningRule
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
@@ -111,11 +111,11 @@ def lower(
     largest = _check_sums(network) if fixed else {}
     arrays: dict[str, Array] = {}
     populations, projections, files, graded = [], [], {}, set()
-    reporter = next((p.name for p in network.populations if not isinstance(p.neuron, Source)), "")
+    reporter = next((p.name for p in network.populations if not p.external), "")
     for index, population in enumerate(network.populations):
         name, lag = population.name, plan.lag[population.name]
         entry: dict[str, Any]
-        if isinstance(population.neuron, Source):
+        if population.external:
             spikes = _source(population.neuron, population.size, steps, samples, inputs.get(name))
             if not np.isin(spikes, (0, 1)).all():
                 graded.add(name)
@@ -125,11 +125,11 @@ def lower(
             described = neurons(population, fixed, largest.get(name, STATE_LIMIT), _read(network, name), taught)
             own = dict(described.arrays)
             window = {"interval": slot, "offset": lag, "length": steps, "samples": samples}
-            window["limit"] = piles_up(population.neuron, largest[name]) if fixed else 0
+            window["limit"] = described.limit
             entry = {"kind": described.kind, "rules": dict(described.rules), "window": window}
             entry |= {"states": _states(population, record), "progress": name == reporter}
             files[name] = f"population{index}"
-            if _sends_numbers(population):
+            if population.neuron.graded(network.arithmetic):
                 graded.add(name)
         populations.append({"name": name, **entry, "size": population.size, "arrays": sorted(own)})
         arrays.update({f"population{index}.{key}": value for key, value in own.items()})
@@ -156,9 +156,8 @@ def lower(
 
 
 def _states(population: Population, record: Record) -> list[str]:
-    if not isinstance(population.neuron, (Lif, SigmaDelta)):
-        return []
-    return sorted({n for n in ("u", "v") if n in record.states} | (set() if population.spiking else {"v"}))
+    wanted = {*record.states} | (set() if population.spiking else {"v"})
+    return sorted(wanted.intersection(population.neuron.states))
 
 
 def _read(network: Network, name: str) -> bool:
@@ -166,14 +165,7 @@ def _read(network: Network, name: str) -> bool:
     return any(p.source == name for p in network.projections)
 
 
-def _sends_numbers(population: Population) -> bool:
-    neuron = population.neuron
-    if isinstance(neuron, Lif):
-        return not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
-    return isinstance(neuron, GRADED)
-
-
-def _source(source: Source, size: int, steps: int, samples: int, given: Array | None) -> Array:
+def _source(source: Neuron, size: int, steps: int, samples: int, given: Array | None) -> Array:
     if given is not None:
         return given
     spikes = np.zeros((steps, samples, size), dtype=bool)
@@ -280,7 +272,7 @@ def _fits_conv(kind: Conv2d) -> bool:
 
 def _check_ends(network: Network, projection: Projection, latency: int, fixed: bool) -> None:
     where = f"projection {projection.name!r}"
-    if isinstance(network.by_name[projection.target].neuron, Source):
+    if network.by_name[projection.target].external:
         raise UnsupportedError(f"{where} ends in {projection.target!r}, which is a source")
     low, high = WEIGHT_EXPONENT
     if fixed and not low <= projection.connectivity.exponent <= high:
@@ -299,44 +291,52 @@ def _check_ends(network: Network, projection: Projection, latency: int, fixed: b
         )
 
 
+def _product_bound(neuron: Product, ports: list[float], arriving: float) -> int:
+    del arriving
+    return (int(ports[0]) * int(ports[1]) >> neuron.shift) + 1  # rounded down: -1 for -1 >> 4
+
+
+def _relu_bound(neuron: Relu, ports: list[float], arriving: float) -> int:
+    del ports
+    return int(arriving) + int(np.abs(neuron.bias).max(initial=0))
+
+
+def _unbounded(neuron: Neuron, ports: list[float], arriving: float) -> int:
+    """What arrives does not bound what the others send more tightly than they do themselves."""
+    del neuron, ports, arriving
+    return SUM_LIMIT
+
+
+_BOUNDS: Mapping[type[Neuron], Callable[[Any, list[float], float], int]] = {
+    Product: _product_bound,
+    Relu: _relu_bound,
+}
+"""Largest message by what can arrive at each port and at all of them, for models without memory."""
+
+
 def _check_sums(network: Network) -> dict[str, int]:
     """Return the largest current that can reach each population; refuse what could leave Lava's 32 bits."""
-    message: dict[str, int] = {p.name: _largest_message(p) for p in network.populations}
+    message = {p.name: p.neuron.largest_message("loihi") for p in network.populations}
     largest: dict[str, int] = {}
     for population in network.populations:
         incoming = network.into(population.name)
         walked = [_largest_sum(p) * message[p.source] for p in incoming]
         shifted = [w * 2.0 ** min(p.connectivity.exponent, 0) for w, p in zip(walked, incoming, strict=True)]
         arriving = sum(shifted) + len(shifted)
-        shifted_up = arriving * 64 + 2 * STATE_LIMIT if isinstance(population.neuron, Lif) else arriving
+        up = population.neuron.current_shift
+        shifted_up = (arriving * 2**up) + (2 * STATE_LIMIT if up else 0)
         if max(shifted_up, *walked, 0) >= SUM_LIMIT:
             raise UnsupportedError(
                 f"the current into population {population.name!r} could leave the 32 bits in which Lava adds it up",
                 found=f"up to {max(arriving, *walked):.0f} when all its inputs send their most",
-                allowed=f"sums below 2^{31 - 6 * isinstance(population.neuron, Lif)}",
+                allowed=f"sums below 2^{31 - up}",
                 hint="lower the weight exponent, give it fewer inputs, or let its sources send smaller numbers",
             )
         largest[population.name] = int(arriving)
-        if isinstance(population.neuron, Product):
-            ports = [sum(s + 1 for s, p in zip(shifted, incoming, strict=True) if p.port == port) for port in (0, 1)]
-            product = (int(ports[0]) * int(ports[1]) >> population.neuron.shift) + 1  # rounded down: -1 for -1 >> 4
-            message[population.name] = min(message[population.name], product)
-        if isinstance(population.neuron, Relu):
-            bias = int(np.abs(population.neuron.bias).max(initial=0))
-            message[population.name] = min(message[population.name], int(arriving) + bias)
+        ports = [sum(s + 1 for s, p in zip(shifted, incoming, strict=True) if p.port == port) for port in (0, 1)]
+        bound = _BOUNDS.get(type(population.neuron), _unbounded)(population.neuron, ports, arriving)
+        message[population.name] = min(message[population.name], bound)
     return largest
-
-
-def piles_up(neuron: Any, arriving: int) -> int:
-    """Return the ``|u|`` from which a step could leave the 32 bits of a LIF, 0 where it cannot come to that.
-
-    A step takes 2^24 from a ``u`` out of range, once; what exceeds that piles up until it decays as fast.
-    """
-    if not isinstance(neuron, Lif):
-        return 0
-    step, kept = arriving * 64, (4095 - int(neuron.du.min(initial=4095))) / 4096
-    settled = max((step - 2 * STATE_LIMIT) / (1 - kept), STATE_LIMIT)
-    return SUM_LIMIT - step - 1 if step + kept * settled >= SUM_LIMIT else 0
 
 
 def _largest_sum(projection: Projection) -> float:
@@ -345,16 +345,3 @@ def _largest_sum(projection: Projection) -> float:
         return largest_sum(projection.connectivity)
     scale = 2.0 ** max(projection.connectivity.exponent, 0)
     return projection.connectivity.inputs * max(map(abs, LIMITS[projection.rule.sign])) * scale
-
-
-def _largest_message(population: Population) -> int:
-    neuron = population.neuron
-    if isinstance(neuron, Source):
-        return max(1, (1 << (neuron.payload_bits - 1)) - 1)
-    if isinstance(neuron, Lif):
-        if not neuron.spiking:
-            return STATE_LIMIT >> neuron.send_shift
-        return (
-            1 if neuron.max_spikes == 1 else min(neuron.max_spikes, STATE_LIMIT // max(int(neuron.threshold.min()), 1))
-        )
-    return 2 * STATE_LIMIT >> neuron.send_shift if isinstance(neuron, SigmaDelta) else STATE_LIMIT

@@ -10,16 +10,17 @@ Lava truncates weights by *sign mode*: eight bits of magnitude when all have one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.dispatch import dispatch, expect
 from neurodeploy.network.network import Population, Projection
-from neurodeploy.network.neurons import Lif, Product, Relu, SigmaDelta
+from neurodeploy.network.neurons import Lif, Neuron, Product, Relu, SigmaDelta
 from neurodeploy.network.plasticity import LearningRule
 
 NEVER = 1 << 17
@@ -44,11 +45,13 @@ class Described:
         kind: name of the Process (`worker.build.KINDS`).
         arrays: its parameters, ``[1]`` where all neurons agree and Lava documents one number, else ``[neurons]``.
         rules: its other parameters.
+        limit: the ``|u|`` from which a step could leave 32 bits; 0 where it cannot come to that.
     """
 
     kind: str
     arrays: Mapping[str, Array]
     rules: Mapping[str, Any] = field(default_factory=dict)
+    limit: int = 0
 
 
 def neurons(
@@ -66,28 +69,73 @@ def neurons(
     Raises:
         UnsupportedError: a value fits no register.
     """
-    neuron, size = population.neuron, population.size
-    if isinstance(neuron, Lif):
-        if taught is not None:
-            own, pairs = _own(neuron, fixed), {"y1": taught.y1, "y3": taught.y3}
-            traces = {name: [trace.impulse, trace.tau] for name, trace in pairs.items()}
-            return Described("LearningNeuron", own.arrays, {**own.rules, "traces": traces})
-        return _lif(population, neuron, fixed, heard)
-    assert isinstance(neuron, (SigmaDelta, Relu, Product)), f"{size} neurons of an unknown model"
+    describe = dispatch(MODELS, population, "Lava")
+    return describe(population, _Use(fixed, arriving, heard, taught))
+
+
+@dataclass(frozen=True)
+class _Use:
+    """Arguments of `neurons`."""
+
+    fixed: bool
+    arriving: int
+    heard: bool
+    taught: LearningRule | None
+
+
+def _integrator(population: Population, use: _Use) -> Described:
+    neuron = expect(population, Lif, "Lava")
+    limit = _piles_up(neuron, use.arriving) if use.fixed else 0
+    if use.taught is None:
+        return replace(_lif(population, neuron, use.fixed, use.heard), limit=limit)
+    own, pairs = _own(neuron, use.fixed), {"y1": use.taught.y1, "y3": use.taught.y3}
+    traces = {name: [trace.impulse, trace.tau] for name, trace in pairs.items()}
+    return Described("LearningNeuron", own.arrays, {**own.rules, "traces": traces}, limit)
+
+
+def _sigma_delta(population: Population, use: _Use) -> Described:
+    neuron = expect(population, SigmaDelta, "Lava")
     uniform = _uniform(neuron.threshold)
-    if isinstance(neuron, SigmaDelta):
-        rules = {"relu": neuron.activation == "relu", "state_exp": neuron.send_shift}
-        stock = not fixed and uniform.size == 1
-        threshold = uniform if stock else neuron.threshold
-        return Described("SigmaDelta" if stock else "SigmaDeltaNeuron", {"vth": threshold, "bias": neuron.bias}, rules)
-    if isinstance(neuron, Relu):
-        if fixed and uniform.size == 1 and not neuron.bias.any() and arriving < HALF:
-            return Described("GradedReluVec", {"vth": uniform})
-        return Described("ReluNeuron", {"vth": neuron.threshold, "bias": neuron.bias})
+    rules = {"relu": neuron.activation == "relu", "state_exp": neuron.send_shift}
+    stock = not use.fixed and uniform.size == 1
+    threshold = uniform if stock else neuron.threshold
+    return Described("SigmaDelta" if stock else "SigmaDeltaNeuron", {"vth": threshold, "bias": neuron.bias}, rules)
+
+
+def _relu(population: Population, use: _Use) -> Described:
+    neuron = expect(population, Relu, "Lava")
+    uniform = _uniform(neuron.threshold)
+    if use.fixed and uniform.size == 1 and not neuron.bias.any() and use.arriving < HALF:
+        return Described("GradedReluVec", {"vth": uniform})
+    return Described("ReluNeuron", {"vth": neuron.threshold, "bias": neuron.bias})
+
+
+def _product(population: Population, use: _Use) -> Described:
+    neuron = expect(population, Product, "Lava")
+    uniform, largest = _uniform(neuron.threshold), use.arriving**2
     rules = {"exp": neuron.shift}
-    if fixed and uniform.size == 1 and arriving**2 < SUM_LIMIT and arriving**2 >> neuron.shift < HALF:
+    if use.fixed and uniform.size == 1 and largest < SUM_LIMIT and largest >> neuron.shift < HALF:
         return Described("ProdNeuron", {"vth": uniform}, rules)
     return Described("ProductNeuron", {"vth": neuron.threshold}, rules)
+
+
+MODELS: Mapping[type[Neuron], Callable[[Population, _Use], Described]] = {
+    Lif: _integrator,
+    SigmaDelta: _sigma_delta,
+    Relu: _relu,
+    Product: _product,
+}
+"""How each model stands in Lava."""
+
+
+def _piles_up(neuron: Lif, arriving: int) -> int:
+    """Return the ``|u|`` from which a step could leave the 32 bits of a LIF, 0 where it cannot come to that.
+
+    A step takes 2^24 from a ``u`` out of range, once; what exceeds that piles up until it decays as fast.
+    """
+    step, kept = arriving * 64, (4095 - int(neuron.du.min(initial=4095))) / 4096
+    settled = max((step - 2 * HALF) / (1 - kept), HALF)
+    return SUM_LIMIT - step - 1 if step + kept * settled >= SUM_LIMIT else 0
 
 
 def _lif(population: Population, neuron: Lif, fixed: bool, heard: bool) -> Described:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.neurons import Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Recording, learned_shapes
 
@@ -22,7 +21,7 @@ def read(program: Program, job: Job, folder: Path, given: Mapping[str, Array]) -
     recorded = {entry["name"]: entry.get("states", ()) for entry in job.description["populations"]}
     for population in program.network.populations:
         name = population.name
-        if isinstance(population.neuron, Source):
+        if population.external:
             train = given.get(name)
             if train is None:
                 train = np.zeros((job.steps, job.samples, population.size), dtype=bool)

@@ -197,7 +197,7 @@ class _Script:
             given = self.program.network.by_name.get(original)
             if given is not None and given in self.program.network.inputs:
                 return [f"{name} = net.source(inputs[{original!r}], lag={lag})"]
-            start = self.job.network.by_name[original].neuron.start  # type: ignore[union-attr]
+            start = self.job.network.by_name[original].neuron.start
             return [f"{name} = net.always_on({entry['size']}, start={start}, lag={lag})"]
         what = entry["kind"]
         if what == "LIF" and not arrays["v"].any():

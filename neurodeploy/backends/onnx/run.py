@@ -15,7 +15,6 @@ import numpy as np
 from neurodeploy.errors import BackendError, UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
@@ -88,7 +87,7 @@ def run_model(
     fed = {
         said["inputs"][p.name]: given[p.name].reshape(steps, samples, *p.shape).astype(number) for p in network.inputs
     }
-    neurons = [p for p in network.populations if isinstance(p.neuron, Lif)]
+    neurons = [p for p in network.populations if not p.external]
     feeds = {s["input"]: _initial(s, samples, number) for s in said["states"]}
     wanted = {(p.name, ""): said["outputs"][p.name] for p in neurons}
     if said["form"] == "scan":
@@ -137,7 +136,7 @@ def _recording(
         name = population.name
         if name in given:
             spikes[name] = Events.from_dense(given[name].astype(next(iter(made.values())).dtype))
-        elif isinstance(population.neuron, Source):
+        elif population.external:
             on = np.zeros((*extent, population.size), bool)
             on[population.neuron.start :] = True
             spikes[name] = Events.from_dense(on)

@@ -28,8 +28,9 @@ import neurodeploy
 from neurodeploy.errors import BackendError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif
 
 from .neuron import DOMAIN, IR_VERSION, OPSET, described, filtered, function, function_name, parameters
 from .synapses import synapses
@@ -172,7 +173,7 @@ class _Step:
         delay = {p.name: max((q.delay for q in network.projections if q.source == p.name), default=0)
                  for p in network.populations}  # fmt: skip
         late = any(p.bias is not None and p.bias_start > 0 for p in network.projections)
-        timed = late or any(isinstance(p.neuron, Source) and p.neuron.always_on for p in network.populations)
+        timed = late or any(p.neuron.always_on for p in network.populations)
         for population in network.inputs:
             name = self.unique(population.name, "")
             self.inputs[population.name] = name, ["batch", *population.shape]
@@ -184,8 +185,9 @@ class _Step:
         for population in network.populations:
             if population.name in self.inputs:
                 sent[population.name] = self.add("Flatten", self.inputs[population.name][0], axis=1)
-            elif isinstance(population.neuron, Lif):
-                sent[population.name] = self._neuron(population, population.neuron, sent, pasts)
+            elif not population.external:
+                neuron = expect(population, Lif, "onnx")
+                sent[population.name] = self._neuron(population, neuron, sent, pasts)
         for name, past in pasts.items():
             newest = self.add("Unsqueeze", sent[name], self.constant("first_axis", np.array([0], np.int64)))
             parts = [newest]
@@ -234,7 +236,7 @@ class _Step:
 
     def _arriving(self, projection: Projection, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
         source = self.network.by_name[projection.source]
-        if isinstance(source.neuron, Source) and source.neuron.always_on:
+        if source.neuron.always_on:
             x = self._since(source.neuron.start + projection.delay, source.size)
         elif projection.delay:
             back = self.constant(f"back_{projection.delay}", np.array(projection.delay - 1, np.int64))
@@ -332,7 +334,7 @@ class _Step:
                     "shape": list(p.shape),
                     "module": p.handle.module,
                     "nodes": list(p.handle.nodes),
-                    **(described(p.neuron) if isinstance(p.neuron, Lif) else {}),
+                    **({} if p.external else described(expect(p, Lif, "onnx"))),
                 }
                 for p in network.populations
             },
@@ -340,7 +342,7 @@ class _Step:
 
 
 def _always_on(population: Population) -> bool:
-    return isinstance(population.neuron, Source) and population.neuron.always_on
+    return population.neuron.always_on
 
 
 def _prefix(graph: GraphProto, prefix: str) -> None:

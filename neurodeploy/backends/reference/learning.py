@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Arithmetic
+from neurodeploy.network.neurons import Arithmetic
 from neurodeploy.network.plasticity import LIMITS, WIDTH, LearningRule, Term, Trace
 
 TRACE_MAX = 127

@@ -8,21 +8,18 @@ wraps or saturates.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.dispatch import dispatch
+from neurodeploy.network.network import Network, Projection
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 from neurodeploy.program.schedule import schedule
 
 from .learning import Engine, Messages
-
-M = 1 << 23
-"""Half the range of Loihi's 24-bit state."""
+from .steps import STEPS, State
 
 
 def run(
@@ -63,14 +60,15 @@ def run_network(
     learns = any(p.rule is not None for p in network.projections)
     lag = schedule(network).lag if learns else {}
     lead = {p.name: lag[p.target] - lag[p.source] for p in network.projections if p.rule is not None}
-    neurons = [p for p in network.populations if not isinstance(p.neuron, Source)]
-    state = {p.name: _State.of(p, samples, number) for p in neurons}
+    neurons = [p for p in network.populations if not p.external]
+    step = {p.name: dispatch(STEPS, p, "reference") for p in neurons}
+    state = {p.name: State.of(p, samples, number) for p in neurons}
     output = {p.name: np.zeros((steps, samples, p.size), number) for p in network.populations}
     kept = {
         name: {
             p.name: np.zeros((steps, samples, p.size), number)
             for p in neurons
-            if isinstance(p.neuron, (Lif, SigmaDelta)) and (name in record.states or (name == "v" and not p.spiking))
+            if name in p.neuron.states and (name in record.states or (name == "v" and not p.spiking))
         }
         for name in ("u", "v")
     }
@@ -92,7 +90,7 @@ def run_network(
             name = population.name
             if name in given:
                 output[name][t] = given[name][t]
-            elif isinstance(population.neuron, Source):
+            elif population.external:
                 output[name][t] = t >= population.neuron.start
             else:
                 current = np.zeros((2, samples, population.size), number)
@@ -104,14 +102,7 @@ def run_network(
                     else:
                         current[projection.port] += _arriving(projection, source, t)
                 now = state[name]
-                if isinstance(population.neuron, Lif):
-                    output[name][t] = _step_lif(population.neuron, now, current[0], integer)
-                elif isinstance(population.neuron, SigmaDelta):
-                    output[name][t] = _step_sigma_delta(population.neuron, now, current[0], integer)
-                elif isinstance(population.neuron, Relu):
-                    output[name][t] = _relu(population.neuron, current[0], integer)
-                else:
-                    output[name][t] = _product(population.neuron, current[0], current[1], integer)
+                output[name][t] = step[name](population.neuron, now, current[0], current[1], integer)
                 if name in taught:
                     sent[name][t] = taught[name].step(output[name][t], current[1])
                 for key, value in (("u", now.u), ("v", now.v)):
@@ -171,30 +162,6 @@ class _Plastic:
         return {name: np.stack([state[name] for state in kept]) for name in kept[0]}
 
 
-@dataclass
-class _State:
-    """State of one population, ``[batch, neurons]``.
-
-    Args:
-        u, v: current and potential.
-        wait: steps for which each neuron stays refractory.
-        raised: by how much its threshold is raised.
-        sent: sum of what it has sent (sigma-delta).
-    """
-
-    u: Array
-    v: Array
-    wait: Array
-    raised: Array
-    sent: Array
-
-    @classmethod
-    def of(cls, population: Population, samples: int, number: np.dtype) -> _State:
-        initial = population.neuron.initial if isinstance(population.neuron, Lif) else np.zeros(population.size)
-        v = np.broadcast_to(initial, (samples, population.size)).astype(number)
-        return cls(np.zeros_like(v), v, np.zeros(v.shape, np.int64), np.zeros_like(v), np.zeros_like(v))
-
-
 def _arriving(projection: Projection, source: Array, t: int) -> Array:
     """Current that a projection delivers in step ``t``, ``[batch, target neurons]``."""
     kind = projection.connectivity
@@ -208,129 +175,3 @@ def _arriving(projection: Projection, source: Array, t: int) -> Array:
 def shift(value: Array, exponent: int) -> Array:
     """``value * 2^exponent``, rounded down (Loihi's weight exponent acts on the accumulated sum)."""
     return value << exponent if exponent >= 0 else value >> -exponent
-
-
-def _step_sigma_delta(neuron: SigmaDelta, state: _State, current: Array, integer: bool) -> Array:
-    state.u = _saturated(state.u + current, integer)
-    v = _saturated(state.u + neuron.bias.astype(current.dtype), integer)
-    state.v = np.maximum(v, 0) if neuron.activation == "relu" else v
-    difference = state.v - state.sent
-    message = np.where(np.abs(difference) >= neuron.threshold, difference, 0)
-    if neuron.send_shift:
-        message = message >> neuron.send_shift
-    state.sent = state.sent + (message << neuron.send_shift if neuron.send_shift else message)
-    return np.asarray(message)
-
-
-def _relu(neuron: Relu, current: Array, integer: bool) -> Array:
-    v = _saturated(current + neuron.bias.astype(current.dtype), integer)
-    return np.where(v > neuron.threshold, v, 0)
-
-
-def _product(neuron: Product, first: Array, second: Array, integer: bool) -> Array:
-    v = _saturated((first * second) >> neuron.shift if integer else first * second, integer)
-    return np.where(np.abs(v) > neuron.threshold, v, 0)
-
-
-def _saturated(value: Array, integer: bool) -> Array:
-    return np.clip(value, -M + 1, M - 1) if integer else value
-
-
-def decay(value: Array, fraction: Array) -> Array:
-    """Loihi's decay: ``value * (4096 - fraction) / 4096``, rounded toward zero."""
-    kept: Array = np.sign(value) * ((np.abs(value) * (4096 - fraction.astype(np.int64))) >> 12)
-    return kept
-
-
-def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
-    number = u.dtype
-    crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
-    u = (1 - neuron.du.astype(number)) * u + current
-    rest = _rest(neuron, v, crossed)
-    v = (1 - neuron.dv.astype(number)) * rest + u + neuron.bias.astype(number)
-    return u, *_fire(neuron, _late_reset(neuron, v, crossed), crossed)
-
-
-def _step_lif(neuron: Lif, state: _State, current: Array, integer: bool) -> Array:
-    """Advance by one step and return what is sent."""
-    step = _step_integer if integer else _step_float
-    adapts = neuron.threshold_decay is not None and neuron.threshold_jump is not None
-    fired = replace(neuron, threshold=neuron.threshold + state.raised) if adapts else neuron
-    before = state.v
-    state.u, state.v, sent = step(fired, state.u, before, current)
-    if not neuron.spiking:
-        return sent >> neuron.send_shift if neuron.send_shift else sent
-    if neuron.refractory is not None:
-        held = state.wait > 0
-        state.v, sent = np.where(held, before, state.v), np.where(held, 0, sent)
-        state.wait = np.where(sent != 0, neuron.refractory, state.wait - held)
-    if neuron.reset_current:
-        state.u = np.where(sent != 0, np.zeros_like(state.u), state.u)
-    if neuron.threshold_decay is not None and neuron.threshold_jump is not None:
-        kept = decay(state.raised, neuron.threshold_decay) if integer else (1 - neuron.threshold_decay) * state.raised
-        state.raised = _saturated(kept + neuron.threshold_jump * np.abs(sent), integer)
-    return sent
-
-
-def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
-    crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
-    u = decay(u, neuron.du + 1) + (current << 6)
-    u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
-    v = decay(_rest(neuron, v, crossed), neuron.dv) + u + neuron.bias
-    v = np.clip(_late_reset(neuron, v, crossed), -M + 1, M - 1)
-    return u, *_fire(neuron, v, crossed)
-
-
-def _spikes(neuron: Lif, v: Array) -> Array:
-    """How many spikes each potential is worth: 0 or 1 unless `max_spikes` allows more, or `lower` asks for -1."""
-    threshold = neuron.threshold.astype(v.dtype)
-    if neuron.max_spikes > 1:
-        times = np.trunc(v / threshold) if v.dtype.kind == "f" else v // threshold
-        return np.where(v > 0, np.minimum(times, neuron.max_spikes), 0).astype(v.dtype)
-    equal = neuron.comparison == ">="
-    crosses = (v >= threshold if equal else v > threshold).astype(v.dtype)
-    if neuron.lower is not None:
-        lower = neuron.lower.astype(v.dtype)
-        crosses = crosses - (~crosses.astype(bool) & (v <= lower if equal else v < lower))
-    return np.asarray(crosses)
-
-
-def _rest(neuron: Lif, v: Array, crossed: Array | None) -> Array:
-    """The potential from which this step starts: reset now if the reset of the last spike waited for it."""
-    if crossed is None or (neuron.reset, neuron.reset_time) != ("hard", "next"):
-        return v
-    return np.where(crossed > 0, neuron.reset_to.astype(v.dtype), v)
-
-
-def _late_reset(neuron: Lif, v: Array, crossed: Array | None) -> Array:
-    """The part of the last spike's reset that acts after this step's input."""
-    if crossed is None:
-        return v
-    if neuron.reset == "subtract":
-        return np.asarray(v - crossed * neuron.threshold.astype(v.dtype))
-    if neuron.reset_time == "gate":
-        return np.where(crossed > 0, neuron.reset_to.astype(v.dtype), v)
-    return v
-
-
-def _fire(neuron: Lif, v: Array, crossed: Array | None) -> tuple[Array, Array]:
-    """Potential after this step's spikes, and what is sent."""
-    if not neuron.spiking:
-        v = _bounded(neuron, v)
-        return v, v
-    spikes = _spikes(neuron, v)
-    threshold = neuron.threshold.astype(v.dtype)
-    if neuron.reset_time == "once" and crossed is not None:
-        v = v - (spikes - crossed) * threshold
-    elif neuron.reset_time == "now":
-        if neuron.reset == "hard":
-            v = np.where(spikes != 0, neuron.reset_to.astype(v.dtype), v)
-        elif neuron.reset == "subtract":
-            v = v - np.maximum(spikes, 0) * threshold
-            if neuron.lower is not None:
-                v = np.where(spikes < 0, v - neuron.lower.astype(v.dtype), v)
-    return _bounded(neuron, v), spikes
-
-
-def _bounded(neuron: Lif, v: Array) -> Array:
-    return v if neuron.floor is None else np.maximum(v, neuron.floor.astype(v.dtype))

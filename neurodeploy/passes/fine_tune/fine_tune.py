@@ -29,8 +29,9 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif
 from neurodeploy.program.recording import Record, check_inputs
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class _Tuning:
         self.wanted = {
             p.name: recording.spikes[p.name].dense().astype(np.float64) if p.spiking else recording.states["v"][p.name]
             for p in network.populations
-            if not isinstance(p.neuron, Source)
+            if not p.external
         }
         self.temperature = 1.0 if self.labels is None else _temperature(scores(teacher, recording), self.labels)
 
@@ -244,10 +245,12 @@ def _traces(spikes: Tensor) -> Tensor:
 
 def _refuse(network: Network) -> None:
     for population in network.populations:
-        neuron = population.neuron
-        if isinstance(neuron, Lif) and neuron.spiking and (neuron.threshold <= 0).any():
+        if population.external:
+            continue
+        neuron = expect(population, Lif, "fine-tune", "leave fine-tune out")
+        if neuron.spiking and (neuron.threshold <= 0).any():
             raise _unsupported(population, "has a threshold that is not positive")
-        if isinstance(neuron, Lif) and (neuron.slow or neuron.lower is not None):
+        if neuron.slow or neuron.lower is not None:
             raise _unsupported(population, "has a refractory time, an adaptive threshold or a lower threshold")
     for projection in network.projections:
         kind = projection.connectivity

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif
 
 from ..quantise.scaling import Grid
 
@@ -113,14 +114,14 @@ def run(network: Network, synapses: Mapping[str, Synapses], inputs: Mapping[str,
     """
     steps, samples = next(iter(inputs.values())).shape[:2]
     deliver = {name: _Delivery(item) for name, item in synapses.items()}
-    cells = {p.name: _Cell(p, samples) for p in network.populations if isinstance(p.neuron, Lif)}
+    cells = {p.name: _Cell(p, samples) for p in network.populations if not p.external}
     sent: dict[str, list[Tensor]] = {p.name: [] for p in network.populations}
     for t in range(steps):
         for population in network.populations:
             name = population.name
             if name in inputs:
                 sent[name].append(inputs[name][t])
-            elif isinstance(population.neuron, Source):
+            elif population.external:
                 on = float(t >= population.neuron.start)
                 sent[name].append(torch.full((samples, population.size), on, dtype=torch.float64))
             else:
@@ -167,9 +168,7 @@ class _Cell:
     """Neurons of one population and their state; see `neurodeploy.network.neurons`."""
 
     def __init__(self, population: Population, samples: int) -> None:
-        neuron = population.neuron
-        assert isinstance(neuron, Lif)
-        self.neuron = neuron
+        self.neuron = neuron = expect(population, Lif, "fine-tune")
         self.kept_u = torch.from_numpy(loihi_ranges.DECAY_ONE - 1.0 - neuron.du)
         self.kept_v = torch.from_numpy(1.0 * loihi_ranges.DECAY_ONE - neuron.dv)
         self.bias, self.threshold = torch.from_numpy(neuron.bias * 1.0), torch.from_numpy(neuron.threshold * 1.0)

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif
 from neurodeploy.program.recording import Record, Recording
 
 MEMORY = 16
@@ -53,9 +54,9 @@ class Calibration:
         """Largest ``|u|`` and ``|v - reset|`` of each neuron, ``[neurons]``; 0 without samples."""
         if self.recording is None:
             return np.zeros(population.size)
-        assert isinstance(population.neuron, Lif)
+        neuron = expect(population, Lif, "calibration")
         u, v = (self.recording.states[name][population.name] for name in ("u", "v"))
-        shift = population.neuron.reset_to if population.neuron.reset == "hard" else 0.0
+        shift = neuron.reset_to if neuron.reset == "hard" else 0.0
         return np.asarray(np.maximum(np.abs(u).max(axis=(0, 1)), np.abs(v - shift).max(axis=(0, 1))))
 
     def traces(self, projection: Projection, source: Population, target: Population) -> Array | None:
@@ -73,9 +74,9 @@ class Calibration:
         values = self._sent(source, steps, samples)
         if projection.delay < steps:
             sent[projection.delay :] = values[: steps - projection.delay]
-        assert isinstance(target.neuron, Lif)
-        current_kept = np.float32(1 - target.neuron.du.mean())
-        potential_kept = np.float32(min(1 - float(target.neuron.dv.mean()), 1 - 1 / MEMORY))
+        neuron = expect(target, Lif, "calibration")
+        current_kept = np.float32(1 - neuron.du.mean())
+        potential_kept = np.float32(min(1 - float(neuron.dv.mean()), 1 - 1 / MEMORY))
         current = np.zeros((samples, source.size), np.float32)
         potential = np.zeros_like(current)
         for t in range(steps):
@@ -85,7 +86,7 @@ class Calibration:
         return sent.reshape(steps * samples, source.size)
 
     def _sent(self, source: Population, steps: int, samples: int) -> Array:
-        if isinstance(source.neuron, Source) and source.neuron.always_on:
+        if source.neuron.always_on:
             on = np.arange(steps)[:, None, None] >= source.neuron.start
             return np.broadcast_to(on, (steps, samples, source.size)).astype(np.float32)
         assert self.recording is not None

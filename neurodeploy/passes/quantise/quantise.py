@@ -32,8 +32,9 @@ from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import largest_sum, with_weights
+from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif
 
 from . import rounding
 from .calibration import Calibration
@@ -87,7 +88,7 @@ class Quantise:
         units: dict[str, float] = {}
         integer: dict[str, Projection] = {}
         for population in network.populations:
-            if isinstance(population.neuron, Source):
+            if population.external:
                 populations.append(population)
                 continue
             incoming = [_from_integers(p, network.by_name[p.source], units) for p in network.into(population.name)]
@@ -113,13 +114,7 @@ class Quantise:
         seen: Calibration,
         units: Mapping[str, float],
     ) -> tuple[Population, list[Projection]]:
-        neuron = population.neuron
-        if not isinstance(neuron, Lif):
-            raise UnsupportedError(
-                f"population {population.name!r} consists of {type(neuron).__name__} neurons, which are not quantised",
-                allowed="integrate-and-fire neurons",
-                hint="compile it with --float",
-            )
+        neuron = expect(population, Lif, "quantise", "compile it with --float")
         traces = {p.name: seen.traces(p, sources[p.source], population) for p in incoming}
         traces = {
             p.name: None if (trace := traces[p.name]) is None else trace * np.float32(units.get(p.source, 1.0))
@@ -203,16 +198,15 @@ def _heard(population: Population, peak: Array, network: Network) -> tuple[Popul
     Fewer bits where its weights are so small beside a target's threshold that the chip's smallest exponent would
     leave them less than 8 bits.
     """
-    neuron = population.neuron
-    assert isinstance(neuron, Lif)
+    neuron = expect(population, Lif, "quantise")
     scale = float(population.scales[0])
     largest = min(scale * float(peak.max(initial=0.0)) or loihi_ranges.STATE_MAX, loihi_ranges.STATE_MAX)
     shift = max(0, int(largest).bit_length() - MESSAGE_BITS)
     smallest = loihi_ranges.WEIGHT_MAX * UNIT * 2.0**loihi_ranges.WEIGHT_EXPONENT_MIN / loihi_ranges.STATE_MAX
     for projection in network.projections:
-        target = network.by_name[projection.target].neuron
+        target = expect(network.by_name[projection.target], Lif, "quantise")
         weight = float(np.abs(projection.connectivity.weights).max(initial=0.0))
-        if projection.source == population.name and isinstance(target, Lif) and target.spiking and weight:
+        if projection.source == population.name and target.spiking and weight:
             threshold = float(np.abs(target.threshold - target.reset_to).max())
             shift = max(shift, int(np.ceil(np.log2(max(scale * threshold * smallest / weight, 1.0)))))
     return replace(population, neuron=replace(neuron, send_shift=shift)), scale / 2**shift
@@ -260,12 +254,12 @@ def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
 
 def _leaks(before: Population, after: Population) -> str:
     """What happens to decays that 12 bits cannot tell from none."""
-    assert isinstance(before.neuron, Lif) and isinstance(after.neuron, Lif)
-    lost = (before.neuron.dv > 0) & (after.neuron.dv == 0)
+    leak = expect(before, Lif, "quantise").dv
+    lost = (leak > 0) & (expect(after, Lif, "quantise").dv == 0)
     if not lost.any():
         return ""
     return (
-        f"; the leak of {int(lost.sum())} neurons, {before.neuron.dv[lost].max():.3g} a step at most, rounds to none "
+        f"; the leak of {int(lost.sum())} neurons, {leak[lost].max():.3g} a step at most, rounds to none "
         "(12 bits hold 1/4096)"
     )
 

@@ -127,7 +127,6 @@ class Scaling:
 
     def _groups(self, population: Population, incoming: list[Projection]) -> Array:
         """Group of each neuron; neurons of a group have one scale."""
-        assert isinstance(population.neuron, Lif)
         if self.thresholds == 1 or not population.spiking:
             return np.zeros(population.size, np.int64)
         planes = [k.outputs // k.output_shape[0] for k in (p.connectivity for p in incoming) if isinstance(k, Conv2d)]
