@@ -15,8 +15,10 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network import Network
 
 FORMAT = "neurodeploy program"
-VERSION = 1
-"""Written into every file; raised when an older neurodeploy could no longer read what is written."""
+VERSION = 2
+"""Written into a file that an older neurodeploy could no longer read: one that holds a chip."""
+PLAIN = 1
+"""Written into every other file."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Program:
             that the host feeds are not in it; an always-on source lives on the cores that it feeds.
         use: what each used core holds.
         provenance: where it came from: ``"source"``, ``"sha256"``, ``"neurodeploy"`` and the passes that ran.
+        chip_file: description of a chip that does not come with neurodeploy (`neurodeploy.hwsim.embedded`).
     """
 
     network: Network
@@ -48,6 +51,7 @@ class Program:
     core_of: Mapping[str, Array]
     use: tuple[CoreUse, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    chip_file: str = field(default="", metadata={codec.LATER: True})
 
     def __post_init__(self) -> None:
         for population in self.network.populations:
@@ -77,7 +81,7 @@ class Program:
         Raises:
             StorageError: the folder cannot be written to, or the disk is full.
         """
-        codec.save(self, Path(path), FORMAT, VERSION)
+        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
