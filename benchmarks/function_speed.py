@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import peer_cases
 
-from neurodeploy.connectivity import Conv2d, Sparse
-from neurodeploy.hwsim.delivery import deliver
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
+from neurodeploy.hwsim.function.delivery import deliver
+from neurodeploy.network.connectivity import Conv2d, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
 
 Array = Any
 

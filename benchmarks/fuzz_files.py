@@ -57,11 +57,12 @@ class Outcome:
 
 
 def read_nir(path: Path) -> None:
-    from neurodeploy import nir_reference, nirfile
-    from neurodeploy.conventions import resolve
-    from neurodeploy.lower import lower
+    from neurodeploy.lowering.lower import lower
+    from neurodeploy.nir_graph import interpreter as nir_reference
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.nir_graph.conventions import resolve
 
-    file = nirfile.read(path)
+    file = nir_file.read(path)
     conventions = resolve(file, dt=None if "dt" in file.metadata else 1e-3)
     network = lower(file, conventions)
     if _run(network):
@@ -72,7 +73,7 @@ def read_nir(path: Path) -> None:
 
 
 def read_net(path: Path) -> None:
-    from neurodeploy.netfile import read_net as read
+    from neurodeploy.lowering.lava_dl import read_net as read
 
     _run(read(path))
 
@@ -80,8 +81,8 @@ def read_net(path: Path) -> None:
 def read_onnx(path: Path) -> None:
     import numpy as np
 
-    from neurodeploy.exporters import onnx_import
-    from neurodeploy.exporters.ann_graph import evaluate
+    from neurodeploy.exporters.ann import onnx_import
+    from neurodeploy.exporters.ann.ann_graph import evaluate
 
     ann = onnx_import.load(path)
     if max(int(np.prod(layer.shape)) for layer in ann.layers) <= SMALL:
@@ -92,8 +93,8 @@ def _run(network: object) -> bool:
     """Three steps in the reference, if the network is small."""
     import numpy as np
 
-    from neurodeploy.backends.reference import run_network
-    from neurodeploy.network import Network
+    from neurodeploy.backends.reference.run import run_network
+    from neurodeploy.network.network import Network
 
     assert isinstance(network, Network)
     stored = sum(p.connectivity.stored_weights() for p in network.projections)

@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from neurodeploy.backends import lava
 from neurodeploy.backends.lava import pool
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.connectivity import Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.hwsim import engine
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, with_weights
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
 from tests.networks import placed
 
 Run = Callable[[Program, dict[str, np.ndarray]], object]

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.hwsim.arch import load_architecture
+from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.learning.run import Run
 from neurodeploy.learning.setup import NETWORKS, Setup
 from neurodeploy.report.html import quantity

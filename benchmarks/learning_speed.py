@@ -28,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from neurodeploy.backends import lava
 from neurodeploy.backends.lava import pool
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.connectivity import Dense
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.plasticity import stdp
-from neurodeploy.program import Program
-from neurodeploy.recording import Recording
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.plasticity import stdp
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Recording
 from tests.networks import placed
 
 RATE = 0.1

@@ -15,15 +15,16 @@ import time
 
 import numpy as np
 
-from neurodeploy.connectivity import Array, Conv2d, Dense
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.limits import Limits
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.partition import Partition
-from neurodeploy.passes.place import Place
-from neurodeploy.program import Program
-from neurodeploy.routing import fan_out
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.placement.partition import Partition
+from neurodeploy.placement.place import Place
+from neurodeploy.program.limits import Limits
+from neurodeploy.program.program import Program
+from neurodeploy.program.routing import fan_out
 
 CORES = 32
 

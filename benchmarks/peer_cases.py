@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Conv2d, Dense, Sparse
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
+from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
 
 CHIP = "sanafe-loihi"
 Array = Any

@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import peer_cases
 
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import Counter, Counts
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import Counter, Counts
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.hwsim.flits import flit_timing
-from neurodeploy.hwsim.noc import Mesh
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timing import amounts, core_timing
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.event_tier import Mesh
+from neurodeploy.hwsim.timing.flit_tier import flit_timing
+from neurodeploy.hwsim.timing.tiers import amounts, core_timing
 
 ARCH = load_architecture(peer_cases.CHIP)
 """SANA-FE's layers take its dense synapses for convolutions too, so here kernels cost what dense synapses cost."""

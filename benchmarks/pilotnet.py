@@ -27,8 +27,8 @@ LIMIT_S, LIMIT_GIB = 20.0, 1.5
 def compiled(net: str, tiling: str | None, steps: int) -> tuple[float, float, list[dict[str, Any]]]:
     """CPU seconds, peak GiB, and for each layer its cores and the largest use of one."""
     from neurodeploy.compiler import compile_net
-    from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.tiling import Tiling
+    from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.placement.tiling import Tiling
 
     arch = load_architecture("loihi2")
     started = time.process_time()
@@ -55,7 +55,7 @@ def work(program: Any, arch: Any, steps: int) -> dict[str, float]:
     import numpy as np
 
     from neurodeploy.hwsim import engine
-    from neurodeploy.hwsim.counts import count
+    from neurodeploy.hwsim.counts.counts import count
 
     silence = np.zeros((steps, 1, *program.network.inputs[0].shape), np.uint8)
     counts = count(program, engine.run(program, {"": silence}), arch)

@@ -19,9 +19,9 @@ import numpy as np
 
 from neurodeploy import passes
 from neurodeploy.compiler import compile_file
-from neurodeploy.network import Network
-from neurodeploy.recording import scores
-from neurodeploy.stages import measure, moved, run
+from neurodeploy.network.network import Network
+from neurodeploy.program.recording import scores
+from neurodeploy.verify.after_passes import measure, moved, run
 
 WAYS = {
     "nearest": "quantise{rounding=nearest range=max thresholds=1}",

@@ -25,11 +25,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from neurodeploy.connectivity import Conv2d, Sparse
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
+from neurodeploy.network.connectivity import Conv2d, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
 
 PERIOD = 20
 

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.compiler import compile_net
-from neurodeploy.connectivity import Conv2d
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import Counter
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.hwsim.timing import amounts
-from neurodeploy.tiling import Tiling
+from neurodeploy.hwsim.timing.tiers import amounts
+from neurodeploy.network.connectivity import Conv2d
+from neurodeploy.placement.tiling import Tiling
 
 Array = Any
 PERIOD = 16

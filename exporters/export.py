@@ -25,7 +25,7 @@ def to_graph(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None 
             parameters that cannot be used.
     """
     from . import framework
-    from .graph import build
+    from .torch_step.graph import build
 
     return build(module, sample_shape, dt, framework.of(module))
 
@@ -37,7 +37,7 @@ def export(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, p
         UnsupportedError, InvalidInputError: as `to_graph`.
         StorageError: the file cannot be written.
     """
-    from .nirfile import write
+    from .write_nir import write
 
     graph = to_graph(module, sample_shape, dt)
     write(graph, path)

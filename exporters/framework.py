@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.connectivity import Array
-from neurodeploy.conventions import RecurrentBias
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.neurons import Comparison, Reset, ResetTime
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Comparison, Reset, ResetTime
+from neurodeploy.nir_graph.conventions import RecurrentBias
 
 if TYPE_CHECKING:
     import nir
@@ -44,11 +44,12 @@ class Neuron:
         node: every parameter has the full shape of the layer.
         reset: rule after a spike; None for a layer that does not spike.
         initial: membrane potential before the first step, if not 0 everywhere; shaped as the layer.
-        reset_time, max_spikes, floor: see `neurodeploy.neurons`; what NIR cannot say goes into the node's metadata.
+        reset_time, max_spikes, floor: see `neurodeploy.network.neurons`; what NIR cannot say goes into the node's
+            metadata.
         recurrent: a linear node (Linear, Affine, Scale, Conv2d) through which the layer's spikes of the last step
             return to its own input; None without recurrence.
         comparison: of this layer, if not the framework's.
-        refractory, threshold_decay, threshold_jump: see `neurodeploy.neurons`; arrays of the layer's shape.
+        refractory, threshold_decay, threshold_jump: see `neurodeploy.network.neurons`; arrays of the layer's shape.
         reset_current: whether a spike also sets the synaptic current to 0 (a CubaLIF's).
     """
 
@@ -145,7 +146,7 @@ def get(name: str) -> Framework:
 def of(module: nn.Module) -> Framework:
     """The framework that a module's neurons come from, by the packages of the classes in it.
 
-    ``torch`` means neurons of the user's own (`neurodeploy.exporters.protocol`).
+    ``torch`` means neurons of the user's own (`neurodeploy.exporters.own_neurons`).
 
     Raises:
         UnsupportedError: no framework that we know, or several at once.

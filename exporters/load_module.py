@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError, MissingFileError
-from neurodeploy.storage import existing_file
+from neurodeploy.files.atomic import existing_file
 
 _FORM = "my_model.py:Net or package.module:Net, where Net is a torch.nn.Module, its class or a function that makes one"
 

@@ -35,12 +35,12 @@ from norse.torch.module.lift import Lift
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Reset
+from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, full
 
 if TYPE_CHECKING:
-    from neurodeploy.connectivity import Array
+    from neurodeploy.network.arrays import Array
 
 _STEPS: dict[str, Any] = {
     "LIFBoxCell": lif_box_feed_forward_step,
@@ -85,7 +85,7 @@ def export(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None = 
         InvalidInputError: a module that does not take such a sample, another ``dt`` than its cells have, or parameters
             that do not fit.
     """
-    from .graph import build
+    from .torch_step.graph import build
 
     return build(module, sample_shape, dt, FRAMEWORK)
 

@@ -32,13 +32,13 @@ from sinabs import activation
 from sinabs import layers as sl
 from torch import Tensor, nn
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import UNLIMITED, Comparison, Reset
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset
 
 from .framework import Framework, Neuron, Stub, full
-from .layers import conv2d, linear
-from .steps import inverse, leaky
+from .torch_step.layers import conv2d, linear
+from .torch_step.steps import inverse, leaky
 
 _RECURRENT = (sl.LIFRecurrent, sl.IAFRecurrent, sl.ALIFRecurrent)
 

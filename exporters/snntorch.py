@@ -11,7 +11,7 @@ What a layer computes in a step with input ``I`` (read in its source) before a s
 
 NIR's equations by forward Euler then are snnTorch's: ``dt`` only gives the numbers their unit. A single ``beta = 1``
 among others is ``tau = 2^60 dt``, whose leak is lost in the rounding of a float. A spike is ``mem > threshold``,
-strictly. What it does to ``mem`` (as `neurodeploy.neurons` calls it):
+strictly. What it does to ``mem`` (as `neurodeploy.network.neurons` calls it):
 
     reset_mechanism   reset_delay=True                                      reset_delay=False
     subtract          subtract, next                                        subtract, once
@@ -31,14 +31,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Reset, ResetTime
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Reset, ResetTime
 
-from .capture import potential_of
 from .framework import Framework, Neuron, full
-from .layers import conv2d, linear
-from .steps import divisor, inverse, leaky
+from .torch_step.capture import potential_of
+from .torch_step.layers import conv2d, linear
+from .torch_step.steps import divisor, inverse, leaky
 
 _STATES = {
     "Leaky": ("mem",),

@@ -30,12 +30,12 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Reset
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, full
-from .steps import divisor, inverse, leaky
+from .torch_step.steps import divisor, inverse, leaky
 
 _KNOWN = (
     neuron.IFNode,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.arrays import Array
 
 from . import framework
-from .capture import checked_sites, copied, node_name, prepared, states_of, swapped
+from .torch_step.capture import checked_sites, copied, node_name, prepared, states_of, swapped
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,10 @@
 """The functional pass: who spikes when, event by event, in Loihi's integers or in floats.
 
-`Simulator` prepares a Program once (`neurodeploy.hwsim.flat`) and runs it any number of times; the work is done by one
-compiled loop (`neurodeploy.hwsim.loop`). Samples are independent, so a batch is cut into blocks that run on as many
-threads as there are cores; the result does not depend on the cut. Step t of the result is network step t
-(`neurodeploy.schedule`). What learns does so in the same loop (`neurodeploy.hwsim.learning_kernels`).
+`Simulator` prepares a Program once (`neurodeploy.hwsim.function.tables`) and runs it any number of times; the work is
+done by one compiled loop (`neurodeploy.hwsim.function.loop`). Samples are independent, so a batch is cut into blocks
+that run on as many threads as there are cores; the result does not depend on the cut. Step t of the result is network
+step t (`neurodeploy.program.schedule`). What learns does so in the same loop
+(`neurodeploy.hwsim.loihi_learning.kernels`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import Interrupted, InvalidInputError
-from neurodeploy.neurons import Product, Relu, Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Events, Record, Recording, check_inputs
+from neurodeploy.network.arrays import Array, sole
+from neurodeploy.network.neurons import Product, Relu, Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
-from . import kernels, layout, loop
-from .flat import Flat, flatten
+from .function import layout, loop, neuron_kernels
+from .function.tables import Flat, flatten
 
 BLOCK = 32
 """Samples that one thread runs at a time, at most."""
@@ -74,7 +75,8 @@ class Simulator:
         """Run; see `neurodeploy.backends.Backend`.
 
         Args:
-            flags: also record which neurons were not at rest and which fired, for `neurodeploy.hwsim.noc`.
+            flags: also record which neurons were not at rest and which fired, for
+                `neurodeploy.hwsim.timing.event_tier`.
 
         Raises:
             InvalidInputError: also where the recording does not fit into memory.
@@ -114,7 +116,7 @@ class Simulator:
         number, state = self.flat.number.itemsize, self.flat.initial.itemsize
         cell = kept.columns("u") * number + kept.columns("v") * state + kept.flags
         slots = max((s.stop for s in self.flat.slots.values()), default=0)
-        cell += 16 * len(kept.populations) + 8 * len(kernels.KINDS) * slots
+        cell += 16 * len(kept.populations) + 8 * len(neuron_kernels.KINDS) * slots
         rules, learned = self.flat.rules, 0
         if rules is not None:
             cell += 8 * rules.work_columns()
@@ -216,7 +218,7 @@ class _Block:
         values = np.empty(capacity if (flat.populations[:, layout.GRADED] == 1).any() else 0, number)
         self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
         slots = max((s.stop for s in flat.slots.values()), default=0)
-        self.marks = np.zeros((steps, samples, len(kernels.KINDS), slots), np.int64)
+        self.marks = np.zeros((steps, samples, len(neuron_kernels.KINDS), slots), np.int64)
         self.u = np.zeros((steps, samples, kept.columns("u")), number)
         self.v = np.zeros((steps, samples, kept.columns("v")), flat.initial.dtype)
         self.flags = np.zeros((steps, samples, kept.flags), np.uint8)
@@ -262,7 +264,9 @@ def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
     """All inputs of a block, ``[steps, samples, neurons]``."""
     number = np.dtype(np.uint8) if flat.integer and flat.plain else flat.number
     parts = [given[name][:, block].astype(number, copy=False) for name in flat.inputs]
-    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+    joined = np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).view()
+    joined.flags.writeable = False  # also where it is the user's own: the loop is compiled for one of the two
+    return joined
 
 
 def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Recording:
@@ -285,12 +289,13 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
                 values = values.astype(np.int32, copy=False)
             elif not flat.integer:
                 values = values.astype(np.float64, copy=False)
-            states.setdefault(name, {})[owner] = np.ascontiguousarray(values)
-    whole = blocks[0].marks if len(blocks) == 1 else np.concatenate([block.marks for block in blocks], axis=1)
+            states.setdefault(name, {})[owner] = sole(np.ascontiguousarray(values))
+    whole = sole(blocks[0].marks if len(blocks) == 1 else np.concatenate([block.marks for block in blocks], axis=1))
     active, touched, changed = (
-        {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()} for kind in range(len(kernels.KINDS))
+        {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()}
+        for kind in range(len(neuron_kernels.KINDS))
     )
-    flags = np.concatenate([block.flags for block in blocks], axis=1) if kept.flags else None
+    flags = sole(np.concatenate([block.flags for block in blocks], axis=1)) if kept.flags else None
     learned: Mapping[str, Mapping[str, Array]] = {}
     work: Mapping[str, Array] = {}
     if flat.rules:
@@ -319,5 +324,6 @@ def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool,
             block.bounds[:, :, row], block.events, block.values, order, graded, first, block.start,
             time, sample, neuron, payload,
         )  # fmt: skip
+    time, sample, neuron, payload = map(sole, (time, sample, neuron, payload))
     carried = None if not graded or (payload == 1).all() else payload
     return Events(time, sample, neuron, steps, samples, flat.network.by_name[name].size, carried)

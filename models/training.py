@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.storage import atomic_path, existing_file
+from neurodeploy.files.atomic import atomic_path, existing_file
 
 from . import digits
 

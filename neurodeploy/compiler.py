@@ -13,19 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy import __version__, fit, hdf5file, netfile, nirfile, passes
-from neurodeploy.connectivity import Array
-from neurodeploy.conventions import Conventions, resolve
+from neurodeploy import __version__, passes
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.limits import Limits, Mesh
-from neurodeploy.lower import lower
-from neurodeploy.network import Network
-from neurodeploy.passes.place import Place
-from neurodeploy.program import Program
+from neurodeploy.files import hdf5
+from neurodeploy.lowering import lava_dl
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import Conventions, resolve
+from neurodeploy.placement import fit
+from neurodeploy.placement.place import Place
+from neurodeploy.program.limits import Limits, Mesh
+from neurodeploy.program.program import Program
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.arch import Architecture
-    from neurodeploy.hwsim.figures import Limit
+    from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.hwsim.chips.figures import Limit
 
 
 Stages = tuple[tuple[str, Network], ...]
@@ -36,7 +40,7 @@ Stages = tuple[tuple[str, Network], ...]
 class Compiled:
     """Everything between the file and the Program, for `verify` and the report."""
 
-    file: nirfile.NirFile
+    file: nir_file.NirFile
     conventions: Conventions
     float_network: Network
     program: Program
@@ -72,13 +76,13 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
     """Place a network on a chip, or make a Program for none (see the module's docstring).
 
     Args:
-        options: fields of `neurodeploy.passes.place.Place`.
+        options: fields of `neurodeploy.placement.place.Place`.
 
     Raises:
         DoesNotFitError: it does not fit on the chip; says what is too large.
     """
     if arch is not None:
-        from neurodeploy.hwsim.embedded import chip_file
+        from neurodeploy.hwsim.chips.embedded import chip_file
 
         limits, table = limits_of(arch), options.get("tiling")
         if table is None:
@@ -113,10 +117,10 @@ def compile_net(
             allowed="no conventions: lava-dl's are fixed",
             hint="leave these options out",
         )
-    network = netfile.read_net(path)
+    network = lava_dl.read_net(path)
     if after:
         after("read", network)
-    provenance = {"source": Path(path).name, "sha256": hdf5file.digest(Path(path)), "framework": "lava-dl"}
+    provenance = {"source": Path(path).name, "sha256": hdf5.digest(Path(path)), "framework": "lava-dl"}
     return place(network, arch, {**provenance, "passes": "place" if arch else ""}, **(placement or {}))
 
 
@@ -137,19 +141,19 @@ def compile_file(
 
     Args:
         arch: the chip; None to place on none.
-        options: conventions that the user settles (`neurodeploy.conventions.resolve`).
+        options: conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
         calibration: inputs of a few samples, ``[time, batch, *shape]``.
         labels: classes of these samples, ``[batch]``, for passes that train.
         pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
         integer: without a pipeline, quantise to the chip's integers; else the Program is in floats.
-        placement: fields of `neurodeploy.passes.place.Place`.
+        placement: fields of `neurodeploy.placement.place.Place`.
         after: called with the name of each pass and the network it gave.
         tell: progress of a pass that takes long: ``(done, of, text)``.
 
     Raises:
         NeurodeployError: as the passes say.
     """
-    file = nirfile.read(path)
+    file = nir_file.read(path)
     conventions = resolve(file, **(options or {}))
     network = float_network = lower(file, conventions)
     stages, ran = _passed(network, arch, calibration, labels, pipeline, integer, after, tell)

@@ -66,7 +66,7 @@ class VerificationError(NeurodeployError, AssertionError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run; `recording` (a `neurodeploy.recording.Recording`, or None) is what was complete by then."""
+    """Ctrl-C during a run; `recording` (a `Recording`, or None) is what was complete by then."""
 
     def __init__(self, recording: Any, text: str) -> None:
         super().__init__(text)

@@ -88,7 +88,7 @@ def _nir_files(path: Path) -> list[bytes]:
 
 
 def _net_files(path: Path) -> list[bytes]:
-    from tests.test_netfile import layers, write
+    from tests.lowering.test_lava_dl import layers, write
 
     slow = layers(1)
     slow[1]["delay"], slow[3]["delay"] = np.array([0.0, 3.0, 1.0]), 2

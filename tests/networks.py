@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.connectivity import Connectivity, Conv2d, Dense, Sparse
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import UNLIMITED, Lif, Source
-from neurodeploy.program import Program
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import UNLIMITED, Lif, Source
+from neurodeploy.program.program import Program
 
 IMAGE = (2, 6, 5)
 

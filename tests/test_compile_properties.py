@@ -14,20 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy import nir_reference, passes
-from neurodeploy.backends import reference
-from neurodeploy.backends.reference import run_network
+from neurodeploy import passes
+from neurodeploy.backends.reference import run as reference
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
 from neurodeploy.errors import DoesNotFitError, NeurodeployError, UnsupportedError
 from neurodeploy.hwsim import engine
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import count
-from neurodeploy.limits import Limits, Mesh
-from neurodeploy.network import Network
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.place import Place
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import count
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.placement.place import Place
+from neurodeploy.program.limits import Limits, Mesh
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
 from tests import nirgraphs
 from tests.networks import random_network
 from tests.random_nir import random_graph

@@ -18,16 +18,17 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends.reference import run_network
-from neurodeploy.conventions import resolve
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.hwsim import engine
-from neurodeploy.lower import lower
-from neurodeploy.network import Network
-from neurodeploy.neurons import Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Source
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
 from tests import nirh5
 
 DT = 1e-4
@@ -394,7 +395,7 @@ def test_spikes_as_written_out(name: str, tmp_path: Path) -> None:
     for t in range(STEPS):
         case.step(layers, x[t], t)
 
-    file = nirfile.read(write(case, tmp_path / "net.nir"))
+    file = nir_file.read(write(case, tmp_path / "net.nir"))
     conventions = resolve(file, dt=DT)
     inputs, network = {"": x[:, None]}, lower(file, conventions)
     assert len({p.name for p in network.projections}) == len(network.projections)
@@ -420,7 +421,7 @@ def test_the_matrix_has_twenty_graphs() -> None:
 
 def refused(case: Case, tmp_path: Path, dt: float = DT) -> str:
     with pytest.raises((InvalidInputError, UnsupportedError)) as caught:
-        file = nirfile.read(write(case, tmp_path / "net.nir"))
+        file = nir_file.read(write(case, tmp_path / "net.nir"))
         lower(file, resolve(file, dt=dt))
     return str(caught.value)
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import backends, nir_reference
+from neurodeploy import backends
 from neurodeploy.backends import lava
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.compiler import Compiled, compile_file, place
-from neurodeploy.hwsim.arch import load_architecture
+from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.models import registry
-from neurodeploy.pipeline import accuracy_of, torch_runner, verify_program
-from neurodeploy.proof import export_proven
-from neurodeploy.recording import Record, Recording
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.program.recording import Record, Recording
+from neurodeploy.verify.export_proof import export_proven
+from neurodeploy.verify.stages import accuracy_of, torch_runner, verify_program
 
 SAMPLES = 60
 
@@ -133,11 +134,11 @@ def test_a_wrong_file_is_noticed(case: Case, tmp_path: Path) -> None:
     """Break one weight of the exported file: torch and NIR must no longer be equal."""
     import h5py
 
-    from neurodeploy import nirfile
-    from neurodeploy.conventions import resolve
-    from neurodeploy.lower import lower
-    from neurodeploy.pipeline import stages_of
-    from neurodeploy.verify import verify
+    from neurodeploy.lowering.lower import lower
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.nir_graph.conventions import resolve
+    from neurodeploy.verify.compare import verify
+    from neurodeploy.verify.stages import stages_of
 
     source = case.compiled.file
     path = tmp_path / "broken.nir"
@@ -146,7 +147,7 @@ def test_a_wrong_file_is_noticed(case: Case, tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         weight = file[f"node/nodes/{name}/weight"]
         weight[...] = weight[...] * 1.001
-    file = nirfile.read(path)
+    file = nir_file.read(path)
     network = lower(file, resolve(file))
     broken = Compiled(file, resolve(file), network, case.compiled.program)
     stages = stages_of(broken, torch_runner(case.module, network), ())

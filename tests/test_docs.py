@@ -17,8 +17,8 @@ from types import ModuleType
 import pytest
 
 from neurodeploy.cli import COMMANDS
-from neurodeploy.hwsim.arch import available, load_architecture
-from neurodeploy.nirnodes import KNOWN_NODES
+from neurodeploy.hwsim.chips.arch import available, load_architecture
+from neurodeploy.nir_graph.nodes import KNOWN_NODES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -211,7 +211,7 @@ def test_the_checks_find_what_is_wrong() -> None:
     assert broken_links(ROOT / "README.md", text) == ["missing.md", "#nowhere"]
     assert wrong_commands(text) == ["neurodeploy export --jump", "neurodeploy fly", "neurodeploy run --fast"]
     code = "```python\nfrom neurodeploy import nirfile, nowhere\nnirfile.read\nnirfile.burn()\n```\n"
-    assert unknown_names(code) == ["neurodeploy.nowhere", "neurodeploy.nirfile.burn"]
+    assert unknown_names(code) == ["neurodeploy.nowhere", "neurodeploy.nir_graph.nir_file.burn"]
 
 
 def refreshed(page: str) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks.fuzz_files import BAD, MEMORY_LIMIT, READERS, Outcome, Worker, fuzz, table
-from neurodeploy import nirfile
-from neurodeploy.conventions import resolve
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
-from neurodeploy.lower import lower
+from neurodeploy.lowering.lower import lower
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
 from tests import nirh5
 from tests.mutants import inflated, mutant, seeds
 from tests.nirh5 import affine, inp, lif, out
@@ -83,7 +83,7 @@ def test_bad_readers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def refusal(path: Path, kind: type[NeurodeployError]) -> str:
     with pytest.raises(kind) as caught:
-        file = nirfile.read(path)
+        file = nir_file.read(path)
         lower(file, resolve(file, dt=1e-3))
     return str(caught.value)
 
@@ -187,7 +187,7 @@ def test_a_text_of_four_gigabytes(tmp_path: Path) -> None:
             edges.id.write_direct_chunk((0, 0), zlib.compress(rows.tobytes()), 0)
 
     good = edited(tmp_path, lambda file: compressed(file, b""))
-    assert nirfile.read(good).graph.edges == names
+    assert nir_file.read(good).graph.edges == names
     bad = edited(tmp_path, lambda file: compressed(file, b"\0\0\0\xf0"))
     assert "/node/edges holds more text than a network needs" in refusal(bad, InvalidInputError)
 
@@ -205,7 +205,7 @@ def test_compression_is_no_crime(tmp_path: Path) -> None:
         )
         assert weight.id.get_chunk_info(0).size > 1 << 20
         assert len(zlib.compress(values.tobytes())) > 1 << 20
-    np.testing.assert_array_equal(nirfile.read(path).graph.nodes["fc"].weight, values)
+    np.testing.assert_array_equal(nir_file.read(path).graph.nodes["fc"].weight, values)
 
 
 LIF = "node/nodes/lif/metadata/neurodeploy"
@@ -226,5 +226,5 @@ def test_metadata_that_make_no_sense(case: str, tmp_path: Path) -> None:
 
 def test_metadata_that_are_no_group(tmp_path: Path) -> None:
     path = edited(tmp_path, lambda file: file.__setitem__(LIF, 1.0))
-    file = nirfile.read(path)
+    file = nir_file.read(path)
     assert lower(file, resolve(file, dt=1e-3)).populations

@@ -8,28 +8,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends import lava, reference
+from neurodeploy.backends import lava
 from neurodeploy.backends.lava.lower import Runtime
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference import run as reference
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
-from neurodeploy.connectivity import Conv2d, Dense
-from neurodeploy.conventions import resolve
 from neurodeploy.hwsim import engine
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import Counter, count
-from neurodeploy.hwsim.noc import Mesh
-from neurodeploy.hwsim.timing import core_timing
-from neurodeploy.lower import lower
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.place import Limits, Place
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, scores
-from neurodeploy.schedule import schedule
-from neurodeploy.stages import moved
-from neurodeploy.verify import compare
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import Counter, count
+from neurodeploy.hwsim.timing.event_tier import Mesh
+from neurodeploy.hwsim.timing.tiers import core_timing
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.placement.place import Limits, Place
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record, scores
+from neurodeploy.program.schedule import schedule
+from neurodeploy.verify.after_passes import moved
+from neurodeploy.verify.compare import compare
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SINGLE, BRAILLE, COUNTS = DATA / "nir" / "single-lif", DATA / "nir" / "braille", DATA / "op-counts"
@@ -82,7 +84,7 @@ def test_single_neuron_equals_lava_and_the_loihi_2_chip(run) -> None:
 
 
 def test_single_neuron_equals_norse() -> None:
-    file = nirfile.read(SINGLE / "lif_norse.nir")
+    file = nir_file.read(SINGLE / "lif_norse.nir")
     recorded = columns("lif_norse.csv")
     conventions = resolve(file, dt=1e-4)
     x = {"": recorded[:, :1, None]}
@@ -96,7 +98,7 @@ def test_single_neuron_equals_norse() -> None:
 
 @pytest.mark.parametrize(("who", "recurrent_bias"), [("norse", "after-delay"), ("snntorch", "from-start")])
 def test_braille_equals_both_frameworks_under_their_own_convention(who: str, recurrent_bias: str) -> None:
-    file = nirfile.read(BRAILLE / "braille_noDelay_bias_zero.nir")
+    file = nir_file.read(BRAILLE / "braille_noDelay_bias_zero.nir")
     recorded = np.load(BRAILLE / f"{who}_activity_noDelay_bias_zero.npy") > 0
     x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
     assert recorded.sum() in (118, 119)
@@ -109,7 +111,7 @@ def test_braille_equals_both_frameworks_under_their_own_convention(who: str, rec
 
 
 def test_braille_conventions_are_not_interchangeable() -> None:
-    file = nirfile.read(BRAILLE / "braille_noDelay_bias_zero.nir")
+    file = nir_file.read(BRAILLE / "braille_noDelay_bias_zero.nir")
     recorded = np.load(BRAILLE / "norse_activity_noDelay_bias_zero.npy") > 0
     x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
     found = run_network(lower(file, resolve(file, dt=1e-4, recurrent_bias="from-start")), x)
@@ -199,7 +201,7 @@ def test_networks_of_others_run_on_lava_in_floats_as_the_nir_reference_does(
         x = np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]
     else:
         x = (np.random.default_rng(0).random((12, 2, 2, 34, 34)) < 0.1).astype(np.uint8)
-    file = nirfile.read(DATA / "nir" / name)
+    file = nir_file.read(DATA / "nir" / name)
     conventions = resolve(file, **options)
     program = Place(NO_LIMITS).apply(lower(file, conventions))
     truth = nir_reference.run(file, {"": x}, conventions)

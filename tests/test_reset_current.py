@@ -9,21 +9,22 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.ambiguity import ambiguities
 from neurodeploy.backends.lava.registers import neurons
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.cli import main
-from neurodeploy.connectivity import Dense
-from neurodeploy.conventions import resolve, rules_of
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
-from neurodeploy.lower import lower
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve, rules_of
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
+from neurodeploy.verify.ambiguity import ambiguities
 from tests import nirgraphs
 from tests.networks import placed
 
@@ -31,14 +32,14 @@ DT = 1e-3
 STATES = Record(("u", "v"))
 
 
-def cuba(tmp_path: Path, **rules: object) -> nirfile.NirFile:
+def cuba(tmp_path: Path, **rules: object) -> nir_file.NirFile:
     """i <- i / 2 + I, v <- v / 2 + i, threshold 3; its input is 2 for a spike."""
     tau, one = np.array([2 * DT]), np.ones(1)
     node = nir.CubaLIF(tau, tau, 2 * one, 0 * one, 3 * one, 0 * one, 2 * one)
     node.metadata = {"neurodeploy": rules}
     graph = nirgraphs.sequence((1,), {"w": nir.Linear(np.array([[2.0]])), "n": node})
     graph.metadata = {"neurodeploy": {"dt": DT}}
-    return nirfile.read(nirgraphs.write(graph, tmp_path / "one.nir"))
+    return nir_file.read(nirgraphs.write(graph, tmp_path / "one.nir"))
 
 
 # Currents 2, 2, 0, 2, 0, 2, 2, 2.
@@ -128,7 +129,7 @@ def test_every_interpreter_agrees_on_networks(graph, tmp_path: Path) -> None:
             node.metadata = {"neurodeploy": {"reset_current": True}}
             built.nodes[name], changed = node, changed + 1
     assert changed
-    file = nirfile.read(nirgraphs.write(built, tmp_path / "net.nir"))
+    file = nir_file.read(nirgraphs.write(built, tmp_path / "net.nir"))
     conventions = resolve(file, dt=DT)
     network = lower(file, conventions)
     inputs = {"": (np.random.default_rng(0).random((40, 3, *network.inputs[0].shape)) < 0.4).astype(np.uint8)}
@@ -194,7 +195,7 @@ def test_a_neuron_without_a_current_is_refused(tmp_path: Path) -> None:
     for node in graph.nodes.values():
         if isinstance(node, nir.LIF):
             node.metadata = {"neurodeploy": {"reset_current": True}}
-    file = nirfile.read(nirgraphs.write(graph, tmp_path / "net.nir"))
+    file = nir_file.read(nirgraphs.write(graph, tmp_path / "net.nir"))
     with pytest.raises(InvalidInputError, match="LIF, reset 'hard', reset_time 'now'"):
         lower(file, resolve(file, dt=DT))
 
@@ -226,7 +227,7 @@ def test_lavas_own_neuron_does_not_run_it(fixed: bool) -> None:
 
 def test_the_torch_twin_of_fine_tuning_is_the_reference() -> None:
     torch = pytest.importorskip("torch")
-    from neurodeploy.passes.trainable import Weights, run
+    from neurodeploy.passes.fine_tune.trainable import Weights, run
 
     rng, one = np.random.default_rng(0), np.ones(8, np.int32)
     neuron = Lif(1000 * one, 300 * one, 0 * one, (100 << 6) * one, 0 * one, 0 * one, reset_current=True)

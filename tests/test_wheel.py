@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import pathlib, sys
 import neurodeploy, neurodeploy.models.registry, neurodeploy.exporters, neurodeploy.hwsim.engine
-from neurodeploy.hwsim.arch import load_architecture
+from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.backends.lava.setup import status
 from neurodeploy.cli import main
 home = pathlib.Path(neurodeploy.__file__).parent

@@ -7,20 +7,20 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, Recording
+from neurodeploy.network.arrays import Array
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record, Recording
 
 Progress = Callable[[int, int], None]
 """Called with ``(done, total)`` work units, from the thread that called `Backend`."""
 
 BUILTIN = {
-    "reference": "neurodeploy.backends.reference:run",
+    "reference": "neurodeploy.backends.reference.run:run",
     "hwsim": "neurodeploy.hwsim.engine:run",
     "lava": "neurodeploy.backends.lava:run",
     "lava-stock": "neurodeploy.backends.lava:run_stock",
-    "onnxruntime": "neurodeploy.backends.onnxruntime:run",
+    "onnxruntime": "neurodeploy.backends.onnx.run:run",
 }
 
 

@@ -68,7 +68,7 @@ def _overview() -> str:
 def _run(name: str, arguments: list[str]) -> int:
     from logging import ERROR, getLogger
 
-    from neurodeploy.cli.console import Console
+    from .console import Console
 
     # torch says several times that Triton, a compiler for GPUs, is missing when SpikingJelly is imported.
     getLogger("torch._library.triton").setLevel(ERROR)

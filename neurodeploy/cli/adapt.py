@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
-    from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.learning.scenarios import SCENARIOS, adapt
+    from neurodeploy.files.atomic import make_folder
+    from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.learning.digits.scenarios import SCENARIOS, adapt
     from neurodeploy.learning.setup import Setup
     from neurodeploy.report.html import quantity
-    from neurodeploy.report.learning import adaptation_of
-    from neurodeploy.report.learning_document import LearningReport
-    from neurodeploy.report.learning_html import write_html
-    from neurodeploy.storage import make_folder
+    from neurodeploy.report.learning.collect import adaptation_of
+    from neurodeploy.report.learning.document import LearningReport
+    from neurodeploy.report.learning.html import write_html
 
     arch = load_architecture(args.chip)
     setup = Setup(args.rule, epochs=args.epochs, seed=args.seed, skip=args.skip, weight_bits=args.weight_bits)

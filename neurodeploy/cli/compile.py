@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
     from neurodeploy.compiler import Stages
-    from neurodeploy.connectivity import Array
-    from neurodeploy.hwsim.arch import Architecture
-    from neurodeploy.network import Network
-    from neurodeploy.program import Program
+    from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.network.arrays import Array
+    from neurodeploy.network.network import Network
+    from neurodeploy.program.program import Program
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import NeurodeployError
-    from neurodeploy.hwsim.arch import load_architecture
+    from neurodeploy.hwsim.chips.arch import load_architecture
 
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
@@ -132,8 +132,9 @@ def _compiled(
 def _explained(
     network: Network, arch: Architecture | None, args: argparse.Namespace, console: Console
 ) -> dict[str, object]:
-    from neurodeploy.cli.explain import explain
     from neurodeploy.compiler import limits_of
+
+    from .explain import explain
 
     return explain(network, limits_of(arch) if arch else None, args.max_neurons_per_core, args.chips, console)
 
@@ -176,7 +177,7 @@ def _say_steps(
     stages: Stages, calibration: Mapping[str, Array], labels: Array | None, console: Console
 ) -> list[dict[str, object]]:
     """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
-    from neurodeploy.stages import measure
+    from neurodeploy.verify.after_passes import measure
 
     found = measure(stages, calibration, labels)
     console.table(

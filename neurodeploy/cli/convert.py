@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.exporters.ann_graph import Ann
-    from neurodeploy.network import Network
+    from neurodeploy.exporters.ann.ann_graph import Ann
+    from neurodeploy.network.network import Network
 
 GOALS = ("spiking", "sigma-delta")
 
@@ -74,35 +74,35 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _ann(args: argparse.Namespace, calibration: Any) -> Ann:
     shape = options.shape(args.shape) if args.shape else None
     if args.model.endswith(".onnx"):
-        from neurodeploy.exporters import onnx_import
+        from neurodeploy.exporters.ann import onnx_import
 
         return onnx_import.load(args.model, shape)
-    from neurodeploy.exporters import torch_ann
+    from neurodeploy.exporters.ann import torch_ann
     from neurodeploy.exporters.load_module import load_module
 
     return torch_ann.from_torch(load_module(args.model, args.checkpoint), shape or calibration.shape[1:])
 
 
 def _spiking(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
-    from neurodeploy import nirfile
-    from neurodeploy.conventions import resolve
-    from neurodeploy.exporters import ann as spiking
-    from neurodeploy.exporters.nirfile import write
-    from neurodeploy.lower import lower
+    from neurodeploy.exporters.ann import ann as spiking
+    from neurodeploy.exporters.write_nir import write
+    from neurodeploy.lowering.lower import lower
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.nir_graph.conventions import resolve
 
     percentile = spiking.PERCENTILE if args.percentile is None else args.percentile
     graph = spiking.convert(ann, calibration, percentile=percentile, coding=args.coding, dt=args.dt)
     write(graph, args.output)
-    file = nirfile.read(args.output)
+    file = nir_file.read(args.output)
     return lower(file, resolve(file))
 
 
 def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
+    from neurodeploy import conversion
     from neurodeploy.compiler import place
-    from neurodeploy.exporters import sigma_delta
 
     given = {"percentile": args.percentile, "relative_threshold": args.relative_threshold}
-    network = sigma_delta.convert(
+    network = conversion.convert(
         ann, calibration, dt=args.dt, name=args.output.stem, **{k: v for k, v in given.items() if v is not None}
     )
     place(network, None, {"source": Path(args.model).name, "framework": ann.origin}).save(args.output)
@@ -112,7 +112,7 @@ def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Networ
 def _test_data(args: argparse.Namespace, ann: Ann) -> tuple[Any, Any]:
     """Inputs to compare the networks on, and their classes or None."""
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.exporters.ann import checked_calibration
+    from neurodeploy.exporters.ann.ann import checked_calibration
 
     x = checked_calibration(ann, options.load_array(args.test, "inputs of the ANN, [samples, *shape]"))
     labels = None if args.labels is None else options.load_array(args.labels, "one class for each sample")
@@ -126,18 +126,18 @@ def _compared(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from neurodeploy.backends.reference import run_network
-    from neurodeploy.exporters import ann as spiking
-    from neurodeploy.exporters import sigma_delta
-    from neurodeploy.exporters.ann_graph import predict
-    from neurodeploy.recording import scores
+    from neurodeploy import conversion
+    from neurodeploy.backends.reference.run import run_network
+    from neurodeploy.exporters.ann import ann as spiking
+    from neurodeploy.exporters.ann.ann_graph import predict
+    from neurodeploy.program.recording import scores
 
     x, labels = test
     if args.to == "spiking":
         scale = float(options.load_array(args.calibration, "inputs").max()) or 1.0
         inputs = spiking.encode(np.clip(x, None, scale) if args.coding == "rate" else x, args.steps, args.coding, scale)
     else:
-        inputs = sigma_delta.encode(x, args.steps)
+        inputs = conversion.encode(x, args.steps)
     with console.progress("reference") as progress:
         recording = run_network(network, {"": inputs}, progress=progress)
     before, after = predict(ann, x).argmax(axis=1), scores(network, recording).argmax(axis=1)

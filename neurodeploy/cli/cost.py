@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.counts import Counts
-    from neurodeploy.hwsim.timing import Timing
+    from neurodeploy.hwsim.counts.counts import Counts
+    from neurodeploy.hwsim.timing.tiers import Timing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.hwsim import noc, timeline
-    from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.hwsim.counts import Counter
-    from neurodeploy.hwsim.embedded import architecture_of
+    from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.hwsim.chips.embedded import architecture_of
+    from neurodeploy.hwsim.counts.counts import Counter
     from neurodeploy.hwsim.engine import Simulator
-    from neurodeploy.hwsim.flits import flit_timing
-    from neurodeploy.hwsim.pricing import price
-    from neurodeploy.hwsim.timing import core_timing, link_timing
-    from neurodeploy.program import Program
+    from neurodeploy.hwsim.prices.pricing import price
+    from neurodeploy.hwsim.timing import event_tier, timeline
+    from neurodeploy.hwsim.timing.flit_tier import flit_timing
+    from neurodeploy.hwsim.timing.tiers import core_timing, link_timing
+    from neurodeploy.program.program import Program
 
     program = Program.load(args.program)
     if program.chip == NO_CHIP and not program.chip_file:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with console.progress("hwsim") as progress:
         recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
     counts = counter.count(recording, links=tier == "link")
-    mesh = noc.Mesh(simulator, counter) if tier in ("event", "flit") else None
+    mesh = event_tier.Mesh(simulator, counter) if tier in ("event", "flit") else None
     if mesh is not None:
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, args.flits)
     else:
@@ -120,7 +120,7 @@ def _learning(console: Console, work: dict[str, float]) -> None:
 
 
 def _energy(console: Console, bill: Any, title: str) -> None:
-    from neurodeploy.hwsim.pricing import LABELS
+    from neurodeploy.hwsim.prices.pricing import LABELS
 
     rows: list[tuple[object, ...]] = [
         (
@@ -143,7 +143,7 @@ def _energy(console: Console, bill: Any, title: str) -> None:
 
 
 def _time(console: Console, counts: Counts, timing: Timing, arch: Any) -> None:
-    from neurodeploy.hwsim.timing import TERMS
+    from neurodeploy.hwsim.timing.tiers import TERMS
 
     clock = arch.clock.frequency
     rows: list[tuple[object, ...]] = [

@@ -8,15 +8,15 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.models.registry import Model
     from neurodeploy.models.training import Trained
-    from neurodeploy.pipeline import Verified
     from neurodeploy.report.document import NetworkResult
+    from neurodeploy.verify.stages import Verified
 
 CALIBRATION = 64
 """Samples of the training set that calibrate the integers."""
@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
-    from neurodeploy.hwsim.arch import load_architecture
+    from neurodeploy.files.atomic import make_folder
+    from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.models import registry
     from neurodeploy.report.document import Report
     from neurodeploy.report.html import write_html
-    from neurodeploy.storage import make_folder
 
     arch = load_architecture(args.chip)
     make_folder(args.output)
@@ -71,8 +71,9 @@ def _one(
     model: Model, arch: Architecture, args: argparse.Namespace, console: Console
 ) -> tuple[NetworkResult, Verified]:
     from neurodeploy.compiler import compile_file
-    from neurodeploy.pipeline import assess, torch_runner
-    from neurodeploy.proof import export_proven
+    from neurodeploy.report.assess import assess
+    from neurodeploy.verify.export_proof import export_proven
+    from neurodeploy.verify.stages import torch_runner
 
     console.note(f"{model.name}: {model.description}")
     trained = _trained(model, args.output, console)

@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 from neurodeploy import __version__
-from neurodeploy.cli import EXTRAS, how_to_install
-from neurodeploy.cli.console import Console
+
+from . import EXTRAS, how_to_install
+from .console import Console
 
 Row = tuple[str, str, str, str]
 """What, what was found, ``ok`` / ``missing`` / ``broken``, what to do."""
@@ -64,9 +65,9 @@ def _kernels() -> Row:
     try:
         import numpy as np
 
-        from neurodeploy.hwsim import kernels
+        from neurodeploy.hwsim.function import neuron_kernels
 
-        events = kernels.list_events(np.array([[0, 1]], np.uint8), np.zeros(2, np.int64), np.zeros(2, np.int32))
+        events = neuron_kernels.list_events(np.array([[0, 1]], np.uint8), np.zeros(2, np.int64), np.zeros(2, np.int32))
         state = ("compiled and run", "ok", "") if events == 1 else ("wrong result", "broken", "reinstall numba")
     except Exception as error:  # whatever numba or llvm raise on this machine is the finding
         state = (str(error).split("\n")[0], "broken", "reinstall numba (pip install --force-reinstall numba)")
@@ -86,7 +87,7 @@ def _lava() -> Row:
 
 def _chips() -> Row:
     from neurodeploy.errors import NeurodeployError
-    from neurodeploy.hwsim.arch import available, load_architecture
+    from neurodeploy.hwsim.chips.arch import available, load_architecture
 
     try:
         names = [load_architecture(name).name for name in available()]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli.console import Console
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.fit import Need
-    from neurodeploy.limits import Limits
-    from neurodeploy.network import Network
+    from neurodeploy.network.network import Network
+    from neurodeploy.placement.fit import Need
+    from neurodeploy.program.limits import Limits
 
 
 def explain(network: Network, limits: Limits | None, cap: int | None, chips: int, console: Console) -> dict[str, Any]:
     """Print the tables for a network on a chip (None: no chip) and return them."""
-    from neurodeploy import fit
+    from neurodeploy.placement import fit
 
     found = fit.needs(network, limits, cap, chips) if limits else ()
     stored = fit.storage(network, limits)
@@ -40,7 +40,7 @@ def explain(network: Network, limits: Limits | None, cap: int | None, chips: int
 
 
 def _row(need: Need) -> tuple[str, ...]:
-    from neurodeploy.fit import shown
+    from neurodeploy.placement.fit import shown
 
     share = f"{100 * need.need / need.have:.0f} %" if need.have else "-"
     verdict = ("yes, " + need.note if need.note else "yes") if need.fits else "NO"

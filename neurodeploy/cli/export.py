@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 STEPS, SAMPLES, RATE = 32, 4, 0.3
 """Of a generated sample: Bernoulli spikes."""
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.exporters.load_module import load_module
-    from neurodeploy.proof import export_onnx, export_proven
+    from neurodeploy.verify.export_proof import export_onnx, export_proven
 
     if args.to == "lava":
         return _lava(args, console)
@@ -79,7 +79,7 @@ def _lava(args: argparse.Namespace, console: Console) -> int:
     """Write a Program as a script for Lava."""
     from neurodeploy.backends.lava import script
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.program import Program
+    from neurodeploy.program.program import Program
 
     if not args.model.endswith(".ndp"):
         raise InvalidInputError(

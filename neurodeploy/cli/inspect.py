@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.ambiguity import Ambiguity
-    from neurodeploy.nirfile import NirFile
-    from neurodeploy.program import Program
+    from neurodeploy.nir_graph.nir_file import NirFile
+    from neurodeploy.program.program import Program
+    from neurodeploy.verify.ambiguity import Ambiguity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,29 +23,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.network import Network
+    from neurodeploy.network.network import Network
 
     repairs: tuple[str, ...] = ()
     left_open: tuple[Ambiguity, ...] = ()
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
-        from neurodeploy.program import Program
+        from neurodeploy.program.program import Program
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
         facts: dict[str, Any] = {"chip": program.chip, **_own_chip(program), "cores": len(program.cores)}
         facts |= program.provenance
     elif args.file.suffix == ".net":
-        from neurodeploy.netfile import read_net
+        from neurodeploy.lowering.lava_dl import read_net
 
         network, facts = read_net(args.file), {}
         title = f"{args.file}: lava-dl network of {len(network.populations)} populations"
     else:
-        from neurodeploy import nirfile
-        from neurodeploy.ambiguity import ambiguities
-        from neurodeploy.conventions import resolve
-        from neurodeploy.lower import lower
+        from neurodeploy.lowering.lower import lower
+        from neurodeploy.nir_graph import nir_file
+        from neurodeploy.nir_graph.conventions import resolve
+        from neurodeploy.verify.ambiguity import ambiguities
 
-        file = nirfile.read(args.file)
+        file = nir_file.read(args.file)
         if args.dt is None and "dt" not in file.metadata:
             return _without_time_step(file, args.file, console)
         conventions = resolve(file, **options.given_conventions(args))
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
     """What can be said of a file that does not tell its time step: its nodes."""
-    from neurodeploy.nirgraph import delayed_edges, kind, shapes
+    from neurodeploy.nir_graph.shapes import delayed_edges, kind, shapes
 
     nodes: list[dict[str, Any]] = [
         {"name": name, "type": kind(file.graph.nodes[name]), "shape": list(shape)}
@@ -117,7 +117,7 @@ def _own_chip(program: Program) -> dict[str, str]:
     """What a Program says of a chip that does not come with neurodeploy."""
     if not program.chip_file:
         return {}
-    from neurodeploy.hwsim.embedded import architecture_of
+    from neurodeploy.hwsim.chips.embedded import architecture_of
 
     arch = architecture_of(program)
     above = f", which extends {' and '.join(arch.extends)}" if arch.extends else ""
@@ -134,7 +134,7 @@ def _shape(shape: list[int]) -> str:
 
 
 def _population(network: Any, name: str) -> dict[str, Any]:
-    from neurodeploy.neurons import SigmaDelta, Source
+    from neurodeploy.network.neurons import SigmaDelta, Source
 
     population = network.by_name[name]
     neuron = population.neuron
@@ -162,23 +162,7 @@ def _projection(projection: Any) -> dict[str, Any]:
         "name": projection.name,
         "kind": type(kind).__name__.lower(),
         "stored_weights": kind.stored_weights(),
-        "synapses": _synapses(kind),
+        "synapses": kind.synapses(),
         "delay": projection.delay,
         "handle": str(projection.handle),
     }
-
-
-def _synapses(kind: Any) -> int:
-    """Number of synapses, without expanding a convolution."""
-    import numpy as np
-
-    from neurodeploy.connectivity import Conv2d
-
-    if not isinstance(kind, Conv2d):
-        return int(kind.to_csr().nnz)
-    inside = 1
-    for axis in (0, 1):
-        first = np.arange(kind.output_shape[1 + axis]) * kind.stride[axis] - kind.padding[axis]
-        taps = first[:, None] + np.arange(kind.weights.shape[2 + axis]) * kind.dilation[axis]
-        inside *= int(((taps >= 0) & (taps < kind.input_shape[1 + axis])).sum())
-    return inside * int(kind.weights.shape[0] * kind.weights.shape[1])

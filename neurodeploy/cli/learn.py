@@ -9,14 +9,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console, Progress
 from neurodeploy.errors import InvalidInputError
+
+from . import options
+from .console import Console, Progress
 
 if TYPE_CHECKING:
     from neurodeploy.learning.run import Run
     from neurodeploy.learning.setup import Setup
-    from neurodeploy.report.learning_document import LearningReport, Memory
+    from neurodeploy.report.learning.document import LearningReport, Memory
 
 CHIPS = ("anp-i", "loihi1", "reckon", "odin", "paper-45nm")
 """By whose files every report prices."""
@@ -78,9 +79,9 @@ def hidden(text: str) -> tuple[int | tuple[int, int, int], ...]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.report.learning import report_of
-    from neurodeploy.report.learning_html import write_html
+    from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.report.learning.collect import report_of
+    from neurodeploy.report.learning.html import write_html
 
     chips = list(dict.fromkeys([args.chip, *CHIPS]))
     archs = [load_architecture(chip) for chip in chips]
@@ -109,9 +110,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _begun(args: argparse.Namespace, rule: str) -> Run:
     """A run from the beginning, or from its checkpoint."""
+    from neurodeploy.files.atomic import make_folder
     from neurodeploy.learning.run import CHECKPOINT, Run
     from neurodeploy.learning.setup import Setup
-    from neurodeploy.storage import make_folder
 
     folder = args.output / rule
     given = {f.name: getattr(args, f.name) for f in fields(Setup) if f.name not in ("rule", "adapt", "digest")}
@@ -172,9 +173,9 @@ def _memory(runs: list[Run], arch: Any, console: Console) -> list[Memory]:
     """Short runs at other lengths of a sample."""
     from dataclasses import replace
 
-    from neurodeploy.learning.data import DIGITS
+    from neurodeploy.learning.digits.data import DIGITS
     from neurodeploy.learning.run import Run
-    from neurodeploy.report.learning import memory_of
+    from neurodeploy.report.learning.collect import memory_of
 
     found = []
     chosen = [i.setup for i in runs if i.setup.rule in ("mpd-ed", "std-ed") and i.setup.data == DIGITS]

@@ -25,7 +25,7 @@ def conventions(parser: argparse.ArgumentParser) -> None:
 
 
 def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
-    """The conventions that were given, as `neurodeploy.conventions.resolve` takes them."""
+    """The conventions that were given, as `neurodeploy.nir_graph.conventions.resolve` takes them."""
     return {name: getattr(args, name) for name in ("dt", "reset", "comparison", "recurrent_bias")}
 
 
@@ -64,8 +64,8 @@ def placement(parser: argparse.ArgumentParser) -> None:
 
 
 def given_placement(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `placement` and ``--max-neurons-per-core``, as `neurodeploy.passes.place.Place` takes them."""
-    from neurodeploy.tiling import Tiling
+    """The options of `placement` and ``--max-neurons-per-core``, as `neurodeploy.placement.place.Place` takes them."""
+    from neurodeploy.placement.tiling import Tiling
 
     return {
         "max_neurons_per_core": args.max_neurons_per_core,
@@ -109,7 +109,7 @@ def load_array(path: str | Path, what: str) -> Any:
     """
     import numpy as np
 
-    from neurodeploy.storage import existing_file, storage_errors
+    from neurodeploy.files.atomic import existing_file, storage_errors
 
     path = existing_file(path, f"a .npy file with {what}")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from neurodeploy.cli.console import Console
+from .console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurodeploy.cli.console import Console
+from .console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.report import learning_document, learning_html
+    from neurodeploy.files.atomic import existing_file, storage_errors
     from neurodeploy.report.document import Report
     from neurodeploy.report.html import write_html
-    from neurodeploy.storage import existing_file, storage_errors
+    from neurodeploy.report.learning import document as learning_document
+    from neurodeploy.report.learning import html
 
     path = existing_file(args.results, "a results file (.json)")
     with storage_errors("read", path):
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     output = args.output or args.results.with_suffix(".html")
     if learning_document.FORMAT.encode() in text[:200]:
         found = learning_document.LearningReport.from_json(text, str(path))
-        learning_html.write_html(found, output)
+        html.write_html(found, output)
         names = [*(rule.rule for rule in found.rules), *(item.scenario for item in found.adaptations)]
     else:
         report = Report.from_json(text, str(path))

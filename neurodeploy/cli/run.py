@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
-    from neurodeploy.pipeline import accuracy_of
-    from neurodeploy.program import Program
-    from neurodeploy.recording import Record, scores
-    from neurodeploy.storage import atomic_path
+    from neurodeploy.files.atomic import atomic_path
+    from neurodeploy.program.program import Program
+    from neurodeploy.program.recording import Record, scores
+    from neurodeploy.verify.stages import accuracy_of
 
     backend = backends.get(args.backend)
     program = Program.load(args.program)

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.cli import options
-from neurodeploy.cli.console import Console
+from . import options
+from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.pipeline import Verified
+    from neurodeploy.verify.stages import Verified
 
 BACKENDS = "reference,hwsim,lava"
 
@@ -39,9 +39,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
     from neurodeploy.compiler import compile_file
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.hwsim.arch import load_architecture
-    from neurodeploy.pipeline import assess, verify_program
-    from neurodeploy.recording import check_inputs
+    from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.program.recording import check_inputs
+    from neurodeploy.report.assess import assess
+    from neurodeploy.verify.stages import verify_program
 
     options.use_lava_python(args)
     arch = load_architecture(args.chip)
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = None
     if args.model:
         from neurodeploy.exporters.load_module import load_module
-        from neurodeploy.pipeline import torch_runner
+        from neurodeploy.verify.stages import torch_runner
 
         model = torch_runner(load_module(args.model, args.checkpoint), compiled.float_network)
     names = tuple(name for name in args.backends.split(",") if name)

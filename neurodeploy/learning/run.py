@@ -1,8 +1,9 @@
 """A learning run in portions: after each it can be stopped, and goes on later as if it had not been.
 
-A run's folder holds ``checkpoint.npz``: the settings, all state of the learner (`neurodeploy.hwsim.onchip.State`) and
-what has happened so far. It is replaced as a whole after every portion, so a run that is killed at any moment loses
-one portion at most. Everything random depends on the seed, the epoch and the number of the change alone.
+A run's folder holds ``checkpoint.npz``: the settings, all state of the learner
+(`neurodeploy.hwsim.event_learning.engine.State`) and what has happened so far. It is replaced as a whole after every
+portion, so a run that is killed at any moment loses one portion at most. Everything random depends on the seed, the
+epoch and the number of the change alone.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Protocol
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import Architecture
-from neurodeploy.hwsim.learning_bill import CLOCKED, LearningBill, bill, clocked
-from neurodeploy.learning.setup import LOIHI_RULES, Setup, dataset, network
-from neurodeploy.network import Network
-from neurodeploy.storage import atomic_path, existing_file, storage_errors
+from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
+from neurodeploy.hwsim.chips.arch import Architecture
+from neurodeploy.hwsim.prices.learning_bill import CLOCKED, LearningBill, bill, clocked
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+
+from .setup import LOIHI_RULES, Setup, dataset, network
 
 CHECKPOINT = "checkpoint.npz"
 FORMAT = 1
@@ -77,8 +79,8 @@ class EventLearner:
     """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
 
     def __init__(self, setup: Setup) -> None:
-        from neurodeploy.hwsim.onchip import OnChip
-        from neurodeploy.hwsim.onchip_kernels import KINDS
+        from neurodeploy.hwsim.event_learning.engine import OnChip
+        from neurodeploy.hwsim.event_learning.kernels import KINDS
 
         data = dataset(setup)
         self.chip = OnChip(network(setup, data), setup.event_rule, setup.steps)
@@ -127,7 +129,7 @@ class EventLearner:
 def learner(setup: Setup) -> Learner:
     """The learner of a run, from the beginning."""
     if setup.rule in LOIHI_RULES:
-        from neurodeploy.learning.loihi import LoihiLearner
+        from .digits.stdp_learner import LoihiLearner
 
         return LoihiLearner(setup)
     return EventLearner(setup)

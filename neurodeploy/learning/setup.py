@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.learning.data import DIGITS, Dataset, digest, digits, own, steps_of
-from neurodeploy.learning.rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
-from neurodeploy.network import Network
+from neurodeploy.network.event_rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
+from neurodeploy.network.network import Network
+
+from .digits.data import DIGITS, Dataset, digest, digits, own, steps_of
 
 REFERENCE_STEPS = 16
 """Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves
@@ -33,14 +34,14 @@ class Setup:
 
     Args:
         rule: a name in `RULES`, or Loihi's ``stdp`` and ``r-stdp``.
-        data: ``digits``, or the path of a file of one's own (`neurodeploy.learning.data`).
+        data: ``digits``, or the path of a file of one's own (`neurodeploy.learning.digits.data`).
         code: how pixels become spikes: ``latency`` or ``rate``; ``own`` for a file, which holds spikes.
         steps: of a sample.
         hidden: as `NETWORKS` has them.
         epochs, seed: of the order of the samples, the initial weights and the rounding.
         learning_rate: falls to 0 along a cosine, epoch by epoch; for 16 steps of rate code (more steps bring more
             spikes, and so larger gradients, and take smaller ones).
-        batch, skip, weight_bits: see `neurodeploy.learning.rules.EventRule`.
+        batch, skip, weight_bits: see `neurodeploy.network.event_rules.EventRule`.
         adapt: adaptive thresholds.
         digest: SHA-256 of a file of one's own.
         initial: standard deviation of the initial weights, in thresholds, times the root of the fan-in.

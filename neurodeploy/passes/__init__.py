@@ -15,14 +15,14 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Protocol, Union, cast, get_args, get_origin, get_type_hints
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.network import Network
+from neurodeploy.network.network import Network
 
 
 class NetworkPass(Protocol):
     """A step from network to network.
 
-    The network it gets and the one it gives are both valid (`neurodeploy.network.check`); what it folded, rounded or
-    left it says in the network's notes under its own name. Its docstring says whether it is exact.
+    The network it gets and the one it gives are both valid (`neurodeploy.network.network.check`); what it folded,
+    rounded or left it says in the network's notes under its own name. Its docstring says whether it is exact.
     """
 
     name: ClassVar[str]
@@ -41,8 +41,8 @@ BUILTIN: Mapping[str, str] = {
     "prune": "neurodeploy.passes.prune:Prune",
     "encode": "neurodeploy.passes.encode:Encode",
     "split-signs": "neurodeploy.passes.split_signs:SplitSigns",
-    "quantise": "neurodeploy.passes.quantise:Quantise",
-    "fine-tune": "neurodeploy.passes.fine_tune:FineTune",
+    "quantise": "neurodeploy.passes.quantise.quantise:Quantise",
+    "fine-tune": "neurodeploy.passes.fine_tune.fine_tune:FineTune",
 }
 
 INTEGER, FLOAT = "prune,encode,quantise", "prune,encode"

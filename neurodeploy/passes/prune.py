@@ -17,9 +17,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from neurodeploy.connectivity import Sparse
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
+from neurodeploy.network.connectivity import Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _zeros(network: Network, notes: dict[str, str]) -> Network:
             notes[f"prune {projection.name}"] = "removed: all its weights are zero"
             continue
         if isinstance(kind, Sparse) and (none := int((kind.weights == 0).sum())):
-            matrix = kind.to_csr().copy()
+            matrix = kind.to_csr()
             matrix.eliminate_zeros()
             left = replace(Sparse.from_csr(matrix), exponent=kind.exponent)
             notes[f"prune {projection.name}"] = (

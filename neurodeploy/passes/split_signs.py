@@ -3,10 +3,10 @@
     I = W s = W+ s + W- s,    W+ = max(W, 0),    W- = min(W, 0)
 
 Loihi keeps weights of both signs as even numbers from -256 to 254, weights of one sign as all 8-bit numbers
-(`neurodeploy.loihi`), with one exponent a projection. A trained layer whose inhibition is ten times stronger than its
-excitation has hardly a level left for the latter; split, each part fills its 8 bits. The price: a dense matrix
-becomes two sparse ones (18 bits a synapse instead of 8, `neurodeploy.memory`), a convolution kernel is stored twice,
-and a spike sends two messages to a core that holds both parts.
+(`neurodeploy.network.loihi_ranges`), with one exponent a projection. A trained layer whose inhibition is ten times
+stronger than its excitation has hardly a level left for the latter; split, each part fills its 8 bits. The price: a
+dense matrix becomes two sparse ones (18 bits a synapse instead of 8, `neurodeploy.program.memory`), a convolution
+kernel is stored twice, and a spike sends two messages to a core that holds both parts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from neurodeploy.connectivity import Array, Connectivity, Conv2d, Sparse, with_weights
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.network import Network, Projection
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Sparse, with_weights
+from neurodeploy.network.network import Network, Projection
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,6 @@ def _part(kind: Connectivity, keep: np.ufunc) -> Connectivity:
     weights: Array = keep(kind.weights, 0)
     if isinstance(kind, Conv2d):
         return with_weights(kind, weights)
-    matrix: csr_array = with_weights(kind, weights).to_csr().copy()
+    matrix: csr_array = with_weights(kind, weights).to_csr()
     matrix.eliminate_zeros()
     return Sparse.from_csr(matrix)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neurodeploy.hwsim.pricing import LABELS, Bill
-from neurodeploy.hwsim.timing import TERMS, Timing
+from neurodeploy.hwsim.prices.pricing import LABELS, Bill
+from neurodeploy.hwsim.timing.tiers import TERMS, Timing
 
 from .document import Energy, EnergyLine, Latency, MissingLine, Term
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.arch import Architecture
+    from neurodeploy.hwsim.chips.arch import Architecture
 
 
 def energy_of(bill: Bill) -> Energy:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurodeploy.compiler import Compiled
-from neurodeploy.connectivity import Array
-from neurodeploy.hwsim.counts import Counts, count
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timing import core_timing
-from neurodeploy.network import Population
-from neurodeploy.neurons import Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Recording, scores
+from neurodeploy.hwsim.counts.counts import Counts, count
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.tiers import core_timing
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Population
+from neurodeploy.network.neurons import Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Recording, scores
 
 from . import document
 from .build import energy_of, latency_of
 from .numerics import spreads
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.arch import Architecture
-    from neurodeploy.pipeline import Accuracy
-    from neurodeploy.verify import Pair
+    from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.verify.compare import Pair
+    from neurodeploy.verify.stages import Accuracy
 
 
 def network_result(
@@ -114,7 +114,7 @@ def _layer(program: Program, population: Population, counts: Counts) -> document
         shape=population.shape,
         neurons=population.size,
         cores=len(program.cores_of(population.name)),
-        synapses=sum(int(p.connectivity.to_csr().nnz) for p in incoming),
+        synapses=sum(p.connectivity.synapses() for p in incoming),
         events_per_inference=float(sent.sum()),
         rate=float(sent.mean() / population.size),
         sops=float(per_step["sops"].sum()),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.storage import existing_file, storage_errors, write_text
+from neurodeploy.files.atomic import existing_file, storage_errors, write_text
 
 FORMAT = "neurodeploy report"
 VERSION = 1

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.storage import write_text
+from neurodeploy.files.atomic import write_text
 
 from . import svg
 from .document import Core, NetworkResult, Report

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy import loihi
 from neurodeploy.compiler import Compiled
-from neurodeploy.compose import scale_outputs
-from neurodeploy.connectivity import Array
-from neurodeploy.network import Network, Population
-from neurodeploy.neurons import Lif
-from neurodeploy.passes.scaling import UNIT, Grid
-from neurodeploy.recording import Recording
+from neurodeploy.network import loihi_ranges
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network, Population
+from neurodeploy.network.neurons import Lif
+from neurodeploy.passes.quantise.scaling import UNIT, Grid
+from neurodeploy.program.recording import Recording
 
 from .document import Spread
 
@@ -43,7 +42,7 @@ def spreads(compiled: Compiled, recording: Recording | None) -> tuple[Spread, ..
             found += _registers(population)
             if recording is not None and population.name in recording.states.get("v", {}):
                 potentials = recording.states["v"][population.name]
-                found.append(spread(population.name, "potential", potentials, 1, loihi.STATE_MAX))
+                found.append(spread(population.name, "potential", potentials, 1, loihi_ranges.STATE_MAX))
     return tuple(found)
 
 
@@ -76,7 +75,7 @@ def _weights(network: Network, before: Network, population: Population) -> list[
         values = kind.weights.astype(np.float64)
         original = originals.get(projection.name)
         if original is not None:
-            values = scale_outputs(original.connectivity, population.scales).weights / (UNIT * 2.0**kind.exponent)
+            values = original.connectivity.scaled(population.scales).weights / (UNIT * 2.0**kind.exponent)
         found.append(spread(population.name, f"weights from {projection.source}", values, grid.step, grid.largest))
     return found
 
@@ -86,8 +85,8 @@ def _registers(population: Population) -> list[Spread]:
     assert isinstance(neuron, Lif)
     found = []
     if population.spiking:
-        found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, loihi.THRESHOLD_MAX))
+        found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, loihi_ranges.THRESHOLD_MAX))
     if np.any(neuron.bias):
-        largest = loihi.BIAS_MANTISSA_MAX << loihi.BIAS_EXPONENT_MAX
+        largest = loihi_ranges.BIAS_MANTISSA_MAX << loihi_ranges.BIAS_EXPONENT_MAX
         found.append(spread(population.name, "bias", neuron.bias, 1, largest))
     return found

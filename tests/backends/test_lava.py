@@ -13,17 +13,18 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy.backends import lava, reference
+from neurodeploy.backends import lava
 from neurodeploy.backends.lava import client
 from neurodeploy.backends.lava.lower import lower
 from neurodeploy.backends.lava.setup import setup
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.compiler import compile_file
-from neurodeploy.connectivity import Dense
 from neurodeploy.errors import BackendError, InvalidInputError, UnsupportedError
-from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif, Product, Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, check_inputs
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Population, Projection
+from neurodeploy.network.neurons import Lif, Product, Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record, check_inputs
 from tests import nirgraphs
 from tests.backends.lava_networks import convolutional, expected, lif, mlp, one_sign, program, recurrent, small, trains
 from tests.conformance import cases

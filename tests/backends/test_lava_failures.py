@@ -25,7 +25,7 @@ from neurodeploy.backends.lava import setup as sidecar_setup
 from neurodeploy.backends.lava.lower import Runtime, lower
 from neurodeploy.backends.lava.setup import setup, sidecar_path, status
 from neurodeploy.errors import BackendError, MissingFileError, StorageError
-from neurodeploy.recording import Record
+from neurodeploy.program.recording import Record
 from tests.backends.lava_networks import expected, mlp, small, trains
 
 

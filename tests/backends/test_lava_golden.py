@@ -17,10 +17,10 @@ import pytest
 import neurodeploy.backends.lava as package
 from neurodeploy.backends import lava
 from neurodeploy.backends.lava.setup import setup, worker_command
-from neurodeploy.connectivity import Dense
-from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.recording import Record
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.recording import Record
 from tests.backends.lava_networks import lif, program
 
 G1 = {

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import neurodeploy.backends.lava as package
-from neurodeploy.backends import reference
 from neurodeploy.backends.lava import script
 from neurodeploy.backends.lava.setup import setup, sidecar_python
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.cli import main
-from neurodeploy.network import Network
-from neurodeploy.neurons import Lif
-from neurodeploy.program import Program
-from neurodeploy.recording import Recording
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Lif
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Recording
 from tests.backends.lava_networks import mlp, trains
 from tests.conformance import cases
 from tests.conformance.programs import Case

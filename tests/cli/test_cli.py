@@ -129,10 +129,10 @@ def test_verify_and_report(run: Run, net: Path, x: Path, tmp_path: Path) -> None
 
 
 def test_verify_fails_when_something_differs(run: Run, net: Path, x: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neurodeploy.backends import reference
-    from neurodeploy.hwsim import kernels
+    from neurodeploy.backends.reference import run as reference
+    from neurodeploy.hwsim.function import neuron_kernels
 
-    monkeypatch.setattr(reference, "M", kernels.np.int64(1 << 12))
+    monkeypatch.setattr(reference, "M", neuron_kernels.np.int64(1 << 12))
     code, out, _ = run("verify", net, "--dt", 1e-3, "-i", x, "--backends", "reference,hwsim", "--json")
     assert code == 1
     pairs = {(p["first"], p["second"]): p for p in json.loads(out)["pairs"]}
@@ -279,12 +279,12 @@ def test_ctrl_c_is_one_line(run: Run, net: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_full_disk(run: Run, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neurodeploy import storage
+    from neurodeploy.files import atomic
 
     def full(_descriptor: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     text = error_of(run("compile", net, "--dt", 1e-3, "-o", tmp_path / "new" / "a.ndp"))
     assert "free some space" in text
     assert list((tmp_path / "new").iterdir()) == []

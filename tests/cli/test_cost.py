@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import Counter
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.hwsim.flits import flit_timing
-from neurodeploy.hwsim.noc import Mesh
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timeline import critical_path
-from neurodeploy.hwsim.timing import core_timing, link_timing
-from neurodeploy.program import Program
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.event_tier import Mesh
+from neurodeploy.hwsim.timing.flit_tier import flit_timing
+from neurodeploy.hwsim.timing.tiers import core_timing, link_timing
+from neurodeploy.hwsim.timing.timeline import critical_path
+from neurodeploy.program.program import Program
 from tests import nirgraphs
 from tests.cli.conftest import Run
 

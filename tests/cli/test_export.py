@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import nirfile
 from neurodeploy.cli import main
+from neurodeploy.nir_graph import nir_file
 
 MODEL = """
 import torch
@@ -36,7 +36,7 @@ def test_export_with_proof(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "torch = NIR" in text
     assert "equal" in text
-    file = nirfile.read(out)
+    file = nir_file.read(out)
     assert file.metadata["framework"] == "norse"
     assert file.metadata["dt"] == pytest.approx(1e-3)
     assert file.metadata["proof"].startswith("NIR against torch: equal (")
@@ -57,7 +57,7 @@ def test_silence_proves_nothing_and_writes_nothing(
 def test_a_difference_is_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neurodeploy.exporters import nirfile as writer
+    from neurodeploy.exporters import write_nir as writer
 
     def wrong(graph, path) -> None:
         next(n for n in graph.nodes.values() if hasattr(n, "weight")).weight *= 1.5

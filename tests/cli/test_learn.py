@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.learning import run as learning_run
-from neurodeploy.program import Program
+from neurodeploy.program.program import Program
 from tests.cli.conftest import Run
 
 QUICK = ("--hidden", "20", "--epochs", "2", "--no-memory")

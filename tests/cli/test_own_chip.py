@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.program import Program
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.program.program import Program
 from tests import nirgraphs
 from tests.cli.conftest import Run
 

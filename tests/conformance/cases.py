@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Connectivity, Conv2d, Dense, Sparse, with_weights
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
-from neurodeploy.plasticity import LearningRule, Trace, reward_modulated, stdp
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse, with_weights
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.plasticity import LearningRule, Trace, reward_modulated, stdp
 from tests.conformance.programs import Case
 from tests.networks import placed
 

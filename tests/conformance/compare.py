@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.recording import Record, Recording
+from neurodeploy.program.recording import Record, Recording
 
 EVERYTHING = Record(("u", "v"), learning=True)
 TOLERANCE = 1e-5

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from neurodeploy import backends
 from neurodeploy.backends import Backend
-from neurodeploy.program import Program
+from neurodeploy.program.program import Program
 
 JUDGE = "reference"
 

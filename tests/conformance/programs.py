@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurodeploy.connectivity import Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import GRADED, UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
-from neurodeploy.plasticity import LIMITS, LearningRule, Trace
-from neurodeploy.program import Program
-from neurodeploy.schedule import schedule
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import GRADED, UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.plasticity import LIMITS, LearningRule, Trace
+from neurodeploy.program.program import Program
+from neurodeploy.program.schedule import schedule
 from tests.networks import placed
 
 HALF = 1 << 23

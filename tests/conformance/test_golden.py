@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy import loihi
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.connectivity import Conv2d, Dense
-from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.plasticity import LearningRule, Trace
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, Recording
+from neurodeploy.network import loihi_ranges
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.plasticity import LearningRule, Trace
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record, Recording
 from tests.backends.lava_networks import lif, program
 from tests.backends.test_lava_golden import G1, G2, G3, with_currents
 from tests.conformance import engines
@@ -59,7 +59,7 @@ def test_neurons(name: str, golden: dict[str, list[list[int]]], neuron: Lif) -> 
 def test_weights(name: str, kind: str) -> None:
     """Truncation by sign mode and number of bits, and the shift of the sum; u without memory is the current."""
     raw, bits, exponent, effective, currents = G3[kind]
-    weights = loihi.effective_weights(np.array(raw), bits)
+    weights = loihi_ranges.effective_weights(np.array(raw), bits)
     assert weights.tolist() == effective
     populations = [Population("in", (4,), Source()), Population("n", (2,), lif(2, du=4095))]
     which = program(populations, [Projection("w", "in", "n", Dense(weights, exponent))])

@@ -13,11 +13,12 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import backends, nir_reference
+from neurodeploy import backends
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.compiler import compile_file
-from neurodeploy.nirnodes import KNOWN_NODES
-from neurodeploy.recording import Record
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph.nodes import KNOWN_NODES
+from neurodeploy.program.recording import Record
 from tests import nirgraphs
 from tests.conformance.compare import difference
 

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends import reference
-from neurodeploy.conventions import resolve
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.exporters.export import export
 from neurodeploy.exporters.trace import run_torch
-from neurodeploy.lower import lower
-from neurodeploy.recording import Record
+from neurodeploy.lowering.lower import lower
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.program.recording import Record
 
 LINEAR = {
     "Output": lambda n, x: x,
@@ -89,7 +90,7 @@ def agrees_with_torch(module, path, inputs, dt=None, at_least=0.005, most=0.9):
     Returns what torch did, after asserting that no layer is silent (or always on).
     """
     export(module, inputs.shape[2:], dt, path)
-    file = nirfile.read(path)
+    file = nir_file.read(path)
     conventions = resolve(file)
     theirs = run_torch(module, inputs)
     name = next(name for name, node in file.graph.nodes.items() if isinstance(node, nir.Input))

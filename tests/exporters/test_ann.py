@@ -8,21 +8,23 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends.reference import run_network
+from neurodeploy import conversion
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import place
-from neurodeploy.conventions import resolve
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.exporters import ann as spiking
-from neurodeploy.exporters import sigma_delta, torch_ann
-from neurodeploy.exporters.ann_graph import predict
-from neurodeploy.exporters.nirfile import write
+from neurodeploy.exporters.ann import ann as spiking
+from neurodeploy.exporters.ann import torch_ann
+from neurodeploy.exporters.ann.ann_graph import predict
+from neurodeploy.exporters.write_nir import write
 from neurodeploy.hwsim import engine
-from neurodeploy.lower import lower
+from neurodeploy.lowering.lower import lower
 from neurodeploy.models import digits, digits_ann
-from neurodeploy.neurons import SigmaDelta
-from neurodeploy.program import Program
-from neurodeploy.recording import scores
+from neurodeploy.network.neurons import SigmaDelta
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import scores
 
 DATA = digits.load()
 TEST = digits_ann.inputs(DATA.test_images)
@@ -53,7 +55,7 @@ def test_the_ann_is_read_as_torch_computes_it(trained, ann):
 @pytest.mark.parametrize("coding", ["direct", "rate"])
 def test_as_spikes_within_one_point_at_64_steps(coding, trained, ann, tmp_path):
     write(spiking.convert(ann, CALIBRATION, coding=coding), tmp_path / "ann.nir")
-    file = nirfile.read(tmp_path / "ann.nir")
+    file = nir_file.read(tmp_path / "ann.nir")
     network = lower(file, resolve(file))
     inputs = spiking.encode(TEST, 64, coding)
     if coding == "rate":
@@ -65,7 +67,7 @@ def test_as_spikes_within_one_point_at_64_steps(coding, trained, ann, tmp_path):
 
 def test_every_interpreter_agrees_on_the_spiking_one(ann, tmp_path):
     write(spiking.convert(ann, CALIBRATION, coding="rate"), tmp_path / "ann.nir")
-    file = nirfile.read(tmp_path / "ann.nir")
+    file = nir_file.read(tmp_path / "ann.nir")
     conventions = resolve(file)
     network = lower(file, conventions)
     inputs = {"": spiking.encode(TEST[:8], 16, "rate")}
@@ -78,10 +80,10 @@ def test_every_interpreter_agrees_on_the_spiking_one(ann, tmp_path):
 
 
 def test_as_sigma_delta_within_a_third_of_a_point(trained, ann, tmp_path):
-    network = sigma_delta.convert(ann, CALIBRATION)
+    network = conversion.convert(ann, CALIBRATION)
     place(network, None, {}).save(tmp_path / "ann.ndp")
     program = Program.load(tmp_path / "ann.ndp")
-    run = engine.run(program, {"": sigma_delta.encode(TEST)})
+    run = engine.run(program, {"": conversion.encode(TEST)})
     assert abs(accuracy(scores(program.network, run)) - trained.accuracy) <= 0.003
     messages = sum(len(events) for name, events in run.spikes.items() if name not in ("input", network.inputs[0].name))
     assert 100 < messages / len(TEST) < 1610  # of 1024 + 512 + 64 + 10 neurons
@@ -89,7 +91,7 @@ def test_as_sigma_delta_within_a_third_of_a_point(trained, ann, tmp_path):
 
 def test_sigma_delta_without_threshold_is_the_ann(ann):
     """Also when the image changes: the differences are sent, and the sums are the new image's activations."""
-    network = sigma_delta.convert(ann, CALIBRATION, relative_threshold=0.0)
+    network = conversion.convert(ann, CALIBRATION, relative_threshold=0.0)
     first, second = TEST[:20].astype(np.float64), TEST[20:40].astype(np.float64)
     changes = np.stack([first, second - first, np.zeros_like(first)])
     run = run_network(network, {"": changes})
@@ -114,7 +116,7 @@ def test_a_rate_is_the_activation_by_hand(tmp_path):
     graph = spiking.convert(ann, calibration, percentile=100)
     assert graph.nodes["1"].metadata["neurodeploy"]["v_initial"] == pytest.approx(0.5)
     write(graph, tmp_path / "one.nir")
-    file = nirfile.read(tmp_path / "one.nir")
+    file = nir_file.read(tmp_path / "one.nir")
     run = run_network(lower(file, resolve(file)), {"": spiking.encode(np.array([[0.8], [0.2]]), 10)})
     assert run.spikes["1"].dense()[:, :, 0].sum(axis=0).tolist() == [6, 0]
 
@@ -145,7 +147,7 @@ def test_residuals_and_relu6(tmp_path):
         expected = module(torch.from_numpy(x).float()).numpy()
     np.testing.assert_allclose(predict(ann, x), expected, atol=1e-4)
     write(spiking.convert(ann, x, percentile=100), tmp_path / "r.nir")
-    file = nirfile.read(tmp_path / "r.nir")
+    file = nir_file.read(tmp_path / "r.nir")
     network = lower(file, resolve(file))
     found = scores(network, run_network(network, {"": spiking.encode(x, 400)})) / 400
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
@@ -153,7 +155,7 @@ def test_residuals_and_relu6(tmp_path):
         max(float(node.v_threshold.max()) for node in file.graph.nodes.values() if isinstance(node, nir.IF)) > 6 - 1e-9
     )
     with pytest.raises(UnsupportedError, match=r"is cut off at 6\n.*ReLU without a ceiling"):
-        sigma_delta.convert(ann, x)
+        conversion.convert(ann, x)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +172,8 @@ def test_residuals_and_relu6(tmp_path):
         (lambda a: spiking.encode(TEST, 4, "latency"), "unknown coding"),
         (lambda a: spiking.encode(TEST, 0), "a sample needs at least one step"),
         (lambda a: spiking.encode(TEST * 2, 4, "rate"), "values that cannot be coded as rates"),
-        (lambda a: sigma_delta.convert(a, TEST, relative_threshold=1.0), "the threshold is not a part of the largest"),
-        (lambda a: sigma_delta.encode(TEST, 0), "a sample needs at least one step"),
+        (lambda a: conversion.convert(a, TEST, relative_threshold=1.0), "the threshold is not a part of the largest"),
+        (lambda a: conversion.encode(TEST, 0), "a sample needs at least one step"),
     ],
 )
 def test_refusals(ann, call, message):

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.exporters import framework, torch_ann
+from neurodeploy.exporters import framework
+from neurodeploy.exporters.ann import torch_ann
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.exporters.trace import run_torch
 

@@ -13,7 +13,7 @@ from norse.torch.functional.reset import reset_subtract
 from torch import nn
 
 from neurodeploy.errors import InvalidInputError, StorageError, UnsupportedError
-from neurodeploy.exporters import framework, nirfile
+from neurodeploy.exporters import framework, write_nir
 from neurodeploy.exporters.export import export, to_graph
 from neurodeploy.exporters.norse import export as export_norse
 from neurodeploy.exporters.trace import run_torch
@@ -377,7 +377,7 @@ def test_a_damaged_write_is_noticed_and_leaves_the_old_file(tmp_path, monkeypatc
 
     monkeypatch.setattr(nir, "read", wrong)
     with pytest.raises(StorageError, match=r"m.nir does not hold what was written"):
-        nirfile.write(graph, path)
+        write_nir.write(graph, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import InvalidInputError, MissingFileError, UnsupportedError
-from neurodeploy.exporters import onnx_import, torch_ann
-from neurodeploy.exporters.ann_graph import predict
+from neurodeploy.exporters.ann import onnx_import, torch_ann
+from neurodeploy.exporters.ann.ann_graph import predict
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -10,25 +10,26 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import nirfile
-from neurodeploy.backends import reference
-from neurodeploy.connectivity import Conv2d, Dense
-from neurodeploy.conventions import resolve
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.errors import StorageError, UnsupportedError
-from neurodeploy.lower import lower
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.proof import export_onnx
-from neurodeploy.recording import Record, Recording
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.program.recording import Record, Recording
+from neurodeploy.verify.export_proof import export_onnx
 from tests import nirgraphs
 from tests.networks import placed, random_network, random_spikes
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from neurodeploy.backends import onnxruntime as backend  # noqa: E402
-from neurodeploy.exporters import onnx_step, onnx_synapses  # noqa: E402
-from neurodeploy.exporters.onnx_step import METADATA, to_onnx, write  # noqa: E402
+from neurodeploy.backends.onnx import run as backend  # noqa: E402
+from neurodeploy.backends.onnx import step as onnx_step  # noqa: E402
+from neurodeploy.backends.onnx import synapses as onnx_synapses  # noqa: E402
+from neurodeploy.backends.onnx.step import METADATA, to_onnx, write  # noqa: E402
 
 STATES = Record(("u", "v"))
 
@@ -79,7 +80,7 @@ GRAPHS = {
 
 @pytest.fixture(params=GRAPHS)
 def network(request, tmp_path) -> Network:
-    file = nirfile.read(nirgraphs.write(GRAPHS[request.param](), tmp_path / f"{request.param}.nir"))
+    file = nir_file.read(nirgraphs.write(GRAPHS[request.param](), tmp_path / f"{request.param}.nir"))
     return lower(file, resolve(file, dt=1e-3))
 
 
@@ -193,7 +194,7 @@ def test_reset_of_the_current(changed):
 
 def test_late_bias():
     """A bias that starts in step 2 acts from there on: v = 0 0 1 2 3."""
-    from tests.test_lower import np as _  # noqa: F401 (the module must be importable)
+    from tests.lowering.test_lower import np as _  # noqa: F401 (the module must be importable)
 
     n = 1
     neuron = random_network(0, "float", slow=False).populations[-1].neuron
@@ -241,7 +242,7 @@ def test_names_that_collide(tmp_path):
     }  # fmt: skip
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(pairwise(names)), type_check=False)
-    file = nirfile.read(nirgraphs.write(graph, tmp_path / "names.nir"))
+    file = nir_file.read(nirgraphs.write(graph, tmp_path / "names.nir"))
     network = lower(file, resolve(file, dt=1e-3))
     inputs = spikes_of(network, 20, rate=0.9)
     assert differing(reference.run_network(network, inputs), backend.run_network(network, inputs))[0] == 0

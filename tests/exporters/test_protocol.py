@@ -11,7 +11,7 @@ from torch import nn
 from neurodeploy.errors import UnsupportedError, VerificationError
 from neurodeploy.exporters.export import export
 from neurodeploy.exporters.framework import Neuron
-from neurodeploy.proof import export_proven
+from neurodeploy.verify.export_proof import export_proven
 from tests.exporters.euler import agrees_with_torch
 
 

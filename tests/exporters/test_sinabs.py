@@ -14,7 +14,7 @@ from torch import nn
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.exporters.export import export, to_graph
 from neurodeploy.exporters.sinabs import FRAMEWORK
-from neurodeploy.neurons import UNLIMITED
+from neurodeploy.network.neurons import UNLIMITED
 from tests.exporters.euler import agrees_with_torch
 from tests.exporters.matrix import cells
 from tests.exporters.matrix.cells import BATCH, STEPS, sample

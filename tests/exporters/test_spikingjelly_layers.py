@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.proof import export_proven
+from neurodeploy.verify.export_proof import export_proven
 
 pytest.importorskip("spikingjelly")
 

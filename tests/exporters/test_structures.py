@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
-from neurodeploy.connectivity import Conv2d, Sparse
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.hwsim import engine
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.proof import export_proven
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.network.connectivity import Conv2d, Sparse
+from neurodeploy.verify.export_proof import export_proven
 
 snn = pytest.importorskip("snntorch")
 

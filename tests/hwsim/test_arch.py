@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from neurodeploy.errors import InvalidInputError, MissingFileError
-from neurodeploy.hwsim.arch import FOLDER, available, load_architecture
+from neurodeploy.hwsim.chips.arch import FOLDER, available, load_architecture
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -5,9 +5,9 @@ import pytest
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import count
-from neurodeploy.schedule import schedule
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import count
+from neurodeploy.program.schedule import schedule
 from tests.networks import placed, random_network, random_spikes
 
 
@@ -65,7 +65,7 @@ def test_layers_and_cores_agree_in_sum() -> None:
 
 
 def test_a_recording_without_active_updates_is_refused() -> None:
-    from neurodeploy.backends import reference
+    from neurodeploy.backends.reference import run as reference
 
     program = placed(random_network(3, "loihi"))
     run = reference.run(program, {"input": random_spikes(program.network, 3)})

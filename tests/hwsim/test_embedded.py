@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import Architecture, available, load_architecture
-from neurodeploy.hwsim.embedded import architecture_of, chip_file
-from neurodeploy.program import Program
+from neurodeploy.hwsim.chips.arch import Architecture, available, load_architecture
+from neurodeploy.hwsim.chips.embedded import architecture_of, chip_file
+from neurodeploy.program.program import Program
 from tests.networks import placed, random_network
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.backends import reference
-from neurodeploy.connectivity import Dense
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.hwsim import engine
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import SigmaDelta, Source
-from neurodeploy.recording import Record
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import SigmaDelta, Source
+from neurodeploy.program.recording import Record
 from tests.networks import placed, random_network, random_spikes
 
 ALL = Record(("u", "v"))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from neurodeploy.errors import InvalidInputError, MissingFileError, NeurodeployError
-from neurodeploy.hwsim.arch import FOLDER, Architecture, available, load_architecture
+from neurodeploy.hwsim.chips.arch import FOLDER, Architecture, available, load_architecture
 
 Write = Callable[..., Path]
 MINE: dict[str, Any] = {"extends": "loihi1", "name": "mine", "title": "My chip"}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import Architecture
-from neurodeploy.hwsim.counts import Counter
+from neurodeploy.hwsim.chips.arch import Architecture
+from neurodeploy.hwsim.counts.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.hwsim.flits import flit_timing
-from neurodeploy.hwsim.noc import Mesh
-from neurodeploy.program import Program
+from neurodeploy.hwsim.timing.event_tier import Mesh
+from neurodeploy.hwsim.timing.flit_tier import flit_timing
+from neurodeploy.program.program import Program
 from tests.hwsim.test_noc import chip, hops_ns, streams_of, timed, two_layers
 from tests.networks import placed, random_network, random_spikes
 

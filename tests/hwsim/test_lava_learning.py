@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from neurodeploy import backends
-from neurodeploy.connectivity import Dense
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.plasticity import LearningRule, Trace
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.plasticity import LearningRule, Trace
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lava_stdp.npz"
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from neurodeploy.cli import main
-from neurodeploy.connectivity import Dense
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import Counts, count
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import Counts, count
 from neurodeploy.hwsim.engine import run
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timing import core_timing
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.plasticity import LearningRule, Trace
-from neurodeploy.program import Program
-from neurodeploy.recording import LEARNING_WORK
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.tiers import core_timing
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.plasticity import LearningRule, Trace
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import LEARNING_WORK
 
 STEPS = 6
 PAIR = LearningRule("-1*x0*y1 + 1*y0*x1", x1=Trace(16, 10), y1=Trace(16, 10), epoch=2)

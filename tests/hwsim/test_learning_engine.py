@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from neurodeploy import backends
-from neurodeploy.connectivity import Conv2d, Dense
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.hwsim import engine
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.plasticity import LearningRule, Trace, stdp
-from neurodeploy.program import Program
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.plasticity import LearningRule, Trace, stdp
+from neurodeploy.program.program import Program
 from tests.conformance.compare import EVERYTHING, difference
 from tests.conformance.programs import learning_case
 from tests.networks import placed

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurodeploy.backends import reference
-from neurodeploy.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.backends.reference import run as reference
 from neurodeploy.errors import Interrupted, InvalidInputError
-from neurodeploy.hwsim import engine, layout
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.hwsim import engine
+from neurodeploy.hwsim.function import layout
+from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
 from tests.networks import placed, random_network, random_spikes
 
 ALL = Record(states=("u", "v"))

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.connectivity import Dense
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import Architecture, load_architecture
-from neurodeploy.hwsim.counts import Counter
+from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
+from neurodeploy.hwsim.counts.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
-from neurodeploy.hwsim.noc import Mesh
-from neurodeploy.hwsim.timeline import critical_path
-from neurodeploy.hwsim.timing import core_timing, link_timing
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.program import Program
-from neurodeploy.schedule import schedule
+from neurodeploy.hwsim.timing.event_tier import Mesh
+from neurodeploy.hwsim.timing.tiers import core_timing, link_timing
+from neurodeploy.hwsim.timing.timeline import critical_path
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.schedule import schedule
 from tests.networks import placed, random_network, random_spikes
 
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.hwsim.arch import FOLDER, Architecture, load_architecture
-from neurodeploy.hwsim.counts import CORE, FABRIC, LAYER, Counts
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timing import core_timing
+from neurodeploy.hwsim.chips.arch import FOLDER, Architecture, load_architecture
+from neurodeploy.hwsim.counts.counts import CORE, FABRIC, LAYER, Counts
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.tiers import core_timing
 
 
 def make(cores: tuple[int, ...], core: dict[str, object], fabric: dict[str, object]) -> Counts:

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from neurodeploy.hwsim import kernels, stale
+from neurodeploy.hwsim.compiling import stale
+from neurodeploy.hwsim.function import neuron_kernels as kernels
 
-INNER = "from neurodeploy.hwsim.kernels import compiled\n\n\n@compiled\ndef inner():\n    return {}\n"
+INNER = "from neurodeploy.hwsim.function.neuron_kernels import compiled\n\n\n@compiled\ndef inner():\n    return {}\n"
 OUTER = (
-    "from neurodeploy.hwsim.kernels import compiled\nfrom inner import inner\n\n\n"
+    "from neurodeploy.hwsim.function.neuron_kernels import compiled\nfrom inner import inner\n\n\n"
     "@compiled\ndef outer():\n    return 10 * inner()\n"
 )
 Start = Callable[[], ModuleType]
@@ -131,7 +132,7 @@ def test_a_damaged_kernel_is_made_again(start: Start, tmp_path: Path) -> None:
 def test_processes_that_start_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     script = (
         "import numpy as np\n"
-        "from neurodeploy.hwsim import kernels\n"
+        "from neurodeploy.hwsim.function import neuron_kernels as kernels\n"
         "print(kernels.list_events(np.array([[0, 1]], np.uint8), np.zeros(2, np.int64), np.zeros(2, np.int32)))"
     )
     left = tmp_path / stale.ROOT.name / "x.py311.sources-0.1.nbc"
@@ -148,7 +149,7 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(tmp_path: Path) 
         if round_ == 0:  # the second round finds kernels of other sources, and three processes remove them
             left = folder / left.name
             left.write_bytes(b"")
-            for path in folder.glob("kernels.*"):
+            for path in folder.glob("neuron_kernels.*"):
                 path.unlink()
 
 

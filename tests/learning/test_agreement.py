@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.hwsim.onchip import OnChip, Samples
-from neurodeploy.learning.autograd import EventNetwork, learn
-from neurodeploy.learning.rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
+from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
 from neurodeploy.models import digits
-from neurodeploy.network import Network
+from neurodeploy.network.event_rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
+from neurodeploy.network.network import Network
+from tests.learning.autograd import EventNetwork, learn
 
 TOLERANCE = 1e-10
 

@@ -8,10 +8,10 @@ from math import exp
 import numpy as np
 import pytest
 
-from neurodeploy.connectivity import Dense
-from neurodeploy.hwsim.onchip import OnChip, Samples
-from neurodeploy.learning.rules import AdaptiveThreshold, EventRule, RuleName, Shape, build
-from neurodeploy.network import Network
+from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.event_rules import AdaptiveThreshold, EventRule, RuleName, Shape, build
+from neurodeploy.network.network import Network
 
 STEPS = 4
 B = 0.5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurodeploy.connectivity import Conv2d
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.learning_bill import bill, clocked, synapses
-from neurodeploy.hwsim.onchip import OnChip, Samples
-from neurodeploy.learning.rules import EventRule, RuleName, Shape, build, chain
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
+from neurodeploy.hwsim.prices.learning_bill import bill, clocked, synapses
+from neurodeploy.network.connectivity import Conv2d
+from neurodeploy.network.event_rules import EventRule, RuleName, Shape, build, chain
 
 
 def samples(shape: tuple[int, ...], steps: int, count: int, classes: int, rate: float) -> Samples:

@@ -10,14 +10,14 @@ import pytest
 from neurodeploy import backends
 from neurodeploy.compiler import place
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.hwsim.onchip import KINDS
-from neurodeploy.learning.rules import RULES, Shape, build, chain
+from neurodeploy.hwsim.event_learning.engine import KINDS
 from neurodeploy.learning.run import EventLearner, Run
 from neurodeploy.learning.setup import Setup
 from neurodeploy.models import digits
-from neurodeploy.neurons import Lif
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.recording import Recording
+from neurodeploy.network.event_rules import RULES, Shape, build, chain
+from neurodeploy.network.neurons import Lif
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.recording import Recording
 
 TAUGHT = 1347
 """Samples, one epoch: enough for both rules to be far from chance."""

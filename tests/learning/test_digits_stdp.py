@@ -9,8 +9,8 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.learning.digits_stdp import PIXELS, SETTINGS, DigitsStdp
-from neurodeploy.recording import Record
+from neurodeploy.learning.digits.stdp import PIXELS, SETTINGS, DigitsStdp
+from neurodeploy.program.recording import Record
 
 RULES = tuple(SETTINGS)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy.backends.reference import run_network
-from neurodeploy.connectivity import Dense
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.fine_tune import FineTune, _temperature, _Tuning
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.recording import Record, scores
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.passes.fine_tune.fine_tune import FineTune, _temperature, _Tuning
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.recording import Record, scores
 from tests import nirgraphs
 from tests.networks import random_network
 from tests.passes.test_quantise import network_of, spikes
@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_torch_twin_is_the_reference(seed: int) -> None:
-    from neurodeploy.passes.trainable import Weights, run
+    from neurodeploy.passes.fine_tune.trainable import Weights, run
 
     network = random_network(seed)
     rng = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_a_read_out_that_is_read_at_its_last_step() -> None:
     """The cross entropy is that of `scores`, which takes the last potential for such a network, not their sum."""
-    from neurodeploy.learning.rules import Shape, build
+    from neurodeploy.network.event_rules import Shape, build
 
     network = build(Shape((12,), (9,), 3), "mpd-ed", seed=2, gain=2.0)
     assert network.read == "last"

@@ -4,7 +4,7 @@ import pytest
 
 from neurodeploy import passes
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.passes.quantise import Quantise
+from neurodeploy.passes.quantise.quantise import Quantise
 
 
 def test_a_pipeline_with_options() -> None:

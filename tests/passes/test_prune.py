@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from neurodeploy.backends.reference import run_network
-from neurodeploy.connectivity import Dense, Sparse
-from neurodeploy.memory import synapse_bytes
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif
+from neurodeploy.backends.reference.run import run_network
+from neurodeploy.network.connectivity import Dense, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif
 from neurodeploy.passes.encode import Encode
 from neurodeploy.passes.prune import Prune
+from neurodeploy.program.memory import synapse_bytes
 from tests.networks import random_network
-from tests.passes.test_place import chain
+from tests.placement.test_place import chain
 
 
 def damaged(seed: int, arithmetic: str) -> Network:
@@ -118,7 +118,7 @@ def test_two_synapses_between_the_same_neurons_stay_two() -> None:
 
 
 def test_an_input_that_nobody_hears_stays() -> None:
-    from neurodeploy.neurons import Source
+    from neurodeploy.network.neurons import Source
 
     network = chain(3, 2)
     network = replace(network, populations=(Population("other", (4,), Source()), *network.populations))

@@ -7,20 +7,21 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import loihi, nirfile
-from neurodeploy.backends.reference import run_network
-from neurodeploy.conventions import resolve
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, UnsupportedError
-from neurodeploy.lower import lower
-from neurodeploy.network import Network
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.recording import Record
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network import loihi_ranges
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.recording import Record
 from tests import nirgraphs
 
 
 def network_of(graph, tmp_path: Path, **options) -> Network:
-    file = nirfile.read(nirgraphs.write(graph, tmp_path / "net.nir"))
+    file = nir_file.read(nirgraphs.write(graph, tmp_path / "net.nir"))
     return lower(file, resolve(file, **({"dt": 1e-3} | options)))
 
 
@@ -49,7 +50,7 @@ def test_everything_is_in_the_chips_range(graph, shape, tmp_path: Path) -> None:
             assert (n.threshold % 64 == 0).all()
             assert (n.reset_to == 0).all()
             if population.spiking:
-                assert n.threshold.max() <= loihi.THRESHOLD_MAX << 6
+                assert n.threshold.max() <= loihi_ranges.THRESHOLD_MAX << 6
             exponent = next(k for k in range(8) if (n.bias % 2**k == 0).all() and np.abs(n.bias).max() >> k <= 4095)
             assert exponent <= 7
 
@@ -127,8 +128,8 @@ def test_calibration_keeps_a_readout_from_saturating(tmp_path: Path) -> None:
     x = np.ones((400, 1, 8), np.uint8)
     blind = run_network(Quantise().apply(network), {"": x}).states["v"]["li"]
     seeing = run_network(Quantise(calibration={"": x}).apply(network), {"": x}).states["v"]["li"]
-    assert np.abs(blind).max() == loihi.STATE_MAX
-    assert np.abs(seeing).max() < loihi.STATE_MAX
+    assert np.abs(blind).max() == loihi_ranges.STATE_MAX
+    assert np.abs(seeing).max() < loihi_ranges.STATE_MAX
 
 
 def test_a_leak_that_vanishes_is_said(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_leak_that_vanishes_is_said(tmp_path: Path) -> None:
 
 
 def test_long_calibration_is_cut_to_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neurodeploy.passes import calibration
+    from neurodeploy.passes.quantise import calibration
 
     network = network_of(nirgraphs.mlp(), tmp_path)
     monkeypatch.setattr(calibration, "LARGEST", 40 * 37 * 2 + 1)  # two samples of 40 steps of 37 neurons

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from neurodeploy.backends.reference import run_network
-from neurodeploy.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.calibration import Calibration
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.passes.rounding import compensated, nearest
-from neurodeploy.passes.scaling import Grid, _ladder
+from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.passes.quantise.calibration import Calibration
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.passes.quantise.rounding import compensated, nearest
+from neurodeploy.passes.quantise.scaling import Grid, _ladder
 from neurodeploy.passes.split_signs import SplitSigns
 from tests.networks import random_network
 

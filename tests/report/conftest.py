@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neurodeploy.hwsim.arch import load_architecture
-from neurodeploy.hwsim.counts import CORE, FABRIC, LAYER, Counts
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.hwsim.timing import core_timing
+from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.counts.counts import CORE, FABRIC, LAYER, Counts
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.hwsim.timing.tiers import core_timing
 from neurodeploy.report.build import energy_of, latency_of
 from neurodeploy.report.document import (
     Core,

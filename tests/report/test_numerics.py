@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
-from neurodeploy.recording import Record
+from neurodeploy.program.recording import Record
 from neurodeploy.report import svg
 from neurodeploy.report.numerics import spread, spreads
 from tests import nirgraphs

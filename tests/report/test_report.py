@@ -12,15 +12,7 @@ import pytest
 
 from neurodeploy.errors import InvalidInputError, MissingFileError
 from neurodeploy.report import html, svg
-from neurodeploy.report.document import (
-    Divergence,
-    NetworkResult,
-    Pair,
-    Raster,
-    RasterPopulation,
-    Report,
-    Source,
-)
+from neurodeploy.report.document import Divergence, NetworkResult, Pair, Raster, RasterPopulation, Report, Source
 
 HEADINGS = (
     "Summary",

@@ -5,6 +5,6 @@ in a private environment of its own (`setup`), where a worker process (`worker`)
 the job in Lava's terms, `client` starts the worker, watches over it and reads the result back.
 """
 
-from neurodeploy.backends.lava.client import run, run_stock
+from .client import run, run_stock
 
 __all__ = ["run", "run_stock"]

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.backends.lava import pool
-from neurodeploy.backends.lava.lower import EXPANDED, Job, Runtime, lower
-from neurodeploy.backends.lava.results import joined, read
-from neurodeploy.backends.lava.setup import has_local_runtime, worker_command
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.neurons import Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, Recording, check_inputs
-from neurodeploy.storage import storage_errors
+from neurodeploy.files.atomic import storage_errors
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record, Recording, check_inputs
+
+from . import pool
+from .lower import EXPANDED, Job, Runtime, lower
+from .results import joined, read
+from .setup import has_local_runtime, worker_command
 
 Progress = Callable[[int, int], None]
 

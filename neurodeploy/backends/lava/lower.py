@@ -1,9 +1,10 @@
 """From a Program to a job of Lava Processes, with many samples in one run.
 
-Time. Sample ``n`` has the *slot* of chip steps from ``n slot`` on. A population with lag ``l`` (`neurodeploy.schedule`)
-computes or, as a source, sends network step ``k`` at chip step ``n slot + l + k``: the window of the sample, in which
-alone it is awake (`worker.recorder`). A layer may thus still compute one sample while the layer before has begun the
-next. Slots are as long as a sample and the longest delay, so nothing of one sample arrives in another.
+Time. Sample ``n`` has the *slot* of chip steps from ``n slot`` on. A population with lag ``l``
+(`neurodeploy.program.schedule`) computes or, as a source, sends network step ``k`` at chip step ``n slot + l + k``: the
+window of the sample, in which alone it is awake (`worker.recorder`). A layer may thus still compute one sample while
+the layer before has begun the next. Slots are as long as a sample and the longest delay, so nothing of one sample
+arrives in another.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neurodeploy.axons import with_bias_axons
-from neurodeploy.backends.lava.registers import HINT, WEIGHT_EXPONENT, neurons, sign_mode
-from neurodeploy.connectivity import Array, Conv2d, Dense, largest_sum
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import GRADED, Lif, Product, Relu, SigmaDelta, Source
-from neurodeploy.plasticity import LIMITS, TARGETS, TRACES, LearningRule
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
-from neurodeploy.schedule import Schedule, schedule
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.bias_axons import with_bias_axons
+from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import GRADED, Lif, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.plasticity import LIMITS, TARGETS, TRACES, LearningRule
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
+from neurodeploy.program.schedule import Schedule, schedule
+
+from .registers import HINT, WEIGHT_EXPONENT, neurons, sign_mode
 
 Runtime = Literal["local", "stock"]
 

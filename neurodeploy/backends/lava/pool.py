@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from neurodeploy.backends.lava.setup import HINT
 from neurodeploy.errors import BackendError
-from neurodeploy.storage import storage_errors
+from neurodeploy.files.atomic import storage_errors
+
+from .setup import HINT
 
 START = "import sys; sys.path[0] = sys.argv[1]; from worker.main import main; main()"
 POLL_SECONDS = 0.02

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.connectivity import Array
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.network import Population, Projection
-from neurodeploy.neurons import Lif, Product, Relu, SigmaDelta
-from neurodeploy.plasticity import LearningRule
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Population, Projection
+from neurodeploy.network.neurons import Lif, Product, Relu, SigmaDelta
+from neurodeploy.network.plasticity import LearningRule
 
 NEVER = 1 << 17
 """A ``vth`` whose threshold of 2^23 lies above the largest membrane potential."""

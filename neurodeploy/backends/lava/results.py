@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.backends.lava.lower import Job
-from neurodeploy.connectivity import Array
-from neurodeploy.neurons import Source
-from neurodeploy.program import Program
-from neurodeploy.recording import Events, Recording, learned_shapes
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Source
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Events, Recording, learned_shapes
+
+from .lower import Job
 
 
 def read(program: Program, job: Job, folder: Path, given: Mapping[str, Array]) -> Recording:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import BackendError, MissingFileError, StorageError
-from neurodeploy.storage import atomic_path, make_folder, storage_errors
+from neurodeploy.files.atomic import atomic_path, make_folder, storage_errors
 
 LAVA = "0.10.0"
 STAMP = "neurodeploy-stamp.json"

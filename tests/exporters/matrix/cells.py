@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurodeploy import nir_reference, nirfile
-from neurodeploy.backends.reference import run_network
-from neurodeploy.conventions import resolve
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.export import export
 from neurodeploy.exporters.trace import run_torch
-from neurodeploy.lower import lower
-from neurodeploy.recording import Record
+from neurodeploy.lowering.lower import lower
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.program.recording import Record
 
 STEPS, BATCH = 100, 4
 
@@ -93,7 +94,7 @@ def evaluate(case: Case | str, folder: Path) -> Outcome:
         export(module, case.shape, None, folder / "net.nir")
     except UnsupportedError as error:
         return Outcome("refused", str(error).split("\n")[0])
-    file = nirfile.read(folder / "net.nir")
+    file = nir_file.read(folder / "net.nir")
     conventions = resolve(file)
     network = lower(file, conventions)
     wrong: list[str] = []

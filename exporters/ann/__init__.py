@@ -1,0 +1,1 @@
+"""Ordinary networks (torch, ONNX) to spiking ones."""

@@ -1,0 +1,1 @@
+"""One step of a torch module, captured as a graph."""

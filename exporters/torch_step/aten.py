@@ -1,0 +1,348 @@
+"""From a captured step (a graph of ATen operators) to NIR nodes and edges.
+
+Every value in the graph is kept as a weighted sum of NIR nodes' outputs. Adding, subtracting and scaling by a number
+only change that sum; a node that takes it in gets one edge per term (NIR adds up what arrives), with a Scale node where
+a factor is not 1. Operators that change nothing (dropout in evaluation mode, a view of the same shape) pass it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import fx
+
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.arrays import Array
+
+from .capture import BATCH, OPERATOR, POTENTIAL, node_name
+from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
+from .layers import affine_per_channel, avg_pool, conv1d, conv2d, flatten, folded, linear, matrix_of, placed_channels
+
+Sum = Mapping[str, float]
+"""NIR node -> factor."""
+
+NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
+"""Path and shape of a neuron layer -> its node."""
+
+_PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
+           "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
+_RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+_MATRICES = (
+    "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
+)  # fmt: skip
+"""Linear operators that NIR has no node for."""
+
+_REFUSED = {
+    "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
+    "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
+    "aten.select": (
+        "picking a part of what a layer sends",
+        "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
+    ),
+    "aten.stack": ("NIR has no node that joins layers", "return the layers as a tuple"),
+}
+"""Operator -> why NIR cannot say it, and what to do."""
+
+
+class Walk:
+    """Builds nodes and edges of one captured step.
+
+    Args:
+        program: from `capture`.
+        neuron: makes the node of a neuron layer.
+        paths: of all neuron layers, whose names are reserved.
+    """
+
+    def __init__(self, program: torch.export.ExportedProgram, neuron: NeuronNode, paths: list[str]) -> None:
+        self.nodes: dict[str, nir.NIRNode] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.modules: dict[str, str] = {}
+        self._neuron = neuron
+        self._reserved = {node_name(path) for path in paths}
+        self._sums: dict[fx.Node, Sum] = {}
+        self._potentials: set[fx.Node] = set()
+        self._maker: dict[str, fx.Node] = {}
+        self._needed: set[fx.Node] = set()
+        self._constants = constants(program)
+        self._leaves = leaves(program.graph)
+        self._run(program)
+
+    def _run(self, program: torch.export.ExportedProgram) -> None:
+        graph = program.graph
+        results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
+        self._needed = ancestors(results)
+        for node in graph.nodes:
+            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+                self.nodes["input"] = nir.Input(np.array(shape_of(node)))
+                self._sums[node] = {"input": 1.0}
+            elif node.op == "call_function" and node in self._needed:
+                if str(node.target).startswith(POTENTIAL):
+                    self._potentials.add(node)
+                    continue
+                try:
+                    self._sums[node] = self._call(node)
+                except NeurodeployError as error:
+                    if str(node.target).startswith(OPERATOR):
+                        raise  # it names its module itself
+                    raise type(error)(
+                        f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
+                    ) from error
+        if results and self._potentials.issuperset(results):
+            raise UnsupportedError(
+                "the module returns membrane potentials only",
+                allowed="the output of a layer",
+                hint="return the spikes, or end in a layer that does not spike",
+            )
+        results = [result for result in results if result not in self._potentials]
+        for index, result in enumerate(results):
+            name = "output" if len(results) == 1 else f"output_{index}"
+            terms = self._sums.get(result, {})
+            if len(terms) != 1:
+                raise UnsupportedError(
+                    "the module returns a sum of layers" if terms else "the module returns a constant",
+                    found=" + ".join(terms) or None,
+                    allowed="the output of one layer",
+                    hint="put a neuron or a leaky integrator behind it",
+                )
+            self.nodes[name] = nir.Output(np.array(shape_of(result)))
+            self._connect(terms, name, shape_of(result))
+
+    def _call(self, node: fx.Node) -> Sum:
+        operator = str(node.target).rpartition(".")[0]
+        given = arguments(node)
+        if operator == OPERATOR:
+            return self._at_neuron(node, given)
+        if operator in _PASSES and not given.get("train"):
+            return self._sum(node.args[0])
+        if operator in _RESHAPES:
+            source = node.all_input_nodes[0]
+            made = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH)
+            return self._sum(source) if made is None else self._add(node, made, self._sum(source))
+        if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
+            sign = -1.0 if "sub" in operator else 1.0
+            return self._added(node, given["self"], given["other"], sign * float(given.get("alpha", 1)))
+        if operator == "aten.rsub" and float(given.get("alpha", 1)) == 1:
+            return self._added(node, given["other"], given["self"], -1.0)
+        if operator in ("aten.mul", "aten.mul_", "aten.div", "aten.div_") and "rounding_mode" not in given:
+            if isinstance(given["other"], (int, float)):
+                factor = 1 / given["other"] if "div" in operator else float(given["other"])
+                return {name: value * factor for name, value in self._sum(given["self"]).items()}
+            raise UnsupportedError(f"{operator} of two tensors", allowed="a product with a number")
+        if operator == "aten.neg":
+            return {name: -value for name, value in self._sum(given["self"]).items()}
+        if operator == "aten.linear":
+            made = linear(self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.conv2d":
+            made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.conv1d":
+            made = conv1d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+        elif operator == "aten.cat":
+            return self._joined(node, given)
+        elif operator in _MATRICES:
+            return self._as_matrix(node, given)
+        elif operator == "aten.batch_norm":
+            return self._batch_norm(node, given)
+        elif operator in ("aten.avg_pool2d", "aten.adaptive_avg_pool2d"):
+            made = avg_pool(given, shape_of(node.all_input_nodes[0]))
+        else:
+            found, hint = _REFUSED.get(
+                operator, (None, "replace it, or move it out of the module into the code around it")
+            )
+            raise UnsupportedError(
+                f"{operator} cannot be expressed in NIR",
+                found=found,
+                allowed="linear, conv1d, conv2d, transposed convolution, nearest upsampling, batch_norm, avg_pool2d, "
+                "flatten, cat, sums, products with numbers, neurons",
+                hint=hint,
+            )
+        return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
+
+    def _joined(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """A concatenation along the channels: each branch is put into its place, and all are added."""
+        branches, rank = given["tensors"], len(node.meta["val"].shape)
+        if given.get("dim", 0) % rank != 1:
+            raise UnsupportedError(
+                "a concatenation that is not along the channels",
+                found=f"dim={given.get('dim', 0)} of {list(node.meta['val'].shape)}",
+                allowed="dim=1",
+                hint="time and batch are no dimensions of one step; join layers along their channels or features",
+            )
+        total, first = int(node.meta["val"].shape[1]), 0
+        result: dict[str, float] = {}
+        for branch in branches:
+            shape = shape_of(branch)
+            made = placed_channels(first, total, shape)
+            name = self.unique(node_name(f"{module_of(node)}.{node.name}".lstrip(".")))
+            self._add(node, made, self._sum(branch), name=name)
+            result[name] = 1.0
+            first += shape[0]
+        return result
+
+    def _as_matrix(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """A layer that NIR has no node for, as the matrix that it is; the neuron behind it gives back the image."""
+        source = node.all_input_nodes[0]
+        before, after = shape_of(source), shape_of(node)
+        settings = {key: value for key, value in given.items() if key not in ("input", "self", "weight", "bias")}
+        if given.get("weight") is not None:
+            settings["weight"] = torch.from_numpy(self._constant(given["weight"]).astype(np.float64))
+        first = "self" if "self" in given else "input"
+        target: Any = node.target
+        matrix = matrix_of(
+            lambda unit: target(**{first: unit}, **settings), before, int(np.prod(after)), str(node.target)
+        )
+        bias = self._bias(given)
+        terms = self._sum(source)
+        if len(before) > 1:
+            flat = nir.Flatten({"input": np.array(before)}, 0, -1)
+            terms = self._add(node, flat, terms, name=self.unique(f"{node_name(module_of(node) or node.name)}.flatten"))
+        wide = None if bias is None else np.repeat(bias.astype(np.float64), len(matrix) // len(bias))
+        made: nir.NIRNode = nir.Linear(matrix) if wide is None else nir.Affine(matrix, wide)
+        return self._add(node, made, terms)
+
+    def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        path, shape = str(given["path"]), shape_of(node)
+        name = node_name(path)
+        if name in self.nodes:
+            raise UnsupportedError(
+                f"the neuron {path!r} is called more than once in a step",
+                allowed="once: forward computes one time step",
+                hint="move a loop over time out of forward, or use a neuron of its own for each place",
+            )
+        return self._add(node, self._neuron(path, shape), self._sum(given["x"]), name=name, path=path)
+
+    def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        if given["training"] or given["running_mean"] is None:
+            raise UnsupportedError(
+                "batch normalisation by the statistics of each batch",
+                found="no running mean and variance",
+                allowed="track_running_stats=True, in evaluation mode",
+                hint="train with running statistics",
+            )
+        gain = 1 / np.sqrt(self._constant(given["running_var"]).astype(np.float64) + float(given["eps"]))
+        if given["weight"] is not None:
+            gain = gain * self._constant(given["weight"])
+        offset = -gain * self._constant(given["running_mean"]).astype(np.float64)
+        if given["bias"] is not None:
+            offset = offset + self._constant(given["bias"])
+        return self._affine(node, given["input"], gain, offset)
+
+    def _affine(self, node: fx.Node, source: Any, gain: Array, offset: Array) -> Sum:
+        """``gain * source + offset`` for each channel: folded into the layer in front, else a layer of its own."""
+        terms, shape = self._sum(source), shape_of(source)
+        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
+        made = folded(self.nodes[name], gain * factor, offset) if name and self._only_for(name, node) else None
+        if made is None:
+            return self._add(node, affine_per_channel(gain, offset, shape), terms)
+        made.metadata = self.nodes[name].metadata
+        self.nodes[name] = made
+        self._maker[name] = node
+        return {name: 1.0}
+
+    def _only_for(self, name: str, node: fx.Node) -> bool:
+        """Whether nothing but ``node`` uses what the NIR node ``name`` puts out."""
+        now = self._maker.get(name)
+        while now is not None and now is not node:
+            users = [user for user in now.users if user in self._needed]
+            now = users[0] if len(users) == 1 else None
+        return now is node
+
+    def _constant_added(self, node: fx.Node, source: fx.Node, constant: Any, sign: float, scale: float) -> Sum:
+        """``scale * source + sign * constant``, where the layer in front can have a bias."""
+        shape = shape_of(source)
+        value = np.asarray(constant if isinstance(constant, (int, float)) else self._constant(constant), np.float64)
+        terms = self._sum(source)
+        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
+        whole = np.broadcast_to(value, (1, *shape))[0] if value.ndim <= len(shape) + 1 else None
+        if whole is not None and tuple(node.meta["val"].shape)[1:] == shape and name and self._only_for(name, node):
+            per_channel = whole.reshape(shape[0], -1)
+            uniform = bool((per_channel == per_channel[:, :1]).all())
+            one = np.full(shape[0], scale * factor)
+            made = folded(self.nodes[name], one, sign * per_channel[:, 0]) if uniform else None
+            if made is not None:
+                made.metadata = self.nodes[name].metadata
+                self.nodes[name] = made
+                self._maker[name] = node
+                return {name: 1.0}
+        raise UnsupportedError(
+            "adding a constant",
+            found=str(constant),
+            allowed="behind a linear or convolutional layer that nothing else uses, one number for each channel",
+            hint="give the layer in front a bias instead",
+        )
+
+    def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
+        for term, other, scale, sign in ((first, second, factor, 1.0), (second, first, 1.0, factor)):
+            if isinstance(term, (int, float)) or term in self._constants:
+                return self._constant_added(node, other, term, sign, scale)
+        if shape_of(first) != shape_of(second):
+            raise UnsupportedError(
+                "adding layers of different shapes", found=[list(shape_of(first)), list(shape_of(second))]
+            )
+        total = dict(self._sum(first))
+        for name, value in self._sum(second).items():
+            total[name] = total.get(name, 0.0) + factor * value
+        return total
+
+    def _sum(self, node: Any) -> Sum:
+        if node in self._potentials:
+            raise UnsupportedError(
+                "a membrane potential is used as a signal",
+                allowed="the spikes of a neuron, or a layer that does not spike",
+                hint="pass the spikes on; states may only be returned or handed back to their neuron",
+            )
+        if not isinstance(node, fx.Node) or node not in self._sums:
+            raise UnsupportedError(
+                "an operator on a parameter or constant",
+                found=str(node),
+                allowed="the output of a layer",
+                hint="compute weights before, not in forward (torch.nn.utils.parametrize.remove_parametrizations)",
+            )
+        return self._sums[node]
+
+    def _constant(self, node: Any) -> Array:
+        if node not in self._constants:
+            raise UnsupportedError(
+                "weights that depend on the input", found=str(node), allowed="parameters of the layer"
+            )
+        array = self._constants[node].detach().cpu()
+        array = array if array.dtype in (torch.float32, torch.float64) else array.float()
+        if not bool(torch.isfinite(array).all()):
+            raise InvalidInputError("weights that are not finite", hint="check the training")
+        return np.ascontiguousarray(array.numpy())
+
+    def _bias(self, given: Mapping[str, Any]) -> Array | None:
+        return None if given.get("bias") is None else self._constant(given["bias"])
+
+    def _add(self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "") -> Sum:
+        path = path or module_of(node)
+        own = path in self._leaves  # else it is functional code of a module that holds others
+        name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
+        made.metadata = {**made.metadata, "neurodeploy": {**made.metadata.get("neurodeploy", {}), "module": path}}
+        self.nodes[name] = made
+        self.modules[name] = path
+        self._maker[name] = node
+        self._connect(terms, name, shape_of(node.all_input_nodes[0]))
+        return {name: 1.0}
+
+    def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
+        for source, factor in terms.items():
+            if isinstance(self.nodes.get(source), (nir.Linear, nir.Affine)):
+                shape = (int(np.prod(shape)),)  # a matrix that makes an image sends it as a vector
+            if factor != 1.0:
+                scale = self.unique(f"{source}.scale")
+                self.nodes[scale] = nir.Scale(np.full(shape, factor))
+                self.edges.append((source, scale))
+                source = scale
+            self.edges.append((source, target))
+
+    def unique(self, base: str) -> str:
+        """``base``, or with a number behind it where it is taken."""
+        name, number = base, 1
+        while name in self.nodes or name in self._reserved:
+            number += 1
+            name = f"{base}_{number}"
+        return name

@@ -1,0 +1,140 @@
+"""From a module of any framework to a NIR graph with the metadata that NIR itself has no room for.
+
+The graph's metadata under ``neurodeploy``: ``dt`` (seconds; ``dt_origin`` says so where it was our choice), ``reset``
+(of most layers), ``comparison``, ``recurrent_bias`` where it matters, ``framework`` and the versions of everything that
+took part. A node's: ``module`` (its torch path) and, where they differ from the graph's or NIR's own, ``v_initial``,
+``reset``, ``reset_time``, ``reset_current``, ``comparison``, ``max_spikes``, ``v_floor``, ``refractory``,
+``threshold_decay`` and ``threshold_jump`` (see `neurodeploy.network.neurons`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+
+import nir
+import numpy as np
+from torch import nn
+
+import neurodeploy
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.neurons import Reset
+
+from ..framework import Framework, Neuron
+from .aten import Walk
+from .capture import capture, node_name
+
+
+def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, framework: Framework) -> nir.NIRGraph:
+    """Return the NIR graph of a module that computes one time step.
+
+    Args:
+        module: called as ``module(input)`` with ``[batch, *sample_shape]``; it is not changed.
+        sample_shape: of one sample.
+        dt: seconds; None takes what the neurons were built for.
+        framework: of the neurons.
+
+    Raises:
+        UnsupportedError, InvalidInputError: see `neurodeploy.exporters.export.export`.
+    """
+    if not sample_shape or any(n < 1 for n in sample_shape):
+        raise InvalidInputError(
+            "the shape of a sample is not one", found=list(sample_shape), allowed="for example 1,8,8"
+        )
+    program, modules = capture(module, sample_shape, framework)
+    step, origin = _time_step(modules, dt, framework)
+    neurons: dict[str, Neuron] = {}
+
+    def neuron(path: str, shape: tuple[int, ...]) -> nir.NIRNode:
+        made = neurons[path] = framework.neuron(modules[path], path, shape, step)
+        return made.node
+
+    walk = Walk(program, neuron, list(modules))
+    resets = Counter(made.reset for made in neurons.values() if made.reset is not None)
+    reset = resets.most_common(1)[0][0] if resets else "none"
+    for path, made in neurons.items():
+        made.node.metadata["neurodeploy"].update(_rules(made, reset, framework))
+        if made.recurrent is not None:
+            _close_loop(walk, node_name(path), path, made.recurrent)
+    metadata = {
+        "dt": step,
+        "reset": reset,
+        "comparison": framework.comparison,
+        "framework": framework.name,
+        "framework_version": _version(framework.name),
+        "torch_version": _version("torch"),
+        "neurodeploy_version": neurodeploy.__version__,
+    }
+    if any(hasattr(made.recurrent, "bias") for made in neurons.values()):
+        metadata["recurrent_bias"] = framework.recurrent_bias
+    if origin:
+        metadata["dt_origin"] = origin
+    # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
+    return nir.NIRGraph(walk.nodes, walk.edges, metadata={"neurodeploy": metadata}, type_check=False)
+
+
+def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:
+    """Seconds, and where they come from if it was our choice."""
+    own = {path: step for path, part in modules.items() if (step := framework.time_step(part)) is not None}
+    origin = ""
+    if dt is None and not own and framework.default_dt is not None:
+        dt, origin = framework.default_dt, f"chosen by neurodeploy: {framework.name} has no time step"
+    if dt is None:
+        if not own:
+            raise InvalidInputError("the neurons do not say the length of a time step", hint="give dt in seconds")
+        dt = next(iter(own.values()))
+    if not 0 < dt < math.inf:
+        raise InvalidInputError("the time step must be a positive number of seconds", found=dt)
+    for path, step in own.items():
+        if not math.isclose(step, dt, rel_tol=1e-9):
+            raise InvalidInputError(
+                f"the neuron {path!r} was built for another time step",
+                found=f"{step:g} s",
+                allowed=f"{dt:g} s",
+                hint="use one dt for all neurons and for the export",
+            )
+    return dt, origin
+
+
+def _rules(made: Neuron, reset: Reset, framework: Framework) -> dict[str, object]:
+    """What the node's metadata must say of the neuron: all that differs from the graph's or NIR's own."""
+    said: dict[str, object] = {}
+    if made.initial is not None and np.any(np.asarray(made.initial)):
+        said["v_initial"] = _compact(np.asarray(made.initial))
+    for key in ("refractory", "threshold_decay", "threshold_jump"):
+        if (values := getattr(made, key)) is not None:
+            said[key] = _compact(np.asarray(values))
+    if made.reset is not None and made.reset != reset:
+        said["reset"] = made.reset
+    if made.reset_time != "now":
+        said["reset_time"] = made.reset_time
+    if made.comparison not in (None, framework.comparison):
+        said["comparison"] = made.comparison
+    if made.max_spikes != 1:
+        said["max_spikes"] = made.max_spikes
+    if made.floor is not None:
+        said["v_floor"] = made.floor
+    if made.reset_current:
+        said["reset_current"] = True
+    return said
+
+
+def _close_loop(walk: Walk, name: str, path: str, recurrent: nir.NIRNode) -> None:
+    """Lead the neuron's spikes back to it through ``recurrent``."""
+    back = walk.unique(f"{name}.recurrent")
+    recurrent.metadata = {"neurodeploy": {"module": path}}
+    walk.nodes[back] = recurrent
+    walk.edges += [(name, back), (back, name)]
+
+
+def _compact(values: np.ndarray) -> object:
+    """A number where all are equal."""
+    return float(values.flat[0]) if (values == values.flat[0]).all() else values
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,1 @@
+"""Learning event by event."""

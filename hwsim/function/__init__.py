@@ -1,0 +1,1 @@
+"""The functional pass: who spikes when."""

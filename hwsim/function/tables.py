@@ -1,0 +1,486 @@
+"""A Program as flat tables: what `neurodeploy.hwsim.function.loop` runs.
+
+All neurons stand in one numbering, population after population. Within a population they keep their order, except for
+images that a convolution reaches, which are numbered channels-last here (`Flat.order`), so that the currents of one
+event are contiguous. Weights are kept in the narrowest of int8, int16 and int32 that holds them all, also those of a
+float network that are whole numbers, and targets in 16 bits where that is enough; else a
+target and a weight of 8 bits share 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.network.arrays import Array, Sealed, sole
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, largest_sum, with_weights
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import GRADED, Lif, Neuron, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.plasticity import LIMITS
+from neurodeploy.program.program import Program
+
+from ..loihi_learning.rules import Rules
+from . import layout, loop, neuron_kernels
+
+RESETS = {"hard": neuron_kernels.HARD, "subtract": neuron_kernels.SUBTRACT, "none": neuron_kernels.NONE}
+TIMES = {
+    "now": neuron_kernels.NOW,
+    "next": neuron_kernels.NEXT,
+    "gate": neuron_kernels.GATE,
+    "once": neuron_kernels.ONCE,
+}
+PARAMETERS = ("du", "dv", "bias", "threshold", "reset_to", "floor", "lower", "initial")
+BIAS, INITIAL = PARAMETERS.index("bias"), PARAMETERS.index("initial")
+_KINDS = {SigmaDelta: layout.SIGMA_DELTA, Relu: layout.RELU, Product: layout.PRODUCT, Lif: layout.LIF}
+
+
+@dataclass(frozen=True, eq=False)
+class Flat(Sealed):
+    """The tables of one Program; see `neurodeploy.hwsim.function.loop.simulate` for the arrays.
+
+    Args:
+        order: for each population numbered otherwise than in the network, the network's index of each neuron.
+        inputs: columns of the input array, by population.
+        plain: whether all messages are plain spikes and no sum can leave 32 bits.
+        slots: first core slot of each population that is not a source.
+        history: steps that events are kept for delayed projections.
+        rules: of projections that learn, None where there are none.
+    """
+
+    network: Network
+    populations: Array
+    projections: Array
+    scalars: Array
+    pools: tuple[Array, ...]
+    neurons: tuple[Array, ...]
+    slow: tuple[Array, ...]
+    initial: Array
+    slot: Array
+    block_slots: Array
+    order: Mapping[str, Array]
+    inputs: Mapping[str, slice]
+    slots: Mapping[str, slice]
+    scratch: int
+    plain: bool
+    history: int
+    wide: frozenset[str]
+    rules: Rules | None = None
+
+    @property
+    def integer(self) -> bool:
+        """Whether the network is in Loihi's integers."""
+        return self.network.arithmetic == "loihi"
+
+    @property
+    def number(self) -> np.dtype[Any]:
+        """Of currents."""
+        return self.initial.dtype if not self.integer else np.dtype(np.int32 if self.plain else np.int64)
+
+    def state(self) -> tuple[Array, ...]:
+        """Fresh arrays for one thread."""
+        neurons, number = len(self.initial), self.number
+        ports = neurons if (self.populations[:, layout.PORTS] == 2).any() else 0
+        memory = neurons if (self.populations[:, layout.KIND] == layout.SIGMA_DELTA).any() else 0
+        return (
+            np.zeros(neurons, number),
+            np.zeros(ports, number),
+            np.zeros(neurons, number),
+            np.zeros(neurons, self.initial.dtype),
+            np.zeros(neurons if self._others else 0, self.sent),
+            np.zeros(memory, number),
+            np.zeros(len(self.slow[0]), np.int32),
+            np.zeros(len(self.slow[1]), number),
+            np.zeros(neurons, np.uint8),
+        )
+
+    @property
+    def _others(self) -> bool:
+        kinds = self.populations[:, layout.KIND]
+        return bool(((kinds >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any())
+
+    @property
+    def sent(self) -> np.dtype[Any]:
+        """Of messages."""
+        return np.dtype(np.uint8) if self.plain else self.number
+
+
+def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) -> Flat:
+    """Return the tables of a Program.
+
+    Args:
+        precision: of a float network, float64 or float32.
+    """
+    return _Builder(program, np.dtype(precision)).build()
+
+
+def may_overflow(network: Network, name: str) -> bool:
+    """Whether the current arriving at a population, shifted by 6 bits, could exceed 32 bits."""
+    sources = [network.by_name[p.source].neuron for p in network.into(name)]
+    if any(isinstance(s, GRADED) or (isinstance(s, Lif) and (s.max_spikes > 1 or not s.spiking)) for s in sources):
+        return True
+    if any(isinstance(s, Source) and s.payload_bits > 1 for s in sources):
+        return True
+    return sum(_largest_sum(p) for p in network.into(name)) * 64 >= 2**30
+
+
+def _largest_sum(projection: Projection) -> float:
+    """What can arrive at one neuron in one step; weights that learn may take any value of their range."""
+    kind, rule = projection.connectivity, projection.rule
+    if rule is None:
+        return largest_sum(kind)
+    return kind.inputs * max(map(abs, LIMITS[rule.sign])) * 2.0 ** max(kind.exponent, 0)
+
+
+def _graded(neuron: Neuron, integer: bool) -> bool:
+    """Whether messages carry a number."""
+    if isinstance(neuron, Source):
+        return not neuron.always_on and (neuron.payload_bits > 1 or not integer)
+    return isinstance(neuron, GRADED) or not neuron.spiking or neuron.max_spikes > 1 or neuron.lower is not None
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A projection before it goes into the pools."""
+
+    row: Array
+    weights: Array
+    bias: Array
+    starts: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    targets: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
+    phases: Array = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+
+
+class _Builder:
+    """Fills the tables of a `Flat`."""
+
+    def __init__(self, program: Program, precision: np.dtype[Any]) -> None:
+        self.program, self.network = program, program.network
+        self.integer = self.network.arithmetic == "loihi"
+        self.number = np.dtype(np.int32) if self.integer else precision
+        self.row = {p.name: row for row, p in enumerate(self.network.populations)}
+        self.populations = np.zeros((len(self.row), layout.POPULATION_FIELDS), np.int64)
+        self.scalars = np.zeros((len(self.row), 6))
+        self.images = {p.name: shape for p in self.network.populations if (shape := self._image(p)) is not None}
+        self.order = {
+            name: np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).ravel()
+            for name, shape in self.images.items()
+        }
+        self.wide = frozenset(
+            p.name
+            for p in self.network.populations
+            if self.integer and not isinstance(p.neuron, Source) and may_overflow(self.network, p.name)
+        )
+
+    def _image(self, population: Population) -> tuple[int, ...] | None:
+        """The shape of the convolution that reaches a population, which is then numbered channels-last."""
+        shapes = [
+            q.connectivity.output_shape
+            for q in self.network.into(population.name)
+            if isinstance(q.connectivity, Conv2d)
+        ]
+        return shapes[0] if shapes else None
+
+    def build(self) -> Flat:
+        inputs, slots, parameters, slow = {}, {}, [], []
+        neurons = fed = cores = refractory = adaptive = 0
+        blocks: list[Array] = []
+        at_block = 0
+        self.slot = []
+        plain = self._plain()
+        heard = {p.source for p in self.network.projections}
+        for population in self.network.populations:
+            p, neuron = self.populations[self.row[population.name]], population.neuron
+            p[layout.SIZE] = population.size
+            p[layout.GRADED] = int(_graded(neuron, self.integer))
+            p[layout.RECORD_U] = p[layout.RECORD_V] = -1
+            p[layout.HEARD] = int(population.spiking or population.name in heard)
+            if isinstance(neuron, Source):
+                p[layout.KIND] = layout.ALWAYS if neuron.always_on else layout.INPUT
+                p[layout.START] = neuron.start
+                p[layout.OFFSET] = fed
+                if not neuron.always_on:
+                    inputs[population.name] = slice(fed, fed + population.size)
+                    fed += population.size
+                continue
+            p[layout.KIND] = _KINDS[type(neuron)]
+            p[layout.OFFSET] = neurons
+            p[layout.SLOW_R] = p[layout.SLOW_A] = -1
+            p[layout.PORTS] = 2 if isinstance(neuron, Product) or self.network.taught(population.name) else 1
+            p[layout.SPIKING] = int(population.spiking)
+            p[layout.SHIFT] = getattr(neuron, "send_shift", getattr(neuron, "shift", 0))
+            order = self.order.get(population.name)
+            parameters.append(self._parameters(population, order))
+            if isinstance(neuron, Lif):
+                self._lif(p, self.scalars[self.row[population.name]], neuron, population.name in self.wide)
+                if neuron.refractory is not None:
+                    p[layout.SLOW_R] = refractory
+                    refractory += population.size
+                if neuron.threshold_decay is not None:
+                    p[layout.SLOW_A] = adaptive
+                    adaptive += population.size
+                slow.append(
+                    tuple(
+                        _ordered(v, order) for v in (neuron.refractory, neuron.threshold_decay, neuron.threshold_jump)
+                    )
+                )
+            elif isinstance(neuron, SigmaDelta):
+                p[layout.INNER] = int(neuron.activation == "relu")
+            on = self.program.cores_of(population.name)
+            own = np.searchsorted(on, self.program.core_of[population.name]).astype(np.int32) + cores
+            own = own if order is None else own[order]
+            self.slot.append(own)
+            slots[population.name] = slice(cores, cores + len(on))
+            cores += len(on)
+            p[layout.BLOCKS] = at_block
+            blocks.append(_block_slots(own))
+            at_block += len(blocks[-1])
+            neurons += population.size
+        projections, pools, scratch = self._projections()
+        # Common neurons need their bias and initial potential only.
+        uncommon = bool(
+            ((self.populations[:, layout.KIND] >= layout.LIF) & (self.populations[:, layout.FAST] == 0)).any()
+        )
+        columns = [
+            np.concatenate(
+                [row[k] for row in parameters if uncommon or k in (BIAS, INITIAL)] or [np.zeros(0, self.number)]
+            )
+            for k in range(INITIAL + 1)
+        ]
+        number = np.dtype(np.int64) if self.integer and not plain else self.number
+        rules = Rules.of(self.program, self.order, lambda n: _graded(self.network.by_name[n].neuron, self.integer))
+        delays = [q.delay for q in self.network.projections]
+        return Flat(
+            network=self.network,
+            populations=self.populations,
+            projections=projections,
+            scalars=self.scalars,
+            pools=pools,
+            neurons=tuple(columns[:INITIAL]),
+            slow=(
+                _joined([s[0] for s in slow], np.dtype(np.int32)),
+                _joined([s[1] for s in slow], number),
+                _joined([s[2] for s in slow], number),
+            ),
+            initial=columns[INITIAL],
+            slot=_joined(self.slot, np.dtype(np.int32)),
+            block_slots=_joined(blocks, np.dtype(np.int32)),
+            order=self.order,
+            inputs=inputs,
+            slots=slots,
+            scratch=scratch,
+            plain=plain,
+            history=max([0, *delays, *([rules.history] if rules else [])]),
+            wide=self.wide,
+            rules=rules,
+        )
+
+    def _plain(self) -> bool:
+        """Whether neurons send plain spikes only and no sum can leave 32 bits; float read-outs may feed on."""
+        if self.integer:
+            return not self.wide and not any(_graded(p.neuron, True) for p in self.network.populations)
+        return not any(
+            _graded(p.neuron, False)
+            for p in self.network.populations
+            if not isinstance(p.neuron, Source) and not (isinstance(p.neuron, Lif) and not p.neuron.spiking)
+        )
+
+    def _parameters(self, population: Population, order: Array | None) -> tuple[Array, ...]:
+        """`PARAMETERS` of a population, in the tables' order of neurons."""
+        neuron, size = population.neuron, population.size
+        lowest = np.full(size, np.iinfo(np.int32).min if self.integer else -np.inf, self.number)
+        zero = np.zeros(size, self.number)
+        values: list[Array] = []
+        for name in PARAMETERS:
+            value = getattr(neuron, name, None)
+            if value is None:
+                value = lowest if name in ("floor", "lower") else zero
+            value = np.ascontiguousarray(value, dtype=self.number)
+            values.append(value if order is None else value[order])
+        return tuple(values)
+
+    def _lif(self, p: Array, scalars: Array, neuron: Lif, wide: bool) -> None:
+        """Options of a leaky integrator, and the scalars of a common one."""
+        p[layout.RULE] = neuron_kernels.HARD_ALL if neuron.reset_current else RESETS[neuron.reset]
+        p[layout.TIME] = TIMES[neuron.reset_time]
+        p[layout.EQUAL] = int(neuron.comparison == ">=")
+        p[layout.MOST] = neuron.max_spikes
+        p[layout.BIASED] = int(np.asarray(neuron.bias).any())
+        parameters = (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to)
+        common = (
+            ((neuron.reset_time == "now" and neuron.reset in ("hard", "subtract")) or not neuron.spiking)
+            and not wide
+            and neuron.max_spikes == 1
+            and neuron.floor is None
+            and neuron.lower is None
+            and not neuron.slow
+            and not neuron.reset_current
+            and all(len(value) and (value == value[0]).all() for value in parameters)
+        )
+        if not common:
+            return
+        du, dv, threshold, reset_to = (value[0] for value in parameters)
+        hard = neuron.reset == "hard"
+        if self.integer:
+            above = int(threshold) - p[layout.EQUAL] if neuron.spiking else np.iinfo(np.int32).max
+            bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
+            bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28
+            if not bounded or abs(int(reset_to)) >= 1 << 23:
+                return
+            scalars[:] = (4095 - du) / 4096, (4096 - dv) / 4096, above, reset_to, hard, threshold
+        else:
+            if neuron.spiking and threshold <= 0:
+                return
+            scalars[:] = 1 - du, 1 - dv, p[layout.EQUAL], reset_to, hard, threshold if neuron.spiking else np.inf
+        p[layout.FAST] = 1
+
+    def _projections(self) -> tuple[Array, tuple[Array, ...], int]:
+        """The table of projections, the pools that it points into, and the length of the scratch sums."""
+        parts: list[_Part] = []
+        for population in self.network.populations:
+            first = len(parts)
+            parts += [self._packed(projection) for projection in self.network.into(population.name)]
+            self.populations[self.row[population.name], [layout.FIRST, layout.LAST]] = first, len(parts)
+        scratch = 0
+        for part in parts:
+            if part.row[layout.EXPONENT] < 0:
+                part.row[layout.SCRATCH] = scratch
+                scratch += int(part.row[layout.OUTPUTS])
+        table = np.array([part.row for part in parts], np.int64).reshape(-1, layout.PROJECTION_FIELDS)
+        narrow = np.dtype(np.uint16 if all(p.targets.dtype == np.uint16 for p in parts) else np.uint32)
+        weights = _pool(
+            [p.weights for p in parts], table, layout.WEIGHTS, _narrowest([p.weights for p in parts], self.number)
+        )
+        rows = _pool([p.starts for p in parts], table, layout.ROWS, np.dtype(np.int64))
+        targets = _pool([p.targets for p in parts], table, layout.TARGETS, narrow)
+        phases = _pool([p.phases for p in parts], table, layout.PHASES, np.dtype(np.int64)).copy()
+        biases = _pool([p.bias for p in parts], table, layout.BIAS, self.number)
+        for row, part in zip(table, parts, strict=True):
+            phases[row[layout.PHASES] :][: len(part.phases), 0] += row[layout.WEIGHTS]
+            if not len(part.bias):
+                row[layout.BIAS] = -1
+        return table, (weights, rows, targets, phases, biases), scratch
+
+    def _packed(self, q: Projection) -> _Part:
+        """One projection; its row of the table lacks its places in the pools."""
+        kind = q.connectivity
+        row = np.zeros(layout.PROJECTION_FIELDS, np.int64)
+        row[layout.FROM], row[layout.TO] = self.row[q.source], self.row[q.target]
+        row[layout.DELAY], row[layout.PORT], row[layout.OUTPUTS] = q.delay, q.port, kind.outputs
+        row[layout.BIAS_START] = q.bias_start
+        source, target = self.order.get(q.source), self.order.get(q.target)
+        if q.rule:
+            row[layout.FORM] = layout.PLASTIC
+            return _Part(row, np.zeros(0, self.number), self._bias(q, target))
+        weights = kind.weights.astype(self.number, copy=False)
+        if self.integer:
+            row[layout.EXPONENT] = min(kind.exponent, 0)
+            weights = kind.weights if kind.exponent <= 0 else kind.weights.astype(np.int32) << kind.exponent
+        bias = self._bias(q, target)
+        if isinstance(kind, Dense):
+            row[layout.FORM] = layout.DENSE
+            matrix = weights.T
+            matrix = matrix if source is None else matrix[source]
+            matrix = matrix if target is None else matrix[:, target]
+            return _Part(row, np.ascontiguousarray(matrix).ravel(), bias)
+        if isinstance(kind, Conv2d) and kind.output_shape == self.images[q.target]:
+            kernel, phases = self._convolution(kind, weights, row, source is not None)
+            return _Part(row, kernel, bias, phases=phases)
+        row[layout.FORM] = layout.SPARSE
+        starts, targets, listed = _listed(kind, weights)
+        if target is not None:
+            new = np.empty(len(target), np.int32)
+            new[target] = np.arange(len(target), dtype=np.int32)
+            targets = new[targets]
+        if source is not None:
+            lengths = np.diff(starts)
+            take = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in source] or [np.zeros(0, np.int64)])
+            starts, targets, listed = np.concatenate([[0], np.cumsum(lengths[source])]), targets[take], listed[take]
+        if kind.outputs < 1 << 16:
+            return _Part(row, listed, bias, starts, targets.astype(np.uint16))
+        if kind.outputs < 1 << layout.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
+            row[layout.FORM] = layout.PACKED
+            # NumPy's own memory: it asks for large pages, which random rows need.
+            packed = np.empty(len(targets), np.uint32)
+            loop.pack(targets, listed, packed)
+            return _Part(row, listed[:0], bias, starts, packed)
+        return _Part(row, listed, bias, starts, targets)
+
+    def _bias(self, q: Projection, target: Array | None) -> Array:
+        """A bias of 0 is none (-0.0 shows no arrival)."""
+        bias = np.zeros(0) if q.bias is None else np.where(q.bias == 0, -0.0, q.bias)
+        return bias if target is None or not len(bias) else bias[target]
+
+    def _convolution(self, kind: Conv2d, weights: Array, row: Array, last: bool) -> tuple[Array, Array]:
+        """The kernel by stride phase, columns reversed, output channels innermost, and the table of phases."""
+        c_out, c_in, k_h, k_w = weights.shape
+        groups = kind.groups
+        per_group = c_out // groups
+        row[layout.C_IN], row[layout.C_OUT], row[layout.GROUPS] = c_in, per_group, groups
+        row[[layout.H_IN, layout.W_IN]], row[[layout.H_OUT, layout.W_OUT]] = (
+            kind.input_shape[1:],
+            kind.output_shape[1:],
+        )
+        row[[layout.K_H, layout.K_W]] = k_h, k_w
+        row[[layout.S_Y, layout.S_X]], row[[layout.P_Y, layout.P_X]] = kind.stride, kind.padding
+        row[[layout.D_Y, layout.D_X]] = kind.dilation
+        row[layout.LAST_CHANNELS] = int(last)
+        # [groups, c_in, k_h, k_w, c_out of the group]
+        kernel = weights.reshape(groups, per_group, c_in, k_h, k_w).transpose(0, 2, 3, 4, 1)
+        if tuple(kind.dilation) != (1, 1):
+            row[layout.FORM] = layout.DILATED
+            return np.ascontiguousarray(kernel).ravel(), np.zeros((0, 3), np.int64)
+        row[layout.FORM] = layout.CONV
+        parts, phases, at = [], [], 0
+        for y in range(kind.stride[0]):
+            for x in range(kind.stride[1]):
+                part = kernel[:, :, y :: kind.stride[0], x :: kind.stride[1]][:, :, :, ::-1]
+                phases.append((at, part.shape[2], part.shape[3]))
+                parts.append(part.ravel())
+                at += part.size
+        return np.concatenate(parts), np.array(phases, np.int64)
+
+
+def _ordered(values: Array | None, order: Array | None) -> Array | None:
+    return values if values is None or order is None else np.asarray(values)[order]
+
+
+def _joined(parts: Sequence[Array | None], number: np.dtype[Any]) -> Array:
+    return np.concatenate([np.zeros(0, number), *(np.asarray(p, number) for p in parts if p is not None)])
+
+
+def _block_slots(slot: Array) -> Array:
+    """Core slot of each block of neurons, -1 for several."""
+    starts = np.arange(0, len(slot), layout.BLOCK)
+    low, high = np.minimum.reduceat(slot, starts), np.maximum.reduceat(slot, starts)
+    return np.where(low == high, low, -1)
+
+
+def _narrowest(parts: list[Array], number: np.dtype[Any]) -> np.dtype[Any]:
+    """The narrowest type that holds all weights; a float network's too, where all of them are whole numbers."""
+    if number.kind == "f" and not all(
+        np.array_equal(p, np.rint(p)) and np.abs(p).max(initial=0) < 1 << 15 for p in parts
+    ):
+        return number
+    low = min((int(p.min()) for p in parts if p.size), default=0)
+    high = max((int(p.max()) for p in parts if p.size), default=0)
+    bits = next(bits for bits in (8, 16, 32) if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1))
+    return np.dtype(f"int{bits}")
+
+
+def _pool(parts: Sequence[Array], table: Array, column: int, number: np.dtype[Any]) -> Array:
+    """Join the parts, noting in ``column`` of the table where each begins."""
+    if not parts:
+        return np.zeros((0, 3) if column == layout.PHASES else 0, number)
+    table[:, column] = np.cumsum([0, *(len(p) for p in parts[:-1])])
+    if len(parts) == 1:
+        return sole(np.ascontiguousarray(parts[0], number))
+    return sole(np.concatenate(parts, axis=0, dtype=number, casting="unsafe"))
+
+
+def _listed(kind: Connectivity, weights: Array) -> tuple[Array, Array, Array]:
+    """Row starts, targets and weights by source."""
+    one = with_weights(kind, sole(weights)).listed()
+    return one.indptr, one.targets, one.weights

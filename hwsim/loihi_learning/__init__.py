@@ -1,0 +1,1 @@
+"""Loihi's learning engine."""

@@ -1,0 +1,1 @@
+"""The one-step ONNX graph, and running it."""

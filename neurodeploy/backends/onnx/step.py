@@ -1,0 +1,352 @@
+"""A float `Network` as an ONNX model: one time step with explicit states, or a whole sequence in one Scan.
+
+The step. Inputs: every source ``[batch, *shape]``, the membrane potential ``NAME.v`` of every population, its current
+``NAME.u`` where it is filtered, what it sent in the last d steps ``NAME.past`` ``[d, batch, neurons]`` where a
+projection is delayed, and the number of the step ``step`` where something starts late. Outputs: what each population
+sends (``NAME.spikes``, or ``NAME.potential`` of a read-out) ``[batch, neurons]``, and each state's next value
+(``NAME.v.next``), to be fed back. Neurons are functions of the model itself (`onnx_neuron`), so nothing needs a
+library of ours.
+
+With ``scan`` the sources and outputs have time in front and the states are those before the first and after the last
+step. The metadata under ``neurodeploy`` (JSON) say it all for programs: ``dt``, the populations with their rules and
+debug handles, and the states with their initial values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+import neurodeploy
+from neurodeploy.errors import BackendError, UnsupportedError
+from neurodeploy.files.atomic import atomic_path
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+
+from .neuron import DOMAIN, IR_VERSION, OPSET, described, filtered, function, function_name, parameters
+from .synapses import synapses
+
+METADATA = "neurodeploy"
+"""Key of the model's metadata."""
+
+LARGEST_FILE = 2**31 - 2**20
+"""Bytes of weights that one protobuf file can hold."""
+
+Shape = list[str | int]
+
+
+def to_onnx(network: Network, *, scan: bool = False, dtype: type = np.float32, currents: bool = False) -> ModelProto:
+    """Return the model of a float network; see the module's docstring.
+
+    Args:
+        scan: a whole sequence instead of one step.
+        dtype: ``np.float32`` or ``np.float64``.
+        currents: also put out the current ``NAME.u.next`` of the neurons that do not keep it.
+
+    Raises:
+        UnsupportedError: an integer network, a neuron with a refractory time or an adaptive threshold, a multi-spike
+            neuron with a threshold that is not positive, or a network too large for one file.
+    """
+    if network.arithmetic != "float":
+        raise UnsupportedError(
+            "an integer network cannot be written as ONNX",
+            found=f"{network.arithmetic} arithmetic",
+            allowed="a float network",
+            hint="lower the .nir file without quantising it",
+        )
+    step = _Step(network, np.dtype(dtype), currents)
+    step.build()
+    if step.size > LARGEST_FILE:
+        raise UnsupportedError(
+            "the network is too large for one ONNX file",
+            found=f"{step.size:,} bytes of weights",
+            allowed=f"{LARGEST_FILE:,} bytes",
+            hint="write it in float32" if dtype == np.float64 else "split the network",
+        )
+    model = helper.make_model(
+        step.sequence() if scan else step.graph(),
+        functions=[function(neuron) for neuron in step.functions.values()],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        producer_name="neurodeploy",
+        producer_version=neurodeploy.__version__,
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(model, {METADATA: json.dumps(step.metadata(scan), allow_nan=False)})
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BackendError(
+            f"the ONNX model of {network.name!r} is not valid", found=str(error), hint="report this as a bug"
+        ) from error
+    return model
+
+
+def write(network: Network, path: Path | str, *, scan: bool = False, dtype: type = np.float32) -> ModelProto:
+    """Write the model of a network, complete or not at all, and return it; see `to_onnx`.
+
+    Raises:
+        UnsupportedError: as `to_onnx`.
+        StorageError: the file cannot be written.
+    """
+    model = to_onnx(network, scan=scan, dtype=dtype)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return model
+
+
+@dataclass(frozen=True)
+class _State:
+    """A value that goes from step to step."""
+
+    population: str
+    variable: str
+    name: str
+    shape: tuple[str | int, ...]
+    initial: float | list[float]
+
+    @property
+    def next(self) -> str:
+        return f"{self.name}.next"
+
+
+@dataclass(eq=False)
+class _Step:
+    network: Network
+    number: np.dtype[Any]
+    currents: bool
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: dict[str, TensorProto] = field(default_factory=dict)
+    functions: dict[str, Lif] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, Shape]] = field(default_factory=dict)
+    outputs: dict[str, tuple[str, Shape]] = field(default_factory=dict)
+    states: list[_State] = field(default_factory=list)
+    size: int = 0
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    # ---- naming and appending
+
+    def unique(self, owner: str, suffix: str) -> str:
+        """``owner.suffix``, with underscores behind it if another value is called so."""
+        key = (owner, suffix)
+        if key not in self._names:
+            name = f"{owner}.{suffix}" if suffix else owner
+            while name in self._names.values() or f"{name}.next" in self._names.values():
+                name += "_"
+            self._names[key] = name
+        return self._names[key]
+
+    def add(self, operator: str, *inputs: str, outputs: list[str] | None = None, **attributes: Any) -> str:
+        results = outputs or [self.unique(f"t{len(self.nodes)}", operator.lower())]
+        domain = DOMAIN if operator in self.functions else ""
+        self.nodes.append(helper.make_node(operator, list(inputs), results, results[0], domain=domain, **attributes))
+        return results[0]
+
+    def constant(self, name: str, values: Array) -> str:
+        key = self.unique(name, "")
+        if key not in self.constants:
+            self.constants[key] = numpy_helper.from_array(np.asarray(values, order="C"), key)
+            self.size += values.nbytes
+        return key
+
+    def keep(
+        self, population: str, variable: str, shape: tuple[str | int, ...], initial: float | list[float]
+    ) -> _State:
+        name = self.unique(population, variable) if population else self.unique(variable, "")
+        self._names[name, "next"] = f"{name}.next"
+        state = _State(population, variable, name, shape, initial)
+        self.states.append(state)
+        return state
+
+    # ---- the graph
+
+    def build(self) -> None:
+        network = self.network
+        delay = {p.name: max((q.delay for q in network.projections if q.source == p.name), default=0)
+                 for p in network.populations}  # fmt: skip
+        late = any(p.bias is not None and p.bias_start > 0 for p in network.projections)
+        timed = late or any(isinstance(p.neuron, Source) and p.neuron.always_on for p in network.populations)
+        for population in network.inputs:
+            name = self.unique(population.name, "")
+            self.inputs[population.name] = name, ["batch", *population.shape]
+        if timed:
+            self.keep("", "step", (), 0)
+        pasts = {p.name: self.keep(p.name, "past", (delay[p.name], "batch", p.size), 0.0)
+                 for p in network.populations if delay[p.name] and not _always_on(p)}  # fmt: skip
+        sent: dict[str, str] = {}
+        for population in network.populations:
+            if population.name in self.inputs:
+                sent[population.name] = self.add("Flatten", self.inputs[population.name][0], axis=1)
+            elif isinstance(population.neuron, Lif):
+                sent[population.name] = self._neuron(population, population.neuron, sent, pasts)
+        for name, past in pasts.items():
+            newest = self.add("Unsqueeze", sent[name], self.constant("first_axis", np.array([0], np.int64)))
+            parts = [newest]
+            if delay[name] > 1:
+                bounds = [self.constant(k, np.array([v], np.int64)) for k, v in (("zero", 0), ("minus_one", -1))]
+                parts.append(self.add("Slice", past.name, *bounds, self.constant("first_axis", np.array([0]))))
+            self.add("Concat", *parts, outputs=[past.next], axis=0)
+        if timed:
+            one = self.constant("one_step", np.array(1, np.int64))
+            self.add("Add", self.states[0].name, one, outputs=[self.states[0].next])
+
+    def _neuron(self, population: Population, neuron: Lif, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
+        name, shape = population.name, ("batch", population.size)
+        if neuron.slow:
+            raise UnsupportedError(
+                f"population {name!r} has a refractory time or an adaptive threshold, which the ONNX functions lack",
+                allowed="neurons without",
+                hint="run it on hwsim or the reference",
+            )
+        if neuron.max_spikes > 1 and (neuron.threshold <= 0).any():
+            raise UnsupportedError(
+                f"population {name!r} sends several spikes with a threshold that is not positive",
+                found=float(neuron.threshold.min()),
+                allowed="thresholds above 0",
+            )
+        initial = neuron.initial.astype(float)
+        same = bool((initial == initial[:1]).all())
+        v = self.keep(name, "v", shape, float(initial[0]) if same and initial.size else initial.tolist())
+        u = self.keep(name, "u", shape, 0.0) if filtered(neuron) else None
+        operator = function_name(neuron)
+        self.functions.setdefault(operator, neuron)
+        current = ""
+        for projection in self.network.into(name):
+            arriving = self._arriving(projection, sent, pasts)
+            current = self.add("Add", current, arriving) if current else arriving
+        if not current:
+            current = self.constant(f"{name}.no_current", np.zeros(population.size, self.number))
+        values = [self.constant(f"{name}.{key}", value) for key, value in parameters(neuron, self.number).items()]
+        output = self.unique(name, "spikes" if population.spiking else "potential")
+        u_next = u.next if u else self.unique(name, "u.next")
+        self.add(operator, current, *([u.name] if u else []), v.name, *values, outputs=[output, u_next, v.next])
+        self.outputs[name] = output, list(shape)
+        if self.currents and not u:
+            self.outputs[f"{name}.u"] = u_next, list(shape)
+        return output
+
+    def _arriving(self, projection: Projection, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
+        source = self.network.by_name[projection.source]
+        if isinstance(source.neuron, Source) and source.neuron.always_on:
+            x = self._since(source.neuron.start + projection.delay, source.size)
+        elif projection.delay:
+            back = self.constant(f"back_{projection.delay}", np.array(projection.delay - 1, np.int64))
+            x = self.add("Gather", pasts[source.name].name, back, axis=0)
+        else:
+            x = sent[source.name]
+        current = synapses(projection.name, projection.connectivity, x, self.add, self.constant, self.number)
+        if projection.bias is None:
+            return current
+        bias = self.constant(f"{projection.name}.bias", projection.bias.astype(self.number))
+        if projection.bias_start > 0:
+            bias = self.add("Mul", bias, self._since(projection.bias_start, 1))
+        return self.add("Add", current, bias)
+
+    def _since(self, start: int, size: int) -> str:
+        """Ones ``[1, size]`` from step ``start`` on, zeros before."""
+        on = self.add("GreaterOrEqual", self.states[0].name, self.constant(f"step_{start}", np.array(start, np.int64)))
+        return self.add("Mul", self.add("Cast", on, to=self._type), self.constant(f"ones_{size}", self._ones(size)))
+
+    def _ones(self, size: int) -> Array:
+        return np.ones((1, size), self.number)
+
+    @property
+    def _type(self) -> int:
+        return int(helper.np_dtype_to_tensor_dtype(self.number))
+
+    # ---- the two forms of the model
+
+    def _value(self, name: str, shape: Shape | tuple[str | int, ...], kind: int | None = None) -> Any:
+        return helper.make_tensor_value_info(name, kind or self._type, list(shape))
+
+    def _state(self, state: _State, name: str) -> Any:
+        return self._value(name, state.shape, TensorProto.INT64 if state.variable == "step" else None)
+
+    def graph(self) -> GraphProto:
+        """One step."""
+        return helper.make_graph(
+            self.nodes,
+            "step",
+            [self._value(*given) for given in self.inputs.values()] + [self._state(s, s.name) for s in self.states],
+            [self._value(*made) for made in self.outputs.values()] + [self._state(s, s.next) for s in self.states],
+            list(self.constants.values()),
+        )
+
+    def sequence(self) -> GraphProto:
+        """A Scan over the steps; its names are the step's, whose body's get a prefix."""
+        body = self.graph()
+        _prefix(body, "step/")
+        # Scan wants states first; the body's inputs and outputs are put in that order.
+        for values, count in ((body.input, len(self.inputs)), (body.output, len(self.outputs))):
+            ordered = [*list(values)[count:], *list(values)[:count]]
+            del values[:]
+            values.extend(ordered)
+        node = helper.make_node(
+            "Scan",
+            [s.name for s in self.states] + [name for name, _ in self.inputs.values()],
+            [s.next for s in self.states] + [name for name, _ in self.outputs.values()],
+            "time",
+            body=body,
+            num_scan_inputs=len(self.inputs),
+        )
+        return helper.make_graph(
+            [node],
+            "sequence",
+            [self._value(name, ["time", *shape]) for name, shape in self.inputs.values()]
+            + [self._state(s, s.name) for s in self.states],
+            [self._value(name, ["time", *shape]) for name, shape in self.outputs.values()]
+            + [self._state(s, s.next) for s in self.states],
+        )
+
+    def metadata(self, scan: bool) -> Mapping[str, object]:
+        """What programs need to know about the model."""
+        network = self.network
+        return {
+            "version": 1,
+            "form": "scan" if scan else "step",
+            "dt": network.dt,
+            "notes": dict(network.notes),
+            "inputs": {name: value for name, (value, _) in self.inputs.items()},
+            "outputs": {name: value for name, (value, _) in self.outputs.items()},
+            "read": list(network.outputs),
+            "states": [
+                {
+                    "population": s.population,
+                    "variable": s.variable,
+                    "input": s.name,
+                    "output": s.next,
+                    "shape": list(s.shape),
+                    "initial": s.initial,
+                }
+                for s in self.states
+            ],
+            "populations": {
+                p.name: {
+                    "shape": list(p.shape),
+                    "module": p.handle.module,
+                    "nodes": list(p.handle.nodes),
+                    **(described(p.neuron) if isinstance(p.neuron, Lif) else {}),
+                }
+                for p in network.populations
+            },
+        }
+
+
+def _always_on(population: Population) -> bool:
+    return isinstance(population.neuron, Source) and population.neuron.always_on
+
+
+def _prefix(graph: GraphProto, prefix: str) -> None:
+    """Rename every value of a graph without subgraphs."""
+    for node in graph.node:
+        node.input[:] = [prefix + name for name in node.input]
+        node.output[:] = [prefix + name for name in node.output]
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = prefix + value.name

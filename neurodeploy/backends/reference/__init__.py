@@ -1,0 +1,1 @@
+"""The reference back-end: NumPy, written to be read."""

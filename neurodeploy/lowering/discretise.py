@@ -1,0 +1,115 @@
+"""From a NIR neuron's differential equation to one step, by forward Euler (what norse, snnTorch, SpikingJelly compute).
+
+With ``alpha = dt / tau`` and input ``I``:
+
+    LIF, LI      v <- v + alpha ((v_leak - v) + r I)               du = 1, dv = alpha, gain = alpha r
+    IF, I        v <- v + dt r I                                   du = 1, dv = 0,     gain = dt r
+    CubaLIF/LI   i <- i + alpha_s (w_in S - i)
+                 v <- v + alpha_m ((v_leak - v) + r i)             du = alpha_s, dv = alpha_m,
+                                                                   gain = alpha_s w_in alpha_m r,  u = alpha_m r i
+    Threshold    s = I > threshold                                 du = 1, dv = 1,     gain = 1
+
+and ``bias = dv v_leak``. `gain` multiplies everything that arrives (see `neurodeploy.network.neurons.Lif` for the
+rest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.neurons import Lif
+from neurodeploy.nir_graph.conventions import Conventions, rules_of
+from neurodeploy.nir_graph.shapes import kind
+
+
+@dataclass(frozen=True, eq=False)
+class Discrete:
+    """A neuron model and the gain of its input, each ``[neurons]``."""
+
+    neuron: Lif
+    gain: Array
+
+
+def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conventions) -> Discrete:
+    """Return one step of a neuron node.
+
+    Raises:
+        InvalidInputError: a parameter that is not finite, or a time constant shorter than the step.
+    """
+    what = kind(node)
+    size = int(np.prod(shape))
+
+    def value(attribute: str, default: float | None = None) -> Array:
+        raw = default if default is not None and not hasattr(node, attribute) else getattr(node, attribute)
+        array = np.asarray(raw, dtype=np.float64)
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"node {name!r}: parameter {attribute} is not finite", found=array.ravel()[:4])
+        return np.broadcast_to(array, shape).reshape(size) if array.size == 1 else array.reshape(size)
+
+    def rate(attribute: str) -> Array:
+        tau = value(attribute)
+        if (tau < conventions.dt * (1 - 1e-9)).any():
+            raise InvalidInputError(
+                f"node {name!r}: {attribute} is shorter than the time step",
+                found=f"{attribute} = {tau.min():g} s, dt = {conventions.dt:g} s",
+                allowed=f"{attribute} >= dt",
+                hint="check the units: both are in seconds (--dt sets the step)",
+            )
+        return np.minimum(conventions.dt / tau, 1.0)
+
+    one, zero = np.ones(size), np.zeros(size)
+    if what in ("LIF", "LI"):
+        du, dv = one, rate("tau")
+        gain, bias = dv * value("r"), dv * value("v_leak")
+    elif what in ("IF", "I"):
+        du, dv, gain, bias = one, zero, conventions.dt * value("r"), zero
+    elif what in ("CubaLIF", "CubaLI"):
+        du, dv = rate("tau_syn"), rate("tau_mem")
+        gain, bias = du * value("w_in") * dv * value("r"), dv * value("v_leak")
+    else:
+        du, dv, gain, bias = one, one, one, zero
+    spiking = what in ("LIF", "IF", "CubaLIF", "Threshold")
+    rules = rules_of(name, node, conventions)
+    resets = spiking and what != "Threshold"
+    neuron = Lif(
+        du=du,
+        dv=dv,
+        bias=bias,
+        threshold=value("threshold" if what == "Threshold" else "v_threshold") if spiking else zero,
+        reset_to=value("v_reset", 0.0) if resets else zero,
+        initial=_full(name, "v_initial", rules.initial, shape),
+        reset=rules.reset if resets else "none",
+        reset_time=rules.reset_time if resets else "now",
+        comparison=rules.comparison,
+        spiking=spiking,
+        max_spikes=rules.max_spikes if spiking else 1,
+        floor=None if rules.floor is None else np.full(size, rules.floor),
+        refractory=_optional(name, "refractory", rules.refractory, shape, np.int32),
+        threshold_decay=_optional(name, "threshold_decay", rules.threshold_decay, shape),
+        threshold_jump=_optional(name, "threshold_jump", rules.threshold_jump, shape),
+        reset_current=rules.reset_current,
+    )
+    return Discrete(neuron, gain)
+
+
+def _optional(
+    name: str, key: str, value: Array | None, shape: tuple[int, ...], dtype: type = np.float64
+) -> Array | None:
+    return None if value is None else _full(name, key, value, shape).astype(dtype)
+
+
+def _full(name: str, key: str, value: Array, shape: tuple[int, ...]) -> Array:
+    """A number of the node's metadata for each neuron, ``[neurons]``."""
+    try:
+        return np.broadcast_to(value, shape).reshape(-1).astype(np.float64)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"node {name!r}: {key} has the wrong shape",
+            found=list(value.shape),
+            allowed=f"one number, or {list(shape)}",
+        ) from error

@@ -1,0 +1,257 @@
+"""From a NIR graph to a float `Network`: neurons become populations, the linear nodes between them projections.
+
+What arrives at a neuron is a sum over paths from other neurons, each a chain of linear maps, composed into one set of
+synapses (`neurodeploy.network.compose`). Biases of Affine and Conv2d nodes are carried through the maps behind them.
+The gain of the discretised neuron is folded into weights and biases; a bias that acts from step 0 on a neuron without
+current filter moves into the neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.network import compose
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
+from neurodeploy.network.network import Handle, Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph.conventions import Conventions
+from neurodeploy.nir_graph.nir_file import NirFile
+from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
+
+from .discretise import discretise
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import nir
+
+_LONGEST, _MOST_DELAYS = 1 << 16, 64
+"""Steps that a Delay may last, and how many different delays one node may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity.
+
+    ``delay`` counts Delay nodes and the step of a loop, ``looped`` the latter alone.
+    """
+
+    source: str
+    delay: int
+    connectivity: Connectivity | None
+    nodes: tuple[str, ...]
+    looped: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Signal:
+    """The value at a node's output: paths that sum up, and a constant that acts from step ``start`` on."""
+
+    paths: tuple[_Path, ...]
+    biases: tuple[tuple[Array, int], ...] = ()
+
+
+def lower(file: NirFile, conventions: Conventions) -> Network:
+    """Return the float network of a NIR graph.
+
+    Raises:
+        InvalidInputError: shapes or parameters that do not fit; the message names the node.
+        UnsupportedError: a node or structure that is not expressed; the message names it.
+    """
+    graph = file.graph
+    delayed = delayed_edges(graph)
+    shape_of = shapes(graph)
+    edges = digraph(graph)
+    lowering = _Lowering(graph, edges, delayed, shape_of, conventions)
+    populations: list[Population] = []
+    projections: list[Projection] = []
+    outputs: list[str] = []
+    for name in order(graph, delayed):
+        what = kind(graph.nodes[name])
+        handle = Handle(module=file.modules.get(name, ""), nodes=(name,))
+        if what == "Input":
+            populations.append(Population(name, shape_of[name], Source(), handle))
+        elif what in NEURONS:
+            population, incoming = lowering.neuron(name, handle, file)
+            populations.append(population)
+            projections.extend(incoming)
+        elif what == "Output":
+            for path in lowering.signal(name).paths:
+                if path.connectivity is not None or lowering.signal(name).biases:
+                    raise UnsupportedError(
+                        f"the output {name!r} reads {', '.join(path.nodes)} directly",
+                        allowed="a neuron or a leaky integrator before the output",
+                        hint="put an LI (leaky integrator) read-out behind the last linear layer",
+                    )
+                if path.source not in outputs:
+                    outputs.append(path.source)
+    if not outputs:
+        raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
+    notes = {**conventions.notes, **lowering.notes}
+    if delayed:
+        notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(delayed))
+    return Network(file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes)
+
+
+class _Lowering:
+    def __init__(
+        self,
+        graph: nir.NIRGraph,
+        edges: nx.DiGraph[str],
+        delayed: frozenset[Edge],
+        shape_of: dict[str, tuple[int, ...]],
+        conventions: Conventions,
+    ) -> None:
+        self.graph, self.edges, self.delayed = graph, edges, delayed
+        self.shape_of, self.conventions = shape_of, conventions
+        self._signals: dict[str, _Signal] = {}
+        self.notes: dict[str, str] = {}
+
+    def signal(self, name: str) -> _Signal:
+        """What the node ``name`` receives (neurons, outputs) or puts out (linear nodes)."""
+        if name not in self._signals:
+            arriving = self._sum(self._sent(source, name) for source in sorted(self.edges.predecessors(name)))
+            node = self.graph.nodes[name]
+            linear = kind(node) not in (*NEURONS, "Output")
+            self._signals[name] = self._through(name, node, arriving) if linear else arriving
+        return self._signals[name]
+
+    def _sent(self, source: str, target: str) -> _Signal:
+        if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
+            looped = int((source, target) in self.delayed)
+            return _Signal((_Path(source, looped, None, (), looped),))
+        return self.signal(source)
+
+    def _sum(self, signals: Iterable[_Signal]) -> _Signal:
+        listed = list(signals)
+        return _Signal(tuple(p for s in listed for p in s.paths), tuple(b for s in listed for b in s.biases))
+
+    def _through(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+        what = kind(node)
+        shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
+        if what == "Flatten":
+            return arriving
+        if what == "Delay":
+            return self._delayed(name, node, arriving)
+        if what == "Scale":
+            stage: Connectivity = compose.diagonal(np.broadcast_to(node.scale, shape).ravel())
+        elif what in ("Affine", "Linear"):
+            stage = Dense(np.asarray(node.weight, dtype=np.float64))
+        else:
+            stage = compose.spatial(node, shape)
+        paths = []
+        for path in arriving.paths:
+            kept = stage
+            if path.connectivity is not None:
+                kept = compose.then(path.connectivity, stage)
+                self.notes[f"fold {path.nodes[-1]} into {name}"] = compose.reason(path.connectivity, stage, kept)
+            paths.append(replace(path, connectivity=kept, nodes=(*path.nodes, name)))
+        biases = [(stage.apply(value[None])[0], start) for value, start in arriving.biases]
+        own = getattr(node, "bias", None)
+        if own is not None and np.any(own):
+            own = np.asarray(own, dtype=np.float64)
+            if what in ("Conv1d", "Conv2d"):
+                own = np.repeat(own, stage.outputs // len(own))
+            late = all(p.looped for p in paths) and self.conventions.recurrent_bias == "after-delay"
+            biases.append((own, int(late)))
+        return _Signal(tuple(paths), tuple(biases))
+
+    def _delayed(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+        """What passes a Delay; neurons that wait for different times are told apart by projections of their own."""
+        shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
+        each = np.rint(np.broadcast_to(node.delay, shape).ravel() / self.conventions.dt)
+        if (each < 0).any() or (each > _LONGEST).any():
+            raise InvalidInputError(
+                f"node {name!r} has a delay that cannot be used",
+                found=f"{each.min():g} to {each.max():g} steps of {self.conventions.dt:g} s",
+                allowed=f"0 to {_LONGEST:,} steps",
+                hint="check the units: delay and --dt are in seconds",
+            )
+        paths: list[_Path] = []
+        biases: list[tuple[Array, int]] = []
+        groups = np.unique(each)
+        if len(groups) > _MOST_DELAYS:
+            raise UnsupportedError(
+                f"node {name!r} has too many different delays",
+                found=f"{len(groups)} different numbers of steps",
+                allowed=f"up to {_MOST_DELAYS}, since each becomes a projection",
+            )
+        for steps in groups.astype(int):
+            mask = (each == steps).astype(np.float64)
+            for path in arriving.paths:
+                kept = path.connectivity
+                if len(groups) > 1:
+                    kept = compose.diagonal(mask) if kept is None else kept.scaled(mask)
+                    kept = _without_zeros(kept)
+                paths.append(replace(path, connectivity=kept, delay=path.delay + int(steps), nodes=(*path.nodes, name)))
+            biases += [(value * mask, start + int(steps)) for value, start in arriving.biases]
+        return _Signal(tuple(paths), tuple(biases))
+
+    def neuron(self, name: str, handle: Handle, file: NirFile) -> tuple[Population, list[Projection]]:
+        """The population of a neuron node and the projections into it."""
+        shape = self.shape_of[name]
+        discrete = discretise(name, self.graph.nodes[name], shape, self.conventions)
+        neuron, gain = discrete.neuron, discrete.gain
+        arriving = self.signal(name)
+        projections: list[Projection] = []
+        for path in arriving.paths:
+            kept = path.connectivity or compose.diagonal(np.ones(len(gain)))
+            nodes = path.nodes or (name,)
+            projections.append(
+                Projection(
+                    name=_fresh(path, name, [p.name for p in projections]),
+                    source=path.source,
+                    target=name,
+                    connectivity=kept.scaled(gain),
+                    delay=path.delay,
+                    handle=Handle(file.modules.get(nodes[-1], ""), nodes),
+                )
+            )
+        for value, start in arriving.biases:
+            if start == 0 and (neuron.du == 1).all():
+                neuron = replace(neuron, bias=neuron.bias + gain * value)
+            else:
+                self._attach(projections, gain * value, start)
+        return Population(name, shape, _checked(name, neuron), handle), projections
+
+    @staticmethod
+    def _attach(projections: list[Projection], bias: Array, start: int) -> None:
+        """Add a current bias to a projection that has none yet, or the same start."""
+        for index, projection in enumerate(projections):
+            if projection.bias is None or projection.bias_start == start:
+                total = bias if projection.bias is None else projection.bias + bias
+                projections[index] = replace(projection, bias=total, bias_start=start)
+                return
+        raise UnsupportedError("a neuron with more kinds of bias than projections")
+
+
+def _without_zeros(kind: Connectivity) -> Connectivity:
+    matrix = kind.to_csr()
+    matrix.eliminate_zeros()
+    return Sparse.from_csr(matrix)
+
+
+def _fresh(path: _Path, target: str, taken: list[str]) -> str:
+    """A name that no other projection has: the last node of the way, all of them where ways end alike, a number."""
+    name = f"{path.source} -> {target}" + (f" ({path.nodes[-1]})" if path.nodes else "")
+    if name in taken:
+        name = f"{path.source} -> {target} ({', '.join(path.nodes)}; {path.delay} steps)"
+    number = 2
+    while name in taken:
+        name, number = f"{path.source} -> {target} ({', '.join(path.nodes)}; {number})", number + 1
+    return name
+
+
+def _checked(name: str, neuron: Lif) -> Lif:
+    if neuron.spiking and neuron.reset == "hard" and (neuron.reset_to > neuron.threshold).any():
+        raise InvalidInputError(
+            f"node {name!r} resets above its threshold, so it would spike for ever",
+            found=f"v_reset {neuron.reset_to.max():g}",
+            allowed=f"up to v_threshold {neuron.threshold.min():g}",
+        )
+    return neuron

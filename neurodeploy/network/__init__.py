@@ -1,0 +1,1 @@
+"""The `Network`: populations, projections, neurons, connectivity, learning rules."""

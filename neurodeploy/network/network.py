@@ -1,0 +1,274 @@
+"""The `Network`: populations and projections, typed, shape-checked and discretised; in floats or Loihi's integers.
+
+Time is *network time*: a projection with ``delay`` 0 delivers within the step, as NIR means it; a loop needs at least
+one projection with ``delay >= 1``. Where a chip needs a step per hop, `neurodeploy.program.schedule` gives each
+population its lag, and the recordings of all back-ends are aligned to network time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+
+from .arrays import Array, Sealed, seal
+from .connectivity import Connectivity, Dense
+from .neurons import Lif, Neuron, Product, Source
+from .plasticity import LIMITS, TAG_LIMITS, LearningRule
+
+Arithmetic = Literal["float", "loihi"]
+
+
+@dataclass(frozen=True)
+class Handle:
+    """The debug handle: where in the user's model an object came from.
+
+    Args:
+        module: path of the torch module (``"net.2"``), empty when unknown.
+        nodes: names of the NIR nodes.
+    """
+
+    module: str = ""
+    nodes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.module or " + ".join(self.nodes) or "?"
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Sealed):
+    """Neurons of one model.
+
+    Args:
+        name: unique in the network.
+        shape: of one sample, for example ``(channels, height, width)``.
+        neuron: model and parameters.
+        scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for
+            each neuron, ``[neurons]``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    neuron: Neuron
+    handle: Handle = Handle()
+    scale: float | Array = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seal(self.neuron)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+    @property
+    def scales(self) -> Array:
+        """`scale` of each neuron, ``[neurons]``."""
+        return np.broadcast_to(np.asarray(self.scale, dtype=np.float64), (self.size,))
+
+    @property
+    def spiking(self) -> bool:
+        """Whether it emits spikes (sources included) rather than its membrane potential."""
+        return not isinstance(self.neuron, Lif) or self.neuron.spiking
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(Sealed):
+    """Synapses from one population to another.
+
+    Args:
+        delay: in network steps; 0 delivers within the step.
+        bias: current added in every step from ``bias_start`` on, ``[target neurons]`` (float networks only; an
+            integer network has it in the neuron or as an always-on axon).
+        bias_start: first step in which `bias` acts: 0 as snnTorch does it also on recurrent edges, ``delay`` as
+            norse does.
+        port: of the target: 1 is the second factor of a `Product`, or the third factor of learning.
+        rule: how the weights learn (dense synapses between spiking populations), None for weights that stay.
+    """
+
+    name: str
+    source: str
+    target: str
+    connectivity: Connectivity
+    delay: int = 0
+    bias: Array | None = None
+    bias_start: int = 0
+    handle: Handle = Handle()
+    port: int = 0
+    rule: LearningRule | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seal(self.connectivity)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Populations and projections in the order in which a step is computed.
+
+    Args:
+        populations: every source of a delay-0 projection stands before its target.
+        outputs: names of the populations that the user reads.
+        dt: length of a step in seconds.
+        arithmetic: ``"float"`` or ``"loihi"`` (integers).
+        notes: what was assumed, folded or left on the way here, as ``topic -> text``.
+        read: which potential of a read-out is a score: the sum over all steps, or that of the last one.
+
+    Raises:
+        InvalidInputError: an inconsistent network; the message names the object.
+    """
+
+    name: str
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    outputs: tuple[str, ...]
+    dt: float
+    arithmetic: Arithmetic = "float"
+    notes: Mapping[str, str] = field(default_factory=dict)
+    read: Literal["sum", "last"] = "sum"
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @cached_property
+    def by_name(self) -> dict[str, Population]:
+        """Populations by name."""
+        return {p.name: p for p in self.populations}
+
+    def into(self, name: str) -> tuple[Projection, ...]:
+        """Projections that end in population ``name``."""
+        return tuple(p for p in self.projections if p.target == name)
+
+    def taught(self, name: str) -> LearningRule | None:
+        """The three-factor rule of a projection into population ``name``, whose traces its neurons compute."""
+        return next((p.rule for p in self.into(name) if p.rule is not None and p.rule.factors == 3), None)
+
+    @cached_property
+    def inputs(self) -> tuple[Population, ...]:
+        """Populations that the user feeds."""
+        return tuple(p for p in self.populations if isinstance(p.neuron, Source) and not p.neuron.always_on)
+
+
+def check(network: Network) -> None:
+    """Refuse an inconsistent network (duplicate names, wrong sizes, a loop without delay).
+
+    Raises:
+        InvalidInputError: names the population or projection.
+    """
+    order: dict[str, int] = {}
+    for index, population in enumerate(network.populations):
+        if population.name in order:
+            raise InvalidInputError(f"two populations are called {population.name!r}", hint="give each its own name")
+        order[population.name] = index
+        if np.shape(population.scale) not in ((), (population.size,)):
+            raise InvalidInputError(
+                f"population {population.name!r}: its scale has the wrong shape",
+                found=list(np.shape(population.scale)),
+                allowed=f"one number, or [{population.size}]",
+            )
+        neuron = population.neuron
+        if not isinstance(neuron, Source):
+            for item in fields(neuron):
+                value = getattr(neuron, item.name)
+                if isinstance(value, np.ndarray) and value.shape != (population.size,):
+                    raise InvalidInputError(
+                        f"population {population.name!r}: parameter {item.name} has the wrong shape",
+                        found=list(value.shape),
+                        allowed=[population.size],
+                    )
+        if isinstance(neuron, Lif) and neuron.reset_current:
+            _check_reset(population.name, neuron)
+    for projection in network.projections:
+        where = f"projection {projection.name!r}"
+        for end in (projection.source, projection.target):
+            if end not in order:
+                raise InvalidInputError(f"{where} names an unknown population", found=end, allowed=sorted(order))
+        source, target = network.by_name[projection.source], network.by_name[projection.target]
+        kind = projection.connectivity
+        if (kind.inputs, kind.outputs) != (source.size, target.size):
+            raise InvalidInputError(
+                f"{where} does not match its populations",
+                found=f"{kind.inputs} -> {kind.outputs} neurons",
+                allowed=f"{source.size} ({source.name}) -> {target.size} ({target.name})",
+            )
+        if projection.bias is not None and network.arithmetic == "loihi":
+            raise InvalidInputError(f"{where} carries a bias in an integer network", hint="run the quantise pass")
+        ports = 2 if isinstance(target.neuron, Product) or network.taught(target.name) else 1
+        if projection.rule is not None:
+            _check_rule(network, projection)
+        if not 0 <= projection.port < ports:
+            raise InvalidInputError(
+                f"{where} ends at a port that {target.name!r} does not have",
+                found=projection.port,
+                allowed=f"0 to {ports - 1}",
+            )
+        if projection.delay == 0 and order[source.name] >= order[target.name]:
+            raise InvalidInputError(
+                f"{where} closes a loop without a delay",
+                found=f"{source.name} -> {target.name} within one step",
+                hint="give the recurrent projection a delay of one step",
+            )
+    for name in network.outputs:
+        if name not in order:
+            raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+
+
+def _check_reset(name: str, neuron: Lif) -> None:
+    """Refuse a reset of the current where no spike resets the potential at once."""
+    if not neuron.spiking or (neuron.reset, neuron.reset_time) != ("hard", "now"):
+        raise InvalidInputError(
+            f"population {name!r}: reset_current does not go with its other rules",
+            found=f"reset {neuron.reset!r}, reset_time {neuron.reset_time!r}" if neuron.spiking else "no spikes",
+            allowed="spiking neurons with reset 'hard' and reset_time 'now'",
+        )
+
+
+def _check_rule(network: Network, projection: Projection) -> None:
+    """Refuse a learning rule on synapses that cannot learn."""
+    rule, where = projection.rule, f"projection {projection.name!r}, which learns,"
+    assert rule is not None
+    if not isinstance(projection.connectivity, Dense):
+        raise InvalidInputError(f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense")
+    target = network.by_name[projection.target].neuron
+    if not isinstance(target, Lif) or not network.by_name[projection.target].spiking:
+        raise InvalidInputError(
+            f"{where} ends in {projection.target!r}", allowed="integrate-and-fire neurons that spike"
+        )
+    weights = projection.connectivity.weights
+    for name, tag in (("tag_1", rule.tag_1), ("tag_2", rule.tag_2)):
+        if tag is not None and tag.shape != weights.shape:
+            raise InvalidInputError(
+                f"{where} has a {name} of the wrong shape", found=list(tag.shape), allowed=list(weights.shape)
+            )
+    if network.arithmetic == "loihi":
+        _check_range(where, "weights", weights, LIMITS[rule.sign], f" ({rule.sign})")
+        for name, tag in (("tag_1", rule.tag_1), ("tag_2", rule.tag_2)):
+            if tag is not None:
+                _check_range(where, name, tag, TAG_LIMITS[name])
+    elif rule.sign != "mixed":
+        span = (0.0, np.inf) if rule.sign == "excitatory" else (-np.inf, 0.0)
+        _check_range(where, "weights", weights, span, f" ({rule.sign})")
+    other = network.taught(projection.target)
+    if other is not None and rule.factors == 3 and (other.y1, other.y3) != (rule.y1, rule.y3):
+        raise InvalidInputError(
+            f"{where} wants other traces of its target's spikes than another projection into {projection.target!r}",
+            found=f"{rule.y1}, {rule.y3}",
+            allowed=f"{other.y1}, {other.y3}",
+        )
+
+
+def _check_range(where: str, name: str, values: Array, span: tuple[float, float], why: str = "") -> None:
+    """Refuse initial values that the rule would cut off at the end of its first epoch."""
+    low, high = span
+    if values.size and (values.min() < low or values.max() > high):
+        raise InvalidInputError(
+            f"{where} begins with {name} beyond its range",
+            found=f"values from {values.min()} to {values.max()}",
+            allowed=f"{low} to {high}{why}",
+        )

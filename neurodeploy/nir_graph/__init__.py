@@ -1,0 +1,1 @@
+"""NIR files: read, repaired, checked, interpreted, and the conventions that they leave open."""

@@ -1,0 +1,1 @@
+"""Pass ``fine-tune``: training on through the integers."""

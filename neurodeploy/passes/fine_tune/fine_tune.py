@@ -1,0 +1,264 @@
+"""Pass ``fine-tune``: move integer weights until the network does what the float one does. Not exact.
+
+Quantisation-aware training whose weights never leave the integers. The integer network runs forward in its exact
+arithmetic; a straight-through gradient (`neurodeploy.passes.fine_tune.trainable`) says of each weight what one step
+would change, to first order. The n weights that promise most move by one step, or three, or nine; if the exact loss on
+the training samples falls they stay and n doubles, otherwise they go back and n falls to a third, until no move helps.
+(Adam on shadow weights was tried first: it moves all weights at once and, from compensated rounding, only did harm.)
+
+With traces x <- (1 - 1/TAU) x + s of the spikes s, the loss is
+
+    L = sum over populations of  mean (x - x_float)^2 / mean x_float^2     (van Rossum's distance of spike trains;
+                                 mean (v / S - v_float)^2 / mean v_float^2  read-outs: of potentials)
+      + cross entropy of scores / temperature against the labels, where there are labels,
+
+with the temperature at which the float network's cross entropy is least (Guo et al., ICML 2017), so that nothing is
+gained by louder outputs alone. Samples that were held out (a fifth; all where there are fewer than five) judge every
+accepted move by the same loss. The best network is kept, and the one that was given takes part, so that by this
+measure the result is never worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import Conv2d, Dense
+from neurodeploy.network.network import Network, Population
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.program.recording import Record, check_inputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST = 1 << 24
+"""Most entries of the matrix into which listed synapses are spread."""
+
+TAU = 5.0
+"""Memory of the traces in which spike trains are compared, in steps."""
+
+FIRST = 50
+"""The first move takes one weight in so many."""
+
+STRIDES = (1, 3, 9)
+"""Steps of a move; a weight may have to go several before a spike changes."""
+
+SINGLE = 12
+"""Weights that are tried one by one when no move of several helps."""
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Fine-tune the weights of an integer network.
+
+    Args:
+        teacher: the float network that was quantised.
+        calibration: inputs of samples, ``[time, batch, *shape]``; the more the better.
+        labels: their classes, ``[batch]``; without them only the float network is followed.
+        iterations: gradients taken, at most.
+        samples: that the network is trained on at most, chosen by ``seed``.
+        tell: called with ``(iterations done, iterations, text)``.
+    """
+
+    name: ClassVar[str] = "fine-tune"
+    teacher: Network | None = field(default=None, repr=False)
+    calibration: Mapping[str, Array] | None = field(default=None, repr=False)
+    labels: Array | None = field(default=None, repr=False)
+    iterations: int = 30
+    samples: int = 256
+    seed: int = 0
+    tell: Callable[[int, int, str], None] | None = field(default=None, repr=False)
+
+    def apply(self, network: Network) -> Network:
+        """See the module's docstring.
+
+        Raises:
+            InvalidInputError: the network is not in integers, or samples, labels or the float network are missing.
+            UnsupportedError: a population or projection that cannot be trained; names it.
+            NeurodeployError: torch is not installed.
+        """
+        if network.arithmetic != "loihi":
+            raise InvalidInputError(
+                "only an integer network is fine-tuned", found=network.arithmetic, hint="quantise it first"
+            )
+        if self.calibration is None or self.teacher is None:
+            missing = "samples" if self.calibration is None else "float network"
+            raise InvalidInputError(
+                f"fine-tuning needs the {missing}", found="none", hint="give samples with --calibration X.npy"
+            )
+        try:
+            import torch
+        except ImportError as error:
+            raise NeurodeployError(
+                "fine-tuning needs PyTorch", found="not installed", hint="pip install 'neurodeploy[torch]'"
+            ) from error
+        _refuse(network)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums in the same order on every machine
+        try:
+            return _Tuning(self, network, self.teacher, self.calibration).run()
+        finally:
+            torch.set_num_threads(threads)
+
+
+class _Tuning:
+    def __init__(self, options: FineTune, network: Network, teacher: Network, calibration: Mapping[str, Array]) -> None:
+        from neurodeploy.backends.reference.run import run_network
+        from neurodeploy.program.recording import scores
+
+        self.options, self.network, self.teacher = options, network, teacher
+        self.steps, samples, self.inputs = check_inputs(network, calibration)
+        self.labels = None if options.labels is None else np.asarray(options.labels)
+        if self.labels is not None and self.labels.shape != (samples,):
+            raise InvalidInputError(
+                "there is not one label for each sample",
+                found=list(self.labels.shape),
+                allowed=[samples],
+                hint="give the classes of the calibration samples, in their order",
+            )
+        chosen = np.random.default_rng(options.seed).permutation(samples)
+        held = samples // 5
+        self.held = np.sort(chosen[:held] if held else chosen)
+        self.training = np.sort(chosen[held : held + options.samples])
+        recording = run_network(teacher, calibration, record=Record(("v",)))
+        self.wanted = {
+            p.name: recording.spikes[p.name].dense().astype(np.float64) if p.spiking else recording.states["v"][p.name]
+            for p in network.populations
+            if not isinstance(p.neuron, Source)
+        }
+        self.temperature = 1.0 if self.labels is None else _temperature(scores(teacher, recording), self.labels)
+
+    def run(self) -> Network:
+        """Move weights as long as that helps, and return the best network."""
+        import torch
+
+        from .trainable import Weights, run
+
+        options, network = self.options, self.network
+        given = {n: torch.from_numpy(v[:, self.training].astype(np.float64)) for n, v in self.inputs.items()}
+        weights = Weights(network)
+
+        def loss() -> Tensor:
+            return self._loss(run(network, weights.synapses, given), self.training)
+
+        before = best = self._judge(network)
+        result, moves, reached = network, max(weights.count // FIRST, 1), loss()
+        for iteration in range(options.iterations):
+            gradient = weights.gradient(reached)
+            order = torch.argsort(-gradient.abs())
+            for part, stride in _attempts(moves):
+                before_move = weights.move(order[part], gradient, stride)
+                found = loss()
+                if found < reached:
+                    break
+                weights.restore(before_move)
+            else:
+                break
+            reached, moves = found, 2 * (part.stop - (part.start or 0))
+            tuned = weights.network()
+            judged = self._judge(tuned)
+            if judged < best:
+                best, result = judged, tuned
+            if options.tell:
+                options.tell(iteration + 1, options.iterations, f"loss {judged[0]:.4f}, before {before[0]:.4f}")
+        text = (
+            f"on {len(self.held)} samples held out, {before[1]:.2%} of the spikes differed from the float network's "
+            f"before and {best[1]:.2%} after (loss {before[0]:.4f} and {best[0]:.4f})"
+        )
+        return replace(result, notes={**result.notes, "fine-tune": text})
+
+    def _loss(self, sent: Mapping[str, Tensor], part: Array) -> Tensor:
+        """L of what the populations sent for the samples ``part``; see the module's docstring."""
+        import torch
+
+        loss = torch.zeros((), dtype=torch.float64)
+        outputs = []
+        for name, values in self.wanted.items():
+            population = self.network.by_name[name]
+            found, wanted = sent[name], torch.from_numpy(values[:, part])
+            if population.spiking:
+                found, wanted = _traces(found), _traces(wanted)
+            else:
+                found = found / torch.from_numpy(population.scales.copy())
+            loss = loss + ((found - wanted) ** 2).mean() / (wanted**2).mean().clamp(min=1e-12)
+        for name in self.network.outputs:
+            population = self.network.by_name[name]
+            last = self.network.read == "last" and not population.spiking
+            total = sent[name][-1] if last else sent[name].sum(dim=0)
+            outputs.append(total if population.spiking else total / torch.from_numpy(population.scales.copy()))
+        if self.labels is not None:
+            logits = torch.cat(outputs, dim=1) / self.temperature
+            loss = loss + torch.nn.functional.cross_entropy(logits, torch.from_numpy(self.labels[part]).long())
+        return loss
+
+    def _judge(self, network: Network) -> tuple[float, float]:
+        """The loss of a network that runs on the held-out samples, and the neuron-steps that differ in a spike."""
+        import torch
+
+        from neurodeploy.backends.reference.run import run_network
+
+        found = run_network(network, {name: values[:, self.held] for name, values in self.inputs.items()})
+        sent, different, spikes = {}, 0, 0
+        for name, values in self.wanted.items():
+            spiking = network.by_name[name].spiking
+            got = found.spikes[name].dense().astype(np.float64) if spiking else found.states["v"][name]
+            sent[name] = torch.from_numpy(np.asarray(got, dtype=np.float64))
+            if spiking:
+                different += int((got != values[:, self.held]).sum())
+                spikes += int((values[:, self.held] != 0).sum())
+        return float(self._loss(sent, self.held)), different / max(spikes, 1)
+
+
+def _attempts(moves: int) -> Iterator[tuple[slice, int]]:
+    """Which weights, of the most promising first, to move by how many steps, until one attempt helps."""
+    while moves:
+        yield from ((slice(moves), stride) for stride in STRIDES)
+        moves //= 3
+    yield from ((slice(at, at + 1), 1) for at in range(1, SINGLE))
+
+
+def _temperature(scores: Array, labels: Array) -> float:
+    """The one of a geometric grid around the scores' deviation at which their cross entropy is least."""
+    from scipy.special import log_softmax
+
+    grid = (float(scores.std()) or 1.0) * np.geomspace(1e-2, 1e2, 81)
+    losses = [-log_softmax(scores / value, axis=1)[np.arange(len(labels)), labels].mean() for value in grid]
+    return float(grid[int(np.argmin(losses))])
+
+
+def _traces(spikes: Tensor) -> Tensor:
+    """``x <- (1 - 1/TAU) x + s`` over time."""
+    import torch
+
+    found, trace = [], torch.zeros_like(spikes[0])
+    for step in spikes:
+        trace = (1 - 1 / TAU) * trace + step
+        found.append(trace)
+    return torch.stack(found)
+
+
+def _refuse(network: Network) -> None:
+    for population in network.populations:
+        neuron = population.neuron
+        if isinstance(neuron, Lif) and neuron.spiking and (neuron.threshold <= 0).any():
+            raise _unsupported(population, "has a threshold that is not positive")
+        if isinstance(neuron, Lif) and (neuron.slow or neuron.lower is not None):
+            raise _unsupported(population, "has a refractory time, an adaptive threshold or a lower threshold")
+    for projection in network.projections:
+        kind = projection.connectivity
+        if not isinstance(kind, (Conv2d, Dense)) and kind.inputs * kind.outputs > LARGEST:
+            raise UnsupportedError(
+                f"projection {projection.name!r} is too large to fine-tune",
+                found=f"{kind.inputs:,} x {kind.outputs:,} neurons joined by listed synapses",
+                allowed=f"{LARGEST:,} pairs",
+                hint="leave fine-tune out, or make the layer a convolution",
+            )
+
+
+def _unsupported(population: Population, what: str) -> UnsupportedError:
+    return UnsupportedError(f"population {population.name!r} {what}, so it cannot be fine-tuned")

@@ -1,0 +1,1 @@
+"""Pass ``quantise``: from floats to the integers of the chip."""

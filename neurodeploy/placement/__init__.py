@@ -1,0 +1,1 @@
+"""Where every neuron lives, and whether it fits."""

@@ -1,0 +1,130 @@
+"""Lossless storage of the frozen dataclasses: a ZIP of ``header.json`` and plain ``.npy`` arrays.
+
+Only the types that the caller names are ever built, and arrays are read without pickle, so a file from a stranger can
+do no harm beyond being refused. Times and order in the archive are fixed: equal objects give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError, NeurodeployError
+from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
+
+LATER = "added later"
+"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, LookupError, TypeError, ValueError, EOFError,
+    AttributeError, OSError,
+)  # fmt: skip
+
+
+def save(value: Any, path: Path, kind: str, version: int) -> None:
+    """Write ``value`` atomically.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full.
+    """
+    arrays: list[np.ndarray[Any, Any]] = []
+    header = {"format": kind, "version": version, "value": _encode(value, arrays)}
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "header.json", json.dumps(header, indent=1, allow_nan=False).encode())
+        for index, array in enumerate(arrays):
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, array, allow_pickle=False)
+            _add(archive, f"arrays/{index}.npy", buffer.getvalue())
+
+
+def load(path: Path, kind: str, version: int, types: Iterable[type]) -> Any:
+    """Read what `save` wrote, made of the dataclasses ``types``.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InvalidInputError: another kind of file, a damaged one, or a newer version.
+    """
+    existing_file(path, f"a {kind} file")
+    with storage_errors("read", path), path.open("rb") as handle:
+        try:
+            with zipfile.ZipFile(handle) as archive:
+                header = json.loads(archive.read("header.json"))
+                found = header["format"], header["version"]
+                if found[0] == kind and found[1] <= version:
+                    members = {name for name in archive.namelist() if name.startswith("arrays/")}
+                    arrays = [_read_array(archive, f"arrays/{index}.npy") for index in range(len(members))]
+                    return _decode(header["value"], arrays, {item.__name__: item for item in types})
+        except NeurodeployError as error:
+            raise InvalidInputError(f"{path} is not a valid {kind}", found=error.what) from error
+        except _DAMAGED as error:
+            raise InvalidInputError(
+                f"{path} is damaged or not a {kind}",
+                found=f"{type(error).__name__}: {error}",
+                hint="write it again, or fetch it again if it was downloaded",
+            ) from error
+    if found[0] != kind:
+        raise InvalidInputError(f"{path} is another kind of file", found=found[0], allowed=kind)
+    raise InvalidInputError(
+        f"{path} was written by a newer neurodeploy",
+        found=f"format version {found[1]}",
+        allowed=f"format version {version} or older",
+        hint="upgrade neurodeploy, or compile the network again with this one",
+    )
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, data, compresslevel=4)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+    array.flags.writeable = False
+    return array
+
+
+def _encode(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        told = [
+            item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
+        ]
+        entry = {item.name: _encode(getattr(value, item.name), arrays) for item in told}
+        return {"type": type(value).__name__, "fields": entry}
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item, arrays) for item in value]
+    if isinstance(value, Mapping):
+        return {"map": {str(key): _encode(item, arrays) for key, item in value.items()}}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"cannot store a {type(value).__name__}")
+
+
+def _decode(value: Any, arrays: list[np.ndarray[Any, Any]], types: Mapping[str, Callable[..., Any]]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, arrays, types) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "map" in value:
+        return {key: _decode(item, arrays, types) for key, item in value["map"].items()}
+    if "float" in value:
+        return float(value["float"])
+    return types[value["type"]](**{key: _decode(item, arrays, types) for key, item in value["fields"].items()})

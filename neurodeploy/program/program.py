@@ -1,0 +1,109 @@
+"""The `Program`: a network and where every neuron lives; the one artefact that all back-ends run (``.ndp``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.arrays import Array, Sealed
+from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.network.network import Handle, Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.plasticity import LearningRule, Trace
+
+from . import codec
+
+FORMAT = "neurodeploy program"
+VERSION = 2
+"""Written into a file that an older neurodeploy could no longer read: one that holds a chip."""
+PLAIN = 1
+"""Written into every other file."""
+
+
+@dataclass(frozen=True)
+class CoreUse:
+    """What one core holds: neurons, synaptic memory and axons."""
+
+    core: int
+    neurons: int
+    synapse_bytes: int
+    axons_in: int
+    axons_out: int
+
+
+STORED = (
+    Dense, Sparse, Conv2d, Source, Lif, SigmaDelta, Relu, Product, Trace, LearningRule, Handle, Population, Projection,
+    Network, CoreUse,
+)  # fmt: skip
+"""What a Program is made of, beside itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program(Sealed):
+    """A placed network.
+
+    Args:
+        network: float or integer.
+        chip: name of the architecture file it was placed for.
+        core_of: for each population that lives on the chip, the core of each neuron, int32 ``[neurons]``. Sources
+            that the host feeds are not in it; an always-on source lives on the cores that it feeds.
+        use: what each used core holds.
+        provenance: where it came from: ``"source"``, ``"sha256"``, ``"neurodeploy"`` and the passes that ran.
+        chip_file: description of a chip that does not come with neurodeploy (`neurodeploy.hwsim.chips.embedded`).
+    """
+
+    network: Network
+    chip: str
+    core_of: Mapping[str, Array]
+    use: tuple[CoreUse, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    chip_file: str = field(default="", metadata={codec.LATER: True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for population in self.network.populations:
+            cores = self.core_of.get(population.name)
+            if cores is None:
+                if population not in self.network.inputs:
+                    raise InvalidInputError(f"population {population.name!r} has no core", hint="run the place pass")
+            elif cores.shape != (population.size,) or (population.size and int(cores.min()) < 0):
+                raise InvalidInputError(
+                    f"the cores of population {population.name!r} are not one for each neuron",
+                    found=list(cores.shape),
+                    allowed=[population.size],
+                )
+
+    @cached_property
+    def cores(self) -> tuple[int, ...]:
+        """Numbers of the used cores, ascending."""
+        return tuple(sorted({int(core) for cores in self.core_of.values() for core in np.unique(cores)}))
+
+    def cores_of(self, name: str) -> tuple[int, ...]:
+        """Cores that hold neurons of population ``name``, ascending (none for an input of the host)."""
+        return tuple(int(core) for core in np.unique(self.core_of[name])) if name in self.core_of else ()
+
+    def save(self, path: Path | str) -> None:
+        """Write the Program atomically; equal Programs give equal bytes.
+
+        Raises:
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Program:
+        """Read a Program.
+
+        Raises:
+            MissingFileError: there is no such file.
+            InvalidInputError: not a Program, a damaged one, or one from a newer neurodeploy.
+        """
+        program = codec.load(Path(path), FORMAT, VERSION, (*STORED, cls))
+        if not isinstance(program, cls):
+            raise InvalidInputError(f"{path} does not hold a Program", found=type(program).__name__)
+        return program

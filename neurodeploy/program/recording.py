@@ -1,0 +1,209 @@
+"""Inputs of a run and what comes back: events and state variables, aligned to network time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.arrays import Array, Sealed, sole
+from neurodeploy.network.connectivity import Connectivity
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Events(Sealed):
+    """Spikes of one population over a run, sorted by time, then sample, then neuron.
+
+    Args:
+        time, sample, neuron: int32 ``[events]``; `neuron` is the flat index.
+        payload: what each event carries; None where all are plain spikes (1).
+        steps, samples, neurons: the extent of the run.
+    """
+
+    time: Array
+    sample: Array
+    neuron: Array
+    steps: int
+    samples: int
+    neurons: int
+    payload: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @classmethod
+    def from_dense(cls, spikes: Array) -> Events:
+        """From ``[time, batch, neurons]``; every non-zero is an event."""
+        time, sample, neuron = np.nonzero(spikes)
+        payload = None if spikes.dtype == bool else sole(spikes[time, sample, neuron])
+        if payload is not None and (payload == 1).all():
+            payload = None
+        when, which, who = (sole(index.astype(np.int32)) for index in (time, sample, neuron))
+        steps, samples, neurons = spikes.shape
+        return cls(when, which, who, steps, samples, neurons, payload)
+
+    def dense(self) -> Array:
+        """``[time, batch, neurons]``: bool, or the payloads where there are any."""
+        kind = bool if self.payload is None else self.payload.dtype
+        spikes = np.zeros((self.steps, self.samples, self.neurons), dtype=kind)
+        spikes[self.time, self.sample, self.neuron] = True if self.payload is None else self.payload
+        return spikes
+
+
+@dataclass(frozen=True)
+class Record:
+    """What to record beside the spikes: state variables (``"u"``, ``"v"``) of all neuron populations.
+
+    Read-outs that do not spike are always recorded in ``v``, since that is their output.
+
+    Args:
+        states: to keep.
+        learning: keep what learns after every step; else only as it is at the end.
+    """
+
+    states: tuple[str, ...] = ()
+    learning: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Sealed):
+    """The result of running a network or Program; step ``t`` of every array is network step ``t``.
+
+    Args:
+        backend: name of the back-end that ran.
+        spikes: events of each spiking population, sources included.
+        states: ``states["v"]["conv1"]`` is ``[time, batch, neurons]``, after the reset of the step.
+        active: neuron updates that changed or could have changed a state (input, ``v``, bias, or what the decay leaves
+            of ``u`` not zero), per population ``[time, batch, cores]`` in the order of `Program.cores_of`; only from
+            back-ends that count.
+        touched: as `active`, only neurons at which something arrived.
+        changed: as `active`, only neurons of which a stored variable (u, v, what was sent) took another value.
+        learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
+            sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
+            and the only one unless more were asked for.
+        flags: hwsim's own marks of neurons that were active and that fired, where they were asked for.
+        learning_work: what each projection that learns did, for each name in `LEARNING_WORK`, ``[time, batch, names,
+            cores]``, in the order of `Program.cores_of` its target; only from back-ends that count. Step t is the
+            source's.
+    """
+
+    backend: str
+    steps: int
+    samples: int
+    spikes: Mapping[str, Events]
+    states: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    active: Mapping[str, Array] = field(default_factory=dict)
+    touched: Mapping[str, Array] = field(default_factory=dict)
+    changed: Mapping[str, Array] = field(default_factory=dict)
+    learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    flags: Array | None = None
+    learning_work: Mapping[str, Array] = field(default_factory=dict)
+
+
+LEARNING_WORK = ("visited", "changed", "products", "x_impulses", "x_decays", "y_impulses", "y_decays")
+"""What learning synapses do: at the end of an epoch, synapses for which some product is due, those of them of which w,
+d or t took another value, and products computed; in every step, traces that got an impulse for a spike and traces that
+were not 0 and decayed, on the sources' side (on each core that holds synapses of the projection) and the targets'."""
+
+
+def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:
+    """Shapes of what `Recording.learned` holds for synapses, of one sample and step."""
+    synapses, sources, targets = (kind.outputs, kind.inputs), (kind.inputs,), (kind.outputs,)
+    return {
+        **dict.fromkeys(("weights", "tag_1", "tag_2"), synapses),
+        **dict.fromkeys(("x1", "x2"), sources),
+        **dict.fromkeys(("y1", "y2", "y3"), targets),
+    }
+
+
+def scores(network: Network, recording: Recording) -> Array:
+    """Class scores ``[batch, neurons of all outputs]``.
+
+    Spikes sent (payloads added up), or the potential of a read-out, summed or of the last step as the network has it
+    (`Network.read`); integer potentials are divided by the population's scale.
+    """
+    parts = []
+    for name in network.outputs:
+        population = network.by_name[name]
+        if population.spiking:
+            events = recording.spikes[name]
+            flat = np.bincount(
+                events.sample.astype(np.int64) * events.neurons + events.neuron,
+                events.payload,
+                minlength=events.samples * events.neurons,
+            )
+            parts.append(flat.reshape(events.samples, events.neurons).astype(np.float64))
+        else:
+            v = recording.states["v"][name]
+            read = v.sum(axis=0, dtype=np.float64) if network.read == "sum" else v[-1].astype(np.float64)
+            parts.append(read / population.scales)
+    return np.concatenate(parts, axis=1)
+
+
+def _binary(value: Array) -> bool:
+    """Whether all are 0 or 1."""
+    if value.dtype == bool or value.dtype == np.uint8:
+        return bool(value.max() <= 1)
+    return bool(((value == 0) | (value == 1)).all())
+
+
+def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
+    """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
+
+    A single array may be given under the key ``""`` when the network has one input.
+
+    Raises:
+        InvalidInputError: a missing or surplus input, a wrong shape, or values that are not 0 or 1 spikes in an
+            integer network.
+    """
+    names = [p.name for p in network.inputs]
+    given = {names[0] if key == "" and len(names) == 1 else key: np.asarray(value) for key, value in inputs.items()}
+    if sorted(given) != sorted(names):
+        raise InvalidInputError("the inputs do not match the network", found=sorted(given), allowed=sorted(names))
+    flat: dict[str, Array] = {}
+    extent: tuple[int, int] | None = None
+    for population in network.inputs:
+        value = given[population.name]
+        expected = f"[time, batch, {', '.join(map(str, population.shape))}]"
+        flattened = value.ndim == 3 and value.shape[2] == population.size
+        if not flattened and (value.ndim < 2 or value.shape[2:] != population.shape):
+            raise InvalidInputError(
+                f"input {population.name!r} has the wrong shape",
+                found=list(value.shape),
+                allowed=expected,
+                hint="put time first, then the batch (use one sample as a batch of 1)",
+            )
+        if value.dtype == object or not (np.issubdtype(value.dtype, np.number) or value.dtype == bool):
+            raise InvalidInputError(f"input {population.name!r} is not numeric", found=str(value.dtype))
+        if value.size == 0:
+            raise InvalidInputError(f"input {population.name!r} is empty", found=list(value.shape), allowed=expected)
+        if extent not in (None, value.shape[:2]):
+            raise InvalidInputError(
+                f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent
+            )
+        assert isinstance(population.neuron, Source)
+        bits = population.neuron.payload_bits
+        if network.arithmetic == "loihi" and bits > 1:
+            if (value != np.rint(value)).any() or np.abs(value).max() >= 1 << (bits - 1):
+                raise InvalidInputError(
+                    f"input {population.name!r} does not fit its messages",
+                    found=f"values from {value.min()} to {value.max()}",
+                    allowed=f"whole numbers of {bits} bits, sign included",
+                    hint="scale and round the input",
+                )
+        elif network.arithmetic == "loihi" and not _binary(value):
+            raise InvalidInputError(
+                f"input {population.name!r} is not binary",
+                found=f"values from {value.min()} to {value.max()}",
+                allowed="spikes, 0 or 1",
+                hint="encode the sample as spikes (rate or latency) before running it on a chip",
+            )
+        extent = (value.shape[0], value.shape[1])
+        flat[population.name] = value.reshape(*extent, population.size)
+    if extent is None:
+        raise InvalidInputError("the network has no input")
+    return *extent, flat

@@ -1,0 +1,70 @@
+"""The whole way of one network: every stage verified, accuracy, counts, energy and time measured - as one result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from neurodeploy import backends
+from neurodeploy.backends.reference.run import run_network
+from neurodeploy.compiler import Compiled
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.verify.stages import Accuracy, Runner, Tell, Verified, accuracy_of, verify_program
+
+from .collect import network_result
+
+if TYPE_CHECKING:
+    from neurodeploy.hwsim.chips.arch import Architecture
+
+    from .document import NetworkResult
+
+
+def assess(
+    compiled: Compiled,
+    arch: Architecture,
+    inputs: Mapping[str, Array],
+    labels: Array | None,
+    *,
+    name: str,
+    description: str = "",
+    model: Runner | None = None,
+    verified_samples: int = 64,
+    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
+    tell: Tell | None = None,
+) -> tuple[NetworkResult, Verified]:
+    """Verify on the first samples, then measure accuracy, counts, energy and time on all of them.
+
+    Args:
+        inputs, labels: the test set; spikes ``[time, batch, *shape]`` and classes ``[batch]``.
+        verified_samples: how many samples go through every stage, Lava included.
+        names: back-ends to verify.
+    """
+    few = {key: value[:, :verified_samples] for key, value in inputs.items()}
+    few_labels = None if labels is None else labels[:verified_samples]
+    verified = verify_program(compiled, few, few_labels, model=model, names=names, tell=tell)
+    program = compiled.program
+    network = program.network
+    whole: list[Accuracy] = []
+    runners: list[tuple[str, Runner, Network]] = [
+        ("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), compiled.float_network),
+        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network),
+        ("integer network", lambda x: run_network(network, x), network),
+    ]
+    if model is not None:
+        runners.insert(0, ("torch", model, compiled.float_network))
+    for stage, run, of in runners:
+        if tell:
+            tell(f"{stage}, all samples", 0, 1)
+        whole.append(accuracy_of(stage, of, run(inputs), labels))
+    if tell:
+        tell("hwsim, all samples", 0, 1)
+    recording = backends.get("hwsim")(program, inputs)
+    whole.append(accuracy_of("hwsim", network, recording, labels))
+    measured = {entry.stage: entry for entry in (*verified.accuracies, *whole)}
+    result = network_result(
+        compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description,
+        states=verified.recordings.get("integer network"),
+    )  # fmt: skip
+    return result, verified

@@ -1,0 +1,148 @@
+"""From learning runs and adaptations to the parts of their report document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from neurodeploy import __version__
+from neurodeploy.hwsim.chips.arch import Architecture
+from neurodeploy.hwsim.event_learning.kernels import KINDS
+from neurodeploy.hwsim.prices.learning_bill import LABELS, LearningBill, LearningLine, bill
+from neurodeploy.learning.digits.scenarios import SCENARIOS, Adapted
+from neurodeploy.learning.run import Run
+from neurodeploy.learning.setup import Setup
+from neurodeploy.network.arrays import Array
+
+from .document import (
+    BASELINES,
+    SCENARIO_TITLES,
+    TITLES,
+    Adaptation,
+    AdaptationPoint,
+    Baseline,
+    LearningReport,
+    Line,
+    Memory,
+    Point,
+    Priced,
+    Row,
+    RuleResult,
+)
+
+
+def lines_of(found: LearningBill) -> tuple[Line, ...]:
+    parts: tuple[tuple[Literal["learning", "inference"], tuple[LearningLine, ...]], ...] = (
+        ("learning", found.learning),
+        ("inference", found.inference),
+    )
+    return tuple(
+        Line(
+            part=part, kind=line.kind, label=LABELS[line.kind], component=line.component, count=line.count,
+            price_pj=line.price_pj, energy_pj=line.energy_pj, source=line.source, confidence=line.confidence,
+            note=line.note,
+        )
+        for part, lines in parts
+        for line in lines
+    )  # fmt: skip
+
+
+def priced(run: Run, arch: Architecture) -> Priced:
+    """Price a run by one chip's file."""
+    total, own = np.sum(run.counts, axis=0), run.learner
+    own_bill = own.costs(total, run.taken, arch)
+    baselines = own.baselines(total, run.taken, arch)
+    return Priced(
+        chip=arch.name, learning_pj=own_bill.learning_pj, inference_pj=own_bill.inference_pj, lines=lines_of(own_bill),
+        baselines=tuple(
+            Baseline(
+                name=name, label=BASELINES[name], learning_pj=other.learning_pj,
+                ratio=other.learning_pj / own_bill.learning_pj if own_bill.learning_pj else None,
+            )
+            for name, other in baselines.items()
+        ),
+        missing=tuple(dict.fromkeys(LABELS[line.kind] for line in own_bill.missing)),
+    )  # fmt: skip
+
+
+def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
+    """What a run did; its curve is priced by the first chip."""
+    own, setup, arch = run.learner, run.setup, archs[0]
+    total = np.sum(run.counts, axis=0)
+    by_kind = dict(zip(own.kinds, total.sum(axis=0).tolist(), strict=True))
+    curve = [Point(epoch=0, accuracy=run.accuracies[0], learning_pj=0, inference_pj=0)]
+    for epoch, (counts, accuracy) in enumerate(zip(run.counts, run.accuracies[1:], strict=False), 1):
+        part = own.costs(counts, own.size, arch)
+        curve.append(
+            Point(
+                epoch=epoch, accuracy=accuracy, learning_pj=curve[-1].learning_pj + part.learning_pj * own.size,
+                inference_pj=curve[-1].inference_pj + part.inference_pj * own.size,
+            )
+        )  # fmt: skip
+    clocked = own.baselines(total, run.taken, arch)
+    words = [line.count for line in own.costs(total, run.taken, arch).learning if line.kind == "stored_words"]
+    dense = [line.count for line in clocked["dense"].learning if line.kind == "stored_words"] if clocked else []
+    rows = []
+    for name, counts in zip(own.layers, total, strict=True):
+        found = {kind: float(n) / run.taken for kind, n in zip(own.kinds, counts, strict=True) if n}
+        rows.append(Row(layer=name, counts=found))
+    return RuleResult(
+        rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
+        accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
+        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=sum(words), clocked_words=sum(dense),
+        skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
+    )  # fmt: skip
+
+
+def memory_of(run: Run, arch: Architecture) -> Memory:
+    """The words of a run's last epoch."""
+    own, last = run.learner, run.counts[-1]
+    words = [line.count for line in own.costs(last, own.size, arch).learning if line.kind == "stored_words"]
+    dense = own.baselines(last, own.size, arch)["dense"]
+    by_kind = dict(zip(own.kinds, last.sum(axis=0), strict=True))
+    return Memory(
+        rule=run.setup.rule, steps=run.setup.steps, words=sum(words),
+        events=float(by_kind["events_in"]) / own.size,
+        clocked_words=sum(line.count for line in dense.learning if line.kind == "stored_words"),
+    )  # fmt: skip
+
+
+def report_of(
+    runs: Sequence[Run], archs: Sequence[Architecture], title: str, memory: Sequence[Memory] = ()
+) -> LearningReport:
+    """The document of some runs; the first chip is the main one."""
+    rules = tuple(result_of(run, archs) for run in runs)
+    return LearningReport(
+        title=title, neurodeploy=__version__, chip=archs[0].name, rules=rules, memory=tuple(memory)
+    )  # fmt: skip
+
+
+def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architecture) -> Adaptation:
+    """What a deployed network learned on the chip, priced."""
+
+    def by_kind(counts: Array) -> dict[str, Array]:
+        return dict(zip(KINDS, counts.T, strict=True))
+
+    points = [
+        AdaptationPoint(samples=0, accuracy=found.accuracies[0], learning_pj=0, inference_pj=0, learned=0)
+    ]  # fmt: skip
+    for counts, samples, accuracy in zip(found.counts, found.samples[1:], found.accuracies[1:], strict=True):
+        part = bill(by_kind(counts), 1, arch)
+        points.append(
+            AdaptationPoint(
+                samples=int(samples),
+                accuracy=accuracy,
+                learning_pj=points[-1].learning_pj + part.learning_pj,
+                inference_pj=points[-1].inference_pj + part.inference_pj,
+                learned=points[-1].learned + int(by_kind(counts)["learned"].sum()),
+            )
+        )
+    whole = bill(by_kind(found.counts.sum(axis=0)), int(found.samples[-1]), arch)
+    assert setup.weight_bits is not None
+    return Adaptation(
+        scenario=scenario, rule=TITLES[setup.rule], title=SCENARIO_TITLES[scenario], description=SCENARIOS[scenario],
+        chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, points=tuple(points),
+        lines=lines_of(whole), missing=tuple(dict.fromkeys(LABELS[line.kind] for line in whole.missing)),
+    )  # fmt: skip

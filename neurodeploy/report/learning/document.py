@@ -1,0 +1,186 @@
+"""The results of learning runs as one JSON document.
+
+Energies are in pJ and, like all counts, means per training sample unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neurodeploy.files.atomic import write_text
+
+from ..document import parsed
+
+FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+TITLES = {
+    "mpd-ed": "MPD-ED",
+    "std-ed": "STD-ED",
+    "bptt": "surrogate gradient (BPTT)",
+    "stdp": "STDP",
+    "r-stdp": "reward-modulated STDP",
+}
+SCENARIO_TITLES = {"new-class": "A new class", "shifted-sensor": "A sensor that has shifted"}
+BASELINES = {
+    "dense": "clocked, dense",
+    "zero-skipping": "clocked, skipping zeros",
+    "once": "skipping zeros, read-out's error once",
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Point(_Model):
+    """After an epoch: test accuracy, and what all samples so far have cost (not per sample)."""
+
+    epoch: int
+    accuracy: Fraction
+    learning_pj: Amount
+    inference_pj: Amount
+
+
+class Line(_Model):
+    """A component; `price_pj` None where nobody published one."""
+
+    part: Literal["learning", "inference"]
+    kind: str
+    label: str
+    component: str
+    count: Amount
+    price_pj: Amount | None
+    energy_pj: Amount
+    source: str
+    confidence: str
+    note: str = ""
+
+
+class Baseline(_Model):
+    """Another way to learn from the same samples, and how many times the rule's learning energy it takes."""
+
+    name: str
+    label: str
+    learning_pj: Amount
+    ratio: Amount | None
+
+
+class Priced(_Model):
+    """A rule's energy by one chip's file."""
+
+    chip: str
+    learning_pj: Amount
+    inference_pj: Amount
+    lines: tuple[Line, ...]
+    baselines: tuple[Baseline, ...]
+    missing: tuple[str, ...]
+
+
+class Row(_Model):
+    """A layer's counts by kind."""
+
+    layer: str
+    counts: dict[str, Amount]
+
+
+class RuleResult(_Model):
+    """One run.
+
+    Args:
+        rate: spikes per neuron and step, in percent.
+        words, clocked_words: stored for the way back: by the rule, and by the dense clocked engine.
+        skipped: share of the samples that taught nothing.
+    """
+
+    rule: str
+    title: str
+    network: str
+    samples: int
+    epochs: int
+    accuracy: Fraction
+    curve: tuple[Point, ...]
+    priced: tuple[Priced, ...]
+    layers: tuple[Row, ...]
+    spikes: Amount
+    words: Amount
+    clocked_words: Amount
+    skipped: Fraction
+    settings: dict[str, object]
+
+
+class Memory(_Model):
+    """Words stored for the way back at so many steps of a sample."""
+
+    rule: str
+    steps: int
+    words: Amount
+    events: Amount
+    clocked_words: Amount
+
+
+class AdaptationPoint(_Model):
+    """After so many samples: accuracies by the part of the test set, and what learning has cost so far."""
+
+    samples: int
+    accuracy: dict[str, Fraction]
+    learning_pj: Amount
+    inference_pj: Amount
+    learned: int
+
+
+class Adaptation(_Model):
+    """A deployed network that goes on learning on the chip.
+
+    Args:
+        changed: the part of the test set that is new to the network.
+        learned: samples that were learned from; the others were right already.
+    """
+
+    scenario: str
+    rule: str
+    title: str
+    description: str
+    chip: str
+    weight_bits: int
+    changed: str
+    points: tuple[AdaptationPoint, ...]
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def learning_pj(self) -> float:
+        """Per sample that came."""
+        return self.points[-1].learning_pj / max(self.points[-1].samples, 1)
+
+    @property
+    def inference_pj(self) -> float:
+        """Per sample that came."""
+        return self.points[-1].inference_pj / max(self.points[-1].samples, 1)
+
+
+class LearningReport(_Model):
+    """The document; `chip` is that whose prices stand first in each rule's `priced`."""
+
+    format: Literal["neurodeploy learning report"] = FORMAT
+    version: Literal[1] = 1
+    title: str
+    neurodeploy: str
+    chip: str
+    rules: tuple[RuleResult, ...]
+    memory: tuple[Memory, ...] = ()
+    adaptations: tuple[Adaptation, ...] = ()
+
+    def save(self, path: Path | str) -> None:
+        """Write the document atomically."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the report") -> LearningReport:
+        """Read what `save` wrote; see `neurodeploy.report.document.parsed` for the errors."""
+        return parsed(cls, FORMAT, 1, text, where)

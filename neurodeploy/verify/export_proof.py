@@ -1,0 +1,157 @@
+"""Exporting with proof: the file is read back from disk, run, and compared with the torch model before it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from neurodeploy.backends.reference.run import run_network
+from neurodeploy.errors import VerificationError
+from neurodeploy.files.atomic import atomic_path
+from neurodeploy.lowering.lower import lower
+from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.conventions import resolve
+
+from .compare import Pair, Stage, compare, verify
+from .stages import STATES, torch_runner
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SINGLE_TOLERANCE = 1e-4
+"""Largest difference of a float32 potential, relative to the largest potential, that is rounding."""
+
+
+def export_proven(
+    module: nn.Module,
+    sample: Array,
+    dt: float | None,
+    path: Path | str,
+    *,
+    allow_divergence: bool = False,
+) -> list[Pair]:
+    """Write ``module`` as a `.nir` file if, read back, it computes the same in every layer, step and neuron.
+
+    Args:
+        sample: input spikes ``[time, batch, *shape]``; float64 arithmetic on both sides leaves rounding out.
+        dt: length of a step in seconds; None takes what the neurons were built for.
+        allow_divergence: write the file even if it differs.
+
+    Returns:
+        torch compared with the NIR reference, and that with the lowered network.
+
+    Raises:
+        VerificationError: the file would not be the same network, or nothing spikes; no file is written.
+        UnsupportedError, InvalidInputError, StorageError: as `neurodeploy.exporters.export.export`.
+    """
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        return _prove(module, sample, dt, temporary, path, allow_divergence)
+
+
+def _prove(
+    module: nn.Module, sample: Array, dt: float | None, temporary: Path, named: Path, allow_divergence: bool
+) -> list[Pair]:
+    """Write, read back and compare; messages call the file ``named``."""
+    from neurodeploy.exporters.export import to_graph
+    from neurodeploy.exporters.write_nir import write
+
+    graph = to_graph(module, tuple(sample.shape[2:]), dt)
+    write(graph, temporary)
+    file = nir_file.read(temporary)
+    conventions = resolve(file)
+    network = lower(file, conventions)
+    stages = [
+        Stage("torch", torch_runner(module, network), exact=True, integer=False),
+        Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
+        Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
+    ]
+    _, pairs = verify(stages, {network.inputs[0].name: sample}, network)
+    for pair in pairs:
+        if not pair.passed and not allow_divergence:
+            raise _refusal(named, pair)
+    graph.metadata[nir_file.NAMESPACE]["proof"] = "; ".join(_statement(pair) for pair in pairs)
+    write(graph, temporary)
+    return pairs
+
+
+def export_onnx(
+    model: nn.Module | Path | str,
+    sample: Array,
+    path: Path | str,
+    *,
+    dt: float | None = None,
+    scan: bool = False,
+    allow_divergence: bool = False,
+) -> list[Pair]:
+    """Write a torch module or a `.nir` file as ONNX if onnxruntime computes the same in every layer, step and neuron.
+
+    The graph is proven in float64, in the form that is written. The file holds float32
+    (`neurodeploy.backends.onnx.step`), where a potential within rounding of its threshold may fall on its other side:
+    it is read back from disk, run, and what differs is the last pair.
+
+    Args:
+        model: a module, which is exported as `export_proven` does it first, or the path of a file.
+        sample, dt, allow_divergence: as for `export_proven`.
+        scan: write the whole sequence as one graph instead of one step.
+
+    Raises:
+        VerificationError: the file would not be the same network, or nothing spikes; no file is written.
+        UnsupportedError, InvalidInputError, StorageError: as `export_proven` and `neurodeploy.backends.onnx.step`.
+    """
+    from neurodeploy.backends.onnx.run import run_model
+    from neurodeploy.backends.onnx.run import run_network as run_onnx
+    from neurodeploy.backends.onnx.step import write
+
+    path = Path(path)
+    pairs: list[Pair] = []
+    with TemporaryDirectory() as folder:
+        if isinstance(model, (str, Path)):
+            source = Path(model)
+        else:
+            source = Path(folder) / path.with_suffix(".nir").name
+            pairs = _prove(model, sample, dt, source, path, allow_divergence)
+            dt = None
+        file = nir_file.read(source)
+    network = lower(file, resolve(file, dt=dt))
+    inputs = {network.inputs[0].name: sample}
+    stages = [
+        Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
+        Stage("onnxruntime", lambda x: run_onnx(network, x, record=STATES, scan=scan), exact=True, integer=False),
+    ]
+    recordings, (pair,) = verify(stages, inputs, network)
+    if not pair.passed and not allow_divergence:
+        raise _refusal(path, pair)
+    with atomic_path(path) as temporary:
+        write(network, temporary, scan=scan)
+        written = run_model(temporary.read_bytes(), network, inputs)
+    single = compare(recordings["onnxruntime"], written, network, exact=False, tolerance=SINGLE_TOLERANCE)
+    return [*pairs, pair, replace(single, second=f"{path.name} in float32")]
+
+
+def _statement(pair: Pair) -> str:
+    """What is stored in the file's metadata about one comparison."""
+    extent = f"{pair.spikes[1]} spikes in {pair.compared} neuron-steps of {pair.samples} samples"
+    differ = "" if pair.equal else f", {pair.spikes_different} spikes and {pair.states_different} potentials differ"
+    return f"{pair.second} against {pair.first}: {pair.verdict} ({extent}{differ})"
+
+
+def _refusal(path: Path, pair: Pair) -> VerificationError:
+    if pair.verdict == "silent":
+        return VerificationError(
+            f"{path} is not written: no neuron spikes on the sample, so nothing is proven",
+            hint="give a sample that makes the network spike (--sample)",
+        )
+    d = pair.divergence
+    assert d is not None
+    return VerificationError(
+        f"{path} is not written: {pair.second} differs from {pair.first}",
+        found=f"{pair.spikes_different} spikes and {pair.states_different} potentials differ; first at {d.population} "
+        f"({d.handle}), step {d.step}, sample {d.sample}, neuron {d.neuron}: v = {d.first_v} and {d.second_v}",
+        allowed="the same spikes in every layer, step and neuron",
+        hint="write it all the same with --allow-divergence",
+    )

@@ -1,0 +1,121 @@
+"""The stages of one network, from torch to Lava, run and compared, with their accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurodeploy import backends
+from neurodeploy.backends.reference.run import run_network
+from neurodeploy.compiler import Compiled
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Events, Record, Recording, check_inputs, scores
+
+from .compare import Pair, Stage, verify
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+Runner = Callable[[Mapping[str, Array]], Recording]
+Tell = Callable[[str, int, int], None]
+
+STATES = Record(("u", "v"))
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Share of samples whose largest score is their label's, at one stage."""
+
+    stage: str
+    accuracy: float | None
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """What `verify_program` found."""
+
+    pairs: list[Pair]
+    recordings: dict[str, Recording]
+    accuracies: list[Accuracy]
+
+    @property
+    def passed(self) -> bool:
+        """No pair failed."""
+        return all(pair.passed for pair in self.pairs)
+
+
+def torch_runner(module: nn.Module, network: Network) -> Runner:
+    """Run a torch module (in float64) as a stage; its layers are named as the populations of ``network``."""
+    from neurodeploy.exporters.trace import run_torch
+
+    def run(inputs: Mapping[str, Array]) -> Recording:
+        steps, samples, flat = check_inputs(network, inputs)
+        (source,) = network.inputs
+        trace = run_torch(module, flat[source.name].reshape(steps, samples, *source.shape))
+        spikes = {source.name: Events.from_dense(flat[source.name])}
+        spikes |= {n: Events.from_dense(trace.outputs[n]) for n in trace.outputs if network.by_name[n].spiking}
+        return Recording("torch", steps, samples, spikes, {"v": trace.potentials})
+
+    return run
+
+
+def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:
+    """The stages of a compiled network: torch (if a model is given), NIR, float network, then the back-ends named.
+
+    Args:
+        model: runs the torch model and names its layers as NIR does.
+        names: back-ends that run the Program, in order.
+    """
+    program, float_network = compiled.program, compiled.float_network
+    stages = []
+    if model is not None:
+        stages.append(Stage("torch", model, exact=True, integer=False))
+    stages.append(Stage("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), True, False))
+    stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
+    integer = program.network.arithmetic == "loihi"
+    for name in names:
+        title = "integer network" if name == "reference" else name
+        first = len(stages) == (2 if model is None else 3)
+        stages.append(Stage(title, _runner(name, program), exact=not (first and integer), integer=integer))
+    return stages
+
+
+def _runner(name: str, program: Program) -> Runner:
+    run = backends.get(name)
+    return lambda inputs: run(program, inputs, record=STATES)
+
+
+def verify_program(
+    compiled: Compiled,
+    inputs: Mapping[str, Array],
+    labels: Array | None = None,
+    *,
+    model: Runner | None = None,
+    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
+    tell: Tell | None = None,
+) -> Verified:
+    """Run every stage on ``inputs`` and compare neighbours."""
+    stages = stages_of(compiled, model, names)
+    recordings, pairs = verify(stages, inputs, compiled.program.network, tell)
+    accuracies = []
+    for stage in stages:
+        network = compiled.program.network if stage.integer else compiled.float_network
+        recording = recordings[stage.name]
+        accuracies.append(accuracy_of(stage.name, network, recording, labels))
+    return Verified(pairs, recordings, accuracies)
+
+
+def accuracy_of(stage: str, network: Network, recording: Recording, labels: Array | None) -> Accuracy:
+    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
+    if labels is None:
+        return Accuracy(stage, None, recording.samples)
+    predicted = scores(network, recording).argmax(axis=1)
+    return Accuracy(stage, float((predicted == np.asarray(labels)).mean()), recording.samples)

@@ -1,0 +1,86 @@
+"""The house: who may import whom, how many modules lie loose, how long a file is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+
+ROOT = Path(__file__).parents[1]
+LINKED = ("hwsim", "exporters", "models")
+FLOORS = (
+    ("cli",), ("report",), ("evaluate",), ("verify",), ("compiler", "conversion"),
+    ("passes", "learning", "exporters", "profile", "lowering"), ("backends", "hwsim", "placement", "nir_graph"),
+    ("program", "events", "models"), ("files",), ("network",), ("errors",),
+)  # fmt: skip
+"""From the top down: a room may import from the floors below its own, and from itself."""
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LONGEST = 500
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """Dotted name and file of every module of the product."""
+    for folder in ("neurodeploy", *LINKED):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if parts[:2] not in {("neurodeploy", link) for link in LINKED}:
+                yield ".".join((() if folder == "neurodeploy" else ("neurodeploy",)) + parts), path
+
+
+def imports(module: str, path: Path) -> Iterator[str]:
+    """Absolute names of all that a module imports, wherever in it; a member of a package by its own name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            base += node.module.split(".") if node.module else []
+            yield from (".".join((*base, name.name)) for name in node.names)
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    """Importer and imported module, both of the product."""
+    known = {name.removesuffix(".__init__") for name, _ in sources()}
+    for name, path in sources():
+        for found in imports(name, path):
+            target = found if found in known else found.rpartition(".")[0]
+            if target in known:
+                yield name.removesuffix(".__init__"), target
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_imports_go_down() -> None:
+    wrong = [
+        f"{a} -> {b}"
+        for a, b in edges()
+        if room(b) and room(a) not in ("", "__main__", room(b)) and FLOOR[room(a)] >= FLOOR[room(b)]
+    ]
+    assert not wrong, "imports that run up or along a floor:\n" + "\n".join(sorted(set(wrong)))
+
+
+def test_every_import_between_rooms_is_absolute_and_within_a_room_relative() -> None:
+    wrong = []
+    for name, path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module and room(node.module):
+                own = node.module.startswith("neurodeploy.") and room(node.module) == room(name)
+                if own and room(name) not in ("__main__", "cli"):
+                    wrong.append(f"{name}: {node.module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = nx.DiGraph((a, b) for a, b in edges() if a != b and not (a + ".").startswith(b + "."))
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def test_few_modules_lie_loose_and_none_is_long() -> None:
+    loose = sorted(path.name for path in (ROOT / "neurodeploy").glob("*.py"))
+    assert len(loose) < 6, loose
+    long = {name: n for name, path in sources() if (n := len(path.read_text().splitlines())) > LONGEST}
+    assert not long
