@@ -7,7 +7,7 @@ are on one core without limits, which is enough to run and compare, and for no f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +82,13 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
         DoesNotFitError: it does not fit on the chip; says what is too large.
     """
     if arch is not None:
+        from neurodeploy.hwsim.chips.embedded import chip_file
+
         limits, table = limits_of(arch), options.get("tiling")
         if table is None:
             found = fit.needs(network, limits, options.get("max_neurons_per_core"), options.get("chips", 1))
             fit.refuse(found, network, limits)
-        return Place(limits, **options).apply(network, provenance)
+        return replace(Place(limits, **options).apply(network, provenance), chip_file=chip_file(arch))
     inputs = {p.name for p in network.inputs}
     cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
     passes = "quantise" if network.arithmetic != "float" else ""

@@ -2,7 +2,7 @@
 
 A description file (``archs/*.yaml``, or a user's own) carries a mesh of tiles, limits per core, and prices. A price
 without a source or a confidence is refused; one that nobody published is ``value: null`` with a note that says so, and
-every bill lists it as missing.
+every bill lists it as missing. A file may extend another (`neurodeploy.hwsim.chips.extends`).
 
 Cores are numbered tile by tile, tiles row by row from the north-west corner,
 
@@ -28,9 +28,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.files.atomic import existing_file, storage_errors
+from neurodeploy.files.atomic import existing_file
 
-from .figures import Confidence, Energy, Figure, Limit, Model, NonNegative, Power, Price, Text, Time
+from . import extends
+from .figures import Confidence, Energy, Figure, Limit, Model, Name, NonNegative, Power, Price, Text, Time
 
 FOLDER = Path(__file__).parent / "archs"
 
@@ -209,11 +210,14 @@ class Barrier(Model):
 
 
 class Architecture(Model):
-    """A chip; see the module's docstring for the numbering of its cores."""
+    """A chip; see the module's docstring for the numbering of its cores.
+
+    ``extends`` names the chips that its file extends (`neurodeploy.hwsim.chips.extends`), the nearest first.
+    """
 
     format: Literal["neurodeploy architecture"]
     version: Literal[1]
-    name: Text
+    name: Name
     title: Text
     description: Text
     clock: Clock
@@ -226,6 +230,7 @@ class Architecture(Model):
     pipeline: Pipeline
     barrier: Barrier
     static_power_per_core: Power
+    extends: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
     def _barrier_covers_mesh(self) -> Architecture:
@@ -361,10 +366,8 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
         MissingFileError: the path does not exist.
         InvalidInputError: an unknown chip, or a file that is not a valid description; names file and field.
     """
-    import yaml
-
     text = str(name_or_path)
-    own = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith((".yaml", ".yml"))
+    own = isinstance(name_or_path, Path) or extends.is_path(text)
     if not own and text not in available():
         raise InvalidInputError(
             "unknown chip",
@@ -373,25 +376,22 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
             hint="give one of these names, or the path of your own .yaml description",
         )
     path = existing_file(text, "an architecture file (.yaml)") if own else FOLDER / f"{text}.yaml"
-    with storage_errors("read", path):
-        data = path.read_bytes()
+    return _loaded(path, ())[0]
+
+
+def _loaded(path: Path, above: tuple[Path, ...]) -> tuple[Architecture, dict[str, Any]]:
+    """A chip and what its file says with all that it extends; ``above`` are the files that extend this one."""
+    content = extends.read(path)
+    if "extends" in content:
+        base = extends.base_of(path, content["extends"], FOLDER, above)
+        content = extends.merged(_loaded(base, (*above, path))[1], content, path)
     try:
-        content: Any = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidInputError(
-            f"{path} is not valid YAML", found=" ".join(str(error).split()), hint="compare with archs/loihi1.yaml"
-        ) from error
-    if not isinstance(content, dict):
-        raise InvalidInputError(
-            f"{path} is not an architecture file", found=type(content).__name__, allowed="a mapping"
-        )
-    try:
-        return Architecture.model_validate(content)
+        return Architecture.model_validate(content), content
     except ValidationError as error:
-        raise _refusal(path, error) from error
+        raise _refusal(f"{path} (extended by {above[-1]})" if above else str(path), error) from error
 
 
-def _refusal(path: Path, error: ValidationError) -> InvalidInputError:
+def _refusal(path: str, error: ValidationError) -> InvalidInputError:
     """The first problem of a file, as file, field, found and allowed."""
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -400,7 +400,10 @@ def _refusal(path: Path, error: ValidationError) -> InvalidInputError:
     whole = first["type"] in ("missing", "value_error")
     found = "nothing" if first["type"] == "missing" else None if whole else repr(first["input"])[:80]
     if first["type"] == "extra_forbidden":
-        message, found = "no such key here; check the spelling", field.rsplit(".", 1)[-1]
+        found = field.rsplit(".", 1)[-1]
+        models = (Architecture, Mesh, Limits, Energies, Clock, Pipeline, Barrier, Price)
+        known = [key for model in models for key in model.model_fields]
+        message = f"no such key here; check the spelling{extends.did_you_mean(found, known)}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidInputError(
         f"{path}: {field} cannot be used{more}",

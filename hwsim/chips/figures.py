@@ -7,6 +7,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _no_path(name: str) -> str:
+    if "/" in name or "\\" in name:
+        raise ValueError("a name without slashes, since files are called after it")
+    return name
+
+
+Name = Annotated[Text, AfterValidator(_no_path)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Confidence = Literal["measured", "simulated", "derived", "assumed"]
 

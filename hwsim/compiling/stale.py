@@ -1,35 +1,121 @@
-"""Compiled kernels that are older than a source they were made from.
+"""Compiled kernels on disk: kept from one process to the next, but not longer than the sources they were made from.
 
 numba keeps compiled functions beside their source and compiles anew when *that file* has changed, but not when a
-function that it calls, or that was inlined into it, has changed in another file. So whenever any source below this
-folder is not what it was, all of them are compiled anew.
+function that it calls, or that was inlined into it, has changed in another file. So the name of whatever is kept ends
+in a digest of all sources of hwsim, and kernels of other sources are not even looked for; they are removed when the
+first new one is written. A file is whole or not there, and one that another process has removed is made again, so
+processes that start at once do not disturb each other.
+
+Decorating a function does nothing of this, unlike ``numba.njit(cache=True)``, which creates a folder and tries whether
+it can write there: whether there is a kernel on disk is asked when the function is first called or compiled into
+another. Where nothing can be written, nothing is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
-STAMP = "kernels.stamp"
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
+
+from neurodeploy import hwsim
+
+ROOT = Path(hwsim.__path__[0])
+BEGUN_NS = time.time_ns()
+"""When this process began to import the sources."""
+MARK = ".sources-"
+
+_DAMAGED = (OSError, EOFError, pickle.UnpicklingError)
+
+_log = logging.getLogger(__name__)
 
 
-def drop_stale(folder: Path) -> bool:
-    """Remove a folder's compiled kernels if its sources have changed since they were made; whether it did.
+@cache
+def digest(root: Path) -> str:
+    """Return a digest of all sources below a folder; it is taken once in a process."""
+    mark = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content = path.read_bytes()
+        mark.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return mark.hexdigest()[:16]
 
-    Where nothing may be written there, numba keeps nothing there either.
-    """
-    cache, mark = folder / "__pycache__", hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        found = path.stat()
-        mark.update(f"{path.relative_to(folder)} {found.st_size} {found.st_mtime_ns}\n".encode())
-    stamp = cache / STAMP
-    try:
-        if stamp.is_file() and stamp.read_text() == mark.hexdigest():
-            return False
-        cache.mkdir(exist_ok=True)
-        for path in folder.rglob("*.nb[ic]"):
+
+def untouched(root: Path) -> bool:
+    """Whether the sources on disk are still those that this process imported."""
+    return all(path.stat().st_mtime_ns <= BEGUN_NS for path in root.rglob("*.py"))
+
+
+def drop_stale(folder: Path, kept: str) -> int:
+    """Remove the kernels of other sources than those of the digest ``kept`` from a folder; how many files."""
+    stale = [path for path in folder.glob(f"*{MARK}*.nb[ic]") if f"{MARK}{kept}." not in path.name]
+    for path in stale:
+        try:
             path.unlink(missing_ok=True)
-        stamp.write_text(mark.hexdigest())
-    except OSError:
-        return False
-    return True
+        except OSError as error:  # it stays, and nobody reads it
+            _log.info("cannot remove %s: %s", path, error)
+    return len(stale)
+
+
+class _Named(CompileResultCacheImpl):
+    """numba's names of files, with the digest of all sources."""
+
+    def get_filename_base(self, fullname: str, abiflags: str) -> str:
+        base = super().get_filename_base(fullname, abiflags)  # type: ignore[no-untyped-call]
+        return f"{base}{MARK}{digest(ROOT)}"
+
+
+class _OnDisk(FunctionCache):
+    _impl_class = _Named
+
+
+class Kept(NullCache):
+    """What numba asks for a function's compiled forms; looks at the disk when first asked."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @cached_property
+    def _disk(self) -> Any:
+        try:
+            if untouched(ROOT):
+                return _OnDisk(self._function)  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError) as error:  # numba's own where it finds no folder that it can write to
+            _log.info("compiled kernels are not kept: %s", error)
+        return NullCache()
+
+    @property
+    def cache_path(self) -> Any:
+        return self._disk.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return self._disk.load_overload(sig, target_context)
+        except _DAMAGED as error:
+            _log.info("a compiled kernel cannot be read and is made again: %s", error)
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if self._disk.cache_path is None or not untouched(ROOT):
+            return
+        try:
+            _tidied(Path(self._disk.cache_path))
+            self._disk.save_overload(sig, data)
+        except _DAMAGED as error:  # the disk is full, or was taken away
+            _log.info("a compiled kernel is not kept: %s", error)
+
+    def flush(self) -> None:
+        self._disk.flush()
+
+
+@cache
+def _tidied(folder: Path) -> int:
+    return drop_stale(folder, digest(ROOT))

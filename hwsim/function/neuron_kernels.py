@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -15,7 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 
-from ..compiling.stale import drop_stale
+from ..compiling.stale import Kept
 
 HARD, SUBTRACT, NONE, HARD_ALL = 0, 1, 2, 3
 """Reset rules; the last also resets the current."""
@@ -29,11 +28,11 @@ AHEAD = 3
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-drop_stale(Path(__file__).parents[1])
-
-
 def compiled(function: Function) -> Function:
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compiled when first called, and kept on disk (`stale`); decorating reads and writes nothing."""
+    kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    kernel._cache = Kept(function)
+    return cast(Function, kernel)
 
 
 @compiled

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.hwsim.chips.embedded import architecture_of
     from neurodeploy.hwsim.counts.counts import Counter
     from neurodeploy.hwsim.engine import Simulator
     from neurodeploy.hwsim.prices.pricing import price
@@ -54,11 +55,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.program.program import Program
 
     program = Program.load(args.program)
-    if program.chip == NO_CHIP:
+    if program.chip == NO_CHIP and not program.chip_file:
         raise InvalidInputError(
             f"{args.program} is placed on no chip", hint="compile it for one: neurodeploy compile ... --chip loihi1"
         )
-    arch = load_architecture(args.chip or program.chip)
+    arch = load_architecture(args.chip) if args.chip else architecture_of(program)
     inputs = options.load_inputs(args.input)
     if args.timeline and args.tier not in ("core", "event"):
         raise InvalidInputError(
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     bill = price(counts, arch, timing)
     result: dict[str, Any] = {
         "chip": arch.name,
+        "extends": list(arch.extends),
         "samples": recording.samples,
         "steps": recording.steps,
         "energy_pj": {line.component: line.energy_pj for line in bill.lines},

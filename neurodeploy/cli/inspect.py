@@ -12,6 +12,7 @@ from .console import Console
 
 if TYPE_CHECKING:
     from neurodeploy.nir_graph.nir_file import NirFile
+    from neurodeploy.program.program import Program
     from neurodeploy.verify.ambiguity import Ambiguity
 
 
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
-        facts: dict[str, Any] = {"chip": program.chip, "cores": len(program.cores), **program.provenance}
+        facts: dict[str, Any] = {"chip": program.chip, **_own_chip(program), "cores": len(program.cores)}
+        facts |= program.provenance
     elif args.file.suffix == ".net":
         from neurodeploy.lowering.lava_dl import read_net
 
@@ -109,6 +111,17 @@ def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
     _say_repairs(file.repairs, console)
     console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None, "repairs": list(file.repairs)})
     return 0
+
+
+def _own_chip(program: Program) -> dict[str, str]:
+    """What a Program says of a chip that does not come with neurodeploy."""
+    if not program.chip_file:
+        return {}
+    from neurodeploy.hwsim.chips.embedded import architecture_of
+
+    arch = architecture_of(program)
+    above = f", which extends {' and '.join(arch.extends)}" if arch.extends else ""
+    return {"chip_file": f"its own, in the Program: {arch.title}{above}"}
 
 
 def _say_repairs(repairs: tuple[str, ...], console: Console) -> None:

@@ -10,8 +10,10 @@ it is never worse than the start. Deterministic with its seed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
-from numba import njit
 
 from neurodeploy.network.arrays import Array
 
@@ -51,9 +53,21 @@ def cost(traffic: Array, distance: Array, at: Array) -> float:
     return float((traffic * distance[np.ix_(at, at)]).sum())
 
 
-@njit(cache=True)
 def anneal(both: Array, distance: Array, at: Array, swaps: int, parts: int, seed: int) -> None:
     """Swap in place; ``both`` is symmetric."""
+    _compiled()(both, distance, at, swaps, parts, seed)
+
+
+@cache
+def _compiled() -> Callable[[Array, Array, Array, int, int, int], None]:
+    """Compiled when first needed, not at import: numba tries at once whether it can write beside this file."""
+    from numba import njit
+
+    compiled: Callable[[Array, Array, Array, int, int, int], None] = njit(cache=True)(_anneal)
+    return compiled
+
+
+def _anneal(both: Array, distance: Array, at: Array, swaps: int, parts: int, seed: int) -> None:
     np.random.seed(seed)
     cores = len(at)
     total = 0.0

@@ -21,6 +21,9 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
 
+LATER = "added later"
+"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, LookupError, TypeError, ValueError, EOFError,
@@ -94,7 +97,10 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
 
 def _encode(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        entry = {item.name: _encode(getattr(value, item.name), arrays) for item in fields(value)}
+        told = [
+            item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
+        ]
+        entry = {item.name: _encode(getattr(value, item.name), arrays) for item in told}
         return {"type": type(value).__name__, "fields": entry}
     if isinstance(value, np.ndarray):
         arrays.append(value)

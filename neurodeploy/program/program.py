@@ -19,8 +19,10 @@ from neurodeploy.network.plasticity import LearningRule, Trace
 from . import codec
 
 FORMAT = "neurodeploy program"
-VERSION = 1
-"""Written into every file; raised when an older neurodeploy could no longer read what is written."""
+VERSION = 2
+"""Written into a file that an older neurodeploy could no longer read: one that holds a chip."""
+PLAIN = 1
+"""Written into every other file."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Program(Sealed):
             that the host feeds are not in it; an always-on source lives on the cores that it feeds.
         use: what each used core holds.
         provenance: where it came from: ``"source"``, ``"sha256"``, ``"neurodeploy"`` and the passes that ran.
+        chip_file: description of a chip that does not come with neurodeploy (`neurodeploy.hwsim.chips.embedded`).
     """
 
     network: Network
@@ -59,6 +62,7 @@ class Program(Sealed):
     core_of: Mapping[str, Array]
     use: tuple[CoreUse, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    chip_file: str = field(default="", metadata={codec.LATER: True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +93,7 @@ class Program(Sealed):
         Raises:
             StorageError: the folder cannot be written to, or the disk is full.
         """
-        codec.save(self, Path(path), FORMAT, VERSION)
+        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:

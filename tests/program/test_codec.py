@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,27 @@ def rewrite_header(path: Path, **changes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, json.dumps(header) if name == "header.json" else data)
+
+
+def test_a_program_from_before_chips_were_carried_loads_and_is_written_as_it_was(tmp_path: Path) -> None:
+    old = Path(__file__).parent.parent / "golden" / "program_version_1.ndp"
+    program = Program.load(old)
+    assert (program.chip, program.chip_file, program.use) == ("loihi1", "", (CoreUse(0, 1, 2, 3, 4),))
+    program.save(tmp_path / "a.ndp")
+    contents = []
+    for path in (old, tmp_path / "a.ndp"):
+        with zipfile.ZipFile(path) as archive:
+            contents.append({name: archive.read(name) for name in archive.namelist()})
+    assert contents[0] == contents[1]
+    assert json.loads(contents[0]["header.json"])["version"] == 1
+
+
+def test_a_carried_chip_survives_storage_and_needs_the_newer_version(tmp_path: Path) -> None:
+    program = replace(placed(random_network(1)), chip="mine", chip_file='{"name": "½"}')
+    program.save(tmp_path / "a.ndp")
+    assert_same(program, Program.load(tmp_path / "a.ndp"))
+    with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
+        assert json.loads(archive.read("header.json"))["version"] == VERSION == 2
 
 
 def test_a_newer_version_is_refused(saved: Path) -> None:
