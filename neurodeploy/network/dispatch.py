@@ -87,7 +87,7 @@ def models() -> tuple[NeuronModel, ...]:
     Raises:
         InvalidInputError: an entry point that cannot be loaded, or does not load a `NeuronModel`; names it.
     """
-    found = []
+    found: list[NeuronModel] = []
     for point in entry_points(group=GROUP):
         try:
             model = point.load()
@@ -102,6 +102,12 @@ def models() -> tuple[NeuronModel, ...]:
                 f"the entry point {point.name!r} of the group {GROUP} does not load a neuron model",
                 found=type(model).__name__,
                 allowed="a neurodeploy.network.dispatch.NeuronModel",
+            )
+        if model.neuron.__name__ in (kind.__name__ for kind in (*NEURONS, *(other.neuron for other in found))):
+            raise InvalidInputError(
+                f"the entry point {point.name!r} of the group {GROUP} brings a neuron model whose name is taken",
+                found=model.neuron.__name__,
+                hint="files tell models apart by their names; rename it",
             )
         found.append(model)
     return tuple(found)

@@ -1,6 +1,6 @@
 """Lossless storage of the frozen dataclasses: a ZIP of ``header.json`` and plain ``.npy`` arrays.
 
-Only the types that the caller names are ever built, and arrays are read without pickle, so a file from a stranger can
+Only the types that the caller knows are ever built, and arrays are read without pickle, so a file from a stranger can
 do no harm beyond being refused. Times and order in the archive are fixed: equal objects give equal bytes.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError, NeurodeployError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
 
 LATER = "added later"
@@ -31,14 +31,15 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def save(value: Any, path: Path, kind: str, version: int) -> None:
-    """Write ``value`` atomically.
+def save(value: Any, path: Path, kind: str, version: int, types: Iterable[type]) -> None:
+    """Write ``value``, made of the dataclasses ``types``, atomically.
 
     Raises:
+        UnsupportedError: it holds another type, which `load` would not know.
         StorageError: the folder cannot be written to, or the disk is full.
     """
     arrays: list[np.ndarray[Any, Any]] = []
-    header = {"format": kind, "version": version, "value": _encode(value, arrays)}
+    header = {"format": kind, "version": version, "value": _encode(value, arrays, frozenset(types))}
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "header.json", json.dumps(header, indent=1, allow_nan=False).encode())
         for index, array in enumerate(arrays):
@@ -47,8 +48,11 @@ def save(value: Any, path: Path, kind: str, version: int) -> None:
             _add(archive, f"arrays/{index}.npy", buffer.getvalue())
 
 
-def load(path: Path, kind: str, version: int, types: Iterable[type]) -> Any:
-    """Read what `save` wrote, made of the dataclasses ``types``.
+def load(path: Path, kind: str, version: int, find: Callable[[str], type]) -> Any:
+    """Read what `save` wrote.
+
+    Args:
+        find: gives the dataclass of a name, or refuses it; nothing else is ever built.
 
     Raises:
         MissingFileError: there is no such file.
@@ -63,9 +67,9 @@ def load(path: Path, kind: str, version: int, types: Iterable[type]) -> Any:
                 if found[0] == kind and found[1] <= version:
                     members = {name for name in archive.namelist() if name.startswith("arrays/")}
                     arrays = [_read_array(archive, f"arrays/{index}.npy") for index in range(len(members))]
-                    return _decode(header["value"], arrays, {item.__name__: item for item in types})
+                    return _decode(header["value"], arrays, find)
         except NeurodeployError as error:
-            raise InvalidInputError(f"{path} is not a valid {kind}", found=error.what) from error
+            raise InvalidInputError(f"{path} is not a valid {kind}", found=error.what, hint=error.hint) from error
         except _DAMAGED as error:
             raise InvalidInputError(
                 f"{path} is damaged or not a {kind}",
@@ -95,20 +99,27 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _encode(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
+        if type(value) not in types:
+            raise UnsupportedError(
+                f"a {type(value).__name__} cannot be stored",
+                found=f"{type(value).__module__}.{type(value).__qualname__}",
+                allowed=", ".join(sorted(kind.__name__ for kind in types)),
+                hint="a neuron model of another package needs an entry point (docs/howto-add-a-neuron-model.md)",
+            )
         told = [
             item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
         ]
-        entry = {item.name: _encode(getattr(value, item.name), arrays) for item in told}
+        entry = {item.name: _encode(getattr(value, item.name), arrays, types) for item in told}
         return {"type": type(value).__name__, "fields": entry}
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return {"array": len(arrays) - 1}
     if isinstance(value, (tuple, list)):
-        return [_encode(item, arrays) for item in value]
+        return [_encode(item, arrays, types) for item in value]
     if isinstance(value, Mapping):
-        return {"map": {str(key): _encode(item, arrays) for key, item in value.items()}}
+        return {"map": {str(key): _encode(item, arrays, types) for key, item in value.items()}}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -116,15 +127,15 @@ def _encode(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     raise TypeError(f"cannot store a {type(value).__name__}")
 
 
-def _decode(value: Any, arrays: list[np.ndarray[Any, Any]], types: Mapping[str, Callable[..., Any]]) -> Any:
+def _decode(value: Any, arrays: list[np.ndarray[Any, Any]], find: Callable[[str], type]) -> Any:
     if isinstance(value, list):
-        return tuple(_decode(item, arrays, types) for item in value)
+        return tuple(_decode(item, arrays, find) for item in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
         return arrays[value["array"]]
     if "map" in value:
-        return {key: _decode(item, arrays, types) for key, item in value["map"].items()}
+        return {key: _decode(item, arrays, find) for key, item in value["map"].items()}
     if "float" in value:
         return float(value["float"])
-    return types[value["type"]](**{key: _decode(item, arrays, types) for key, item in value["fields"].items()})
+    return find(value["type"])(**{key: _decode(item, arrays, find) for key, item in value["fields"].items()})

@@ -12,8 +12,9 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array, Sealed
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
+from neurodeploy.network.dispatch import GROUP, known, models
 from neurodeploy.network.network import Handle, Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Product, Relu, SigmaDelta, Source
+from neurodeploy.network.neurons import NEURONS
 from neurodeploy.network.plasticity import LearningRule, Trace
 
 from . import codec
@@ -37,10 +38,9 @@ class CoreUse:
 
 
 STORED = (
-    Dense, Sparse, Conv2d, Source, Lif, SigmaDelta, Relu, Product, Trace, LearningRule, Handle, Population, Projection,
-    Network, CoreUse,
+    Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, Handle, Population, Projection, Network, CoreUse,
 )  # fmt: skip
-"""What a Program is made of, beside itself."""
+"""What a Program is made of, beside itself and neurons of other packages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +91,12 @@ class Program(Sealed):
         """Write the Program atomically; equal Programs give equal bytes.
 
         Raises:
+            UnsupportedError: it holds neurons of a model that is not installed.
             StorageError: the folder cannot be written to, or the disk is full.
         """
-        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN)
+        own = {type(p.neuron) for p in self.network.populations} - set(NEURONS)
+        types = (*STORED, type(self), *(model.neuron for model in (models() if own else ())))
+        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN, types)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -103,7 +106,25 @@ class Program(Sealed):
             MissingFileError: there is no such file.
             InvalidInputError: not a Program, a damaged one, or one from a newer neurodeploy.
         """
-        program = codec.load(Path(path), FORMAT, VERSION, (*STORED, cls))
+        program = codec.load(Path(path), FORMAT, VERSION, _stored)
         if not isinstance(program, cls):
             raise InvalidInputError(f"{path} does not hold a Program", found=type(program).__name__)
         return program
+
+
+def _stored(name: str) -> type:
+    """The dataclass of a name in a file.
+
+    Raises:
+        InvalidInputError: this installation has none.
+    """
+    for kind in (*STORED, Program):
+        if kind.__name__ == name:
+            return kind
+    for kind in known():
+        if kind.__name__ == name:
+            return kind
+    raise InvalidInputError(
+        f"it holds a {name}, which this neurodeploy does not know",
+        hint=f"install the package that brings it (an entry point of the group {GROUP}), or fetch the file again",
+    )

@@ -348,7 +348,14 @@ def _bounded(network: Network) -> Network:
     for _ in range(200):
         try:
             largest = _check_sums(network)
-            name = next((p.name for p in network.populations if isinstance(p.neuron, Lif) and _piles_up(p.neuron, largest[p.name])), "")
+            name = next(
+                (
+                    p.name
+                    for p in network.populations
+                    if isinstance(p.neuron, Lif) and _piles_up(p.neuron, largest[p.name])
+                ),
+                "",
+            )
             if not name:
                 return network
         except UnsupportedError as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.reference import run as reference
+from neurodeploy.backends.reference import steps as neuron_steps
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.network import Network, Population, Projection
@@ -80,7 +81,7 @@ def test_running_in_chip_time_gives_the_same(seed: int) -> None:
                     if then >= 0:
                         current += reference.shift(p.connectivity.apply(out[p.source][then]), p.connectivity.exponent)
                 u, v = state[name]
-                u, v, out[name][chip] = reference._step_integer(population.neuron, u, v, current)
+                u, v, out[name][chip] = neuron_steps._step_integer(population.neuron, u, v, current)
                 state[name] = u, v
                 np.testing.assert_array_equal(v, expected.states["v"][name][step])
 
