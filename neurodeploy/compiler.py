@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -124,39 +124,48 @@ def compile_net(
     return place(network, arch, {**provenance, "passes": "place" if arch else ""}, **(placement or {}))
 
 
+class CompileOptions(TypedDict, total=False):
+    """What may be said beside the file and the chip.
+
+    Args:
+        options: conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
+        calibration: inputs of a few samples, ``[time, batch, *shape]``.
+        labels: classes of these samples, ``[batch]``, for passes that train.
+        pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
+        integer: without a pipeline, quantise to the chip's integers (the default); else the Program is in floats.
+        placement: fields of `neurodeploy.placement.place.Place`.
+        after: called with the name of each pass and the network it gave.
+        tell: progress of a pass that takes long: ``(done, of, text)``.
+    """
+
+    options: Mapping[str, Any] | None
+    calibration: Mapping[str, Array] | None
+    labels: Array | None
+    pipeline: str | None
+    integer: bool
+    placement: Mapping[str, Any] | None
+    after: Callable[[str, Network], None] | None
+    tell: Callable[[int, int, str], None] | None
+
+
 def compile_file(
     path: Path | str,
     arch: Architecture | None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    calibration: Mapping[str, Array] | None = None,
-    labels: Array | None = None,
-    pipeline: str | None = None,
-    integer: bool = True,
-    placement: Mapping[str, Any] | None = None,
-    after: Callable[[str, Network], None] | None = None,
-    tell: Callable[[int, int, str], None] | None = None,
+    **given: Unpack[CompileOptions],
 ) -> Compiled:
     """Compile a NIR file for a chip.
 
     Args:
         arch: the chip; None to place on none.
-        options: conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
-        calibration: inputs of a few samples, ``[time, batch, *shape]``.
-        labels: classes of these samples, ``[batch]``, for passes that train.
-        pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
-        integer: without a pipeline, quantise to the chip's integers; else the Program is in floats.
-        placement: fields of `neurodeploy.placement.place.Place`.
-        after: called with the name of each pass and the network it gave.
-        tell: progress of a pass that takes long: ``(done, of, text)``.
+        given: see `CompileOptions`.
 
     Raises:
         NeurodeployError: as the passes say.
     """
     file = nir_file.read(path)
-    conventions = resolve(file, **(options or {}))
+    conventions = resolve(file, **(given.get("options") or {}))
     network = float_network = lower(file, conventions)
-    stages, ran = _passed(network, arch, calibration, labels, pipeline, integer, after, tell)
+    stages, ran = _passed(network, arch, given)
     network = stages[-1][1]
     provenance = {
         "source": Path(path).name,
@@ -166,22 +175,14 @@ def compile_file(
         "passes": ", ".join(ran + (["place"] if arch else [])),
         **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
     }
-    program = place(network, arch, provenance, **(placement or {}))
+    program = place(network, arch, provenance, **(given.get("placement") or {}))
     return Compiled(file, conventions, float_network, program, stages)
 
 
 def compile_program(
     path: Path | str,
     arch: Architecture | None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    calibration: Mapping[str, Array] | None = None,
-    labels: Array | None = None,
-    pipeline: str | None = None,
-    integer: bool = True,
-    placement: Mapping[str, Any] | None = None,
-    after: Callable[[str, Network], None] | None = None,
-    tell: Callable[[int, int, str], None] | None = None,
+    **given: Unpack[CompileOptions],
 ) -> tuple[Program, Stages]:
     """Compile a Program in floats, as `neurodeploy learn` writes it, for a chip; arguments as `compile_file` has them.
 
@@ -189,32 +190,32 @@ def compile_program(
         InvalidInputError: its numbers are integers already, or a convention was given, which it leaves no room for.
         NeurodeployError: as the passes say.
     """
-    given = sorted(name for name, value in (options or {}).items() if value is not None)
+    settled = sorted(name for name, value in (given.get("options") or {}).items() if value is not None)
     source = Program.load(path)
-    if given or source.network.arithmetic != "float":
+    if settled or source.network.arithmetic != "float":
         raise InvalidInputError(
-            f"{path} is a Program" + (", which leaves no convention to settle" if given else " in integers already"),
-            found=", ".join(given) or source.network.arithmetic,
+            f"{path} is a Program" + (", which leaves no convention to settle" if settled else " in integers already"),
+            found=", ".join(settled) or source.network.arithmetic,
             allowed="a Program in floats, and no conventions",
-            hint="leave these options out" if given else "compile the .nir file, or the Program in floats",
+            hint="leave these options out" if settled else "compile the .nir file, or the Program in floats",
         )
-    stages, ran = _passed(source.network, arch, calibration, labels, pipeline, integer, after, tell)
+    stages, ran = _passed(source.network, arch, given)
     passes_run = ", ".join(ran + (["place"] if arch else []))
     provenance = {**source.provenance, "source": Path(path).name, "neurodeploy": __version__, "passes": passes_run}
-    return place(stages[-1][1], arch, provenance, **(placement or {})), stages
+    return place(stages[-1][1], arch, provenance, **(given.get("placement") or {})), stages
 
 
-def _passed(
-    network: Network, arch: Architecture | None, calibration: Mapping[str, Array] | None, labels: Array | None,
-    pipeline: str | None, integer: bool, after: Callable[[str, Network], None] | None,
-    tell: Callable[[int, int, str], None] | None,
-) -> tuple[Stages, list[str]]:  # fmt: skip
+def _passed(network: Network, arch: Architecture | None, given: CompileOptions) -> tuple[Stages, list[str]]:
     """The network after each pass, the given one first, and the passes that ran."""
-    steps = passes.parse((passes.INTEGER if integer else passes.FLOAT) if pipeline is None else pipeline)
+    pipeline, after = given.get("pipeline"), given.get("after")
+    if pipeline is None:
+        pipeline = passes.INTEGER if given.get("integer", True) else passes.FLOAT
+    steps = passes.parse(pipeline)
     stages = [("lower", network)]
     if after:
         after("lower", network)
-    data: dict[str, Any] = {"calibration": calibration, "labels": labels, "tell": tell, "teacher": network}
+    data: dict[str, Any] = {key: given.get(key) for key in ("calibration", "labels", "tell")}
+    data["teacher"] = network
     few = arch.limits.thresholds_per_core if arch else None
     for step in steps:
         if network.arithmetic == "float":

@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypedDict, Unpack
 
 from neurodeploy.errors import InvalidInputError
 
@@ -178,20 +178,26 @@ SENT_TAU = 65535.0
 """Time constant of traces that the target neuron sends (Lava 0.10.0, ``Loihi3FLearningRule``)."""
 
 
+class RuleOptions(TypedDict, total=False):
+    """What rules have in common; see `LearningRule`."""
+
+    epoch: int
+    seed: int
+    sign: Sign
+
+
 def stdp(
     rate: float = 1.0, plus: float = 1.0, minus: float = -1.0, tau_plus: float = 10, tau_minus: float = 10,
-    impulse: float = 16.0, epoch: int = 1, seed: int = 0, sign: Sign = "mixed",
+    impulse: float = 16.0, **options: Unpack[RuleOptions],
 ) -> LearningRule:  # fmt: skip
     """Pairwise spike-timing dependent plasticity: ``dw = rate (minus x0 y1 + plus y0 x1)`` (Lava's ``STDPLoihi``)."""
     dw = f"{literal(rate * minus)}*x0*y1{literal(rate * plus)}*y0*x1"
-    return LearningRule(
-        dw, x1=Trace(impulse, tau_plus), y1=Trace(impulse, tau_minus), epoch=epoch, seed=seed, sign=sign
-    )
+    return LearningRule(dw, x1=Trace(impulse, tau_plus), y1=Trace(impulse, tau_minus), **options)
 
 
 def reward_modulated(
     rate: float = 1.0, plus: float = 1.0, minus: float = -1.0, tau_plus: float = 10, tau_minus: float = 10,
-    tag_decay: float = 0.125, impulse: float = 16.0, epoch: int = 1, seed: int = 0, sign: Sign = "mixed",
+    tag_decay: float = 0.125, impulse: float = 16.0, **options: Unpack[RuleOptions],
 ) -> LearningRule:  # fmt: skip
     """Reward-modulated STDP: the tag keeps what STDP would do, the reward ``y2`` makes it so.
 
@@ -199,7 +205,7 @@ def reward_modulated(
     """
     dt = f"{literal(rate * minus)}*x0*y1{literal(rate * plus)}*y0*x1{literal(-tag_decay)}*u0*t"
     x1, y1 = Trace(impulse, tau_plus), Trace(impulse, tau_minus)
-    return LearningRule("u0*t*y2", dt=dt, x1=x1, y1=y1, epoch=epoch, seed=seed, sign=sign, factors=3)
+    return LearningRule("u0*t*y2", dt=dt, x1=x1, y1=y1, factors=3, **options)
 
 
 def literal(value: float) -> str:

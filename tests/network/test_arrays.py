@@ -39,7 +39,7 @@ def arrays(value: Any) -> Iterator[np.ndarray]:
 def test_networks_programs_and_recordings_are_read_only(seed: int, arithmetic: str) -> None:
     network = random_network(seed, arithmetic)
     program = placed(network)
-    inputs = random_spikes(network, seed)
+    inputs = {"": random_spikes(network, seed)}
     found = [program, *(run_(program, inputs, record=Record(("u", "v"))) for run_ in (run, engine.run))]
     for owner in found:
         assert sum(1 for _ in arrays(owner)) > 3

@@ -8,12 +8,13 @@ wraps or saturates.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
-from neurodeploy.network.network import Network, Projection
+from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 from neurodeploy.program.schedule import schedule
@@ -53,71 +54,89 @@ def run_network(
     Raises:
         InvalidInputError: inputs that do not match the network.
     """
-    steps, samples, given = check_inputs(network, inputs)
-    integer = network.arithmetic == "loihi"
-    number = np.dtype(np.int64) if integer else np.dtype(dtype)
-    # On a chip a hop costs a step: a synapse hears of its target's spikes later than of its source's.
-    learns = any(p.rule is not None for p in network.projections)
-    lag = schedule(network).lag if learns else {}
-    lead = {p.name: lag[p.target] - lag[p.source] for p in network.projections if p.rule is not None}
-    neurons = [p for p in network.populations if not p.external]
-    step = {p.name: dispatch(STEPS, p, "reference") for p in neurons}
-    state = {p.name: State.of(p, samples, number) for p in neurons}
-    output = {p.name: np.zeros((steps, samples, p.size), number) for p in network.populations}
-    kept = {
-        name: {
-            p.name: np.zeros((steps, samples, p.size), number)
-            for p in neurons
-            if name in p.neuron.states and (name in record.states or (name == "v" and not p.spiking))
-        }
-        for name in ("u", "v")
-    }
-
-    learning = {
-        p.name: _Plastic(p, network, lead[p.name], steps, samples, record.learning)
-        for p in network.projections
-        if p.rule is not None
-    }
-    taught = {
-        p.name: Messages(rule, samples, p.size, network.arithmetic)
-        for p in neurons
-        if (rule := network.taught(p.name)) is not None
-    }
-    sent = {name: np.zeros((steps, *messages.value.shape), number) for name, messages in taught.items()}
-
-    for t in range(steps):
+    run = _Run(network, inputs, record, np.dtype(dtype))
+    for t in range(run.steps):
         for population in network.populations:
-            name = population.name
-            if name in given:
-                output[name][t] = given[name][t]
-            elif population.external:
-                output[name][t] = t >= population.neuron.start
-            else:
-                current = np.zeros((2, samples, population.size), number)
-                for projection in network.into(name):
-                    source = output[projection.source]
-                    if projection.name in learning:
-                        learning[projection.name].follow(t - projection.delay, source, output[name], sent.get(name))
-                        current[projection.port] += learning[projection.name].arriving(t)
-                    else:
-                        current[projection.port] += _arriving(projection, source, t)
-                now = state[name]
-                output[name][t] = step[name](population.neuron, now, current[0], current[1], integer)
-                if name in taught:
-                    sent[name][t] = taught[name].step(output[name][t], current[1])
-                for key, value in (("u", now.u), ("v", now.v)):
-                    if name in kept[key]:
-                        kept[key][name][t] = value
+            run.step(population, t)
         if progress:
-            progress(t + 1, steps)
+            progress(t + 1, run.steps)
+    return run.recording()
 
-    states = {key: values for key, values in kept.items() if values}
-    spikes = {p.name: Events.from_dense(output[p.name]) for p in network.populations if p.spiking}
-    for plastic in learning.values():
-        target = plastic.projection.target
-        plastic.follow(steps - 1, output[plastic.projection.source], output[target], sent.get(target))
-    learned = {name: plastic.learned() for name, plastic in learning.items()}
-    return Recording("reference", steps, samples, spikes, states, learned=learned)
+
+class _Run:
+    """What every population has sent so far, and the states they are in."""
+
+    def __init__(self, network: Network, inputs: Mapping[str, Array], record: Record, dtype: np.dtype[Any]) -> None:
+        self.network = network
+        self.steps, samples, self.given = check_inputs(network, inputs)
+        self.samples, self.integer = samples, network.arithmetic == "loihi"
+        self.number = number = np.dtype(np.int64) if self.integer else dtype
+        neurons = [p for p in network.populations if not p.external]
+        self.function = {p.name: dispatch(STEPS, p, "reference") for p in neurons}
+        self.state = {p.name: State.of(p, samples, number) for p in neurons}
+        self.output = {p.name: np.zeros((self.steps, samples, p.size), number) for p in network.populations}
+        self.kept = {
+            name: {
+                p.name: np.zeros((self.steps, samples, p.size), number)
+                for p in neurons
+                if name in p.neuron.states and (name in record.states or (name == "v" and not p.spiking))
+            }
+            for name in ("u", "v")
+        }
+        # On a chip a hop costs a step: a synapse hears of its target's spikes later than of its source's.
+        learns = [p for p in network.projections if p.rule is not None]
+        lag = schedule(network).lag if learns else {}
+        self.learning = {
+            p.name: _Plastic(p, network, lag[p.target] - lag[p.source], self.steps, samples, record.learning)
+            for p in learns
+        }
+        self.taught = {
+            p.name: Messages(rule, samples, p.size, network.arithmetic)
+            for p in neurons
+            if (rule := network.taught(p.name)) is not None
+        }
+        self.sent = {n: np.zeros((self.steps, *m.value.shape), number) for n, m in self.taught.items()}
+
+    def step(self, population: Population, t: int) -> None:
+        """One population in step ``t``."""
+        name, output = population.name, self.output
+        if name in self.given:
+            output[name][t] = self.given[name][t]
+            return
+        if population.external:
+            output[name][t] = t >= population.neuron.start
+            return
+        current = self._current(population, t)
+        state = self.state[name]
+        output[name][t] = self.function[name](population.neuron, state, current[0], current[1], self.integer)
+        if name in self.taught:
+            self.sent[name][t] = self.taught[name].step(output[name][t], current[1])
+        for key, value in (("u", state.u), ("v", state.v)):
+            if name in self.kept[key]:
+                self.kept[key][name][t] = value
+
+    def _current(self, population: Population, t: int) -> Array:
+        """What arrives at each port in step ``t``, ``[ports, batch, neurons]``."""
+        name = population.name
+        current = np.zeros((2, self.samples, population.size), self.number)
+        for projection in self.network.into(name):
+            source, plastic = self.output[projection.source], self.learning.get(projection.name)
+            if plastic is None:
+                current[projection.port] += _arriving(projection, source, t)
+            else:
+                plastic.follow(t - projection.delay, source, self.output[name], self.sent.get(name))
+                current[projection.port] += plastic.arriving(t)
+        return current
+
+    def recording(self) -> Recording:
+        """The result, once all steps have run."""
+        states = {key: values for key, values in self.kept.items() if values}
+        spikes = {p.name: Events.from_dense(self.output[p.name]) for p in self.network.populations if p.spiking}
+        for plastic in self.learning.values():
+            source, target = plastic.projection.source, plastic.projection.target
+            plastic.follow(self.steps - 1, self.output[source], self.output[target], self.sent.get(target))
+        learned = {name: plastic.learned() for name, plastic in self.learning.items()}
+        return Recording("reference", self.steps, self.samples, spikes, states, learned=learned)
 
 
 class _Plastic:
