@@ -210,8 +210,8 @@ def test_the_checks_find_what_is_wrong() -> None:
     )
     assert broken_links(ROOT / "README.md", text) == ["missing.md", "#nowhere"]
     assert wrong_commands(text) == ["neurodeploy export --jump", "neurodeploy fly", "neurodeploy run --fast"]
-    code = "```python\nfrom neurodeploy import nirfile, nowhere\nnirfile.read\nnirfile.burn()\n```\n"
-    assert unknown_names(code) == ["neurodeploy.nowhere", "neurodeploy.nir_graph.nir_file.burn"]
+    code = "```python\nfrom neurodeploy.nir_graph import nir_file, nowhere\nnir_file.read\nnir_file.burn()\n```\n"
+    assert unknown_names(code) == ["neurodeploy.nir_graph.nowhere", "neurodeploy.nir_graph.nir_file.burn"]
 
 
 def refreshed(page: str) -> str:
