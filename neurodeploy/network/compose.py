@@ -114,13 +114,19 @@ def then(first: Connectivity, second: Connectivity) -> Connectivity:
     """The map that applies ``first`` and then ``second``."""
     if isinstance(second, Dense):
         return Dense(np.asarray(first.to_csr() @ second.weights.T).T)
-    if isinstance(first, Conv2d) and isinstance(second, Conv2d) and _is_block_pool(first) and second.dilation == (1, 1):
+    if (
+        isinstance(first, Conv2d)
+        and isinstance(second, Conv2d)
+        and _is_block_pool(first)
+        and second.dilation == (1, 1)
+        and first.output_shape == second.input_shape  # a Flatten between them may have made rows of the image
+    ):
         return _pool_then_conv(first, second)
     if isinstance(first, Conv2d) and isinstance(second, Conv2d) and _is_mixing(first) and second.groups == 1:
         return replace(
             second,
             weights=np.einsum("omij,mc->ocij", second.weights, _mixing(first)),
-            input_shape=first.input_shape,
+            input_shape=(first.input_shape[0], *second.input_shape[1:]),
         )
     return Sparse.from_csr((first.to_csr() @ second.to_csr()).tocsr())
 
@@ -140,6 +146,8 @@ def reason(first: Connectivity, second: Connectivity, found: Connectivity) -> st
         return text + ": its windows do not tile the image"
     if second.dilation != (1, 1):
         return text + ": the second is dilated"
+    if first.output_shape != second.input_shape:
+        return text + ": the image is flattened between them"
     return text + ": its weights are not all the same"
 
 
