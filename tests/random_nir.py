@@ -8,14 +8,14 @@ import numpy as np
 IMAGE = (2, 6, 6)
 
 
-class _Builder:
+class Builder:
     """Nodes and edges while a graph grows."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, image: tuple[int, ...] = IMAGE) -> None:
         self.rng = np.random.default_rng(seed)
-        self.nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(IMAGE))}
+        self.nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(image))}
         self.edges: list[tuple[str, str]] = []
-        self.shape: dict[str, tuple[int, ...]] = {"input": IMAGE}
+        self.shape: dict[str, tuple[int, ...]] = {"input": image}
 
     def add(self, kind: str, node: nir.NIRNode, source: str, shape: tuple[int, ...]) -> str:
         name = f"{kind}{len(self.nodes)}"
@@ -72,8 +72,8 @@ class _Builder:
         size = (height - 2) // stride + 1, (width - 2) // stride + 1
         return self.add("pool", node, source, (channels, *size))
 
-    def neuron(self, source: str, spiking: bool = True) -> str:
-        shape = self.shape[source]
+    def neuron(self, source: str, spiking: bool = True, shape: tuple[int, ...] | None = None) -> str:
+        shape = self.shape[source] if shape is None else shape
 
         def full(low: float, high: float) -> np.ndarray:
             if self.rng.random() < 0.5:
@@ -102,7 +102,7 @@ class _Builder:
 
 def random_graph(seed: int) -> nir.NIRGraph:
     """Input -> 1 to 4 layers with pools, scales, delays, skips and recurrence -> one or two outputs."""
-    b = _Builder(seed)
+    b = Builder(seed)
     at, populations = "input", ["input"]
     for _ in range(int(b.rng.integers(1, 5))):
         if len(b.shape[at]) == 3 and min(b.shape[at][1:]) >= 3 and b.rng.random() < 0.6:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from tests.networks import random_network
 from tests.random_nir import random_graph
 
 STATES = Record(("u", "v"))
+architecture = cache(load_architecture)
 PIPELINES = (
     "quantise", "prune,encode,quantise", "split-signs,encode,quantise{thresholds=any}",
     "quantise{thresholds=3 range=max rounding=nearest}", "encode,quantise{range=percentile}",
@@ -81,7 +83,7 @@ def check_program(program: Program, folder: Path, seed: int) -> None:
                     np.testing.assert_allclose(expected, found, atol=1e-9 * size, err_msg=f"{name} {key}")
     if all(p.spiking or not any(q.source == p.name for q in program.network.projections)
            for p in program.network.populations):  # fmt: skip
-        counts = count(program, b, load_architecture("loihi1"))
+        counts = count(program, b, architecture("loihi1"))
         for name in ("sops", "nonzero_sops"):
             assert counts.core[name].sum() == counts.layer[name].sum()
         sent = counts.core["messages_out"].sum() + counts.fabric["host_messages"].sum()
@@ -131,7 +133,7 @@ def check_file(seed: int) -> str:
             floats = compile_file(path, None, options=options, integer=False)
             x = random_inputs(floats.float_network, seed)
             few = x if rng.random() < 0.7 else None
-            arch = load_architecture(str(rng.choice(["loihi1", "loihi2"])))
+            arch = architecture(str(rng.choice(["loihi1", "loihi2"])))
             placement = {"max_neurons_per_core": int(rng.choice([13, 200])), "share": bool(rng.random() < 0.5)}
             integers = compile_file(
                 path, arch, options=options, calibration=few, pipeline=str(rng.choice(PIPELINES)), placement=placement

@@ -1,0 +1,212 @@
+"""What must hold of a compiled network whatever its layers are: `check_order`."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy import codec, nir_reference
+from neurodeploy.axons import with_bias_axons
+from neurodeploy.backends.reference import run_network
+from neurodeploy.compiler import Stages, compile_file, compile_program
+from neurodeploy.connectivity import Array, Connectivity, Conv2d
+from neurodeploy.errors import DoesNotFitError, UnsupportedError
+from neurodeploy.hwsim import engine
+from neurodeploy.hwsim.arch import Architecture
+from neurodeploy.hwsim.counts import count
+from neurodeploy.hwsim.pricing import price
+from neurodeploy.network import Network
+from neurodeploy.neurons import Lif
+from neurodeploy.nirfile import NirFile
+from neurodeploy.passes.calibration import Calibration
+from neurodeploy.program import Program
+from neurodeploy.recording import Record, Recording
+from neurodeploy.verify import FLOAT_TOLERANCE, compare
+from tests import nirgraphs
+from tests.layer_orders import inputs, ordered_graph
+from tests.test_compile_properties import architecture, check_program
+
+PIPELINES = (
+    "prune,encode,quantise", "quantise{range=max rounding=nearest}",
+    "prune,split-signs,encode,quantise{thresholds=any}", "encode,quantise{thresholds=any range=percentile}",
+    "split-signs,quantise{thresholds=3 rounding=nearest}", "quantise{thresholds=any range=max}",
+)  # fmt: skip
+EXACT = ("prune", "encode", "split-signs")
+UNIT = 64
+"""Units of the state for a weight of 1 with exponent 0 (Loihi: currents are shifted left by 6)."""
+
+
+def digest(value: Any) -> str:
+    """Of all numbers, names and arrays of a dataclass, in the order in which they are stored."""
+    arrays: list[Array] = []
+    result = hashlib.sha256(json.dumps(codec._encode(value, arrays)).encode())
+    for array in arrays:
+        result.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return result.hexdigest()
+
+
+@dataclass(eq=False)
+class Unchanged:
+    """Objects that nobody may change once they were seen."""
+
+    seen: dict[str, tuple[Network, str]] = field(default_factory=dict)
+
+    def __call__(self, name: str, network: Network) -> None:
+        """Called with the network after each pass."""
+        self.seen[f"{len(self.seen)} {name}"] = network, digest(network)
+        self.check(f"pass {name}")
+
+    def check(self, who: str) -> None:
+        for name, (network, before) in self.seen.items():
+            assert digest(network) == before, f"{who} changed the arrays of the network {name!r} that it was given"
+
+
+def matrix(kind: Connectivity) -> Array:
+    """``[inputs, outputs]``, found by sending one spike at a time, and nothing that `to_csr` says."""
+    return np.asarray(kind.apply(np.eye(kind.inputs)))
+
+
+def check_weights(before: Network, after: Network, x: Mapping[str, Array] | None, *, clipped: float) -> None:
+    """Every weight of the integer network means what the float one has there, to half a step of its grid.
+
+    Compensated rounding may put weights of sources that were heard further away, if all that arrives while the samples
+    run is about as near as it is with each rounded for itself.
+
+    Args:
+        x: the samples on which roundings were compensated, None where each weight is rounded for itself.
+        clipped: the largest weight over the largest that is held.
+    """
+    before = with_bias_axons(before)
+    floats = {p.name: p for p in before.projections}
+    assert floats.keys() == {p.name for p in after.projections}
+    seen = Calibration.of(before, x)
+    for population in after.populations:
+        off_nearest, off_found = np.zeros((2, 1, population.size))
+        for projection in after.into(population.name):
+            kind, source = floats[projection.name].connectivity, after.by_name[projection.source]
+            both = bool(kind.weights.min(initial=0) < 0 < kind.weights.max(initial=0))
+            step = (2 if both else 1) * UNIT * 2.0**projection.connectivity.exponent
+            sent = float(source.scales[0]) / 2**source.neuron.send_shift if isinstance(source.neuron, Lif) else 1.0
+            sent = 1.0 if source.spiking else sent
+            low, high = (-128, 127) if both else (-255, 255)
+            wanted = matrix(kind) * population.scales / sent / step
+            held = np.clip(wanted, low, high)
+            assert (np.abs(wanted) <= clipped * high * (1 + 1e-9)).all(), f"{projection.name}: clipped too much"
+            found = matrix(projection.connectivity) * UNIT * 2.0**projection.connectivity.exponent / step
+            off = np.abs(found - held)
+            ends = before.by_name[projection.source], before.by_name[population.name]
+            heard = seen.traces(floats[projection.name], *ends)
+            if heard is not None:
+                off[heard.any(axis=0) | (isinstance(kind, Conv2d) & heard.any())] = 0
+                off_found = off_found + heard * sent @ (found - wanted) * step
+                off_nearest = off_nearest + heard * sent @ (np.rint(held) - wanted) * step
+            worst = np.unravel_index(int(off.argmax()), off.shape)
+            assert (off <= 0.5 + 1e-6).all(), (
+                f"{projection.name}: the weight {worst} is {found[worst]:.3f} steps instead of {wanted[worst]:.3f}"
+            )
+        lost, least = np.linalg.norm(off_found), np.linalg.norm(off_nearest)
+        assert lost <= 1.5 * least * (1 + 1e-6), f"{population.name}: {lost:g} units are lost instead of {least:g}"
+
+
+def equal(judge: Recording, network: Network, x: Mapping[str, Array], what: str) -> None:
+    """Assert that the network has the judge's spikes and potentials in every neuron and step, to float rounding."""
+    pair = compare(judge, run_network(network, x, record=Record(("v",))), network, tolerance=FLOAT_TOLERANCE)
+    assert pair.equal, (
+        f"{what}: {pair.spikes_different} spikes and {pair.states_different} potentials differ: {pair.divergence}"
+    )
+
+
+def check_graph(file: NirFile, written: Mapping[str, Any]) -> None:
+    """The graph that was read has the numbers that were written, also after everything else has happened."""
+    for name, node in file.graph.nodes.items():
+        for key, value in vars(written[name]).items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(np.asarray(getattr(node, key)), value, err_msg=f"{name}.{key}")
+
+
+def check_costs(program: Program, x: Mapping[str, Array]) -> None:
+    """What the simulator counts can be priced, where all that is sent are spikes."""
+    network, arch = program.network, architecture(program.chip)
+    if all(p.spiking or not any(q.source == p.name for q in network.projections) for p in network.populations):
+        assert price(count(program, engine.run(program, x), arch), arch).total_pj > 0
+
+
+@dataclass(eq=False)
+class Case:
+    """A case of `tests.layer_orders` while it is checked; a method that finds a fault raises `AssertionError`."""
+
+    number: int
+    folder: Path
+    x: Mapping[str, Array]
+    arch: Architecture
+    judge: Recording | None = None
+
+    def floats(self, path: Path, options: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+        """In floats, against the NIR reference; saved as ``float.ndp``."""
+        unchanged = Unchanged()
+        compiled = compile_file(path, None, options=options, integer=False, after=unchanged)
+        self.judge = nir_reference.run(compiled.file, self.x, compiled.conventions)
+        equal(self.judge, compiled.float_network, self.x, "lowered")
+        self.passes(compiled.stages)
+        compiled.program.save(self.folder / "float.ndp")
+        if self.number % 2:
+            check_program(compiled.program, self.folder, self.number)
+        unchanged.check("running it")
+        check_graph(compiled.file, written)
+
+    def integers(self, path: Path, pipeline: str, calibrated: bool, **more: Any) -> None:
+        """In integers, from the ``.nir`` file or a Program in floats."""
+        unchanged, samples = Unchanged(), digest(self.x)
+        more |= {"calibration": self.x if calibrated else None, "pipeline": pipeline, "after": unchanged}
+        if path.suffix == ".nir":
+            compiled = compile_file(path, self.arch, **more)
+            program, stages = compiled.program, compiled.stages
+        else:
+            program, stages = compile_program(path, self.arch, **more)
+        self.passes(stages)
+        compensated = self.x if calibrated and "nearest" not in pipeline else None
+        check_weights(stages[-2][1], stages[-1][1], compensated, clipped=1.0 if "range=max" in pipeline else 2.0)
+        check_program(program, self.folder, self.number)
+        if calibrated:
+            check_costs(program, self.x)
+        unchanged.check("running it")
+        assert digest(self.x) == samples, "the samples were changed"
+
+    def passes(self, stages: Stages) -> None:
+        """Passes that are exact by design are."""
+        assert self.judge is not None
+        for (_, before), (name, after) in itertools.pairwise(stages):
+            if name in EXACT and after is not before:
+                equal(self.judge, after, self.x, f"after {name}")
+
+
+def check_order(number: int) -> str:
+    """Compile a case of `tests.layer_orders` as a user does; ``"equal"``, ``"silent"`` or why it was refused.
+
+    Silent is what has a population without a single spike; it was compared all the same.
+    """
+    rng, graph = np.random.default_rng([number, 4]), ordered_graph(number)
+    options = {"dt": 1e-3, "reset": str(rng.choice(["hard", "subtract"])), "comparison": str(rng.choice([">", ">="]))}
+    options["recurrent_bias"] = str(rng.choice(["after-delay", "from-start"]))
+    placement = {"max_neurons_per_core": int(rng.choice([17, 200])), "share": bool(rng.random() < 0.5)}
+    arch = architecture(str(rng.choice(["loihi1", "loihi2"])))
+    first, second = (PIPELINES[(number + i) % len(PIPELINES)] for i in (0, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(number, Path(folder), {"input": inputs(graph, number)}, arch)
+        path = nirgraphs.write(graph, case.folder / "net.nir")
+        try:
+            case.floats(path, options, graph.nodes)
+            case.integers(path, first, calibrated=True, options=options, placement=placement)
+            case.integers(case.folder / "float.ndp", second, calibrated=False, placement=placement)
+        except (UnsupportedError, DoesNotFitError) as error:
+            return error.what
+    assert case.judge is not None
+    return "equal" if all(events.dense().any() for events in case.judge.spikes.values()) else "silent"
