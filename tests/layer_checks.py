@@ -13,23 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy import codec, nir_reference
-from neurodeploy.axons import with_bias_axons
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Stages, compile_file, compile_program
-from neurodeploy.connectivity import Array, Connectivity, Conv2d
 from neurodeploy.errors import DoesNotFitError, UnsupportedError
 from neurodeploy.hwsim import engine
-from neurodeploy.hwsim.arch import Architecture
-from neurodeploy.hwsim.counts import count
-from neurodeploy.hwsim.pricing import price
-from neurodeploy.network import Network
-from neurodeploy.neurons import Lif
-from neurodeploy.nirfile import NirFile
-from neurodeploy.passes.calibration import Calibration
-from neurodeploy.program import Program
-from neurodeploy.recording import Record, Recording
-from neurodeploy.verify import FLOAT_TOLERANCE, compare
+from neurodeploy.hwsim.chips.arch import Architecture
+from neurodeploy.hwsim.counts.counts import count
+from neurodeploy.hwsim.prices.pricing import price
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.bias_axons import with_bias_axons
+from neurodeploy.network.connectivity import Connectivity, Conv2d
+from neurodeploy.network.network import Network
+from neurodeploy.network.neurons import Lif
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph.nir_file import NirFile
+from neurodeploy.passes.quantise.calibration import Calibration
+from neurodeploy.program import codec
+from neurodeploy.program.program import STORED, Program
+from neurodeploy.program.recording import Record, Recording
+from neurodeploy.verify.compare import FLOAT_TOLERANCE, compare
 from tests import nirgraphs
 from tests.layer_orders import inputs, ordered_graph
 from tests.test_compile_properties import architecture, check_program
@@ -47,7 +49,7 @@ UNIT = 64
 def digest(value: Any) -> str:
     """Of all numbers, names and arrays of a dataclass, in the order in which they are stored."""
     arrays: list[Array] = []
-    result = hashlib.sha256(json.dumps(codec._encode(value, arrays)).encode())
+    result = hashlib.sha256(json.dumps(codec._encode(value, arrays, frozenset(STORED))).encode())
     for array in arrays:
         result.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return result.hexdigest()

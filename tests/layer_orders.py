@@ -4,8 +4,9 @@ A case number says the order: the first stage ends in one of all pairs of `KINDS
 layer; a later stage has one layer of its own. Only parameters are random. Inputs are random spikes, and the gain of
 each neuron is set so that they drive it across its threshold.
 
-NIR cannot unfold a vector. Behind a layer that it only knows as a matrix (`neurodeploy.exporters.layers.matrix_of`)
-or a Flatten, an image layer is therefore written as the matrix that it is, until a neuron gives back the image.
+NIR cannot unfold a vector. Behind a layer that it only knows as a matrix
+(`neurodeploy.exporters.torch_step.layers.matrix_of`) or a Flatten, an image layer is therefore written as the matrix
+that it is, until a neuron gives back the image.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy import compose, nir_reference
-from neurodeploy.connectivity import Array, Conv2d
-from neurodeploy.conventions import Conventions
-from neurodeploy.discretise import discretise
-from neurodeploy.exporters import layers
-from neurodeploy.nirfile import NirFile
+from neurodeploy.exporters.torch_step import layers
+from neurodeploy.lowering.discretise import discretise
+from neurodeploy.network import compose
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import Conv2d
+from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph.conventions import Conventions
+from neurodeploy.nir_graph.nir_file import NirFile
 from tests.random_nir import Builder
 
 KINDS = (

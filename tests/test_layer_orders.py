@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy.backends.reference import run_network
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_program
-from neurodeploy.connectivity import Dense, Sparse, with_weights
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.neurons import Lif, Source
-from neurodeploy.passes.quantise import Quantise
-from neurodeploy.program import Program
-from neurodeploy.recording import Record
+from neurodeploy.network.connectivity import Dense, Sparse, with_weights
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Record
 from tests.layer_checks import UNIT, check_order, check_weights, digest
 from tests.layer_orders import KINDS, order
 from tests.networks import placed, random_spikes
