@@ -63,6 +63,16 @@ def drop_stale(folder: Path, kept: str) -> int:
     return len(stale)
 
 
+@cache
+def _warn(reason: str) -> None:
+    """Say once in a process why every run will take longer."""
+    _log.warning(
+        "compiled kernels cannot be kept, so every process compiles them anew (10 to 60 s): %s. "
+        "To keep them, let NUMBA_CACHE_DIR name a folder that can be written to.",
+        reason,
+    )
+
+
 class _Named(CompileResultCacheImpl):
     """numba's names of files, with the digest of all sources."""
 
@@ -87,7 +97,7 @@ class Kept(NullCache):
             if untouched(ROOT):
                 return _OnDisk(self._function)  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError) as error:  # numba's own where it finds no folder that it can write to
-            _log.info("compiled kernels are not kept: %s", error)
+            _warn(str(error))
         return NullCache()
 
     @property

@@ -23,6 +23,14 @@ _HINTS = {
 }
 
 
+_SPECIAL = {
+    "pipe (FIFO)": Path.is_fifo,
+    "socket": Path.is_socket,
+    "character device": Path.is_char_device,
+    "block device": Path.is_block_device,
+}
+
+
 @contextmanager
 def storage_errors(action: str, path: Path) -> Iterator[None]:
     """Turn any ``OSError`` inside the block into a `StorageError` that names ``path``."""
@@ -39,12 +47,13 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it onto ``path`` only if the block succeeds.
 
-    The temporary file is removed on any failure, Ctrl-C included.
+    The temporary file is removed on any failure, Ctrl-C included. Through a symbolic link its target is written.
 
     Raises:
-        StorageError: the folder cannot be written to, or the disk is full.
+        StorageError: the folder cannot be written to, the disk is full, or ``path`` is a device, a pipe or a socket,
+            which a rename would destroy.
     """
-    path = Path(path)
+    path = _target(Path(path))
     make_folder(path.parent)
     with storage_errors("write", path):
         if path.is_dir():
@@ -62,6 +71,25 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """What a link leads to, and only what may be replaced by a file."""
+    with storage_errors("write", path):
+        target = path
+        if path.is_symlink():
+            target = Path(os.path.realpath(path))
+            if target.is_symlink():  # only of a circle a link is left
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            kind = next((name for name, of in _SPECIAL.items() if of(target)), "special file")
+            raise StorageError(
+                f"cannot write {path}",
+                found=f"a {kind}",
+                allowed="a regular file, or a name that is free",
+                hint="choose another name, and copy the file to where it should go",
+            )
+    return target
 
 
 def make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,57 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match=r"cannot write .*pipe") as caught:
+        write_text(tmp_path / "pipe", "new")
+    assert caught.value.found == "a pipe (FIFO)"
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(StorageError, match="cannot write /dev/null") as caught:
+        write_text("/dev/null", "new")
+    assert caught.value.found == "a character device"
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_socket_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket")
+        with pytest.raises(StorageError, match="cannot write socket"):
+            write_text("socket", "new")
+    assert Path("socket").is_socket()
+
+
+def test_through_a_link_to_a_device_nothing_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/dev/null")
+    with pytest.raises(StorageError, match=r"cannot write .*out"):
+        write_text(tmp_path / "out", "new")
+    assert (tmp_path / "out").is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "deep" / "target.txt"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    (tmp_path / "link.txt").symlink_to("deep/target.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert target.read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["target.txt"]
+
+
+def test_links_in_a_circle_are_said_clearly(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(StorageError, match=r"cannot write .*a"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").is_symlink()
