@@ -31,7 +31,7 @@ _OURS: Mapping[str, str] = {
     "sinabs": ".sinabs",
     "snntorch": ".snntorch",
     "spikingjelly": ".spikingjelly",
-    "torch": ".protocol",
+    "torch": ".own_neurons",
 }
 """Package of a framework -> our module for it."""
 
