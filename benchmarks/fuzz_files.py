@@ -254,7 +254,10 @@ def main() -> int:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        for library in ("nirfile", "netfile", "lower", "nir_reference", "exporters.onnx_import", "backends.reference"):
+        for library in (
+            "nir_graph.nir_file", "lowering.lava_dl", "lowering.lower", "nir_graph.interpreter",
+            "exporters.ann.onnx_import", "backends.reference.run",
+        ):  # fmt: skip
             import_module(f"neurodeploy.{library}")  # not the first file's time
         worker()
         return 0

@@ -7,7 +7,7 @@ of the group ``neurodeploy.exporters``, called like that package, that loads a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.neurons import Comparison, Reset, ResetTime
+from neurodeploy.network.neurons import Comparison, Reset
 from neurodeploy.nir_graph.conventions import RecurrentBias
+from neurodeploy.nir_graph.metadata import NeuronRules
 
 if TYPE_CHECKING:
     import nir
@@ -31,40 +32,34 @@ _OURS: Mapping[str, str] = {
     "sinabs": ".sinabs",
     "snntorch": ".snntorch",
     "spikingjelly": ".spikingjelly",
-    "torch": ".protocol",
+    "torch": ".own_neurons",
 }
 """Package of a framework -> our module for it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Neuron:
-    """A neuron layer as NIR says it.
+class _Node:
+    """The node, in a class of its own so that it is the first field of a `Neuron`, in front of the rules."""
+
+    node: nir.NIRNode
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron(NeuronRules, _Node):
+    """A neuron layer as NIR says it, and its rules as the node's metadata say them.
 
     Args:
         node: every parameter has the full shape of the layer.
         reset: rule after a spike; None for a layer that does not spike.
-        initial: membrane potential before the first step, if not 0 everywhere; shaped as the layer.
-        reset_time, max_spikes, floor: see `neurodeploy.network.neurons`; what NIR cannot say goes into the node's
-            metadata.
+        comparison: of this layer, if not the framework's.
         recurrent: a linear node (Linear, Affine, Scale, Conv2d) through which the layer's spikes of the last step
             return to its own input; None without recurrence.
-        comparison: of this layer, if not the framework's.
-        refractory, threshold_decay, threshold_jump: see `neurodeploy.network.neurons`; arrays of the layer's shape.
-        reset_current: whether a spike also sets the synaptic current to 0 (a CubaLIF's).
+
+    All other rules are those of `NeuronRules`, arrays of the layer's shape.
     """
 
-    node: nir.NIRNode
-    reset: Reset | None
-    initial: object | None = None
-    reset_time: ResetTime = "now"
-    max_spikes: int = 1
-    floor: float | None = None
+    reset: Reset | None = field()
     recurrent: nir.NIRNode | None = None
-    comparison: Comparison | None = None
-    refractory: Array | None = None
-    threshold_decay: Array | None = None
-    threshold_jump: Array | None = None
-    reset_current: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 import neurodeploy
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.metadata import NAMESPACE, NeuronRules, put
 
 from ..torch_step.layers import flatten
 from .ann_graph import BLOCK, Add, Affine, Ann, Conv, Flatten, Layer, Pool, Relu, Scale, evaluate
@@ -76,7 +77,7 @@ def convert(
         raise InvalidInputError("the scale of the input must be a positive number", found=input_scale)
     worth = input_scale if coding == "rate" else 1.0
     graph = spiking_graph(ann, thresholds(ann, samples, percentile), dt, worth)
-    graph.metadata["neurodeploy"] |= {"input_coding": coding, "input_scale": worth, "percentile": percentile}
+    put(graph, {"input_coding": coding, "input_scale": worth, "percentile": percentile})
     return graph
 
 
@@ -179,7 +180,7 @@ class _Conversion:
             "neurodeploy_version": neurodeploy.__version__,
         }
         # nir's type check refuses valid grouped convolutions and non-square kernels.
-        return nir.NIRGraph(self.nodes, self.edges, metadata={"neurodeploy": section}, type_check=False)
+        return nir.NIRGraph(self.nodes, self.edges, metadata={NAMESPACE: section}, type_check=False)
 
     def _layer(self, layer: Layer, arriving: _Sum) -> _Sum:
         """Add a layer's node; return what its output consists of."""
@@ -218,10 +219,7 @@ class _Conversion:
                 return {layer.name: 1.0}
 
     def _node(self, layer: Layer, node: nir.NIRNode, sources: list[str]) -> None:
-        section = dict((node.metadata or {}).get("neurodeploy", {}))
-        if layer.module:
-            section["module"] = layer.module
-        node.metadata = {"neurodeploy": section} if section else {}
+        put(node, {"module": layer.module} if layer.module else {})
         self.nodes[layer.name] = node
         self.edges += [(source, layer.name) for source in sources]
 
@@ -252,7 +250,7 @@ class _Conversion:
             r=full(layer.shape, 1 / self.dt),
             v_threshold=full(layer.shape, threshold),
             v_reset=np.zeros(layer.shape),
-            metadata={"neurodeploy": {"v_initial": threshold / 2}},
+            metadata={NAMESPACE: NeuronRules(initial=threshold / 2).to_metadata()},
         )
 
     def _scaling(self, layer: Layer, scale: Array, shift: Array) -> nir.NIRNode:

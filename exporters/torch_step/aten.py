@@ -17,6 +17,7 @@ from torch import fx
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
@@ -321,7 +322,7 @@ class Walk:
         path = path or module_of(node)
         own = path in self._leaves  # else it is functional code of a module that holds others
         name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
-        made.metadata = {**made.metadata, "neurodeploy": {**made.metadata.get("neurodeploy", {}), "module": path}}
+        put(made, {"module": path})
         self.nodes[name] = made
         self.modules[name] = path
         self._maker[name] = node

@@ -2,9 +2,7 @@
 
 The graph's metadata under ``neurodeploy``: ``dt`` (seconds; ``dt_origin`` says so where it was our choice), ``reset``
 (of most layers), ``comparison``, ``recurrent_bias`` where it matters, ``framework`` and the versions of everything that
-took part. A node's: ``module`` (its torch path) and, where they differ from the graph's or NIR's own, ``v_initial``,
-``reset``, ``reset_time``, ``reset_current``, ``comparison``, ``max_spikes``, ``v_floor``, ``refractory``,
-``threshold_decay`` and ``threshold_jump`` (see `neurodeploy.network.neurons`).
+took part. A node's: ``module`` (its torch path) and its rules (`neurodeploy.nir_graph.metadata.NeuronRules`).
 """
 
 from __future__ import annotations
@@ -14,12 +12,11 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
 import nir
-import numpy as np
 from torch import nn
 
 import neurodeploy
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.network.neurons import Reset
+from neurodeploy.nir_graph.metadata import NAMESPACE, put
 
 from ..framework import Framework, Neuron
 from .aten import Walk
@@ -54,7 +51,7 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
     resets = Counter(made.reset for made in neurons.values() if made.reset is not None)
     reset = resets.most_common(1)[0][0] if resets else "none"
     for path, made in neurons.items():
-        made.node.metadata["neurodeploy"].update(_rules(made, reset, framework))
+        put(made.node, made.to_metadata(reset, framework.comparison))
         if made.recurrent is not None:
             _close_loop(walk, node_name(path), path, made.recurrent)
     metadata = {
@@ -71,7 +68,7 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
     if origin:
         metadata["dt_origin"] = origin
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
-    return nir.NIRGraph(walk.nodes, walk.edges, metadata={"neurodeploy": metadata}, type_check=False)
+    return nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
 
 
 def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:
@@ -97,40 +94,12 @@ def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Frame
     return dt, origin
 
 
-def _rules(made: Neuron, reset: Reset, framework: Framework) -> dict[str, object]:
-    """What the node's metadata must say of the neuron: all that differs from the graph's or NIR's own."""
-    said: dict[str, object] = {}
-    if made.initial is not None and np.any(np.asarray(made.initial)):
-        said["v_initial"] = _compact(np.asarray(made.initial))
-    for key in ("refractory", "threshold_decay", "threshold_jump"):
-        if (values := getattr(made, key)) is not None:
-            said[key] = _compact(np.asarray(values))
-    if made.reset is not None and made.reset != reset:
-        said["reset"] = made.reset
-    if made.reset_time != "now":
-        said["reset_time"] = made.reset_time
-    if made.comparison not in (None, framework.comparison):
-        said["comparison"] = made.comparison
-    if made.max_spikes != 1:
-        said["max_spikes"] = made.max_spikes
-    if made.floor is not None:
-        said["v_floor"] = made.floor
-    if made.reset_current:
-        said["reset_current"] = True
-    return said
-
-
 def _close_loop(walk: Walk, name: str, path: str, recurrent: nir.NIRNode) -> None:
     """Lead the neuron's spikes back to it through ``recurrent``."""
     back = walk.unique(f"{name}.recurrent")
-    recurrent.metadata = {"neurodeploy": {"module": path}}
+    put(recurrent, {"module": path})
     walk.nodes[back] = recurrent
     walk.edges += [(name, back), (back, name)]
-
-
-def _compact(values: np.ndarray) -> object:
-    """A number where all are equal."""
-    return float(values.flat[0]) if (values == values.flat[0]).all() else values
 
 
 def _version(distribution: str) -> str:

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from neurodeploy.errors import InvalidInputError
-from neurodeploy.network.arrays import Array
-from neurodeploy.network.neurons import Comparison, Reset, ResetTime
+from neurodeploy.network.neurons import Comparison, Reset
 
-from .nir_file import NAMESPACE, NirFile, plain
+from .metadata import OVERRIDDEN, NeuronRules, section_of
+from .nir_file import NirFile
 from .shapes import delayed_edges, kind, of_kind
 
 RecurrentBias = Literal["from-start", "after-delay"]
@@ -26,7 +24,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "reset": get_args(Reset),
     "comparison": get_args(Comparison),
     "recurrent_bias": get_args(RecurrentBias),
-    "reset_time": get_args(ResetTime),
 }
 _ASSUMED = {
     "reset": ("hard", "NIR's own equations: v is set to v_reset"),
@@ -59,125 +56,20 @@ class Conventions:
     given: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, eq=False)
-class NeuronRules:
-    """What the metadata of one neuron node say beyond NIR; see `neurodeploy.network.neurons` for the meaning.
-
-    In a file they stand in the node's metadata under ``neurodeploy``: ``reset``, ``reset_time``, ``comparison``,
-    ``max_spikes``, ``v_floor`` and ``v_initial``, each only where it differs from the graph's or NIR's own; and for a
-    refractory time ``refractory`` (steps), for an adaptive threshold ``threshold_decay`` (per step) and
-    ``threshold_jump``. Those three and ``v_initial`` are one number or one for each neuron. ``reset_current`` true says
-    that a spike also sets the synaptic current to 0.
-    """
-
-    reset: Reset
-    reset_time: ResetTime
-    comparison: Comparison
-    max_spikes: int
-    floor: float | None
-    initial: Array
-    refractory: Array | None = None
-    threshold_decay: Array | None = None
-    threshold_jump: Array | None = None
-    reset_current: bool = False
-
-
-_ARRAYS = ("v_initial", "refractory", "threshold_decay", "threshold_jump")
-
-
 def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
     """The rules of the neuron node ``name``: options first, then its metadata, then the graph's conventions.
 
     Raises:
-        InvalidInputError: a value that is unknown or does not go with another; names the node.
+        InvalidInputError: a key or value that is unknown or does not go with another; names the node.
     """
-    section = (getattr(node, "metadata", None) or {}).get(NAMESPACE)
-    section = section if isinstance(section, Mapping) else {}
-    values = {key: plain(value) for key, value in section.items() if key not in _ARRAYS}
-
-    def choose(key: str, otherwise: Any) -> Any:
-        return otherwise if key in conventions.given else values.get(key, otherwise)
-
-    initial = _several(name, section, "v_initial", -np.inf, np.inf)
-    rules = NeuronRules(
-        reset=choose("reset", conventions.reset),
-        reset_time="now" if "reset" in conventions.given else values.get("reset_time", "now"),
-        comparison=choose("comparison", conventions.comparison),
-        max_spikes=values.get("max_spikes", 1),
-        floor=values.get("v_floor"),
-        initial=np.zeros(()) if initial is None else initial,
-        refractory=_several(name, section, "refractory", 0, 2**31 - 1),
-        threshold_decay=_several(name, section, "threshold_decay", 0, 1),
-        threshold_jump=_several(name, section, "threshold_jump", -np.inf, np.inf),
-        reset_current=False if "reset" in conventions.given else values.get("reset_current", False),
-    )
-    for key in ("reset", "reset_time", "comparison"):
-        if not _is_choice(key, getattr(rules, key)):
-            raise InvalidInputError(
-                f"node {name!r}: unknown {key} in its metadata",
-                found=getattr(rules, key),
-                allowed=", ".join(_CHOICES[key]),
-            )
-    if not isinstance(rules.floor, (int, float, type(None))):
-        raise InvalidInputError(
-            f"node {name!r}: v_floor cannot be used", found=str(rules.floor)[:80], allowed="one number"
-        )
-    pairs = {"next": ("hard", "subtract"), "gate": ("hard",), "once": ("subtract",)}
-    if rules.reset_time != "now" and rules.reset not in pairs[rules.reset_time]:
-        raise InvalidInputError(
-            f"node {name!r}: reset_time {rules.reset_time!r} does not go with its reset",
-            found=rules.reset,
-            allowed=" or ".join(pairs[rules.reset_time]),
-        )
-    slow = [key for key in _ARRAYS[1:] if getattr(rules, key) is not None]
-    if ("threshold_decay" in slow) != ("threshold_jump" in slow):
-        raise InvalidInputError(
-            f"node {name!r}: an adaptive threshold needs threshold_decay and threshold_jump", found=", ".join(slow)
-        )
-    if slow and rules.reset_time != "now":
-        raise InvalidInputError(
-            f"node {name!r}: {slow[0]} does not go with its reset_time", found=rules.reset_time, allowed="now"
-        )
-    several = isinstance(rules.max_spikes, int) and rules.max_spikes > 1
-    if not isinstance(rules.max_spikes, int) or rules.max_spikes < 1 or (several and rules.reset_time != "now"):
-        raise InvalidInputError(
-            f"node {name!r}: max_spikes cannot be used",
-            found=f"{rules.max_spikes!r} with reset_time {rules.reset_time!r}",
-            allowed="a whole number from 1 on, above 1 only with reset_time 'now'",
-        )
-    if not isinstance(rules.reset_current, bool):
-        raise InvalidInputError(
-            f"node {name!r}: reset_current cannot be used",
-            found=str(rules.reset_current)[:80],
-            allowed="true or false",
-        )
-    found = kind(node), rules.reset, rules.reset_time
-    if rules.reset_current and found != ("CubaLIF", "hard", "now"):
-        raise InvalidInputError(
-            f"node {name!r}: reset_current does not go with its model or reset",
-            found="{}, reset {!r}, reset_time {!r}".format(*found),
-            allowed="CubaLIF with reset 'hard' and reset_time 'now'",
-        )
-    return rules
+    overridden = {key for option in conventions.given for key in OVERRIDDEN.get(option, ())}
+    own = {key: value for key, value in section_of(node).items() if key not in overridden}
+    graph = {"reset": conventions.reset, "comparison": conventions.comparison}
+    return NeuronRules.from_metadata({**graph, **own}, name, kind(node))
 
 
 def _is_choice(key: str, value: object) -> bool:
     return isinstance(value, str) and value in _CHOICES[key]
-
-
-def _several(name: str, section: Mapping[str, Any], key: str, least: float, most: float) -> Array | None:
-    """A number, or one for each neuron, from the metadata of a node."""
-    if key not in section:
-        return None
-    try:
-        array = np.asarray(section[key], dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.array(np.nan)
-    if not (np.isfinite(array) & (array >= least) & (array <= most)).all():
-        raise InvalidInputError(
-            f"node {name!r}: {key} cannot be used", found=str(section[key])[:80], allowed=f"{least:g} to {most:g}"
-        )
-    return array
 
 
 def resolve(file: NirFile, **options: Any) -> Conventions:

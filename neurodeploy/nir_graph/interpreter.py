@@ -20,7 +20,8 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.program.recording import Events, Recording
 
-from .conventions import Conventions, NeuronRules, rules_of
+from .conventions import Conventions, rules_of
+from .metadata import NeuronRules
 from .nir_file import NirFile
 from .shapes import NEURONS, delayed_edges, digraph, kind, of_kind, order, shapes
 
@@ -183,7 +184,7 @@ class _Cell:
         parameters: dict[str, Array] = {n: np.asarray(getattr(node, n), dtype) for n in names if hasattr(node, n)}
         parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
         zero: Array = np.zeros((samples, *shape), dtype)
-        v = zero + rules.initial.astype(dtype)
+        v = zero + np.asarray(rules.initial, dtype)
         return cls(node, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy.files.atomic import existing_file
 from neurodeploy.files.hdf5 import digest, opened, plain, text
 
+from .metadata import section_of
 from .nodes import KNOWN_NODES, NEEDS
 from .reader import load
 from .repair import fit
@@ -23,10 +24,7 @@ from .repair import fit
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["KNOWN_NODES", "NAMESPACE", "NirFile", "plain", "read"]
-
-NAMESPACE = "neurodeploy"
-"""Key of our metadata in a graph and in a node."""
+__all__ = ["KNOWN_NODES", "NirFile", "plain", "read"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +75,7 @@ def read(path: Path | str) -> NirFile:
         nodes = fit(found.nodes, edges, found.repairs)
         graph = nir.NIRGraph(nodes, edges, metadata=found.metadata, type_check=False)
     modules = {
-        name: str(_section(node.metadata)["module"])
-        for name, node in nodes.items()
-        if "module" in _section(node.metadata)
+        name: str(section["module"]) for name, node in nodes.items() if "module" in (section := section_of(node))
     }
-    metadata = {k: plain(v) for k, v in _section(found.metadata).items()}
+    metadata = {k: plain(v) for k, v in section_of(graph).items()}
     return NirFile(graph, path, sha256, version, metadata, modules, tuple(found.repairs))
-
-
-def _section(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    section = (metadata or {}).get(NAMESPACE, {})
-    return section if isinstance(section, Mapping) else {}

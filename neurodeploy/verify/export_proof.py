@@ -15,6 +15,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.nir_graph.metadata import put
 
 from .compare import Pair, Stage, compare, verify
 from .stages import STATES, torch_runner
@@ -74,7 +75,7 @@ def _prove(
     for pair in pairs:
         if not pair.passed and not allow_divergence:
             raise _refusal(named, pair)
-    graph.metadata[nir_file.NAMESPACE]["proof"] = "; ".join(_statement(pair) for pair in pairs)
+    put(graph, {"proof": "; ".join(_statement(pair) for pair in pairs)})
     write(graph, temporary)
     return pairs
 
