@@ -28,7 +28,7 @@ counts any number of runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -140,8 +140,36 @@ class Routes:
     encoding: Array
     hops: Array
 
+    @cached_property
+    def _largest(self) -> int:
+        """Largest count of a cell if all source neurons send."""
+        each = np.maximum(self.synapses.astype(np.int64), self.words)
+        total = np.zeros(len(self.cores), np.int64)
+        np.add.at(total, self.slot, each)
+        return int(total.max(initial=0))
+
+    def portions(self, neuron: Array) -> Iterator[slice]:
+        """The events of these source neurons in portions of which no count of a cell can reach `MOST`.
+
+        A neuron sends at most once in a step, so where all of them together stay below it, one portion is enough.
+        """
+        if self._largest < MOST:
+            yield slice(0, len(neuron))
+            return
+        each = np.maximum(self.synapses.astype(np.int64), self.words)
+        ends = np.concatenate([[0], np.cumsum(each)])
+        sent = np.cumsum((ends[self.first[1:]] - ends[self.first[:-1]])[neuron])
+        begin = 0
+        while begin < len(neuron):
+            before = int(sent[begin - 1]) if begin else 0
+            end = max(int(np.searchsorted(sent, before + MOST)), begin + 1)
+            yield slice(begin, end)
+            begin = end
+
 
 ENCODINGS = (MATRIX, LIST, KERNEL)
+LOW, MOST = (1 << 32) - 1, 1 << 31
+"""Two counts share a number while events are walked; neither may reach the second of these."""
 
 
 class Counter:
@@ -380,17 +408,18 @@ class _Tally:
         home = counter.core_row.get(projection.source)
         used = int(np.searchsorted(events.time, steps - delay))
         time, sample, neuron = (a[:used] for a in (events.time, events.sample, events.neuron))
-        here = np.zeros((steps, samples, len(routes.cores), 2), np.int64)
         hops = np.zeros((steps, samples, 4), np.int64)
-        count_routes(
-            time, sample, neuron, routes.first, routes.slot, routes.synapses, routes.nonzero, routes.words,
-            routes.hops, home if home is not None else np.zeros(0, np.int32), lag, here, hops, self.outgoing,
-            OUT.index("messages_out"),
-        )  # fmt: skip
+        received = np.zeros((4, steps, samples, len(routes.cores)), np.int64)
+        for part in routes.portions(neuron):
+            here = np.zeros((steps, samples, len(routes.cores), 2), np.int64)
+            count_routes(
+                time[part], sample[part], neuron[part], routes.first, routes.slot, routes.synapses, routes.nonzero,
+                routes.words, routes.hops, home if home is not None else np.zeros(0, np.int32), lag, here, hops,
+                self.outgoing, OUT.index("messages_out"),
+            )  # fmt: skip
+            received += (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & LOW, here[..., 0] & LOW)
         window = slice(lag, lag + steps)
         at = self.incoming[window]
-        low = (1 << 32) - 1
-        received = (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & low, here[..., 0] & low)
         for k, values in enumerate(received):
             at[:, :, routes.cores, k] += values
         for encoding, name in ((1, "list"), (2, "kernel")):

@@ -1,18 +1,24 @@
 """Counts against a brute-force walk over every synapse, one spike at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
-from neurodeploy.hwsim.counts.counts import count
+from neurodeploy.hwsim.counts import counts as module
+from neurodeploy.hwsim.counts.counts import Counter, count
+from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.program.schedule import schedule
 from tests.networks import placed, random_network, random_spikes
 
 
 @pytest.mark.parametrize("seed", range(0, 24, 2))
-def test_counts_equal_a_walk_over_every_synapse(seed: int) -> None:
+@pytest.mark.parametrize("most", [1 << 31, 60, 1], ids=["one portion", "portions", "an event each"])
+def test_counts_equal_a_walk_over_every_synapse(seed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", most)
     program = placed(random_network(seed, "loihi"), cores=9)
     network, arch = program.network, load_architecture("loihi1")
     run = engine.run(program, {"input": random_spikes(network, seed, steps=6, samples=2)})
@@ -71,3 +77,25 @@ def test_a_recording_without_active_updates_is_refused() -> None:
     run = reference.run(program, {"input": random_spikes(program.network, 3)})
     with pytest.raises(InvalidInputError, match="does not count active updates"):
         count(program, run, load_architecture("loihi1"))
+
+
+def test_no_count_wraps() -> None:
+    """As if every message walked 2^30 synapses: some 2^40 in a step and core, 2^42 in all."""
+    arch = load_architecture("loihi1")
+    program = placed(random_network(3, "loihi"), cores=1)
+    run = engine.run(program, {"input": random_spikes(program.network, 3, steps=40, samples=2, rate=0.9)})
+    counter = Counter(program, arch)
+    counter.routes = tuple(
+        replace(r, synapses=np.full(len(r.synapses), 1 << 30, np.int32), nonzero=r.nonzero[:0], words=r.words * 0 + 7)
+        for r in counter.routes
+    )
+    counts = counter.count(run)
+    messages = int(counts.layer["messages_out"].sum())
+    assert messages > 1 << 10
+    assert counts.core["sops"].sum() == counts.core["messages_in"].sum() << 30 == messages << 30
+    assert counts.layer["sops"].min() >= 0
+    assert counts.core["words"].sum() == 7 * messages
+    bill = {line.component: line for line in price(counts, arch).lines}
+    walked = sum(line.count for name, line in bill.items() if name.startswith("synaptic_operation"))
+    assert walked == (messages << 30) / run.samples
+    assert all(line.energy_pj >= 0 for line in bill.values())
