@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .schema import Array as Array
+from .schema import check_types
 
 
 def frozen(array: Array) -> Array:
@@ -60,3 +61,4 @@ class Sealed:
 
     def __post_init__(self) -> None:
         seal(self)
+        check_types(self)

@@ -18,9 +18,14 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed, sole
+from .schema import check_numbers, check_within
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+
+EXPONENTS = 31
+"""Largest magnitude of an exponent; a chip's is 8."""
 
 
 @runtime_checkable
@@ -99,6 +104,24 @@ def largest_sum(kind: Connectivity) -> float:
     return float(sums.max(initial=0.0)) * 2.0 ** max(kind.exponent, 0)
 
 
+def _check_weights(kind: Connectivity, axes: int) -> None:
+    """Refuse weights that are not finite numbers, and exponents beyond any chip's.
+
+    Raises:
+        InvalidInputError: says what is wrong.
+    """
+    what = f"the weights of {type(kind).__name__}"
+    check_numbers(what, kind.weights, axes)
+    if kind.weights.dtype.kind == "f" and not np.isfinite(kind.weights).all():
+        raise InvalidInputError(f"{what} are not all finite", allowed="finite numbers")
+    if not -EXPONENTS <= kind.exponent <= EXPONENTS:
+        raise InvalidInputError(
+            f"the exponent of {what[4:]} is out of its range",
+            found=kind.exponent,
+            allowed=f"{-EXPONENTS} to {EXPONENTS}",
+        )
+
+
 def _csr(kind: Connectivity) -> csr_array:
     from scipy.sparse import csr_array
 
@@ -112,6 +135,10 @@ class Dense(Sealed):
 
     weights: Array
     exponent: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_weights(self, 2)
 
     @property
     def inputs(self) -> int:
@@ -162,6 +189,20 @@ class Sparse(Sealed):
     indptr: Array
     target_count: int
     exponent: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_weights(self, 1)
+        check_numbers("the targets of listed synapses", self.targets, self.weights.shape, whole=True)
+        check_numbers("the row starts of listed synapses", self.indptr, 1, whole=True)
+        check_within("the targets of listed synapses", self.targets, 0, self.target_count - 1)
+        ends = (int(self.indptr[0]), int(self.indptr[-1])) if self.indptr.size else (-1, -1)
+        if ends != (0, len(self.targets)) or (self.indptr[1:] < self.indptr[:-1]).any():
+            raise InvalidInputError(
+                "the row starts of listed synapses do not fit them",
+                found=f"{len(self.indptr)} numbers from {ends[0]} to {ends[1]}",
+                allowed=f"ascending numbers from 0 to {len(self.targets)}, one more than there are sources",
+            )
 
     @property
     def inputs(self) -> int:
@@ -224,6 +265,32 @@ class Conv2d(Sealed):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     exponent: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_weights(self, 4)
+        sizes = np.array([*self.input_shape, *self.stride, *self.dilation, self.groups, *self.weights.shape])
+        if (sizes < 1).any() or min(self.padding) < 0:
+            raise InvalidInputError(
+                "a convolution has an empty kernel, image, stride, dilation or group",
+                found=f"kernels {list(self.weights.shape)} on {list(self.input_shape)}, stride {self.stride}, padding "
+                f"{self.padding}, dilation {self.dilation}, groups {self.groups}",
+                allowed="1 or more of each, padding 0 or more",
+            )
+        c_out, c_in = self.weights.shape[:2]
+        if c_out % self.groups or c_in * self.groups != self.input_shape[0]:
+            raise InvalidInputError(
+                "the channels of a convolution do not fit its groups",
+                found=f"kernels {list(self.weights.shape)} on {self.input_shape[0]} channels, {self.groups} groups",
+                allowed="kernels [c_out, c_in / groups, height, width], c_out a multiple of groups",
+            )
+        if min(self.output_shape) < 1:
+            raise InvalidInputError(
+                "the kernel of a convolution is larger than its image",
+                found=f"kernel {list(self.weights.shape[2:])}, dilation {self.dilation}, on "
+                f"{list(self.input_shape[1:])} with padding {self.padding}",
+                allowed="a kernel that fits into the padded image",
+            )
 
     @cached_property
     def output_shape(self) -> tuple[int, int, int]:

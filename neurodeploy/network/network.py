@@ -20,6 +20,7 @@ from .arrays import Array, Sealed, seal
 from .connectivity import Connectivity, Dense
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
+from .schema import check_numbers, check_types, check_within
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Handle:
 
     module: str = ""
     nodes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def __str__(self) -> str:
         return self.module or " + ".join(self.nodes) or "?"
@@ -137,6 +141,9 @@ class Network:
     read: Literal["sum", "last"] = "sum"
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if self.dt <= 0:
+            raise InvalidInputError("the time step of a network is not positive", found=self.dt, allowed="seconds")
         check(self)
 
     @cached_property
@@ -158,6 +165,10 @@ class Network:
         return tuple(p for p in self.populations if p.external and not p.neuron.always_on)
 
 
+LARGEST, LONGEST = 1 << 31, 1 << 20
+"""Neurons of a population, and steps of a delay, at most."""
+
+
 def check(network: Network) -> None:
     """Refuse an inconsistent network (duplicate names, wrong sizes, a loop without delay).
 
@@ -169,13 +180,19 @@ def check(network: Network) -> None:
         if population.name in order:
             raise InvalidInputError(f"two populations are called {population.name!r}", hint="give each its own name")
         order[population.name] = index
+        if not population.shape or min(population.shape) < 1 or population.size > LARGEST:
+            raise InvalidInputError(
+                f"population {population.name!r} has a shape that cannot be used",
+                found=list(population.shape),
+                allowed=f"sizes from 1 on, {LARGEST:,} neurons at most",
+            )
         if np.shape(population.scale) not in ((), (population.size,)):
             raise InvalidInputError(
                 f"population {population.name!r}: its scale has the wrong shape",
                 found=list(np.shape(population.scale)),
                 allowed=f"one number, or [{population.size}]",
             )
-        population.neuron.check(population.name, population.size)
+        population.neuron.check(population.name, population.size, network.arithmetic)
     for projection in network.projections:
         where = f"projection {projection.name!r}"
         for end in (projection.source, projection.target):
@@ -194,6 +211,18 @@ def check(network: Network) -> None:
         ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
         if projection.rule is not None:
             _check_rule(network, projection)
+        if not 0 <= projection.delay <= LONGEST or projection.bias_start < 0:
+            raise InvalidInputError(
+                f"{where} has a delay, or a start of its bias, that cannot be used",
+                found=f"{projection.delay} and {projection.bias_start} steps",
+                allowed=f"0 to {LONGEST:,}, and 0 or more",
+            )
+        if projection.bias is not None:
+            check_numbers(f"the bias of {where}", projection.bias, (target.size,))
+        if network.arithmetic == "loihi":
+            check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
+            most = (1 << 31) - 1 >> max(kind.exponent, 0)
+            check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
         if not 0 <= projection.port < ports:
             raise InvalidInputError(
                 f"{where} ends at a port that {target.name!r} does not have",

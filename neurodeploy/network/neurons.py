@@ -56,6 +56,7 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed
+from .schema import check_numbers, check_within
 
 Arithmetic = Literal["float", "loihi"]
 Reset = Literal["hard", "subtract", "none"]
@@ -126,20 +127,20 @@ class Neuron(Sealed):
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
         return None
 
-    def check(self, name: str, size: int) -> None:
+    def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         """Refuse parameters that do not fit a population ``name`` of ``size`` neurons.
 
         Raises:
             InvalidInputError: names the population and the parameter.
         """
+        integer = arithmetic == "loihi"
         for item in fields(self):  # type: ignore[arg-type]  # every model is a dataclass
             value = getattr(self, item.name)
-            if isinstance(value, np.ndarray) and value.shape != (size,):
-                raise InvalidInputError(
-                    f"population {name!r}: parameter {item.name} has the wrong shape",
-                    found=list(value.shape),
-                    allowed=[size],
-                )
+            if isinstance(value, np.ndarray):
+                what = f"population {name!r}: parameter {item.name}"
+                check_numbers(what, value, (size,), whole=integer)
+                if integer:
+                    check_within(what, value, -(1 << 31), (1 << 31) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +172,15 @@ class Source(Neuron):
     def message_bits(self, arithmetic: Arithmetic) -> int:
         del arithmetic
         return self.payload_bits if self.payload_bits > 1 else 0
+
+    def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
+        super().check(name, size, arithmetic)
+        if self.start < 0 or not 1 <= self.payload_bits <= 32:
+            raise InvalidInputError(
+                f"population {name!r}: start or payload_bits is out of its range",
+                found=f"{self.start} and {self.payload_bits}",
+                allowed="0 or more, and 1 to 32",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +251,25 @@ class Lif(Neuron):
             return super().message_bits(arithmetic)
         return 2 if self.lower is not None else self.max_spikes.bit_length() if self.max_spikes > 1 else 0
 
-    def check(self, name: str, size: int) -> None:
-        super().check(name, size)
+    def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
+        super().check(name, size, arithmetic)
+        for parameter in ("du", "dv", "threshold_decay") if arithmetic == "loihi" else ():
+            if (register := getattr(self, parameter)) is not None:
+                check_within(f"population {name!r}: parameter {parameter}", register, 0, 4096)
+        if self.refractory is not None:
+            check_within(f"population {name!r}: parameter refractory", self.refractory, 0, (1 << 31) - 1)
+        if (self.threshold_decay is None) != (self.threshold_jump is None):
+            raise InvalidInputError(
+                f"population {name!r}: its threshold adapts by half",
+                found="threshold_decay" if self.threshold_jump is None else "threshold_jump",
+                allowed="both threshold_decay and threshold_jump, or neither",
+            )
+        if self.max_spikes < 1 or not 0 <= self.send_shift <= 31:
+            raise InvalidInputError(
+                f"population {name!r}: max_spikes or send_shift is out of its range",
+                found=f"{self.max_spikes} and {self.send_shift}",
+                allowed="1 or more, and 0 to 31",
+            )
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
         raise InvalidInputError(
@@ -291,6 +318,10 @@ class SigmaDelta(Neuron):
         del arithmetic
         return 2 * STATE_LIMIT >> self.send_shift  # from the lowest to the highest state
 
+    def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
+        super().check(name, size, arithmetic)
+        _check_shift(name, "send_shift", self.send_shift)
+
 
 @dataclass(frozen=True, eq=False)
 class Relu(Neuron):
@@ -335,6 +366,15 @@ class Product(Neuron):
 
     def thresholds(self) -> Array | None:
         return self.threshold
+
+    def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
+        super().check(name, size, arithmetic)
+        _check_shift(name, "shift", self.shift)
+
+
+def _check_shift(name: str, what: str, shift: int) -> None:
+    if not 0 <= shift <= 31:
+        raise InvalidInputError(f"population {name!r}: {what} is out of its range", found=shift, allowed="0 to 31")
 
 
 NEURONS: tuple[type[Neuron], ...] = (Source, Lif, SigmaDelta, Relu, Product)

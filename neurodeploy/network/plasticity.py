@@ -27,6 +27,7 @@ from typing import Literal, NoReturn, TypedDict, Unpack
 from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed
+from .schema import check_numbers, check_types
 
 TRACES = ("x1", "x2", "y1", "y2", "y3")
 VARIABLES = ("w", "d", "t")
@@ -56,6 +57,9 @@ class Trace:
 
     impulse: float = 0.0
     tau: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,13 @@ class LearningRule(Sealed):
         super().__post_init__()
         if not any(self.terms.values()):
             raise InvalidInputError("a learning rule changes nothing", hint="give dw, dd or dt")
+        if not 0 <= self.seed < 1 << 63:
+            raise InvalidInputError(
+                "the seed of a learning rule does not fit", found=self.seed, allowed="0 to 2^63 - 1"
+            )
+        for tag in (self.tag_1, self.tag_2):
+            if tag is not None:
+                check_numbers("a tag of a learning rule", tag, 2)
         if not 1 <= self.epoch <= LONGEST_EPOCH:
             raise InvalidInputError(
                 "the epoch of a learning rule does not fit", found=self.epoch, allowed=f"1 to {LONGEST_EPOCH} steps"

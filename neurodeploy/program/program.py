@@ -16,12 +16,15 @@ from neurodeploy.network.dispatch import GROUP, known, models
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import NEURONS
 from neurodeploy.network.plasticity import LearningRule, Trace
+from neurodeploy.network.schema import check_numbers, check_types, check_within
 
 from . import codec
 
 FORMAT = "neurodeploy program"
 VERSION = 2
 """Written into a file that an older neurodeploy could no longer read: one that holds a chip."""
+MOST_CORES = 1 << 24
+"""Over all chips; a table of cores is as long as the largest number in it."""
 PLAIN = 1
 """Written into every other file."""
 
@@ -35,6 +38,9 @@ class CoreUse:
     synapse_bytes: int
     axons_in: int
     axons_out: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 STORED = (
@@ -71,12 +77,12 @@ class Program(Sealed):
             if cores is None:
                 if population not in self.network.inputs:
                     raise InvalidInputError(f"population {population.name!r} has no core", hint="run the place pass")
-            elif cores.shape != (population.size,) or (population.size and int(cores.min()) < 0):
-                raise InvalidInputError(
-                    f"the cores of population {population.name!r} are not one for each neuron",
-                    found=list(cores.shape),
-                    allowed=[population.size],
-                )
+                continue
+            what = f"the array of the cores of population {population.name!r}, one for each neuron,"
+            check_numbers(what, cores, (population.size,), whole=True)
+            check_within(what, cores, 0, MOST_CORES - 1)
+        if unknown := sorted(set(self.core_of) - {p.name for p in self.network.populations}):
+            raise InvalidInputError("cores are given for populations that do not exist", found=", ".join(unknown))
 
     @cached_property
     def cores(self) -> tuple[int, ...]:

@@ -150,14 +150,27 @@ def _binary(value: Array) -> bool:
     return bool(((value == 0) | (value == 1)).all())
 
 
+def check_finite(name: str, value: Array) -> None:
+    """Refuse what no neuron can compute with: one NaN would silence all that it reaches."""
+    if value.dtype.kind not in "fc" or (finite := np.isfinite(value)).all():
+        return
+    first = np.argwhere(~finite)[0]
+    raise InvalidInputError(
+        f"input {name!r} holds values that are not finite",
+        found=f"{int((~finite).sum()):,} of {value.size:,}, the first {value[tuple(first)]} at {first.tolist()}",
+        allowed="finite numbers",
+        hint="clean the data, and look where it comes from",
+    )
+
+
 def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
     """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
 
     A single array may be given under the key ``""`` when the network has one input.
 
     Raises:
-        InvalidInputError: a missing or surplus input, a wrong shape, or values that are not 0 or 1 spikes in an
-            integer network.
+        InvalidInputError: a missing or surplus input, a wrong shape, values that are not finite, or in an integer
+            network not 0 or 1 spikes.
     """
     names = [p.name for p in network.inputs]
     given = {names[0] if key == "" and len(names) == 1 else key: np.asarray(value) for key, value in inputs.items()}
@@ -180,6 +193,7 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
             raise InvalidInputError(f"input {population.name!r} is not numeric", found=str(value.dtype))
         if value.size == 0:
             raise InvalidInputError(f"input {population.name!r} is empty", found=list(value.shape), allowed=expected)
+        check_finite(population.name, value)
         if extent not in (None, value.shape[:2]):
             raise InvalidInputError(
                 f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent

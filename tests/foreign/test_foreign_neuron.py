@@ -151,7 +151,7 @@ def _calibrated(net: Network, folder: Path) -> None:
 
 
 def _fine_tune(net: Network, folder: Path) -> None:
-    integers = replace(net, arithmetic="loihi")
+    integers = network(type(net.by_name["loop"].neuron), "loihi")
     passes.parse("fine-tune")[0].build({"calibration": inputs(), "teacher": net}).apply(integers)
 
 
@@ -243,7 +243,7 @@ class Untaught(Neuron):
 
 
 def untaught(kind: type, size: int, integer: bool, seed: int) -> Neuron:
-    return kind(threshold=np.ones(size))
+    return kind(threshold=np.ones(size, np.int64 if integer else np.float64))
 
 
 def _reference(net: Network, folder: Path) -> None:
