@@ -19,6 +19,7 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
+from neurodeploy.program.codec import physical_memory
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
@@ -166,11 +167,6 @@ def check_memory(needed: int, record: Record) -> None:
             allowed=f"{there / 2**30:,.1f} GiB of this machine",
             hint=f"{less}give fewer samples or steps at a time",
         )
-
-
-def physical_memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _partial(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Interrupted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,9 @@ from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
 
 LATER = "added later"
 """Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+
+LARGEST_HEADER = 64 << 20
+"""Bytes of the names and options of a file; some 100,000 populations take so many."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DAMAGED = (
@@ -62,6 +66,7 @@ def load(path: Path, kind: str, version: int, find: Callable[[str], type]) -> An
     with storage_errors("read", path), path.open("rb") as handle:
         try:
             with zipfile.ZipFile(handle) as archive:
+                _check_sizes(archive)
                 header = json.loads(archive.read("header.json"))
                 found = header["format"], header["version"]
                 if found[0] == kind and found[1] <= version:
@@ -92,7 +97,34 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(entry, data, compresslevel=4)
 
 
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Look at sizes before anything is unpacked.
+
+    Raises:
+        InvalidInputError: the header or all arrays together are larger than they may be.
+    """
+    header = archive.getinfo("header.json").file_size
+    total, there = sum(member.file_size for member in archive.infolist()), physical_memory()
+    for what, size, most in (("its header", header, LARGEST_HEADER), ("it", total, there)):
+        if size > most:
+            raise InvalidInputError(
+                f"{what} would take {size / 2**20:,.0f} MiB unpacked, more than the {most / 2**20:,.0f} MiB there are"
+            )
+
+
+def physical_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, dtype = read(member)
+        need, have = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size - member.tell()
+        if need != have or dtype.hasobject:
+            raise ValueError(f"{name} holds {have} bytes, and says {need}")
     with archive.open(name) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)
     array.flags.writeable = False
