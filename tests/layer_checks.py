@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from neurodeploy.network.neurons import Lif
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.passes.quantise.calibration import Calibration
-from neurodeploy.program import codec
-from neurodeploy.program.program import STORED, Program
+from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording
 from neurodeploy.verify.compare import FLOAT_TOLERANCE, compare
 from tests import nirgraphs
@@ -47,12 +45,29 @@ UNIT = 64
 
 
 def digest(value: Any) -> str:
-    """Of all numbers, names and arrays of a dataclass, in the order in which they are stored."""
-    arrays: list[Array] = []
-    result = hashlib.sha256(json.dumps(codec._encode(value, arrays, frozenset(STORED))).encode())
-    for array in arrays:
-        result.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    """Of all that a dataclass holds: numbers, names and arrays."""
+    result = hashlib.sha256()
+    for part in _parts(value):
+        result.update(part)
     return result.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield type(value).__name__.encode()
+        for item in fields(value):
+            yield from _parts(getattr(value, item.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key).encode()
+            yield from _parts(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield repr(value).encode()
 
 
 @dataclass(eq=False)
@@ -176,7 +191,8 @@ class Case:
         self.passes(stages)
         compensated = self.x if calibrated and "nearest" not in pipeline else None
         check_weights(stages[-2][1], stages[-1][1], compensated, clipped=1.0 if "range=max" in pipeline else 2.0)
-        check_program(program, self.folder, self.number)
+        if calibrated or self.number % 2 == 0:  # of two Programs that cost time to run, one
+            check_program(program, self.folder, self.number)
         if calibrated:
             check_costs(program, self.x)
         unchanged.check("running it")
