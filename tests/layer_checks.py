@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from neurodeploy.network.neurons import Lif
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.passes.quantise.calibration import Calibration
-from neurodeploy.program import codec
-from neurodeploy.program.program import STORED, Program
+from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording
 from neurodeploy.verify.compare import FLOAT_TOLERANCE, compare
 from tests import nirgraphs
@@ -47,12 +45,29 @@ UNIT = 64
 
 
 def digest(value: Any) -> str:
-    """Of all numbers, names and arrays of a dataclass, in the order in which they are stored."""
-    arrays: list[Array] = []
-    result = hashlib.sha256(json.dumps(codec._encode(value, arrays, frozenset(STORED))).encode())
-    for array in arrays:
-        result.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    """Of all that a dataclass holds: numbers, names and arrays."""
+    result = hashlib.sha256()
+    for part in _parts(value):
+        result.update(part)
     return result.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield type(value).__name__.encode()
+        for item in fields(value):
+            yield from _parts(getattr(value, item.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key).encode()
+            yield from _parts(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield repr(value).encode()
 
 
 @dataclass(eq=False)
@@ -80,7 +95,7 @@ def check_weights(before: Network, after: Network, x: Mapping[str, Array] | None
     """Every weight of the integer network means what the float one has there, to half a step of its grid.
 
     Compensated rounding may put weights of sources that were heard further away, if all that arrives while the samples
-    run is about as near as it is with each rounded for itself.
+    run is about as near as it is with each rounded for itself, or as good as right.
 
     Args:
         x: the samples on which roundings were compensated, None where each weight is rounded for itself.
@@ -91,7 +106,7 @@ def check_weights(before: Network, after: Network, x: Mapping[str, Array] | None
     assert floats.keys() == {p.name for p in after.projections}
     seen = Calibration.of(before, x)
     for population in after.populations:
-        off_nearest, off_found = np.zeros((2, 1, population.size))
+        arriving, off_nearest, off_found = np.zeros((3, 1, population.size))
         for projection in after.into(population.name):
             kind, source = floats[projection.name].connectivity, after.by_name[projection.source]
             both = bool(kind.weights.min(initial=0) < 0 < kind.weights.max(initial=0))
@@ -108,14 +123,15 @@ def check_weights(before: Network, after: Network, x: Mapping[str, Array] | None
             heard = seen.traces(floats[projection.name], *ends)
             if heard is not None:
                 off[heard.any(axis=0) | (isinstance(kind, Conv2d) & heard.any())] = 0
+                arriving = arriving + heard * sent @ wanted * step
                 off_found = off_found + heard * sent @ (found - wanted) * step
                 off_nearest = off_nearest + heard * sent @ (np.rint(held) - wanted) * step
             worst = np.unravel_index(int(off.argmax()), off.shape)
             assert (off <= 0.5 + 1e-6).all(), (
                 f"{projection.name}: the weight {worst} is {found[worst]:.3f} steps instead of {wanted[worst]:.3f}"
             )
-        lost, least = np.linalg.norm(off_found), np.linalg.norm(off_nearest)
-        assert lost <= 1.5 * least * (1 + 1e-6), f"{population.name}: {lost:g} units are lost instead of {least:g}"
+        lost, least, most = (float(np.linalg.norm(each)) for each in (off_found, off_nearest, arriving))
+        assert lost <= max(1.5 * least, most / 100), f"{population.name}: {lost:g} of {most:g} are lost, not {least:g}"
 
 
 def equal(judge: Recording, network: Network, x: Mapping[str, Array], what: str) -> None:
@@ -176,7 +192,8 @@ class Case:
         self.passes(stages)
         compensated = self.x if calibrated and "nearest" not in pipeline else None
         check_weights(stages[-2][1], stages[-1][1], compensated, clipped=1.0 if "range=max" in pipeline else 2.0)
-        check_program(program, self.folder, self.number)
+        if calibrated or self.number % 2 == 0:  # of two Programs that cost time to run, one
+            check_program(program, self.folder, self.number)
         if calibrated:
             check_costs(program, self.x)
         unchanged.check("running it")

@@ -32,8 +32,8 @@ KINDS = (
     "conv", "grouped", "conv1d", "linear", "norm", "average", "sum", "global", "scale", "scale-each", "cat",
     "upsample", "transposed", "flatten",
 )  # fmt: skip
-STEPS, SAMPLES, RATE = 10, 2, 0.35
-LARGE = 30
+STEPS, SAMPLES, RATE = 8, 2, 0.35
+LARGE = 20
 """Positions from which on an image is not made larger."""
 
 
@@ -69,7 +69,7 @@ class Orders(Builder):
     """A graph while it grows."""
 
     def __init__(self, case: int) -> None:
-        images = ((2, 4, 4), (1, 5, 4), (3, 4, 3), (2, 5, 5))
+        images = ((2, 4, 4), (1, 5, 4), (3, 3, 3), (2, 4, 3))
         image = images[int(np.random.default_rng([case, 3]).integers(len(images)))]
         super().__init__(case, image)
         self.case = case

@@ -39,7 +39,8 @@ def read(path: Path) -> Content:
     with storage_errors("read", path):
         data = path.read_bytes()
     try:
-        content: Any = yaml.safe_load(data)
+        # libyaml's loader where it is there: ten times faster, and each compilation reads its chip's file.
+        content: Any = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidInputError(
             f"{path} is not valid YAML", found=" ".join(str(error).split()), hint="compare with archs/loihi1.yaml"

@@ -116,6 +116,23 @@ def test_pool_then_conv_is_the_product_of_both(dilation: int) -> None:
     np.testing.assert_allclose(both.apply(x), conv.apply(pool.apply(x)), atol=1e-12)
 
 
+@pytest.mark.parametrize("first", ["mixing", "pool"])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_an_image_made_into_rows_before_a_conv1d(tmp_path: Path, first: str, padding: int) -> None:
+    """With padding 1 a fold that forgets the Flatten has as many outputs, so only their values tell."""
+    rng = np.random.default_rng(0)
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    mixing = nir.Conv2d((6, 6), rng.normal(size=(2, 2, 1, 1)), 1, 0, 1, 1, rng.normal(size=2) * 0.1)
+    length = 36 if first == "mixing" else 9
+    nodes = {
+        "first": mixing if first == "mixing" else pool,
+        "rows": nir.Flatten({"input": np.array((2, 6, 6) if first == "mixing" else (2, 3, 3))}, 1, 2),
+        "conv": nir.Conv1d(length, rng.normal(size=(3, 2, 3)), 1, padding, 1, 1, np.zeros(3)),
+        "lif": nirgraphs.lif((3, length + 2 * padding - 2)),
+    }
+    assert_equal_to_nir(read(nirgraphs.sequence((2, 6, 6), nodes), tmp_path), spikes((2, 6, 6)))
+
+
 def test_handles_lead_back(tmp_path: Path) -> None:
     graph = nirgraphs.mlp()
     graph.nodes["fc1"].metadata = {"neurodeploy": {"module": "net.0"}}
