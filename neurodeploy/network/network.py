@@ -192,6 +192,14 @@ def check(network: Network) -> None:
                 found=list(np.shape(population.scale)),
                 allowed=f"one number, or [{population.size}]",
             )
+        if (
+            np.asarray(population.scale).dtype.kind not in "iuf"
+            or not np.isfinite(population.scales).all()
+            or (population.scales <= 0).any()
+        ):
+            raise InvalidInputError(
+                f"the scale of population {population.name!r} cannot be used", allowed="finite numbers above 0"
+            )
         population.neuron.check(population.name, population.size, network.arithmetic)
     for projection in network.projections:
         where = f"projection {projection.name!r}"
@@ -219,6 +227,12 @@ def check(network: Network) -> None:
             )
         if projection.bias is not None:
             check_numbers(f"the bias of {where}", projection.bias, (target.size,))
+        if network.arithmetic == "float" and kind.exponent:
+            raise InvalidInputError(
+                f"{where} has an exponent in a network of floats",
+                found=kind.exponent,
+                allowed="0: it is in the weights",
+            )
         if network.arithmetic == "loihi":
             check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
             most = (1 << 31) - 1 >> max(kind.exponent, 0)

@@ -264,11 +264,12 @@ class Lif(Neuron):
                 found="threshold_decay" if self.threshold_jump is None else "threshold_jump",
                 allowed="both threshold_decay and threshold_jump, or neither",
             )
-        if self.max_spikes < 1 or not 0 <= self.send_shift <= 31:
+        _check_shift(name, "send_shift", self.send_shift, arithmetic)
+        if not 1 <= self.max_spikes <= UNLIMITED:
             raise InvalidInputError(
-                f"population {name!r}: max_spikes or send_shift is out of its range",
-                found=f"{self.max_spikes} and {self.send_shift}",
-                allowed="1 or more, and 0 to 31",
+                f"population {name!r}: max_spikes is out of its range",
+                found=self.max_spikes,
+                allowed=f"1 to {UNLIMITED:,}",
             )
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
@@ -320,7 +321,7 @@ class SigmaDelta(Neuron):
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
-        _check_shift(name, "send_shift", self.send_shift)
+        _check_shift(name, "send_shift", self.send_shift, arithmetic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,12 +370,17 @@ class Product(Neuron):
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
-        _check_shift(name, "shift", self.shift)
+        _check_shift(name, "shift", self.shift, arithmetic)
 
 
-def _check_shift(name: str, what: str, shift: int) -> None:
-    if not 0 <= shift <= 31:
-        raise InvalidInputError(f"population {name!r}: {what} is out of its range", found=shift, allowed="0 to 31")
+def _check_shift(name: str, what: str, shift: int, arithmetic: Arithmetic) -> None:
+    most = 31 if arithmetic == "loihi" else 0
+    if not 0 <= shift <= most:
+        raise InvalidInputError(
+            f"population {name!r}: {what} is out of its range",
+            found=shift,
+            allowed=f"0 to {most}" if most else "0 in floats",
+        )
 
 
 NEURONS: tuple[type[Neuron], ...] = (Source, Lif, SigmaDelta, Relu, Product)
