@@ -28,6 +28,10 @@ def is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.endswith((".yaml", ".yml"))
 
 
+LARGEST = 100_000
+"""Values in a file; the largest of ours has some 600."""
+
+
 def read(path: Path) -> Content:
     """Return what a description file says, as it stands there.
 
@@ -45,11 +49,27 @@ def read(path: Path) -> Content:
         raise InvalidInputError(
             f"{path} is not valid YAML", found=" ".join(str(error).split()), hint="compare with archs/loihi1.yaml"
         ) from error
+    if (size := _written_out(content, {})) > LARGEST:
+        raise InvalidInputError(
+            f"{path} is too large for an architecture file",
+            found=f"{min(size, 10**12):,} values or more once its aliases are written out",
+            allowed=f"{LARGEST:,} values",
+            hint="write the values where they stand, without aliases of aliases",
+        )
     if not isinstance(content, dict):
         raise InvalidInputError(
             f"{path} is not an architecture file", found=type(content).__name__, allowed="a mapping"
         )
     return content
+
+
+def _written_out(value: object, known: dict[int, int]) -> int:
+    """How many values there are if every alias is written out; nothing is."""
+    if id(value) not in known:
+        parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+        known[id(value)] = LARGEST + 1  # an alias of itself has no end
+        known[id(value)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(value)]
 
 
 def base_of(path: Path, base: object, folder: Path, above: Iterable[Path]) -> Path:

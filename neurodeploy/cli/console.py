@@ -9,6 +9,16 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+_SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_SHOWN |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))}
+"""Characters that would steer the terminal, and how they are shown: controls, turns of direction, lone surrogates."""
+
+
+def harmless(text: str) -> str:
+    """Text for a terminal, whatever file it came from."""
+    return text.translate(_SHOWN)
+
+
 PATIENCE = 2.0
 """Seconds after which a progress bar appears."""
 
@@ -26,17 +36,17 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         if not self.json:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(harmless(text) + "\n")
 
     def note(self, text: str) -> None:
         """Print a line about what is going on (standard error)."""
         if not self.json:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(harmless(text) + "\n")
             sys.stderr.flush()
 
     def error(self, text: str) -> None:
         """Print an error."""
-        sys.stderr.write(f"error: {text}\n")
+        sys.stderr.write(f"error: {harmless(text)}\n")
 
     def result(self, value: Any) -> None:
         """Print a machine-readable result if that was asked for."""
@@ -50,12 +60,12 @@ class Console:
         from rich.console import Console as Rich
         from rich.table import Table
 
-        table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+        table = Table(title=harmless(title) or None, title_justify="left", title_style="bold", header_style="bold")
         for index, column in enumerate(columns):
             numeric = all(_numeric(row[index]) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(cell if isinstance(cell, str) else f"{cell:,}" for cell in row))
+            table.add_row(*(harmless(cell) if isinstance(cell, str) else f"{cell:,}" for cell in row))
         rich = Rich(file=sys.stdout, highlight=False, soft_wrap=False, markup=False)
         if not rich.is_terminal:
             rich.width = max(rich.width, 160)
@@ -89,7 +99,7 @@ class Progress:
     def __call__(self, done: int, total: int, text: str = "") -> None:
         if not self.enabled or monotonic() - self.started < PATIENCE:
             return
-        label = f"{self.label} {text}".rstrip()
+        label = harmless(f"{self.label} {text}".rstrip())
         if not sys.stderr.isatty():
             # A log file gets a line now and then instead of a bar.
             if monotonic() - self._said > 5 * PATIENCE or done == total:

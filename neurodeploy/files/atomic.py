@@ -106,9 +106,9 @@ def make_folder(folder: Path) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write ``text`` atomically in UTF-8."""
+    """Write ``text`` atomically in UTF-8; what is no character (a lone surrogate) is written as its escape."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, value: Any, default: Callable[[Any], Any] | None = None) -> None:

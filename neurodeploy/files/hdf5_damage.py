@@ -53,32 +53,44 @@ def check_heaps(file: h5py.File, path: Path) -> None:
     if not path.stat().st_size:
         return
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start = data.find(b"GCOL\x01\0\0\0")
+        start, left = data.find(b"GCOL\x01\0\0\0"), len(data) // 16
         while start >= 0:
-            if not _heap_ends(data, start):
+            walked = _heap_objects(data, start, left)
+            if walked is None:
                 raise InvalidInputError(
                     f"{path} is damaged",
                     found=f"strings in a heap at byte {start:,} whose sizes cannot be right",
                     hint="export the network again",
                 )
+            left -= walked
+            if left < 0:
+                raise InvalidInputError(
+                    f"{path} has strings in more heaps than there is room for",
+                    found=f"heaps that overlap, up to byte {start:,}",
+                    hint="export the network again; if the file is from a stranger, do not trust it",
+                )
             start = data.find(b"GCOL\x01\0\0\0", start + 1)
 
 
-def _heap_ends(data: mmap.mmap, start: int) -> bool:
+def _heap_objects(data: mmap.mmap, start: int, most: int) -> int | None:
+    """How many objects a heap has, not looking further than ``most``; None where HDF5 would not find its end.
+
+    Heaps of one file do not overlap, so all of them together have no more objects than fit into it.
+    """
     if start + 16 > len(data):
-        return True
+        return 0
     (size,) = struct.unpack_from("<Q", data, start + 8)
-    end = start + size
+    end, objects = start + size, 0
     if end > len(data):
-        return True  # HDF5 refuses it itself
+        return 0  # HDF5 refuses it itself
     at = start + 16
-    while at + 16 <= end:
+    while at + 16 <= end and objects <= most:
         index, _, length = struct.unpack_from("<HH4xQ", data, at)
         need = 16 + (length + 7) // 8 * 8 if index else length
         if need == 0 or need > end - at:
-            return False
-        at += need
-    return True
+            return None
+        at, objects = at + need, objects + 1
+    return objects
 
 
 def check_dataset(item: h5py.Dataset, path: Path, where: str) -> None:

@@ -108,9 +108,18 @@ def _named(network: Network, name: str) -> Population | None:
 def _layer(path: Path, line: int, row: dict[str, str | None]) -> Layer:
     name, cores, shape = ((row[c] or "").strip() for c in COLUMNS)
     match = _SHAPE.fullmatch(shape)
-    if not name or not cores.isdigit() or int(cores) < 1 or (shape and match is None):
+    wrong = [
+        column
+        for column, right in (
+            (COLUMNS[0], name),
+            (COLUMNS[1], cores.isascii() and cores.isdigit() and int(cores) > 0),
+            (COLUMNS[2], not shape or match is not None),
+        )
+        if not right
+    ]
+    if wrong:
         raise InvalidInputError(
-            f"{path}, line {line}: not a layer",
+            f"{path}, line {line}: not a layer (column {', '.join(wrong)})",
             found=f"{name or 'no name'}, {cores or 'no number of cores'}, {shape or 'no tile'}",
             allowed="a name, a number of cores, and nothing or a tile as in Conv(8,4,64)",
         )

@@ -137,6 +137,8 @@ def count(value: float) -> str:
 
 def mean_count(value: float) -> str:
     """A mean count: whole where it is whole or above 100, else one decimal; a power of ten from 10^9 on."""
+    if not math.isfinite(value):
+        return f"{value:g}"
     if abs(value) >= 1e9:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa}\u202f×\u202f10{str(int(exponent)).translate(SUPERSCRIPTS)}"
