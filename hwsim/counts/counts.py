@@ -39,6 +39,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Sparse
 from neurodeploy.network.network import Projection
+from neurodeploy.program.count_kinds import counted
 from neurodeploy.program.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import LEARNING_WORK, Events, Recording
@@ -50,16 +51,8 @@ from .kernels import count_links, count_routes, count_sent, sum_hops, sum_links
 if TYPE_CHECKING:
     from ..chips.arch import Architecture
 
-LAYER = (
-    "events_in", "events_out", "sops", "nonzero_sops", "words", "updates", "active_updates", "touched_updates",
-    "changed_updates", "messages_out",
-)  # fmt: skip
-IN = (
-    "messages_in", "sops", "nonzero_sops", "words", "sops_list", "sops_kernel", "nonzero_list", "nonzero_kernel"
-)  # fmt: skip
-OUT = ("updates", "active_updates", "touched_updates", "changed_updates", "events_out", "messages_out")
+LAYER, IN, OUT, FABRIC = counted("layer"), counted("receiving"), counted("sending"), counted("fabric")
 CORE = (*IN, *OUT)
-FABRIC = ("within_tile", "hops_east_west", "hops_north_south", "between_chips", "host_events", "host_messages")
 
 
 @dataclass(frozen=True, eq=False)
@@ -409,7 +402,7 @@ class _Tally:
         used = int(np.searchsorted(events.time, steps - delay))
         time, sample, neuron = (a[:used] for a in (events.time, events.sample, events.neuron))
         hops = np.zeros((steps, samples, 4), np.int64)
-        received = np.zeros((4, steps, samples, len(routes.cores)), np.int64)
+        walked = np.zeros((4, steps, samples, len(routes.cores)), np.int64)
         for part in routes.portions(neuron):
             here = np.zeros((steps, samples, len(routes.cores), 2), np.int64)
             count_routes(
@@ -417,18 +410,19 @@ class _Tally:
                 routes.words, routes.hops, home if home is not None else np.zeros(0, np.int32), lag, here, hops,
                 self.outgoing, OUT.index("messages_out"),
             )  # fmt: skip
-            received += (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & LOW, here[..., 0] & LOW)
+            walked += (here[..., 1] >> 32, here[..., 0] >> 32, here[..., 1] & LOW, here[..., 0] & LOW)
         window = slice(lag, lag + steps)
         at = self.incoming[window]
-        for k, values in enumerate(received):
-            at[:, :, routes.cores, k] += values
+        received = dict(zip(("messages_in", "sops", "nonzero_sops", "words"), walked, strict=True))
+        for name, values in received.items():
+            at[:, :, routes.cores, IN.index(name)] += values
         for encoding, name in ((1, "list"), (2, "kernel")):
             which = np.flatnonzero(routes.encoding == encoding)
             if len(which):
-                for field, counted in ((f"sops_{name}", "sops"), (f"nonzero_{name}", "nonzero_sops")):
-                    at[:, :, routes.cores[which], IN.index(field)] += received[IN.index(counted)][:, :, which]
+                for own, whole in ((f"sops_{name}", "sops"), (f"nonzero_{name}", "nonzero_sops")):
+                    at[:, :, routes.cores[which], IN.index(own)] += received[whole][:, :, which]
         source, target = self.rows[projection.source], self.rows[projection.target]
-        totals = dict(zip(IN, (values.sum(axis=2) for values in received), strict=False))
+        totals = {name: values.sum(axis=2) for name, values in received.items()}
         self.layer["messages_out"][source] += totals["messages_in"]
         for name in ("sops", "nonzero_sops", "words"):
             self.layer[name][target, delay:] += totals[name][: steps - delay]

@@ -120,7 +120,7 @@ class OnChip:
         thresholds = np.array([layer.threshold for layer in self.chain.layers])
         self.constants = _constants(rule, thresholds)
         weights = np.concatenate([_packed(self.chain, n).reshape(-1) for n in range(layers)])
-        readout = np.ascontiguousarray(_channels_last(self.chain.readout.connectivity.weights, self._last_shape).T)
+        readout = _channels_last(self.chain.readout.connectivity.weights, self._last_shape).T.copy()
         self._state = State(
             weights, readout, thresholds.copy(), np.zeros_like(weights), np.zeros_like(readout),
             np.zeros(len(weights), np.uint8), np.zeros((int((table[:, C_IN] * table[:, KERNEL]).sum()), 2), np.int64),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.network.arrays import Array
+from neurodeploy.program.count_kinds import counted
 
 from ..function.neuron_kernels import compiled
 
@@ -23,14 +24,9 @@ targets, output positions and taps begin; input positions."""
 LEAKY, TIMED = 0, 1
 """The neurons of MPD-ED (and of the surrogate gradient), and of STD-ED."""
 
-KINDS = (
-    "events_in", "sops", "neuron_updates", "events_out",
-    "messages", "hops_east_west", "hops_north_south", "within_tile",
-    "error_macs", "surrogates", "recursions", "gradient_macs", "gradient_adds", "trace_updates", "weight_reads",
-    "weight_writes", "threshold_updates", "error_messages", "error_hops_east_west", "error_hops_north_south",
-    "error_within_tile", "stored_words", "learned", "skipped",
-)  # fmt: skip
-"""What is counted; see `neurodeploy.hwsim.prices.learning_bill`."""
+KINDS = counted("events")
+"""What is counted; see `neurodeploy.hwsim.prices.learning_bill`. The columns are part of compiled kernels and of
+checkpoints, so they stay where they are."""
 (
     EVENTS_IN, SOPS, NEURON_UPDATES, EVENTS_OUT, MESSAGES, _HOPS_EW, _HOPS_NS, _WITHIN,
     ERROR_MACS, SURROGATES, RECURSIONS, GRADIENT_MACS, GRADIENT_ADDS, TRACE_UPDATES, WEIGHT_READS,

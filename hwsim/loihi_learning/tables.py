@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from neurodeploy.network.arrays import Array
+from neurodeploy.program.recording import LEARNING_WORK
 
 X0, Y0, U = 0, 1, 2
 
@@ -19,7 +20,7 @@ FIELDS = 24
 
 VISITED, CHANGED, PRODUCTS, X_IMPULSES, X_DECAYS, Y_IMPULSES, Y_DECAYS = range(7)
 """Kinds of work, as `neurodeploy.program.recording.LEARNING_WORK` names them."""
-WORK_KINDS = 7
+WORK_KINDS = len(LEARNING_WORK)
 
 
 class Plastic(NamedTuple):

@@ -28,14 +28,13 @@ included.
 
 Prices: an architecture file's ``learning_mac``, ``learning_add`` (a gradient that adds an error where a spike came),
 ``learning_neuron`` (surrogates, recursions, traces, thresholds), ``learning_update`` (a weight written, its reading
-before included; or a synapse visited) and ``learning_word`` (a word stored and read back). What has no price is listed
-as missing.
+before included; or a synapse visited) and ``learning_word`` (a word stored and read back). Which kind pays which stands
+in `neurodeploy.program.count_kinds`; what has no price is missing from the bill (`neurodeploy.hwsim.prices.pricing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -43,9 +42,10 @@ import numpy as np
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import Chain
+from neurodeploy.program.count_kinds import BY_NAME, counted
 
 from ..chips.arch import Architecture
-from ..chips.figures import Price
+from .pricing import Bill, bill_of
 
 Counts = Mapping[str, Array]
 """Kind -> ``[layers + 1]``, the read-out last."""
@@ -53,122 +53,14 @@ Counts = Mapping[str, Array]
 Clocked = Literal["dense", "zero-skipping", "once"]
 CLOCKED: tuple[Clocked, ...] = ("dense", "zero-skipping", "once")
 
-LEARNING: Mapping[str, tuple[str, ...]] = {
-    "error_macs": ("learning_mac",),
-    "gradient_macs": ("learning_mac",),
-    "gradient_adds": ("learning_add",),
-    "surrogates": ("learning_neuron",),
-    "recursions": ("learning_neuron",),
-    "trace_updates": ("learning_neuron",),
-    "threshold_updates": ("learning_neuron",),
-    "weight_writes": ("learning_update",),
-    "visited": ("learning_update",),
-    "stored_words": ("learning_word",),
-    "error_messages": ("axon_out", "axon_in"),
-    "error_hops_east_west": ("hop_east_west",),
-    "error_hops_north_south": ("hop_north_south",),
-    "error_within_tile": ("within_tile_spike",),
-}
-"""Kinds that learning adds, and the prices of each."""
-
-INFERENCE: Mapping[str, tuple[str, ...]] = {
-    "sops": ("synaptic_operation",),
-    "neuron_updates": ("neuron_update_active",),
-    "events_out": ("spike_out",),
-    "messages": ("axon_out", "axon_in"),
-    "hops_east_west": ("hop_east_west",),
-    "hops_north_south": ("hop_north_south",),
-    "within_tile": ("within_tile_spike",),
-}
-"""Kinds of the forward pass, and the prices of each."""
-
-LABELS = {
-    "error_macs": "errors handed down",
-    "gradient_macs": "products for gradients",
-    "gradient_adds": "sums for gradients",
-    "surrogates": "derivatives of spikes",
-    "recursions": "recursion over time",
-    "trace_updates": "traces",
-    "threshold_updates": "thresholds moved",
-    "weight_writes": "weights written",
-    "visited": "synapses visited",
-    "stored_words": "words stored for the way back",
-    "error_messages": "messages of errors",
-    "error_hops_east_west": "hops of errors, east-west",
-    "error_hops_north_south": "hops of errors, north-south",
-    "error_within_tile": "errors within a tile",
-    "sops": "synaptic operations",
-    "neuron_updates": "neuron updates",
-    "events_out": "spikes",
-    "messages": "messages",
-    "hops_east_west": "hops, east-west",
-    "hops_north_south": "hops, north-south",
-    "within_tile": "messages within a tile",
-}
+FORWARD = tuple(name for name in counted("events") if BY_NAME[name].part == "inference" and BY_NAME[name].prices)
+"""Kinds of the forward pass that have a price."""
 
 
-@dataclass(frozen=True)
-class LearningLine:
-    """One component: ``energy_pj = count * price_pj``, per sample; the price is None where it is not known."""
-
-    kind: str
-    component: str
-    count: float
-    price_pj: float | None
-    source: str
-    confidence: str
-    note: str
-
-    @property
-    def energy_pj(self) -> float:
-        """pJ per sample; 0 where there is no price."""
-        return self.count * (self.price_pj or 0.0)
-
-
-@dataclass(frozen=True)
-class LearningBill:
-    """Energy of a sample (mean), learning and inference apart; pJ."""
-
-    chip: str
-    learning: tuple[LearningLine, ...]
-    inference: tuple[LearningLine, ...]
-
-    @property
-    def learning_pj(self) -> float:
-        """What learning adds."""
-        return sum(line.energy_pj for line in self.learning)
-
-    @property
-    def inference_pj(self) -> float:
-        """The forward pass."""
-        return sum(line.energy_pj for line in self.inference)
-
-    @property
-    def missing(self) -> tuple[LearningLine, ...]:
-        """What happened and has no price."""
-        return tuple(line for line in (*self.learning, *self.inference) if line.price_pj is None)
-
-
-def bill(counts: Counts, samples: int, arch: Architecture) -> LearningBill:
-    """Price counts by a chip's file, per sample."""
-    return LearningBill(arch.name, _lines(counts, samples, arch, LEARNING), _lines(counts, samples, arch, INFERENCE))
-
-
-def _lines(
-    counts: Counts, samples: int, arch: Architecture, prices: Mapping[str, tuple[str, ...]]
-) -> tuple[LearningLine, ...]:
-    lines = []
-    for kind, components in prices.items():
-        count = float(counts[kind].sum()) / max(samples, 1) if kind in counts else 0.0
-        for component in components:
-            figure: Price = getattr(arch.energy, component)
-            if count and not figure.included_in:
-                lines.append(
-                    LearningLine(
-                        kind, component, count, figure.value, figure.source, figure.confidence or "missing", figure.note
-                    )
-                )
-    return tuple(lines)
+def bill(counts: Counts, samples: int, arch: Architecture) -> Bill:
+    """Price counts by a chip's file, per sample; what did not happen is left out."""
+    often = {name: float(counts[name].sum()) / max(samples, 1) for name in counts}
+    return bill_of({name: mean for name, mean in often.items() if mean}, samples, arch)
 
 
 def synapses(which: Chain) -> Array:
@@ -211,7 +103,7 @@ def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, 
         adds = np.rint(counts["sops"] * (learned / samples)).astype(np.int64)
         words = steps * neurons + -(-steps * neurons // 32)
     weights = [p.connectivity.weights.size for p in (*(layer.projection for layer in which.layers), which.readout)]
-    forward = {kind: counts[kind] for kind in INFERENCE if kind != "neuron_updates" and kind in counts}
+    forward = {kind: counts[kind] for kind in FORWARD if kind != "neuron_updates" and kind in counts}
     return {
         **forward,
         "neuron_updates": np.append(neurons[:-1], which.classes) * steps * samples,

@@ -1,9 +1,11 @@
-"""From counts to a bill: the mean energy of one inference, line by line, each with its price, source and confidence.
+"""From counts to a bill: the mean energy of one sample, line by line, each with its price, source and confidence.
 
-Conventions, which every number here follows:
+One bill serves inference and learning (`neurodeploy.hwsim.prices.learning_bill` makes those of engines that learn event
+by event). Conventions, which every number here follows:
 
 - A *synaptic operation* is a stored synapse walked for an arriving spike; zero weights are included where the chip
-  reads and adds them as well (`pipeline.zero_weights`).
+  reads and adds them as well (`pipeline.zero_weights`). Those of listed synapses and of shared kernels have lines of
+  their own, and are not in the line of all others.
 - Every mapped neuron is updated in every chip step; it pays the *active* price where it was not at rest.
 - A message within a tile pays the within-tile price; one that leaves its tile pays for each hop (XY route) instead.
 - A *learning update* is a synapse that the learning engine visits at the end of an epoch, whatever its rule; published
@@ -11,84 +13,79 @@ Conventions, which every number here follows:
 - What another price contains (`included_in`) is not counted twice, and not missing.
 - *Static* energy is the static power of the used cores over the run time of the `core` tier of timing,
 
-      E = P_core * used cores * mean time of an inference        (1 mW * 1 ns = 1 pJ),
+      E = P_core * used cores * mean time of a sample        (1 mW * 1 ns = 1 pJ),
 
   as if unused cores were switched off and no step waited for the host. At a slower, fixed step (1 ms, say) it grows
   in proportion.
-- What has no published price is not in the total: it stands in `Bill.missing`, with its count where we know it.
+- What has no published price is in no total: it stands in `Bill.missing`, with its count where we know it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+
+from neurodeploy.program.count_kinds import BY_NAME, KINDS, ON_CHIP_BY_PRICE, Part
 
 from ..chips.arch import Architecture
 from ..chips.figures import Price
 from ..counts.counts import Counts
 from ..timing.tiers import Timing, amounts, core_timing
 
-LABELS = {
-    "axon_in": "messages received",
-    "synaptic_operation": "synaptic operations",
-    "synaptic_operation_list": "synaptic operations, listed synapses",
-    "synaptic_operation_kernel": "synaptic operations, shared kernels",
-    "synaptic_word": "words of synaptic memory",
-    "neuron_update_active": "neuron updates, active",
-    "neuron_update_inactive": "neuron updates, inactive",
-    "dendrite_update": "dendrites that received something",
-    "spike_out": "spikes",
-    "axon_out": "messages sent",
-    "learning_update": "learning updates",
-    "within_tile_spike": "messages within a tile",
-    "hop_east_west": "hops, east-west",
-    "hop_north_south": "hops, north-south",
-    "between_chips": "messages between chips",
-    "static": "static power of used cores",
-    "barrier": "barrier between steps",
-    "host_message": "input and output through the host",
-}
-RARE = ("synaptic_operation_list", "synaptic_operation_kernel", "learning_update")
-"""Components that are left out where there are none of them."""
-UNITS = {
-    "axon_in": "messages",
-    "synaptic_operation": "SOP",
-    "synaptic_operation_list": "SOP",
-    "synaptic_operation_kernel": "SOP",
-    "synaptic_word": "words",
-    "neuron_update_active": "updates",
-    "neuron_update_inactive": "updates",
-    "dendrite_update": "updates",
-    "spike_out": "spikes",
-    "axon_out": "messages",
-    "learning_update": "synapses visited",
-    "within_tile_spike": "messages",
-    "hop_east_west": "hops",
-    "hop_north_south": "hops",
-    "between_chips": "messages",
-    "static": "core ns",
-    "barrier": "barriers",
-    "host_message": "messages",
-}
-"""Unit of a line's count."""
+BETWEEN_CHIPS = Price(
+    value=None, unit="pJ", source="none", note="the energy of a message between chips was not published"
+)
+"""No architecture file has a key for it."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One component of the energy of an inference.
+class Item:
+    """Something that happened, and the price that it pays.
 
     Args:
-        component: a key of `LABELS`.
-        count: mean per inference, in `count_unit`.
+        kind: name of what was counted, in `neurodeploy.program.count_kinds.KINDS`.
+        component: key of its price; see `figure`.
+    """
+
+    kind: str
+    component: str
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return BY_NAME[self.kind].label
+
+    @property
+    def part(self) -> Part:
+        """Whether it belongs to inference or to learning."""
+        return BY_NAME[self.kind].part
+
+    @property
+    def count_unit(self) -> str:
+        """Unit of the count."""
+        return BY_NAME[self.kind].unit
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, for scripts."""
+        told = {"part": self.part, "label": self.label, "count_unit": self.count_unit}
+        return {"kind": self.kind, "component": self.component, **told, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Line(Item):
+    """One component of the energy of a sample.
+
+    Args:
+        count: mean per sample, in `count_unit`.
         price: in `price_unit`.
-        energy_pj: ``count * price``, pJ per inference.
+        energy_pj: ``count * price``, pJ per sample.
         bound: what the source says the price is: nominal, minimum or maximum.
     """
 
-    component: str
     count: float
-    count_unit: str
     price: float
     price_unit: str
     energy_pj: float
@@ -99,17 +96,21 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A component that the total lacks, how often it happened per inference (None: not counted), and why."""
+class Missing(Item):
+    """A component that the totals lack, how often it happened per sample (None: not counted), and why."""
 
-    component: str
     count: float | None
     reason: str
 
 
 @dataclass(frozen=True)
 class Bill:
-    """Energy of one inference (mean over the samples of a run)."""
+    """Energy of one sample (mean over the samples of a run), in pJ.
+
+    Args:
+        samples: over which the mean goes.
+        lines, missing: in the order of the table of kinds.
+    """
 
     chip: str
     samples: int
@@ -117,19 +118,93 @@ class Bill:
     missing: tuple[Missing, ...]
 
     @property
+    def inference(self) -> tuple[Line, ...]:
+        """Lines of the forward pass."""
+        return tuple(line for line in self.lines if line.part == "inference")
+
+    @property
+    def learning(self) -> tuple[Line, ...]:
+        """Lines of what learning adds."""
+        return tuple(line for line in self.lines if line.part == "learning")
+
+    @property
+    def inference_pj(self) -> float:
+        """The forward pass, pJ per sample."""
+        return _sum(self.inference)
+
+    @property
+    def learning_pj(self) -> float:
+        """What learning adds, pJ per sample."""
+        return _sum(self.learning)
+
+    @property
     def total_pj(self) -> float:
-        """All priced components, pJ per inference."""
-        return sum(line.energy_pj for line in self.lines)
+        """All priced components, pJ per sample."""
+        return _sum(self.lines)
+
+    def count(self, kind: str) -> float:
+        """How often something with a price key happened per sample, whether it was priced or is missing."""
+        items: tuple[Line | Missing, ...] = (*self.lines, *self.missing)
+        return next((item.count or 0.0 for item in items if item.kind == kind), 0.0)
 
     @property
     def static_pj(self) -> float:
-        """Static power alone, pJ per inference."""
-        return sum(line.energy_pj for line in self.lines if line.component == "static")
+        """Static power alone, pJ per sample."""
+        return _sum(line for line in self.lines if line.component == "static")
 
     @property
     def dynamic_pj(self) -> float:
-        """All priced components but static power, pJ per inference."""
+        """All priced components but static power, pJ per sample."""
         return self.total_pj - self.static_pj
+
+    def as_json(self) -> dict[str, Any]:
+        """Sums, lines and what is missing, for scripts; all per sample."""
+        return {
+            "total_pj": self.total_pj,
+            "inference_pj": self.inference_pj,
+            "learning_pj": self.learning_pj,
+            "dynamic_pj": self.dynamic_pj,
+            "static_pj": self.static_pj,
+            "lines": [line.as_json() for line in self.lines],
+            "missing": [item.as_json() for item in self.missing],
+        }
+
+
+def _sum(lines: Iterable[Line]) -> float:
+    return float(sum(line.energy_pj for line in lines))
+
+
+def figure(arch: Architecture, component: str) -> Price:
+    """The price of a component: a key of ``energy``, ``static`` power, or a message ``between_chips``."""
+    beside = {"static": arch.static_power_per_core, "between_chips": BETWEEN_CHIPS}
+    return beside[component] if component in beside else getattr(arch.energy, component)
+
+
+def bill_of(often: Mapping[str, float], samples: int, arch: Architecture) -> Bill:
+    """Price counts by a chip's file.
+
+    Args:
+        often: mean of each kind per sample. Kinds that have no price are left out, and so are rare ones of which there
+            are none.
+        samples: over which the mean goes.
+    """
+    lines: list[Line] = []
+    missing: list[Missing] = []
+    for kind in KINDS:
+        count = often.get(kind.name)
+        if count is None or (count == 0 and kind.rare):
+            continue
+        for component in kind.prices:
+            found = figure(arch, component)
+            if found.included_in:
+                continue
+            if found.value is not None and found.confidence is not None:
+                energy = count * found.value
+                origin = (found.source, found.confidence, found.bound, found.note)
+                lines.append(Line(kind.name, component, count, found.value, found.unit, energy, *origin))
+            elif count:
+                missing.append(Missing(kind.name, component, count, found.note))
+    return Bill(arch.name, samples, tuple(lines), tuple(missing))
 
 
 def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> Bill:
@@ -142,49 +217,9 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
         InvalidInputError: the counts hold no sample, or a core that the chip does not have.
     """
     timing = timing or core_timing(counts, arch)
-    samples = len(timing.inference_ns)
-    steps = timing.step_ns.shape[0]
-    core = {name: int(array.sum(dtype=np.int64)) for name, array in amounts(counts, arch).items()}
-    fabric = {name: int(array.sum(dtype=np.int64)) for name, array in counts.fabric.items()}
-    totals = {
-        **core,
-        "within_tile_spike": fabric["within_tile"],
-        "hop_east_west": fabric["hops_east_west"],
-        "hop_north_south": fabric["hops_north_south"],
-        "barrier": steps * samples,
-        "host_message": fabric["host_messages"],
-    }
-    lines: list[Line] = []
-    missing: list[Missing] = []
-
-    def add(component: str, count: float, unit: str, figure: Price, price_unit: str) -> None:
-        if figure.included_in or (count == 0 and component in RARE):
-            return
-        if figure.value is None or figure.confidence is None:
-            if count:
-                missing.append(Missing(component, count, figure.note))
-            return
-        lines.append(
-            Line(
-                component=component,
-                count=count,
-                count_unit=unit,
-                price=figure.value,
-                price_unit=price_unit,
-                energy_pj=count * figure.value,
-                source=figure.source,
-                confidence=figure.confidence,
-                bound=figure.bound,
-                note=figure.note,
-            )
-        )
-
-    for component, total in totals.items():
-        add(component, total / samples, UNITS[component], getattr(arch.energy, component), "pJ")
-    if fabric["between_chips"]:
-        why = "the energy of a message between chips was not published"
-        missing.append(Missing("between_chips", fabric["between_chips"] / samples, why))
-    core_time = len(counts.cores) * float(timing.inference_ns.mean())
-    add("static", core_time, UNITS["static"], arch.static_power_per_core, "mW")
-    lines.sort(key=lambda line: list(LABELS).index(line.component))
-    return Bill(arch.name, samples, tuple(lines), tuple(missing))
+    steps, samples = timing.step_ns.shape
+    on_cores = {ON_CHIP_BY_PRICE[key].name: array for key, array in amounts(counts, arch).items()}
+    often = {name: int(a.sum(dtype=np.int64)) / samples for name, a in {**on_cores, **counts.fabric}.items()}
+    often["barriers"] = float(steps)
+    often["used_core_ns"] = len(counts.cores) * float(timing.inference_ns.mean())
+    return bill_of(often, samples, arch)

@@ -36,28 +36,24 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
+from neurodeploy.program.count_kinds import BY_NAME, ON_CHIP_BY_PRICE, Counter, counted
 
 from ..chips.arch import Architecture
 from ..counts.counts import CORE, Counts, check_cores
 
+
+def _keys(*by: Counter) -> tuple[str, ...]:
+    """Keys of the times that what these count takes on a core."""
+    return tuple(price for name in counted(*by) for price in BY_NAME[name].prices)
+
+
+RECEIVING, SENDING, LEARNING = _keys("receiving"), _keys("sending", "resting"), _keys("work")
 TERMS = {
-    "axon_in": "messages received",
-    "synaptic_operation": "synaptic operations",
-    "synaptic_operation_list": "synaptic operations, listed synapses",
-    "synaptic_operation_kernel": "synaptic operations, shared kernels",
-    "synaptic_word": "words of synaptic memory",
-    "neuron_update_active": "active neuron updates",
-    "neuron_update_inactive": "inactive neuron updates",
-    "dendrite_update": "dendrites that received something",
-    "spike_out": "spikes",
-    "axon_out": "messages sent",
-    "learning_update": "learning updates",
+    **{key: ON_CHIP_BY_PRICE[key].label for key in (*RECEIVING, *SENDING, *LEARNING)},
     "network": "network-on-chip",
-    "barrier": "barrier",
+    "barrier": ON_CHIP_BY_PRICE["barrier"].label,
 }
-RECEIVING = ("axon_in", "synaptic_operation", "synaptic_operation_list", "synaptic_operation_kernel", "synaptic_word")
-SENDING = ("neuron_update_active", "neuron_update_inactive", "dendrite_update", "spike_out", "axon_out")
-LEARNING = ("learning_update",)
+"""Parts of a step's time, by their keys in an architecture file, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,31 +93,26 @@ class Timing:
 
 
 def amounts(counts: Counts, arch: Architecture) -> dict[str, Array]:
-    """How often each priced thing of a core happened, ``[cores, chip steps, samples]``.
+    """How often each priced thing of a core happened, by its key, ``[cores, chip steps, samples]``.
 
-    Synapses with a weight of zero count where the chip walks them (`pipeline.zero_weights`).
+    Synapses with a weight of zero count where the chip walks them (`pipeline.zero_weights`); those in lists and shared
+    kernels have keys of their own, and are not among the other synaptic operations.
     """
     core = counts.core
-    skipped = arch.pipeline.zero_weights == "skipped"
     total, listed, shared = (
-        core[name]
-        for name in (
-            ("nonzero_sops", "nonzero_list", "nonzero_kernel") if skipped else ("sops", "sops_list", "sops_kernel")
-        )
+        ("nonzero_sops", "nonzero_list", "nonzero_kernel")
+        if arch.pipeline.zero_weights == "skipped"
+        else ("sops", "sops_list", "sops_kernel")
     )
-    return {
-        "axon_in": core["messages_in"],
-        "synaptic_operation": total - listed - shared,
-        "synaptic_operation_list": listed,
-        "synaptic_operation_kernel": shared,
-        "synaptic_word": core["words"],
-        "neuron_update_active": core["active_updates"],
-        "neuron_update_inactive": core["updates"] - core["active_updates"],
-        "dendrite_update": core["touched_updates"],
-        "spike_out": core["events_out"],
-        "axon_out": core["messages_out"],
-        "learning_update": counts.learning["visited"] if counts.learning else np.zeros_like(core["messages_out"]),
+    done = {
+        **core,
+        "sops": core[total] - core[listed] - core[shared],
+        "sops_list": core[listed],
+        "sops_kernel": core[shared],
+        "inactive_updates": core["updates"] - core["active_updates"],
+        "visited": counts.learning["visited"] if counts.learning else np.zeros_like(core["messages_out"]),
     }
+    return {key: done[ON_CHIP_BY_PRICE[key].name] for key in (*RECEIVING, *SENDING, *LEARNING)}
 
 
 def tiles_of(counts: Counts, arch: Architecture) -> int:

@@ -47,6 +47,8 @@ class CriticalPath:
     working_ns: float
 
     def __str__(self) -> str:
+        if not self.working_ns:
+            return "the barrier alone, since no time of its cores' work was published"
         share = f"{(self.end_ns - self.begin_ns) / self.working_ns:.0%} of {self.working_ns / 1e3:.2f} us"
         if not self.receiving:
             return f"core {self.core} updates its neurons and sends their spikes until the end ({share})"

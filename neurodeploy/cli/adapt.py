@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             f"pass, at {item.chip}'s prices"
         )
         if item.missing:
-            console.say(f"not in the energy, since no price was published: {', '.join(item.missing)}")
+            console.say(f"not in the energy, since no price was published: {', '.join(item.lacking)}")
     console.say(f"report: {(args.output / 'report.html').resolve()}")
     console.result(
         {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.counts.counts import Counts
-    from neurodeploy.hwsim.timing.tiers import Timing
+    from neurodeploy.hwsim.cost import Cost, Tier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.embedded import architecture_of
-    from neurodeploy.hwsim.counts.counts import Counter
-    from neurodeploy.hwsim.engine import Simulator
-    from neurodeploy.hwsim.prices.pricing import price
-    from neurodeploy.hwsim.timing import event_tier, timeline
-    from neurodeploy.hwsim.timing.flit_tier import flit_timing
-    from neurodeploy.hwsim.timing.tiers import core_timing, link_timing
+    from neurodeploy.hwsim.cost import cost
     from neurodeploy.program.program import Program
 
     program = Program.load(args.program)
@@ -67,64 +61,37 @@ def run(args: argparse.Namespace, console: Console) -> int:
             found=f"--tier {args.tier}",
             hint="leave --tier out, or give --tier event",
         )
-    tier = "event" if args.timeline else args.tier
-    counter, simulator = Counter(program, arch), Simulator(program)
+    tier: Tier = "event" if args.timeline else args.tier
     with console.progress("hwsim") as progress:
-        recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
-    counts = counter.count(recording, links=tier == "link")
-    mesh = event_tier.Mesh(simulator, counter) if tier in ("event", "flit") else None
-    if mesh is not None:
-        timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, args.flits)
-    else:
-        timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
-    bill = price(counts, arch, timing)
-    result: dict[str, Any] = {
-        "chip": arch.name,
-        "extends": list(arch.extends),
-        "samples": recording.samples,
-        "steps": recording.steps,
-        "energy_pj": {line.component: line.energy_pj for line in bill.lines},
-        "total_pj": bill.total_pj,
-        "missing": {item.component: item.count for item in bill.missing},
-        "tier": timing.tier,
-        "step_ns": {"mean": float(timing.step_ns.mean()), "slowest": float(timing.step_ns.max())},
-        "inference_ns": float(timing.inference_ns.mean()),
-        "times_missing": list(timing.missing),
-        "busiest_core": timing.busiest_core,
-    }
-    if counts.learning:
-        result["learning"] = {name: float(a.sum()) / recording.samples for name, a in counts.learning.items()}
-        _learning(console, result["learning"])
-    _energy(console, bill, arch.title)
-    _time(console, counts, timing, arch)
-    if mesh is not None and tier == "event":
-        step = int(timing.step_ns[:, 0].argmax())
-        path = timeline.critical_path(mesh, recording, counts, timing, step)
-        console.say(f"slowest step of the first sample: chip step {step}: {path}")
-        result["slowest_step"] = {"step": step, "waits_for": str(path)}
-        if args.timeline:
-            steps = range(max(step - 1, 0), min(step + 2, len(timing.step_ns)))
-            messages = timeline.write_timeline(args.timeline, mesh, recording, counts, timing, steps)
-            console.say(f"wrote {args.timeline}: chip steps {steps[0]} to {steps[-1]}, {messages:,} messages")
-    console.result(result)
+        found = cost(program, inputs, arch, tier=tier, flits=args.flits, progress=progress)
+    _learning(console, found)
+    _energy(console, found)
+    _time(console, found)
+    slowest = found.slowest_step
+    if slowest is not None:
+        console.say(f"slowest step of the first sample: chip step {slowest[0]}: {slowest[1]}")
+    if args.timeline:
+        steps, messages = found.write_timeline(args.timeline)
+        console.say(f"wrote {args.timeline}: chip steps {steps[0]} to {steps[-1]}, {messages:,} messages")
+    if console.json:
+        console.result(found.as_json())
     return 0
 
 
-def _learning(console: Console, work: dict[str, float]) -> None:
-    names = {
-        "visited": "synapses visited", "changed": "synapses changed", "products": "products computed",
-        "x_impulses": "impulses of sources' traces", "x_decays": "decays of sources' traces",
-        "y_impulses": "impulses of targets' traces", "y_decays": "decays of targets' traces",
-    }  # fmt: skip
-    console.table(("learning in an inference", "count"), [(names[name], f"{n:,.1f}") for name, n in work.items()])
+def _learning(console: Console, found: Cost) -> None:
+    from neurodeploy.program.count_kinds import label
+
+    totals = found.totals()
+    rows = [(label(name), f"{totals[name]:,.1f}") for name in found.counts.learning]
+    if rows:
+        console.table(("learning in an inference", "count"), rows)
 
 
-def _energy(console: Console, bill: Any, title: str) -> None:
-    from neurodeploy.hwsim.prices.pricing import LABELS
-
+def _energy(console: Console, found: Cost) -> None:
+    bill = found.bill
     rows: list[tuple[object, ...]] = [
         (
-            LABELS[line.component],
+            line.label,
             f"{line.count:,.1f}",
             f"{line.price:g} {line.price_unit}",
             f"{line.energy_pj / 1e3:,.3f}",
@@ -134,18 +101,16 @@ def _energy(console: Console, bill: Any, title: str) -> None:
         if line.count
     ]
     rows.append(("sum", "", "", f"{bill.total_pj / 1e3:,.3f}", ""))
-    console.table(("energy of an inference", "count", "price", "nJ", "price is"), rows, title=title)
+    console.table(("energy of an inference", "count", "price", "nJ", "price is"), rows, title=found.arch.title)
     if bill.missing:
-        lacking = ", ".join(
-            LABELS[m.component] + ("" if m.count is None else f" ({m.count:,.1f})") for m in bill.missing
-        )
+        lacking = ", ".join(m.label + ("" if m.count is None else f" ({m.count:,.1f})") for m in bill.missing)
         console.say(f"not in the sum, since no price was published: {lacking}")
 
 
-def _time(console: Console, counts: Counts, timing: Timing, arch: Any) -> None:
+def _time(console: Console, found: Cost) -> None:
     from neurodeploy.hwsim.timing.tiers import TERMS
 
-    clock = arch.clock.frequency
+    timing, clock = found.timing, found.arch.clock.frequency
     rows: list[tuple[object, ...]] = [
         (TERMS[name], f"{ns / 1e3:,.3f}") for name, ns in timing.terms.items() if abs(ns) > 0
     ]
@@ -163,6 +128,7 @@ def _time(console: Console, counts: Counts, timing: Timing, arch: Any) -> None:
         + ("asynchronous chip" if clock is None else f"{clock.value:g} MHz")
     )
     steps = len(timing.step_ns)
-    busy = sorted(zip(timing.core_ns / (timing.inference_ns.mean() or 1.0), counts.cores, strict=True), reverse=True)
+    shares = timing.core_ns / (timing.inference_ns.mean() or 1.0)
+    busy = sorted(zip(shares, found.counts.cores, strict=True), reverse=True)
     if steps and busy:
         console.say("busiest cores: " + ", ".join(f"{core} ({share:.0%})" for share, core in busy[:5]))

@@ -197,7 +197,7 @@ def _short(rule: Any) -> dict[str, Any]:
         "inference_pj": own.inference_pj,
         "ratios": {other.name: other.ratio for other in own.baselines},
         "words": rule.words,
-        "missing": list(own.missing),
+        "missing": list(own.lacking),
     }
 
 
@@ -224,7 +224,7 @@ def _summary(report: LearningReport, console: Console) -> None:
         ("rule", "test", "learning", "forward", *(f"{name} takes" for name in baselines), "spikes", "words"), rows,
         title=f"energy of a sample at {report.chip}'s prices; what clocked engines take for the same samples",
     )  # fmt: skip
-    lacking = dict.fromkeys(name for rule in report.rules for name in rule.priced[0].missing)
+    lacking = dict.fromkeys(name for rule in report.rules for name in rule.priced[0].lacking)
     if lacking:
         console.say(f"not in the energy, since no price was published: {', '.join(lacking)}")
     assumed = {line.component for rule in report.rules for line in rule.priced[0].lines if line.confidence == "assumed"}

@@ -18,7 +18,8 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
 from neurodeploy.hwsim.chips.arch import Architecture
-from neurodeploy.hwsim.prices.learning_bill import CLOCKED, LearningBill, bill, clocked
+from neurodeploy.hwsim.prices.learning_bill import CLOCKED, bill, clocked
+from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 
@@ -68,10 +69,10 @@ class Learner(Protocol):
     def network(self) -> Network | None:
         """The network as it is now, where it can be given."""
 
-    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
         """What these counts ``[layers, kinds]`` of so many samples cost, per sample."""
 
-    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
         """What other ways to learn from the same samples would have cost, by name."""
 
 
@@ -108,12 +109,12 @@ class EventLearner:
     def network(self) -> Network:
         return self.chip.network()
 
-    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
         if self.chip.rule.name == "bptt":
             return self.baselines(counts, samples, arch)["dense"]
         return bill(self._by_kind(counts), samples, arch)
 
-    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
         found = self._by_kind(counts)
         return {
             variant: bill(

@@ -12,6 +12,8 @@ from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity
 from neurodeploy.network.network import Network
 
+from .count_kinds import counted
+
 
 @dataclass(frozen=True, eq=False)
 class Events(Sealed):
@@ -103,7 +105,7 @@ class Recording(Sealed):
     learning_work: Mapping[str, Array] = field(default_factory=dict)
 
 
-LEARNING_WORK = ("visited", "changed", "products", "x_impulses", "x_decays", "y_impulses", "y_decays")
+LEARNING_WORK = counted("work")
 """What learning synapses do: at the end of an epoch, synapses for which some product is due, those of them of which w,
 d or t took another value, and products computed; in every step, traces that got an impulse for a spike and traces that
 were not 0 and decayed, on the sources' side (on each core that holds synapses of the projection) and the targets'."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neurodeploy.hwsim.prices.pricing import LABELS, Bill
+from neurodeploy.hwsim.prices.pricing import Bill, Line, Missing
 from neurodeploy.hwsim.timing.tiers import TERMS, Timing
 
 from .document import Energy, EnergyLine, Latency, MissingLine, Term
@@ -20,26 +20,40 @@ def energy_of(bill: Bill) -> Energy:
         total_pj=bill.total_pj,
         dynamic_pj=bill.dynamic_pj,
         static_pj=bill.static_pj,
-        lines=tuple(
-            EnergyLine(
-                component=line.component,
-                label=LABELS[line.component],
-                count=line.count,
-                count_unit=line.count_unit,
-                price=line.price,
-                price_unit=line.price_unit,
-                energy_pj=line.energy_pj,
-                source=line.source,
-                confidence=line.confidence,
-                bound=line.bound,
-                note=line.note,
-            )
-            for line in bill.lines
-        ),
-        missing=tuple(
-            MissingLine(component=m.component, label=LABELS[m.component], count=m.count, reason=m.reason)
-            for m in bill.missing
-        ),
+        lines=tuple(line_of(line) for line in bill.lines),
+        missing=tuple(missing_of(item) for item in bill.missing),
+    )
+
+
+def line_of(line: Line) -> EnergyLine:
+    """Return a line of a bill as the documents have it."""
+    return EnergyLine(
+        component=line.component,
+        kind=line.kind,
+        part=line.part,
+        label=line.label,
+        count=line.count,
+        count_unit=line.count_unit,
+        price=line.price,
+        price_unit=line.price_unit,
+        energy_pj=line.energy_pj,
+        source=line.source,
+        confidence=line.confidence,
+        bound=line.bound,
+        note=line.note,
+    )
+
+
+def missing_of(item: Missing) -> MissingLine:
+    """Return what a bill lacks as the documents have it."""
+    return MissingLine(
+        component=item.component,
+        kind=item.kind,
+        part=item.part,
+        label=item.label,
+        count=item.count,
+        count_unit=item.count_unit,
+        reason=item.reason,
     )
 
 

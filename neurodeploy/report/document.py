@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import existing_file, storage_errors, write_text
+from neurodeploy.program.count_kinds import Part
 
 FORMAT = "neurodeploy report"
 VERSION = 1
@@ -119,9 +120,17 @@ class Layer(_Model):
 
 
 class EnergyLine(_Model):
-    """One component: ``energy_pj = count * price``."""
+    """One component: ``energy_pj = count * price``.
+
+    Args:
+        component: key of the price in an architecture file.
+        kind: name of what was counted; see `neurodeploy.program.count_kinds`.
+        part: whether it belongs to the forward pass or to learning.
+    """
 
     component: str
+    kind: str = ""
+    part: Part = "inference"
     label: str
     count: Amount
     count_unit: str
@@ -135,11 +144,14 @@ class EnergyLine(_Model):
 
 
 class MissingLine(_Model):
-    """A component that the total lacks (`count` None: not counted) and why."""
+    """A component that the total lacks (`count` None: not counted) and why; see `EnergyLine`."""
 
     component: str
+    kind: str = ""
+    part: Part = "inference"
     label: str
     count: Amount | None = None
+    count_unit: str = ""
     reason: str
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurodeploy.files.atomic import write_text
+from neurodeploy.program.count_kinds import label
 
 from . import svg
 from .document import Core, NetworkResult, Report
@@ -54,6 +55,7 @@ def environment() -> Environment:
         quantity=quantity,
         bytesize=bytesize,
         significant=significant,
+        label=label,
     )
     return made
 

@@ -58,7 +58,7 @@ def test_loihis_rules(rule: str, run: Run, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "results.json").read_text())["rules"][0]
     assert found["accuracy"] > 0.5
     line = next(line for line in found["priced"][0]["lines"] if line["part"] == "learning")
-    assert line["price_pj"] == 120 and line["energy_pj"] == pytest.approx(120 * found["layers"][0]["counts"]["visited"])
+    assert line["price"] == 120 and line["energy_pj"] == pytest.approx(120 * found["layers"][0]["counts"]["visited"])
     resumed = learning_run.Run.resume(tmp_path / rule)
     assert resumed.done and resumed.accuracies[-1] == found["accuracy"]
 

@@ -157,7 +157,7 @@ def test_the_command_line_says_what_learning_costs(tmp_path: Path, capsys: pytes
     assert result["learning"]["visited"] == 7 and result["learning"]["products"] == 9
     assert main(["cost", str(tmp_path / "net.ndp"), *given]) == 0
     said = capsys.readouterr()
-    assert "learning updates" in said.out + said.err
+    assert "synapses visited" in said.out + said.err
     for tier in ("event", "flit"):
         assert main(["cost", str(tmp_path / "net.ndp"), *given, "--tier", tier, "--json"]) == 0
         assert "learning_update" in json.loads(capsys.readouterr().out)["times_missing"]

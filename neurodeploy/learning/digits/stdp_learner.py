@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from neurodeploy.hwsim.chips.arch import Architecture
-from neurodeploy.hwsim.prices.learning_bill import LearningBill, bill
+from neurodeploy.hwsim.prices.learning_bill import bill
+from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program.recording import LEARNING_WORK
@@ -60,10 +61,10 @@ class LoihiLearner:
     def network(self) -> Network:
         return self.task.program(learning=False).network
 
-    def costs(self, counts: Array, samples: int, arch: Architecture) -> LearningBill:
+    def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
         return bill(dict(zip(self.kinds, counts.T, strict=True)), samples, arch)
 
-    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, LearningBill]:
+    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
         """None: nothing else learns by these rules."""
         del counts, samples, arch
         return {}

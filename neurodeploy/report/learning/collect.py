@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from neurodeploy import __version__
 from neurodeploy.hwsim.chips.arch import Architecture
 from neurodeploy.hwsim.event_learning.kernels import KINDS
-from neurodeploy.hwsim.prices.learning_bill import LABELS, LearningBill, LearningLine, bill
+from neurodeploy.hwsim.prices.learning_bill import bill
+from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.learning.digits.scenarios import SCENARIOS, Adapted
 from neurodeploy.learning.run import Run
 from neurodeploy.learning.setup import Setup
 from neurodeploy.network.arrays import Array
 
+from ..build import line_of, missing_of
+from ..document import EnergyLine, MissingLine
 from .document import (
     BASELINES,
     SCENARIO_TITLES,
@@ -24,7 +26,6 @@ from .document import (
     AdaptationPoint,
     Baseline,
     LearningReport,
-    Line,
     Memory,
     Point,
     Priced,
@@ -33,20 +34,14 @@ from .document import (
 )
 
 
-def lines_of(found: LearningBill) -> tuple[Line, ...]:
-    parts: tuple[tuple[Literal["learning", "inference"], tuple[LearningLine, ...]], ...] = (
-        ("learning", found.learning),
-        ("inference", found.inference),
-    )
-    return tuple(
-        Line(
-            part=part, kind=line.kind, label=LABELS[line.kind], component=line.component, count=line.count,
-            price_pj=line.price_pj, energy_pj=line.energy_pj, source=line.source, confidence=line.confidence,
-            note=line.note,
-        )
-        for part, lines in parts
-        for line in lines
-    )  # fmt: skip
+def lines_of(found: Bill) -> tuple[EnergyLine, ...]:
+    """What has a price, learning first."""
+    return tuple(line_of(line) for line in (*found.learning, *found.inference))
+
+
+def missing_in(found: Bill) -> tuple[MissingLine, ...]:
+    """What has none, learning first."""
+    return tuple(missing_of(item) for item in sorted(found.missing, key=lambda item: item.part != "learning"))
 
 
 def priced(run: Run, arch: Architecture) -> Priced:
@@ -63,7 +58,7 @@ def priced(run: Run, arch: Architecture) -> Priced:
             )
             for name, other in baselines.items()
         ),
-        missing=tuple(dict.fromkeys(LABELS[line.kind] for line in own_bill.missing)),
+        missing=missing_in(own_bill),
     )  # fmt: skip
 
 
@@ -82,8 +77,8 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
             )
         )  # fmt: skip
     clocked = own.baselines(total, run.taken, arch)
-    words = [line.count for line in own.costs(total, run.taken, arch).learning if line.kind == "stored_words"]
-    dense = [line.count for line in clocked["dense"].learning if line.kind == "stored_words"] if clocked else []
+    words = own.costs(total, run.taken, arch).count("stored_words")
+    dense = clocked["dense"].count("stored_words") if clocked else 0.0
     rows = []
     for name, counts in zip(own.layers, total, strict=True):
         found = {kind: float(n) / run.taken for kind, n in zip(own.kinds, counts, strict=True) if n}
@@ -91,7 +86,7 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
     return RuleResult(
         rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
         accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
-        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=sum(words), clocked_words=sum(dense),
+        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=words, clocked_words=dense,
         skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
     )  # fmt: skip
 
@@ -99,13 +94,11 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
 def memory_of(run: Run, arch: Architecture) -> Memory:
     """The words of a run's last epoch."""
     own, last = run.learner, run.counts[-1]
-    words = [line.count for line in own.costs(last, own.size, arch).learning if line.kind == "stored_words"]
-    dense = own.baselines(last, own.size, arch)["dense"]
+    words, dense = own.costs(last, own.size, arch), own.baselines(last, own.size, arch)["dense"]
     by_kind = dict(zip(own.kinds, last.sum(axis=0), strict=True))
     return Memory(
-        rule=run.setup.rule, steps=run.setup.steps, words=sum(words),
-        events=float(by_kind["events_in"]) / own.size,
-        clocked_words=sum(line.count for line in dense.learning if line.kind == "stored_words"),
+        rule=run.setup.rule, steps=run.setup.steps, words=words.count("stored_words"),
+        events=float(by_kind["events_in"]) / own.size, clocked_words=dense.count("stored_words"),
     )  # fmt: skip
 
 
@@ -144,5 +137,5 @@ def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architectur
     return Adaptation(
         scenario=scenario, rule=TITLES[setup.rule], title=SCENARIO_TITLES[scenario], description=SCENARIOS[scenario],
         chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, points=tuple(points),
-        lines=lines_of(whole), missing=tuple(dict.fromkeys(LABELS[line.kind] for line in whole.missing)),
+        lines=lines_of(whole), missing=missing_in(whole),
     )  # fmt: skip

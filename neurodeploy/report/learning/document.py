@@ -5,6 +5,7 @@ Energies are in pJ and, like all counts, means per training sample unless a fiel
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neurodeploy.files.atomic import write_text
 
-from ..document import parsed
+from ..document import EnergyLine, MissingLine, parsed
 
 FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
+VERSION: Literal[2] = 2
+"""Written into every document; raised when an older neurodeploy could no longer read what is written."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -34,6 +37,11 @@ BASELINES = {
 }
 
 
+def labels(missing: Iterable[MissingLine]) -> tuple[str, ...]:
+    """What is missing in words, each once."""
+    return tuple(dict.fromkeys(item.label for item in missing))
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,21 +55,6 @@ class Point(_Model):
     inference_pj: Amount
 
 
-class Line(_Model):
-    """A component; `price_pj` None where nobody published one."""
-
-    part: Literal["learning", "inference"]
-    kind: str
-    label: str
-    component: str
-    count: Amount
-    price_pj: Amount | None
-    energy_pj: Amount
-    source: str
-    confidence: str
-    note: str = ""
-
-
 class Baseline(_Model):
     """Another way to learn from the same samples, and how many times the rule's learning energy it takes."""
 
@@ -72,14 +65,19 @@ class Baseline(_Model):
 
 
 class Priced(_Model):
-    """A rule's energy by one chip's file."""
+    """A rule's energy by one chip's file; learning comes before the forward pass."""
 
     chip: str
     learning_pj: Amount
     inference_pj: Amount
-    lines: tuple[Line, ...]
+    lines: tuple[EnergyLine, ...]
     baselines: tuple[Baseline, ...]
-    missing: tuple[str, ...]
+    missing: tuple[MissingLine, ...]
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Labels of what has no price, each once."""
+        return labels(self.missing)
 
 
 class Row(_Model):
@@ -150,8 +148,13 @@ class Adaptation(_Model):
     weight_bits: int
     changed: str
     points: tuple[AdaptationPoint, ...]
-    lines: tuple[Line, ...]
-    missing: tuple[str, ...]
+    lines: tuple[EnergyLine, ...]
+    missing: tuple[MissingLine, ...]
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Labels of what has no price, each once."""
+        return labels(self.missing)
 
     @property
     def learning_pj(self) -> float:
@@ -168,7 +171,7 @@ class LearningReport(_Model):
     """The document; `chip` is that whose prices stand first in each rule's `priced`."""
 
     format: Literal["neurodeploy learning report"] = FORMAT
-    version: Literal[1] = 1
+    version: Literal[2] = VERSION
     title: str
     neurodeploy: str
     chip: str
@@ -183,4 +186,4 @@ class LearningReport(_Model):
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "the report") -> LearningReport:
         """Read what `save` wrote; see `neurodeploy.report.document.parsed` for the errors."""
-        return parsed(cls, FORMAT, 1, text, where)
+        return parsed(cls, FORMAT, VERSION, text, where)

@@ -1,0 +1,174 @@
+"""What a Program costs on a chip: one run, what it counted, its bill and its times, for people and as JSON.
+
+Every mean is over samples, and a sample is counted over all its steps. The counts of a layer are those of the network's
+steps; the counts of a core, and the totals, are those of chip steps, of which there are more while the pipeline fills
+(`neurodeploy.hwsim.counts.counts`), so updates of layers add up to less than the total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.arrays import Array
+from neurodeploy.program.count_kinds import BY_NAME
+from neurodeploy.program.program import Program
+from neurodeploy.program.recording import Recording
+
+from .chips.arch import Architecture
+from .counts.counts import Counter, Counts
+from .engine import Simulator
+from .prices.pricing import Bill, price
+from .timing.event_tier import Mesh
+from .timing.flit_tier import flit_timing
+from .timing.tiers import Timing, core_timing, link_timing
+from .timing.timeline import CriticalPath, critical_path, write_timeline
+
+Tier = Literal["core", "link", "event", "flit"]
+TIERS: tuple[Tier, ...] = ("core", "link", "event", "flit")
+"""Models of time, from the one that sees least of a chip to the one that sees most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What `cost` found.
+
+    Args:
+        arch: the chip whose prices and times were taken.
+        mesh: of the tiers that follow messages.
+    """
+
+    arch: Architecture
+    recording: Recording
+    counts: Counts
+    bill: Bill
+    timing: Timing
+    mesh: Mesh | None = None
+
+    def totals(self) -> dict[str, float]:
+        """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
+        counts = self.counts
+        found = self._means({name: array.sum(axis=0) for name, array in counts.layer.items()})
+        found |= self._means({name: array.sum(axis=0) for name, array in {**counts.core, **counts.learning}.items()})
+        found |= self._means(counts.fabric)
+        found["inactive_updates"] = found["updates"] - found["active_updates"]
+        found["barriers"] = float(len(self.timing.step_ns))
+        found["used_core_ns"] = len(counts.cores) * float(self.timing.inference_ns.mean())
+        return {name: found[name] for name in BY_NAME if name in found}
+
+    def layers(self) -> dict[str, dict[str, float]]:
+        """Kinds that populations count, by population, mean per sample."""
+        return {
+            population: self._means({name: array[row] for name, array in self.counts.layer.items()})
+            for row, population in enumerate(self.counts.populations)
+        }
+
+    def cores(self) -> dict[int, dict[str, float]]:
+        """Kinds that cores count, by core, mean per sample."""
+        found = {}
+        for row, core in enumerate(self.counts.cores):
+            own = {name: array[row] for name, array in {**self.counts.core, **self.counts.learning}.items()}
+            own["inactive_updates"] = own["updates"] - own["active_updates"]
+            found[core] = self._means(own)
+        return found
+
+    def _means(self, counts: Mapping[str, Array]) -> dict[str, float]:
+        """From ``[steps, samples]`` to the mean of the samples' sums, in the table's order."""
+        return {name: int(counts[name].sum()) / self.recording.samples for name in BY_NAME if name in counts}
+
+    @cached_property
+    def slowest_step(self) -> tuple[int, CriticalPath] | None:
+        """The slowest chip step of the first sample and what it waits for; only the event tier knows."""
+        if self.mesh is None or self.timing.tier != "event":
+            return None
+        step = int(self.timing.step_ns[:, 0].argmax())
+        return step, critical_path(self.mesh, self.recording, self.counts, self.timing, step)
+
+    def write_timeline(self, path: Path | str) -> tuple[range, int]:
+        """Write the slowest step of the first sample and its neighbours as a trace; which steps, how many messages.
+
+        Raises:
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        slowest = self.slowest_step
+        assert slowest is not None and self.mesh is not None, "a timeline shows the event tier"
+        steps = range(max(slowest[0] - 1, 0), min(slowest[0] + 2, len(self.timing.step_ns)))
+        return steps, write_timeline(path, self.mesh, self.recording, self.counts, self.timing, steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything for scripts; see ``docs/reference-cli.md``, section cost."""
+        bill, timing, totals = self.bill, self.timing, self.totals()
+        return {
+            "chip": self.arch.name,
+            "extends": list(self.arch.extends),
+            "samples": self.recording.samples,
+            "steps": self.recording.steps,
+            "chip_steps": len(timing.step_ns),
+            "per": "sample",
+            "kinds": {name: {"label": BY_NAME[name].label, "unit": BY_NAME[name].unit} for name in totals},
+            "counts": {
+                "total": totals,
+                "layers": self.layers(),
+                "cores": {str(core): counts for core, counts in self.cores().items()},
+            },
+            "energy_pj": {line.component: line.energy_pj for line in bill.lines},
+            "total_pj": bill.total_pj,
+            "missing": {item.component: item.count for item in bill.missing},
+            "bill": bill.as_json(),
+            **self._times(),
+        }
+
+    def _times(self) -> dict[str, Any]:
+        timing, slowest = self.timing, self.slowest_step
+        found: dict[str, Any] = {
+            "tier": timing.tier,
+            "step_ns": {"mean": float(timing.step_ns.mean()), "slowest": float(timing.step_ns.max())},
+            "inference_ns": float(timing.inference_ns.mean()),
+            "terms_ns": dict(timing.terms),
+            "core_ns": {str(c): float(ns) for c, ns in zip(self.counts.cores, timing.core_ns, strict=True)},
+            "times_missing": list(timing.missing),
+            "busiest_core": timing.busiest_core,
+        }
+        if self.counts.learning:
+            found["learning"] = {name: self.totals()[name] for name in self.counts.learning}
+        if slowest is not None:
+            found["slowest_step"] = {"step": slowest[0], "waits_for": str(slowest[1])}
+        return found
+
+
+def cost(
+    program: Program,
+    inputs: Mapping[str, Array],
+    arch: Architecture,
+    *,
+    tier: Tier = "core",
+    flits: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cost:
+    """Run a placed Program on some samples and count, price and time what it does.
+
+    Args:
+        inputs: spikes by input, ``[time, batch, *shape]``; see `neurodeploy.backends.Backend`.
+        arch: the chip, which must have the cores that the Program is placed on.
+        tier: how much of the chip the times see.
+        flits: of a message, in the flit tier.
+        progress: called with samples done and all samples.
+
+    Raises:
+        InvalidInputError: inputs that do not match, a core that the chip does not have, or a tier that cannot time it.
+    """
+    if tier not in TIERS:
+        raise InvalidInputError("there is no such tier of timing", found=tier, allowed=", ".join(TIERS))
+    counter, simulator = Counter(program, arch), Simulator(program)
+    recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
+    counts = counter.count(recording, links=tier == "link")
+    mesh = Mesh(simulator, counter) if tier in ("event", "flit") else None
+    if mesh is not None:
+        timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
+    else:
+        timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
+    return Cost(arch, recording, counts, price(counts, arch, timing), timing, mesh)
