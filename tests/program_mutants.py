@@ -35,6 +35,7 @@ DTYPES = (
     "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "float16", "float32", "float64", "bool",
     "complex64", "U3", "S3", ">i4", ">f8", "datetime64[s]",
 )  # fmt: skip
+HUGE = 1e100
 MOST = 20_000
 """Neurons, and steps of a delay, of a mutant that is run."""
 
@@ -166,6 +167,12 @@ def check_mutant(seed: int) -> str:
             found = engine.run(program, x, record=EVERYTHING)
         except NeurodeployError as error:
             return f"on run: {error.what}"
+        if any(
+            not np.isfinite(a).all() or np.abs(a).max(initial=0) > HUGE
+            for s in judge.states.values()
+            for a in s.values()
+        ):
+            return "overflow"  # of floats, where every order of operations gives another NaN
         wrong = difference(judge, found, program.network.arithmetic == "loihi")
         assert not wrong, f"{wrong}; {mutant.done}"
         return "equal"

@@ -88,6 +88,11 @@ WRONG: dict[str, Callable[[], object]] = {
     "a decay below nothing": lambda: network(neuron=lif(dv=np.full(N, -1))),
     "a reset that nobody knows": lambda: lif(reset="softly"),
     "a number for a text": lambda: lif(comparison=1),
+    "several spikes of a threshold of 0": lambda: network(neuron=lif(max_spikes=5, threshold=np.zeros(N, np.int64))),
+    "a source that something reaches": lambda: network(neuron=Source()),
+    "a source that begins after all": lambda: Network(
+        "n", (Population("in", (1,), Source(start=1 << 40)),), (), (), 1e-3
+    ),
     "no spikes at most": lambda: network(neuron=lif(max_spikes=0)),
     "a shift of 200": lambda: network(neuron=Product(np.zeros(N, np.int64), shift=200)),
     "a shift in floats": lambda: network(neuron=SigmaDelta(np.zeros(N), np.zeros(N), send_shift=3), arithmetic="float"),

@@ -216,7 +216,7 @@ def update_float(
             if spiking == 1:
                 if most > 1:
                     if level > 0:
-                        count = min(int(level / limit), most)
+                        count = int(min(level / limit, float(most)))
                 elif _crosses(level, limit, equal):
                     count = 1
                 elif level < lower[i] or (equal == 1 and level == lower[i]):

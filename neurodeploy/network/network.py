@@ -208,6 +208,8 @@ def check(network: Network) -> None:
                 raise InvalidInputError(f"{where} names an unknown population", found=end, allowed=sorted(order))
         source, target = network.by_name[projection.source], network.by_name[projection.target]
         kind = projection.connectivity
+        if target.external:
+            raise InvalidInputError(f"{where} ends in {target.name!r}, which is a source", hint="let it end in neurons")
         if (kind.inputs, kind.outputs) != (source.size, target.size):
             raise InvalidInputError(
                 f"{where} does not match its populations",
@@ -219,11 +221,11 @@ def check(network: Network) -> None:
         ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
         if projection.rule is not None:
             _check_rule(network, projection)
-        if not 0 <= projection.delay <= LONGEST or projection.bias_start < 0:
+        if not 0 <= projection.delay <= LONGEST or not 0 <= projection.bias_start <= LONGEST:
             raise InvalidInputError(
                 f"{where} has a delay, or a start of its bias, that cannot be used",
                 found=f"{projection.delay} and {projection.bias_start} steps",
-                allowed=f"0 to {LONGEST:,}, and 0 or more",
+                allowed=f"0 to {LONGEST:,}",
             )
         if projection.bias is not None:
             check_numbers(f"the bias of {where}", projection.bias, (target.size,))

@@ -88,6 +88,8 @@ class Neuron(Sealed):
     """Whether synapses onto it may learn."""
     current_shift: ClassVar[int] = 0
     """Bits by which an integer neuron shifts up what arrives."""
+    endless: ClassVar[tuple[str, ...]] = ()
+    """Parameters that may be infinite in floats: levels that are never reached."""
     always_on: bool = False
     """Whether it spikes by itself in every step from `start` on."""
     start: int = 0
@@ -141,6 +143,8 @@ class Neuron(Sealed):
                 check_numbers(what, value, (size,), whole=integer)
                 if integer:
                     check_within(what, value, -(1 << 31), (1 << 31) - 1)
+                elif item.name not in self.endless and not np.isfinite(value).all():
+                    raise InvalidInputError(f"{what} is not finite", found=value[~np.isfinite(value)][0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +179,11 @@ class Source(Neuron):
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
-        if self.start < 0 or not 1 <= self.payload_bits <= 32:
+        if not 0 <= self.start < 1 << 31 or not 1 <= self.payload_bits <= 32:
             raise InvalidInputError(
                 f"population {name!r}: start or payload_bits is out of its range",
                 found=f"{self.start} and {self.payload_bits}",
-                allowed="0 or more, and 1 to 32",
+                allowed="0 to 2^31 - 1, and 1 to 32",
             )
 
 
@@ -194,6 +198,7 @@ class Lif(Neuron):
     states: ClassVar[tuple[str, ...]] = ("u", "v")
     plastic: ClassVar[bool] = True
     current_shift: ClassVar[int] = 6
+    endless: ClassVar[tuple[str, ...]] = ("threshold", "floor", "lower")
     du: Array
     dv: Array
     bias: Array
@@ -253,9 +258,10 @@ class Lif(Neuron):
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
-        for parameter in ("du", "dv", "threshold_decay") if arithmetic == "loihi" else ():
-            if (register := getattr(self, parameter)) is not None:
-                check_within(f"population {name!r}: parameter {parameter}", register, 0, 4096)
+        low, high = (0, 4096) if arithmetic == "loihi" else (-1.0, 3.0)  # what is kept of a float at most doubles
+        for parameter in ("du", "dv", "threshold_decay"):
+            if (decay := getattr(self, parameter)) is not None:
+                check_within(f"population {name!r}: parameter {parameter}", decay, low, high)
         if self.refractory is not None:
             check_within(f"population {name!r}: parameter refractory", self.refractory, 0, (1 << 31) - 1)
         if (self.threshold_decay is None) != (self.threshold_jump is None):
@@ -265,6 +271,12 @@ class Lif(Neuron):
                 allowed="both threshold_decay and threshold_jump, or neither",
             )
         _check_shift(name, "send_shift", self.send_shift, arithmetic)
+        if self.spiking and self.max_spikes > 1 and (self.threshold <= 0).any():
+            raise InvalidInputError(
+                f"population {name!r} sends several spikes with a threshold that is not positive",
+                found=self.threshold.min(),
+                allowed="thresholds above 0, since the potential is divided by them",
+            )
         if not 1 <= self.max_spikes <= UNLIMITED:
             raise InvalidInputError(
                 f"population {name!r}: max_spikes is out of its range",

@@ -111,11 +111,11 @@ def check_numbers(what: str, values: Array, shape: tuple[int, ...] | int, *, who
     if not fits:
         allowed = f"{shape} axes" if isinstance(shape, int) else list(shape)
         raise InvalidInputError(f"{what} has the wrong shape", found=list(values.shape), allowed=allowed)
-    if values.dtype.kind not in ("iu" if whole else "biuf"):
+    if values.dtype.kind not in ("iu" if whole else "biuf") or (whole and values.dtype == np.uint64):
         raise InvalidInputError(
             f"{what} is not numeric" if not whole else f"{what} does not hold whole numbers",
             found=str(values.dtype),
-            allowed="integers" if whole else "integers or floats",
+            allowed="integers of up to 64 bits with a sign" if whole else "integers or floats",
         )
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise InvalidInputError(f"{what} holds NaN", allowed="numbers")
