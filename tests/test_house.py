@@ -84,3 +84,43 @@ def test_few_modules_lie_loose_and_none_is_long() -> None:
     assert len(loose) < 6, loose
     long = {name: n for name, path in sources() if (n := len(path.read_text().splitlines())) > LONGEST}
     assert not long
+
+
+KERNEL = {"compiled", "inlined", "overload", "intrinsic"}
+"""Decorators of functions that numba compiles: their arguments are the tables that they walk."""
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef]:
+    """Functions at the top of a module and of its classes that are no kernels, nor stand for one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        for item in node.body if isinstance(node, (ast.Module, ast.ClassDef)) else ():
+            if isinstance(item, ast.FunctionDef):
+                names = {n.id for d in item.decorator_list for n in ast.walk(d) if isinstance(n, ast.Name)}
+                stub = isinstance(item.body[-1], ast.Expr) and item.body[-1].value == item.body[0].value  # type: ignore[attr-defined]
+                if not names & KERNEL and not stub:
+                    yield item
+
+
+def test_functions_fit_in_a_head() -> None:
+    wrong = []
+    for name, path in sources():
+        for item in functions(path):
+            given = [a.arg for a in (*item.args.posonlyargs, *item.args.args, *item.args.kwonlyargs)]
+            lines, count = item.end_lineno - item.lineno + 1, len([a for a in given if a not in ("self", "cls")])  # type: ignore[operator]
+            if lines > 80 or count > 8:
+                wrong.append(f"{name}.{item.name}: {lines} lines, {count} parameters")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_told_apart_by_a_neurons_type() -> None:
+    """Parts look a model up in their tables (`neurodeploy.network.dispatch`); no `isinstance`, so no `else`."""
+    models = {"Neuron", "Source", "Lif", "SigmaDelta", "Product"}
+    wrong = []
+    for name, path in sources():
+        if room(name) in ("exporters", "models"):  # their neurons are those of the frameworks
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+                if models & {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}:
+                    wrong.append(f"{name}:{node.lineno}")
+    assert not wrong, wrong

@@ -35,7 +35,7 @@ from ..counts.counts import ENCODINGS, Counter, Counts
 from ..engine import Simulator
 from ..function import neuron_kernels
 from ..function.neuron_kernels import compiled
-from .tiers import RECEIVING, SENDING, Timing, finished, parallel_timing, tiles_of
+from .tiers import RECEIVING, SENDING, Timing, finished, parallel_timing
 
 LOG = ("source", "target", "neuron", "ready", "sent", "arrived", "begun", "done")
 """Columns of a log of messages; cores are rows of `Counts.cores`, times in ns from the step's begin."""
@@ -176,10 +176,9 @@ class Mesh:
         learned = bool(counts.learning) and bool(counts.learning["visited"].any())
         missing = (*base.missing, *(("dendrite_update",) if self.price["dendrite_update"] else ()))
         missing = (*missing, *(("learning_update",) if learned else ()))
-        barrier = self.arch.barrier_ns(tiles_of(counts, self.arch))
         terms = {name: value for name, value in base.terms.items() if name != "barrier"}
         terms["network"] = float(ends.sum() / ends.shape[1]) - sum(terms.values())
-        return finished(tier, counts, self.arch, ends, bound, terms, base.core_ns, base.tiles, barrier, missing)
+        return finished(tier, counts, self.arch, ends, bound, terms, base.core_ns, missing)
 
     def messages(self, flags: Array, chip_steps: int) -> Array:
         """Messages that cores send, ``[chip steps, samples]``: those too that act after the end of the run."""

@@ -174,8 +174,6 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
         missing.append("link_message")
     if arch.barrier.latency is None:
         missing.append("barrier")
-    tiles = tiles_of(counts, arch)
-    barrier = arch.barrier_ns(tiles)
     terms = dict.fromkeys(TERMS, 0.0)
     working = np.zeros((steps, samples))
     bound = np.full((steps, samples), -1)
@@ -202,7 +200,7 @@ def _timing(tier: str, counts: Counts, arch: Architecture, network: Array | None
         terms["network"] = float((network - working)[longer].sum()) / samples
         bound = np.where(longer, -1, bound)
         working = np.maximum(working, network)
-    return finished(tier, counts, arch, working, bound, terms, core_ns, tiles, barrier, tuple(missing))
+    return finished(tier, counts, arch, working, bound, terms, core_ns, tuple(missing))
 
 
 def finished(
@@ -213,8 +211,6 @@ def finished(
     bound: Array,
     terms: dict[str, float],
     core_ns: Array,
-    tiles: int,
-    barrier: float,
     missing: tuple[str, ...],
 ) -> Timing:
     """A `Timing` from the working time of each step, to which the barrier is added."""
@@ -223,6 +219,8 @@ def finished(
     if len(waited) and bound.size:
         busiest = counts.cores[int(waited.argmax())]
         share = float(waited.max() / working.sum()) if working.sum() else 0.0
+    tiles = tiles_of(counts, arch)
+    barrier = arch.barrier_ns(tiles)
     step_ns = working + barrier
     chips = {arch.chip_of(core) for core in counts.cores}
     return Timing(

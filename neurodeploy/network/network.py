@@ -180,80 +180,96 @@ def check(network: Network) -> None:
         if population.name in order:
             raise InvalidInputError(f"two populations are called {population.name!r}", hint="give each its own name")
         order[population.name] = index
-        if not population.shape or min(population.shape) < 1 or population.size > LARGEST:
-            raise InvalidInputError(
-                f"population {population.name!r} has a shape that cannot be used",
-                found=list(population.shape),
-                allowed=f"sizes from 1 on, {LARGEST:,} neurons at most",
-            )
-        if np.shape(population.scale) not in ((), (population.size,)):
-            raise InvalidInputError(
-                f"population {population.name!r}: its scale has the wrong shape",
-                found=list(np.shape(population.scale)),
-                allowed=f"one number, or [{population.size}]",
-            )
-        if (
-            np.asarray(population.scale).dtype.kind not in "iuf"
-            or not np.isfinite(population.scales).all()
-            or (population.scales <= 0).any()
-        ):
-            raise InvalidInputError(
-                f"the scale of population {population.name!r} cannot be used", allowed="finite numbers above 0"
-            )
-        population.neuron.check(population.name, population.size, network.arithmetic)
+        _check_population(population, network.arithmetic)
     for projection in network.projections:
-        where = f"projection {projection.name!r}"
-        for end in (projection.source, projection.target):
-            if end not in order:
-                raise InvalidInputError(f"{where} names an unknown population", found=end, allowed=sorted(order))
-        source, target = network.by_name[projection.source], network.by_name[projection.target]
-        kind = projection.connectivity
-        if target.external:
-            raise InvalidInputError(f"{where} ends in {target.name!r}, which is a source", hint="let it end in neurons")
-        if (kind.inputs, kind.outputs) != (source.size, target.size):
-            raise InvalidInputError(
-                f"{where} does not match its populations",
-                found=f"{kind.inputs} -> {kind.outputs} neurons",
-                allowed=f"{source.size} ({source.name}) -> {target.size} ({target.name})",
-            )
-        if projection.bias is not None and network.arithmetic == "loihi":
-            raise InvalidInputError(f"{where} carries a bias in an integer network", hint="run the quantise pass")
-        ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
-        if projection.rule is not None:
-            _check_rule(network, projection)
-        if not 0 <= projection.delay <= LONGEST or not 0 <= projection.bias_start <= LONGEST:
-            raise InvalidInputError(
-                f"{where} has a delay, or a start of its bias, that cannot be used",
-                found=f"{projection.delay} and {projection.bias_start} steps",
-                allowed=f"0 to {LONGEST:,}",
-            )
-        if projection.bias is not None:
-            check_numbers(f"the bias of {where}", projection.bias, (target.size,))
-        if network.arithmetic == "float" and kind.exponent:
-            raise InvalidInputError(
-                f"{where} has an exponent in a network of floats",
-                found=kind.exponent,
-                allowed="0: it is in the weights",
-            )
-        if network.arithmetic == "loihi":
-            check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
-            most = (1 << 31) - 1 >> max(kind.exponent, 0)
-            check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
-        if not 0 <= projection.port < ports:
-            raise InvalidInputError(
-                f"{where} ends at a port that {target.name!r} does not have",
-                found=projection.port,
-                allowed=f"0 to {ports - 1}",
-            )
-        if projection.delay == 0 and order[source.name] >= order[target.name]:
-            raise InvalidInputError(
-                f"{where} closes a loop without a delay",
-                found=f"{source.name} -> {target.name} within one step",
-                hint="give the recurrent projection a delay of one step",
-            )
+        _check_projection(network, order, projection)
     for name in network.outputs:
         if name not in order:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+
+
+def _check_population(population: Population, arithmetic: Arithmetic) -> None:
+    """Refuse a shape, a scale or parameters that cannot be used."""
+    if not population.shape or min(population.shape) < 1 or population.size > LARGEST:
+        raise InvalidInputError(
+            f"population {population.name!r} has a shape that cannot be used",
+            found=list(population.shape),
+            allowed=f"sizes from 1 on, {LARGEST:,} neurons at most",
+        )
+    if np.shape(population.scale) not in ((), (population.size,)):
+        raise InvalidInputError(
+            f"population {population.name!r}: its scale has the wrong shape",
+            found=list(np.shape(population.scale)),
+            allowed=f"one number, or [{population.size}]",
+        )
+    if (
+        np.asarray(population.scale).dtype.kind not in "iuf"
+        or not np.isfinite(population.scales).all()
+        or (population.scales <= 0).any()
+    ):
+        raise InvalidInputError(
+            f"the scale of population {population.name!r} cannot be used", allowed="finite numbers above 0"
+        )
+    population.neuron.check(population.name, population.size, arithmetic)
+
+
+def _check_projection(network: Network, order: Mapping[str, int], projection: Projection) -> None:
+    """Refuse synapses that do not fit what they join."""
+    where = f"projection {projection.name!r}"
+    for end in (projection.source, projection.target):
+        if end not in order:
+            raise InvalidInputError(f"{where} names an unknown population", found=end, allowed=sorted(order))
+    source, target = network.by_name[projection.source], network.by_name[projection.target]
+    kind = projection.connectivity
+    if target.external:
+        raise InvalidInputError(f"{where} ends in {target.name!r}, which is a source", hint="let it end in neurons")
+    if (kind.inputs, kind.outputs) != (source.size, target.size):
+        raise InvalidInputError(
+            f"{where} does not match its populations",
+            found=f"{kind.inputs} -> {kind.outputs} neurons",
+            allowed=f"{source.size} ({source.name}) -> {target.size} ({target.name})",
+        )
+    ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
+    if projection.rule is not None:
+        _check_rule(network, projection)
+    _check_numbers(network, projection, target.size)
+    if not 0 <= projection.port < ports:
+        raise InvalidInputError(
+            f"{where} ends at a port that {target.name!r} does not have",
+            found=projection.port,
+            allowed=f"0 to {ports - 1}",
+        )
+    if projection.delay == 0 and order[source.name] >= order[target.name]:
+        raise InvalidInputError(
+            f"{where} closes a loop without a delay",
+            found=f"{source.name} -> {target.name} within one step",
+            hint="give the recurrent projection a delay of one step",
+        )
+
+
+def _check_numbers(network: Network, projection: Projection, targets: int) -> None:
+    """Refuse weights, biases and times that the network's arithmetic does not have."""
+    where, kind = f"projection {projection.name!r}", projection.connectivity
+    if projection.bias is not None and network.arithmetic == "loihi":
+        raise InvalidInputError(f"{where} carries a bias in an integer network", hint="run the quantise pass")
+    if not 0 <= projection.delay <= LONGEST or not 0 <= projection.bias_start <= LONGEST:
+        raise InvalidInputError(
+            f"{where} has a delay, or a start of its bias, that cannot be used",
+            found=f"{projection.delay} and {projection.bias_start} steps",
+            allowed=f"0 to {LONGEST:,}",
+        )
+    if projection.bias is not None:
+        check_numbers(f"the bias of {where}", projection.bias, (targets,))
+    if network.arithmetic == "float" and kind.exponent:
+        raise InvalidInputError(
+            f"{where} has an exponent in a network of floats",
+            found=kind.exponent,
+            allowed="0: it is in the weights",
+        )
+    if network.arithmetic == "loihi":
+        check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
+        most = (1 << 31) - 1 >> max(kind.exponent, 0)
+        check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
@@ -11,7 +11,7 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
-from neurodeploy.verify.stages import Accuracy, Runner, Tell, Verified, accuracy_of, verify_program
+from neurodeploy.verify.stages import Accuracy, Runner, Verified, VerifyOptions, accuracy_of, verify_program
 
 from .collect import network_result
 
@@ -29,21 +29,20 @@ def assess(
     *,
     name: str,
     description: str = "",
-    model: Runner | None = None,
     verified_samples: int = 64,
-    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
-    tell: Tell | None = None,
+    **how: Unpack[VerifyOptions],
 ) -> tuple[NetworkResult, Verified]:
     """Verify on the first samples, then measure accuracy, counts, energy and time on all of them.
 
     Args:
         inputs, labels: the test set; spikes ``[time, batch, *shape]`` and classes ``[batch]``.
         verified_samples: how many samples go through every stage, Lava included.
-        names: back-ends to verify.
+        how: see `neurodeploy.verify.stages.VerifyOptions`.
     """
     few = {key: value[:, :verified_samples] for key, value in inputs.items()}
     few_labels = None if labels is None else labels[:verified_samples]
-    verified = verify_program(compiled, few, few_labels, model=model, names=names, tell=tell)
+    verified = verify_program(compiled, few, few_labels, **how)
+    model, tell = how.get("model"), how.get("tell")
     program = compiled.program
     network = program.network
     whole: list[Accuracy] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from neurodeploy.verify.stages import Accuracy
 
 
+class Title(TypedDict):
+    """What a network is called in the report."""
+
+    name: str
+    description: NotRequired[str]
+
+
 def network_result(
     compiled: Compiled,
     arch: Architecture,
@@ -33,10 +40,8 @@ def network_result(
     labels: Array | None,
     pairs: Sequence[Pair],
     accuracies: Sequence[Accuracy],
-    *,
-    name: str,
-    description: str = "",
     states: Recording | None = None,
+    **title: Unpack[Title],
 ) -> document.NetworkResult:
     """Count, price and time a recorded run, and gather everything for the report.
 
@@ -50,8 +55,8 @@ def network_result(
     timing = core_timing(counts, arch)
     facts = program.provenance
     return document.NetworkResult(
-        name=name,
-        description=description,
+        name=title["name"],
+        description=title.get("description", ""),
         source=document.Source(
             framework=facts.get("framework", "NIR file"),
             versions=_versions(facts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
@@ -93,18 +93,32 @@ def _runner(name: str, program: Program) -> Runner:
     return lambda inputs: run(program, inputs, record=STATES)
 
 
+BACKENDS = ("reference", "hwsim", "lava")
+
+
+class VerifyOptions(TypedDict, total=False):
+    """How a network is verified.
+
+    Args:
+        model: runs the torch model, as a first stage.
+        names: back-ends that run the Program, in order (default: `BACKENDS`).
+        tell: called with ``(stage, done, of)``.
+    """
+
+    model: Runner | None
+    names: tuple[str, ...]
+    tell: Tell | None
+
+
 def verify_program(
     compiled: Compiled,
     inputs: Mapping[str, Array],
     labels: Array | None = None,
-    *,
-    model: Runner | None = None,
-    names: tuple[str, ...] = ("reference", "hwsim", "lava"),
-    tell: Tell | None = None,
+    **how: Unpack[VerifyOptions],
 ) -> Verified:
     """Run every stage on ``inputs`` and compare neighbours."""
-    stages = stages_of(compiled, model, names)
-    recordings, pairs = verify(stages, inputs, compiled.program.network, tell)
+    stages = stages_of(compiled, how.get("model"), how.get("names", BACKENDS))
+    recordings, pairs = verify(stages, inputs, compiled.program.network, how.get("tell"))
     accuracies = []
     for stage in stages:
         network = compiled.program.network if stage.integer else compiled.float_network
