@@ -96,7 +96,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef]:
         for item in node.body if isinstance(node, (ast.Module, ast.ClassDef)) else ():
             if isinstance(item, ast.FunctionDef):
                 names = {n.id for d in item.decorator_list for n in ast.walk(d) if isinstance(n, ast.Name)}
-                stub = isinstance(item.body[-1], ast.Expr) and item.body[-1].value == item.body[0].value  # type: ignore[attr-defined]
+                stub = ast.unparse(item.body[-1]) == "..."
                 if not names & KERNEL and not stub:
                     yield item
 
@@ -104,7 +104,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef]:
 def test_functions_fit_in_a_head() -> None:
     wrong = []
     for name, path in sources():
-        for item in functions(path):
+        for item in functions(path) if not name.endswith("kernels") else ():
             given = [a.arg for a in (*item.args.posonlyargs, *item.args.args, *item.args.kwonlyargs)]
             lines, count = item.end_lineno - item.lineno + 1, len([a for a in given if a not in ("self", "cls")])  # type: ignore[operator]
             if lines > 80 or count > 8:
@@ -120,7 +120,7 @@ def test_nothing_is_told_apart_by_a_neurons_type() -> None:
         if room(name) in ("exporters", "models"):  # their neurons are those of the frameworks
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
-                if models & {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}:
-                    wrong.append(f"{name}:{node.lineno}")
+            asked = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
+            if asked and models & {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}:
+                wrong.append(f"{name}:{node.lineno}")
     assert not wrong, wrong
