@@ -109,7 +109,8 @@ def _compiled(
     if args.file.suffix == ".net":
         return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), []
     calibration = options.load_inputs(args.calibration) or None
-    labels = options.load_array(args.labels, "the classes of the samples, [batch]") if args.labels else None
+    samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
+    labels = options.load_labels(args.labels, samples)
     with console.progress("compile") as progress:
         common: dict[str, Any] = {
             "options": options.given_conventions(args),

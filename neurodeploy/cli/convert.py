@@ -111,14 +111,10 @@ def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Networ
 
 def _test_data(args: argparse.Namespace, ann: Ann) -> tuple[Any, Any]:
     """Inputs to compare the networks on, and their classes or None."""
-    from neurodeploy.errors import InvalidInputError
     from neurodeploy.exporters.ann.ann import checked_calibration
 
     x = checked_calibration(ann, options.load_array(args.test, "inputs of the ANN, [samples, *shape]"))
-    labels = None if args.labels is None else options.load_array(args.labels, "one class for each sample")
-    if labels is not None and labels.shape != (len(x),):
-        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[len(x)])
-    return x, labels
+    return x, options.load_labels(args.labels, len(x))
 
 
 def _compared(

@@ -124,6 +124,19 @@ def load_array(path: str | Path, what: str) -> Any:
         ) from error
 
 
+def load_labels(path: str | Path | None, samples: int, classes: int | None = None) -> Any:
+    """The class of each of so many samples from ``.npy``, or None where there is no file.
+
+    Raises:
+        MissingFileError, InvalidInputError: as `load_array` and `neurodeploy.program.recording.check_labels` say.
+    """
+    if path is None:
+        return None
+    from neurodeploy.program.recording import check_labels
+
+    return check_labels(load_array(path, "one class for each sample"), samples, classes, str(path))
+
+
 def load_inputs(specs: list[str]) -> Mapping[str, Any]:
     """Inputs from ``x.npy`` (the network's only input) or ``name=x.npy`` options."""
     inputs = {}

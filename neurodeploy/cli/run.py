@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
     from neurodeploy.program.program import Program
-    from neurodeploy.program.recording import Record, scores
+    from neurodeploy.program.recording import Record, check_inputs, scores
     from neurodeploy.verify.stages import accuracy_of
 
     backend = backends.get(args.backend)
@@ -46,6 +46,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
         raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")
+    labels = None
+    if args.labels:
+        _, samples, inputs = check_inputs(program.network, inputs)
+        labels = options.load_labels(args.labels, samples, program.network.classes)
     record = Record(tuple(s for s in states if s != "learning"), learning="learning" in states)
     options.use_lava_python(args)
     stopped = ""
@@ -90,12 +94,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "complete": not stopped,
         "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
     }
-    if args.labels and not stopped:
-        labels = options.load_array(args.labels, "one class for each sample")
-        if labels.shape != (recording.samples,):
-            raise InvalidInputError(
-                f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[recording.samples]
-            )
+    if labels is not None and not stopped:
         accuracy = accuracy_of(args.backend, program.network, recording, labels).accuracy
         result["accuracy"] = accuracy
         console.say(f"accuracy: {100 * (accuracy or 0):.2f} %")

@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
     from neurodeploy.compiler import compile_file
-    from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
@@ -47,7 +46,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     options.use_lava_python(args)
     arch = load_architecture(args.chip)
     inputs = options.load_inputs(args.input)
-    labels = options.load_array(args.labels, "one class for each sample") if args.labels else None
     few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
     compiled = compile_file(
         args.file,
@@ -59,8 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         placement=options.given_placement(args),
     )
     _, samples, inputs = check_inputs(compiled.program.network, inputs)
-    if labels is not None and labels.shape != (samples,):
-        raise InvalidInputError(f"{args.labels} has the wrong shape", found=list(labels.shape), allowed=[samples])
+    labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
     model = None
     if args.model:
         from neurodeploy.exporters.load_module import load_module

@@ -159,6 +159,11 @@ class Network:
         """The three-factor rule of a projection into population ``name``, whose traces its neurons compute."""
         return next((p.rule for p in self.into(name) if p.rule is not None and p.rule.factors == 3), None)
 
+    @property
+    def classes(self) -> int:
+        """Neurons of all outputs, whose scores are compared."""
+        return sum(self.by_name[name].size for name in self.outputs)
+
     @cached_property
     def inputs(self) -> tuple[Population, ...]:
         """Populations that the user feeds."""

@@ -145,6 +145,47 @@ def scores(network: Network, recording: Recording) -> Array:
     return np.concatenate(parts, axis=1)
 
 
+def check_labels(labels: Array, samples: int, classes: int | None = None, what: str = "the labels") -> Array:
+    """Return the class of each sample as whole numbers, ``[batch]``.
+
+    Args:
+        classes: how many there are, where that is known.
+        what: for the message, the file for example.
+
+    Raises:
+        InvalidInputError: another number of labels than samples, one-hot vectors, fractions, or a class that is none.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (samples,):
+        hint = "give the classes of these samples, in their order"
+        if labels.ndim == 2 and len(labels) == samples:
+            hint = "these look like one-hot vectors: give their argmax"
+        raise InvalidInputError(
+            f"{what} are not one class for each sample", found=f"{list(labels.shape)} for {samples} samples",
+            allowed=[samples], hint=hint,
+        )  # fmt: skip
+    if labels.dtype.kind not in "biuf" or (labels.dtype.kind == "f" and (labels != np.rint(labels)).any()):
+        raise InvalidInputError(f"{what} are not whole numbers", found=str(labels.dtype), allowed="0, 1, 2, ...")
+    most = np.iinfo(np.int64).max if classes is None else classes - 1
+    if labels.size and not 0 <= labels.min() <= labels.max() <= most:
+        raise InvalidInputError(
+            f"{what} name classes that do not exist", found=f"{labels.min()} to {labels.max()}",
+            allowed=f"0 to {most}, the network's outputs" if classes is not None else "0 or more",
+            hint="count classes from 0",
+        )  # fmt: skip
+    return labels.astype(np.int64)
+
+
+def accuracy(network: Network, recording: Recording, labels: Array) -> float:
+    """Share of samples whose largest score is their label's; ties go to the lower class, as argmax does.
+
+    Raises:
+        InvalidInputError: see `check_labels`.
+    """
+    found = scores(network, recording)
+    return float((found.argmax(axis=1) == check_labels(labels, *found.shape)).mean())
+
+
 def _binary(value: Array) -> bool:
     """Whether all are 0 or 1."""
     if value.dtype == bool or value.dtype == np.uint8:

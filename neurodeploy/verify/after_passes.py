@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.program.recording import Recording, scores
+from neurodeploy.program.recording import Recording, accuracy
 
 REACH = 3
 """Largest shift of a spike, in steps."""
@@ -62,9 +62,7 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
         neurons = [p.name for p in network.populations if p.spiking and not p.external]
         total = sum(len(first.spikes[n]) for n in neurons)
         different = sum(int((first.spikes[n].dense() != recording.spikes[n].dense()).sum()) for n in neurons)
-        right = None
-        if labels is not None:
-            right = float((scores(network, recording).argmax(axis=1) == np.asarray(labels)).mean())
+        right = None if labels is None else accuracy(network, recording, labels)
         spikes = sum(len(recording.spikes[n]) for n in neurons)
         found.append(Measured(name, spikes, different, different / max(total, 1), right))
     return found

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-import numpy as np
-
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
@@ -15,7 +13,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Events, Record, Recording, check_inputs, scores
+from neurodeploy.program.recording import Events, Record, Recording, accuracy, check_inputs
 
 from .compare import Pair, Stage, verify
 
@@ -131,5 +129,4 @@ def accuracy_of(stage: str, network: Network, recording: Recording, labels: Arra
     """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
     if labels is None:
         return Accuracy(stage, None, recording.samples)
-    predicted = scores(network, recording).argmax(axis=1)
-    return Accuracy(stage, float((predicted == np.asarray(labels)).mean()), recording.samples)
+    return Accuracy(stage, accuracy(network, recording, labels), recording.samples)

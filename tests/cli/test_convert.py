@@ -123,7 +123,7 @@ def test_export_a_module_to_onnx_proves_all_stages(
         (["convert", "none.onnx", "--calibration", "cal.npy", "-o", "x.nir"], "none.onnx"),
         (["convert", "ann.onnx", "--calibration", "cal.npy", "--shape", "0,1", "-o", "x.nir"], "is not a shape"),
         (["convert", "ann.onnx", "--calibration", "cal.npy", "-o", "x.nir", "--test", "test.npy",
-          "--labels", "cal.npy"], "has the wrong shape"),
+          "--labels", "cal.npy"], "are not one class for each sample"),
         (["export", "x.nir", "--shape", "20", "-o", "y.nir"], "is a .nir file already"),
         (["export", "snn.py:net", "--shape", "20", "--scan", "-o", "y.nir"], "--scan is for ONNX"),
         (["export", "none.nir", "--shape", "20", "--to", "onnx", "-o", "y.onnx"], "none.nir"),

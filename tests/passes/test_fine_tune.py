@@ -149,7 +149,7 @@ def test_refusals(tmp_path: Path) -> None:
         FineTune(network, x).apply(network)
     with pytest.raises(InvalidInputError, match="fine-tuning needs the samples"):
         FineTune(network).apply(integer)
-    with pytest.raises(InvalidInputError, match="there is not one label for each sample"):
+    with pytest.raises(InvalidInputError, match="are not one class for each sample"):
         FineTune(network, x, labels=np.zeros(3, int)).apply(integer)
     zero = replace(integer.by_name["lif1"], neuron=replace(integer.by_name["lif1"].neuron, threshold=np.zeros(20, int)))
     populations = tuple(zero if p.name == "lif1" else p for p in integer.populations)

@@ -32,7 +32,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
-from neurodeploy.program.recording import Record, check_inputs
+from neurodeploy.program.recording import Record, check_inputs, check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,14 +114,7 @@ class _Tuning:
 
         self.options, self.network, self.teacher = options, network, teacher
         self.steps, samples, self.inputs = check_inputs(network, calibration)
-        self.labels = None if options.labels is None else np.asarray(options.labels)
-        if self.labels is not None and self.labels.shape != (samples,):
-            raise InvalidInputError(
-                "there is not one label for each sample",
-                found=list(self.labels.shape),
-                allowed=[samples],
-                hint="give the classes of the calibration samples, in their order",
-            )
+        self.labels = None if options.labels is None else check_labels(options.labels, samples, network.classes)
         chosen = np.random.default_rng(options.seed).permutation(samples)
         held = samples // 5
         self.held = np.sort(chosen[:held] if held else chosen)
