@@ -58,7 +58,7 @@ def test_the_wheel_works_outside_the_repository(built: Path, tmp_path: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"neurodeploy"}
-        assert "neurodeploy/hwsim/archs/loihi1.yaml" in names
+        assert "neurodeploy/hwsim/chips/archs/loihi1.yaml" in names
         assert not any(name.startswith(("tests/", "hwsim/")) for name in names)
         archive.extractall(tmp_path / "site")
     done = subprocess.run(

@@ -55,17 +55,7 @@ def test_every_command_says_so(
     calls = {
         "compile": ["compile", "net.nir", *conventions, "--chip", "none", "--calibration", "x.npy", "-o", "out.ndp"],
         "run": ["run", "net.ndp", "--input", "x.npy", "--backend", "reference", "-o", "out.npz"],
-        "verify": [
-            "verify",
-            "net.nir",
-            *conventions,
-            "--input",
-            "x.npy",
-            "--backends",
-            "reference",
-            "--results",
-            "out.json",
-        ],
+        "verify": ["verify", "net.nir", *conventions, "--input", "x.npy", *back],
     }
     if command == "run":
         assert main(["compile", "net.nir", *conventions, "--chip", "none", "-o", "net.ndp"]) == 0
