@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, Protocol, cast
 
 from neurodeploy.errors import InvalidInputError
@@ -52,6 +53,18 @@ class Backend(Protocol):
 def names() -> tuple[str, ...]:
     """Names of all back-ends, third parties' included (entry-point group ``neurodeploy.backends``)."""
     return (*BUILTIN, *(p.name for p in entry_points(group="neurodeploy.backends") if p.name not in BUILTIN))
+
+
+def missing(name: str) -> str | None:
+    """Why a back-end of ours cannot run here, and what to do; None where it can, or is somebody else's."""
+    if name in ("lava", "lava-stock"):
+        from .lava.setup import status
+
+        found = status()
+        return None if found.installed else f"{found.problem}; to do: {found.hint}"
+    if name == "onnxruntime" and find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed; to do: pip install onnxruntime"
+    return None
 
 
 def get(name: str) -> Backend:

@@ -23,28 +23,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print accuracies")
     parser.add_argument("--model", metavar="FILE.py:NAME", help="the torch model, to start the comparison from it")
     parser.add_argument("--checkpoint", type=Path, help="its trained parameters (.safetensors, .pt)")
-    parser.add_argument("--backends", default=BACKENDS, help=f"in this order (default: {BACKENDS})")
+    parser.add_argument(
+        "--backends", help=f"in this order (default: {BACKENDS}; Lava is left out where it is not set up)"
+    )
     parser.add_argument("--samples", type=options.positive, default=64, help="how many go through every stage")
     parser.add_argument("--float", action="store_true", help="do not quantise")
     parser.add_argument("--passes", metavar="PIPELINE", help="passes to run, as compile takes them")
     parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.lava_python(parser)
-    options.chip(parser)
+    options.chip(parser, or_none=True)
     options.placement(parser)
     options.conventions(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
-    from neurodeploy.compiler import compile_file
+    from neurodeploy.compiler import NO_CHIP, compile_file
+    from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.stages import verify_program
 
     options.use_lava_python(args)
-    arch = load_architecture(args.chip)
+    arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
+    if arch is None and args.results:
+        raise InvalidInputError(
+            "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
+        )
     inputs = options.load_inputs(args.input)
     few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
     compiled = compile_file(
@@ -64,14 +71,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         from neurodeploy.verify.stages import torch_runner
 
         model = torch_runner(load_module(args.model, args.checkpoint), compiled.float_network)
-    names = tuple(name for name in args.backends.split(",") if name)
+    names, left_out = _chosen(args.backends)
     with console.progress("verify") as progress:
         common: dict[str, Any] = {
             "model": model,
             "names": names,
             "tell": lambda stage, done, total: progress(done, total, stage),
         }
-        if args.results:
+        if args.results and arch is not None:
             from neurodeploy.report.document import Report
 
             result, verified = assess(
@@ -84,10 +91,31 @@ def run(args: argparse.Namespace, console: Console) -> int:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
     show(verified, console)
+    for name, why in left_out.items():
+        console.say(f"{name} was left out: {why}")
     if args.results:
         console.say(f"wrote {args.results}")
-    console.result(as_json(verified))
+    console.result({**as_json(verified), "left_out": left_out})
     return 0 if verified.passed else 1
+
+
+def _chosen(given: str | None) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The back-ends to verify, and those of the default that cannot run here, with the reason.
+
+    Raises:
+        BackendError: one that was asked for cannot run here.
+    """
+    from neurodeploy import backends
+    from neurodeploy.errors import BackendError
+
+    names = [name for name in (given or BACKENDS).split(",") if name]
+    reasons = {name: why for name in names if backends.get(name) and (why := backends.missing(name))}
+    if given and reasons:
+        name, why = next(iter(reasons.items()))
+        raise BackendError(
+            f"the back-end {name!r} cannot run here", found=why, hint="make it run, or leave it out of --backends"
+        )
+    return tuple(name for name in names if name not in reasons), reasons
 
 
 def show(verified: Verified, console: Console) -> None:

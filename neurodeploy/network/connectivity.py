@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
+LARGEST = 1 << 24
+"""Length of a side of an image, a kernel, a stride."""
 EXPONENTS = 31
 """Largest magnitude of an exponent; a chip's is 8."""
 
@@ -269,13 +271,16 @@ class Conv2d(Sealed):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_weights(self, 4)
-        sizes = np.array([*self.input_shape, *self.stride, *self.dilation, self.groups, *self.weights.shape])
-        if (sizes < 1).any() or min(self.padding) < 0:
+        sizes = np.array(
+            [int(n) for n in (*self.input_shape, *self.stride, *self.dilation, self.groups, *self.weights.shape)],
+            object,
+        )
+        if (sizes < 1).any() or (sizes > LARGEST).any() or not 0 <= min(self.padding) <= max(self.padding) <= LARGEST:
             raise InvalidInputError(
-                "a convolution has an empty kernel, image, stride, dilation or group",
+                "a convolution has a kernel, image, stride, dilation, padding or group that cannot be used",
                 found=f"kernels {list(self.weights.shape)} on {list(self.input_shape)}, stride {self.stride}, padding "
                 f"{self.padding}, dilation {self.dilation}, groups {self.groups}",
-                allowed="1 or more of each, padding 0 or more",
+                allowed=f"1 to {LARGEST:,} of each, padding from 0 on",
             )
         c_out, c_in = self.weights.shape[:2]
         if c_out % self.groups or c_in * self.groups != self.input_shape[0]:

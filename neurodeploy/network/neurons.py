@@ -283,6 +283,7 @@ class Lif(Neuron):
                 found=self.max_spikes,
                 allowed=f"1 to {UNLIMITED:,}",
             )
+        self._check_times(name)
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
         raise InvalidInputError(
@@ -290,6 +291,22 @@ class Lif(Neuron):
             found=f"reset {self.reset!r}, reset_time {self.reset_time!r}" if self.spiking else "no spikes",
             allowed="spiking neurons with reset 'hard' and reset_time 'now'",
         )
+
+    def _check_times(self, name: str) -> None:
+        """Refuse rules that mean nothing together; see the module's docstring."""
+        late = {"next": ("hard", "subtract"), "gate": ("hard",), "once": ("subtract",)}.get(self.reset_time)
+        extra = {"max_spikes": self.max_spikes > 1, "a lower threshold": self.lower is not None,
+                 "a refractory time or an adaptive threshold": self.slow}  # fmt: skip
+        with_it = [what for what, there in extra.items() if there]
+        both = self.lower is not None and self.max_spikes > 1
+        if self.spiking and (both or (late is not None and (with_it or self.reset not in late))):
+            raise InvalidInputError(
+                f"population {name!r} has rules that do not go together",
+                found=", ".join((f"reset {self.reset!r}", f"reset_time {self.reset_time!r}", *with_it)),
+                allowed="any reset 'now'; hard or subtract 'next', hard 'gate', subtract 'once', none of these three with "
+                "several spikes, a lower threshold, a refractory time or an adaptive threshold; one spike a step beside "
+                "a lower threshold",
+            )
 
 
 @dataclass(frozen=True, eq=False)
