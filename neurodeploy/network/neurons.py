@@ -302,10 +302,10 @@ class Lif(Neuron):
         if self.spiking and (both or (late is not None and (with_it or self.reset not in late))):
             raise InvalidInputError(
                 f"population {name!r} has rules that do not go together",
-                found=", ".join((f"reset {self.reset!r}", f"reset_time {self.reset_time!r}", *with_it)),
-                allowed="any reset 'now'; hard or subtract 'next', hard 'gate', subtract 'once', none of these three with "
-                "several spikes, a lower threshold, a refractory time or an adaptive threshold; one spike a step beside "
-                "a lower threshold",
+                found=", ".join((f"reset {self.reset!r} {self.reset_time!r}", *with_it)),
+                allowed="any reset 'now'; hard or subtract 'next', hard 'gate', subtract 'once', none of these with "
+                "several spikes, a lower threshold, a refractory time or an adaptive threshold; one spike a step "
+                "beside a lower threshold",
             )
 
 

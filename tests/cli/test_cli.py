@@ -129,10 +129,10 @@ def test_verify_and_report(run: Run, net: Path, x: Path, tmp_path: Path) -> None
 
 
 def test_verify_fails_when_something_differs(run: Run, net: Path, x: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neurodeploy.backends.reference import run as reference
+    from neurodeploy.backends.reference import steps
     from neurodeploy.hwsim.function import neuron_kernels
 
-    monkeypatch.setattr(reference, "M", neuron_kernels.np.int64(1 << 12))
+    monkeypatch.setattr(steps, "M", neuron_kernels.np.int64(1 << 12))
     code, out, _ = run("verify", net, "--dt", 1e-3, "-i", x, "--backends", "reference,hwsim", "--json")
     assert code == 1
     pairs = {(p["first"], p["second"]): p for p in json.loads(out)["pairs"]}
