@@ -57,7 +57,8 @@ class Cost:
         found |= self._means(counts.fabric)
         found["inactive_updates"] = found["updates"] - found["active_updates"]
         found["barriers"] = float(len(self.timing.step_ns))
-        found["used_core_ns"] = len(counts.cores) * float(self.timing.inference_ns.mean())
+        if self.timing.known:
+            found["used_core_ns"] = len(counts.cores) * float(self.timing.inference_ns.mean())
         return {name: found[name] for name in BY_NAME if name in found}
 
     def layers(self) -> dict[str, dict[str, float]]:
@@ -83,7 +84,7 @@ class Cost:
     @cached_property
     def slowest_step(self) -> tuple[int, CriticalPath] | None:
         """The slowest chip step of the first sample and what it waits for; only the event tier knows."""
-        if self.mesh is None or self.timing.tier != "event":
+        if self.mesh is None or self.timing.tier != "event" or not self.timing.known:
             return None
         step = int(self.timing.step_ns[:, 0].argmax())
         return step, critical_path(self.mesh, self.recording, self.counts, self.timing, step)
@@ -116,7 +117,7 @@ class Cost:
                 "cores": {str(core): counts for core, counts in self.cores().items()},
             },
             "energy_pj": {line.component: line.energy_pj for line in bill.lines},
-            "total_pj": bill.total_pj,
+            "total_pj": bill.total_pj if bill.known else None,
             "missing": {item.component: item.count for item in bill.missing},
             "bill": bill.as_json(),
             **self._times(),
@@ -124,14 +125,18 @@ class Cost:
 
     def _times(self) -> dict[str, Any]:
         timing, slowest = self.timing, self.slowest_step
+        known, cores = timing.known, zip(self.counts.cores, timing.core_ns, strict=True)
         found: dict[str, Any] = {
             "tier": timing.tier,
-            "step_ns": {"mean": float(timing.step_ns.mean()), "slowest": float(timing.step_ns.max())},
-            "inference_ns": float(timing.inference_ns.mean()),
-            "terms_ns": dict(timing.terms),
-            "core_ns": {str(c): float(ns) for c, ns in zip(self.counts.cores, timing.core_ns, strict=True)},
+            "step_ns": {
+                "mean": float(timing.step_ns.mean()) if known else None,
+                "slowest": float(timing.step_ns.max()) if known else None,
+            },
+            "inference_ns": float(timing.inference_ns.mean()) if known else None,
+            "terms_ns": {name: None if name in timing.missing else ns for name, ns in timing.terms.items()},
+            "core_ns": {str(core): float(ns) if known else None for core, ns in cores},
             "times_missing": list(timing.missing),
-            "busiest_core": timing.busiest_core,
+            "busiest_core": timing.busiest_core if known else None,
         }
         if self.counts.learning:
             found["learning"] = {name: self.totals()[name] for name in self.counts.learning}

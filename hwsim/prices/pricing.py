@@ -23,7 +23,7 @@ by event). Conventions, which every number here follows:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,11 @@ class Bill:
         return _sum(self.learning)
 
     @property
+    def known(self) -> bool:
+        """Whether anything that happened has a published price; what nobody published is not 0."""
+        return bool(self.lines) or not self.missing
+
+    @property
     def total_pj(self) -> float:
         """All priced components, pJ per sample."""
         return _sum(self.lines)
@@ -159,12 +164,13 @@ class Bill:
 
     def as_json(self) -> dict[str, Any]:
         """Sums, lines and what is missing, for scripts; all per sample."""
+        lacking = {item.component for item in self.missing}
         return {
-            "total_pj": self.total_pj,
-            "inference_pj": self.inference_pj,
-            "learning_pj": self.learning_pj,
-            "dynamic_pj": self.dynamic_pj,
-            "static_pj": self.static_pj,
+            "total_pj": self.total_pj if self.known else None,
+            "inference_pj": self.inference_pj if self.known else None,
+            "learning_pj": self.learning_pj if self.known else None,
+            "dynamic_pj": self.dynamic_pj if self.known else None,
+            "static_pj": self.static_pj if "static" not in lacking else None,
             "lines": [line.as_json() for line in self.lines],
             "missing": [item.as_json() for item in self.missing],
         }
@@ -221,5 +227,10 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
     on_cores = {ON_CHIP_BY_PRICE[key].name: array for key, array in amounts(counts, arch).items()}
     often = {name: int(a.sum(dtype=np.int64)) / samples for name, a in {**on_cores, **counts.fabric}.items()}
     often["barriers"] = float(steps)
-    often["used_core_ns"] = len(counts.cores) * float(timing.inference_ns.mean())
-    return bill_of(often, samples, arch)
+    if timing.known:
+        often["used_core_ns"] = len(counts.cores) * float(timing.inference_ns.mean())
+    bill = bill_of(often, samples, arch)
+    if timing.known:
+        return bill
+    why = "how long the cores are used is not known, since no time was published"
+    return replace(bill, missing=(*bill.missing, Missing("used_core_ns", "static", None, why)))

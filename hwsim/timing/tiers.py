@@ -87,6 +87,11 @@ class Timing:
     bound: Array
 
     @property
+    def known(self) -> bool:
+        """Whether the time of anything that happened was published; what nobody published is not 0."""
+        return bool(self.step_ns.any()) or not self.missing
+
+    @property
     def dominant(self) -> str:
         """Name of the largest of `terms`."""
         return max(self.terms, key=lambda name: self.terms[name])

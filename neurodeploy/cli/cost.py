@@ -100,7 +100,10 @@ def _energy(console: Console, found: Cost) -> None:
         for line in bill.lines
         if line.count
     ]
-    rows.append(("sum", "", "", f"{bill.total_pj / 1e3:,.3f}", ""))
+    if bill.known:
+        rows.append(("sum", "", "", f"{bill.total_pj / 1e3:,.3f}", ""))
+    else:
+        rows.append(("energy", "", "", "not published", ""))
     console.table(("energy of an inference", "count", "price", "nJ", "price is"), rows, title=found.arch.title)
     if bill.missing:
         lacking = ", ".join(m.label + ("" if m.count is None else f" ({m.count:,.1f})") for m in bill.missing)
@@ -111,6 +114,10 @@ def _time(console: Console, found: Cost) -> None:
     from neurodeploy.hwsim.timing.tiers import TERMS
 
     timing, clock = found.timing, found.arch.clock.frequency
+    if not timing.known:
+        lacking = ", ".join(TERMS.get(name, name) for name in timing.missing)
+        console.say(f"time: not published for {found.arch.title} (none of: {lacking})")
+        return
     rows: list[tuple[object, ...]] = [
         (TERMS[name], f"{ns / 1e3:,.3f}") for name, ns in timing.terms.items() if abs(ns) > 0
     ]

@@ -135,15 +135,15 @@ def _trained(model: Model, folder: Path, console: Console) -> Trained:
 
 def _summary_of(result: NetworkResult) -> dict[str, Any]:
     accuracy = {stage.name: stage.accuracy for stage in result.stages}
-    assert result.energy is not None and result.latency is not None
+    times = result.latency.mean_ns if result.latency is not None else ()
     on_chip = [layer for layer in result.layers if layer.kind not in ("input", "bias axon")]
     return {
         "name": result.name,
         "accuracy": accuracy,
         "spikes": sum(layer.events_per_inference for layer in on_chip),
         "sops": sum(layer.sops for layer in on_chip),
-        "energy_nj": result.energy.total_pj / 1e3,
-        "latency_ns": sum(result.latency.mean_ns) / len(result.latency.mean_ns),
+        "energy_nj": None if result.energy is None else result.energy.total_pj / 1e3,
+        "latency_ns": sum(times) / len(times) if times else None,
         "cores": len(result.cores),
     }
 
@@ -165,8 +165,8 @@ def _summary(results: list[tuple[NetworkResult, Verified]], console: Console) ->
                 lava,
                 f"{s['spikes']:,.0f}",
                 f"{s['sops']:,.0f}",
-                f"{s['energy_nj']:,.0f} nJ",
-                f"{s['latency_ns']:,.0f} ns",
+                "not published" if s["energy_nj"] is None else f"{s['energy_nj']:,.0f} nJ",
+                "not published" if s["latency_ns"] is None else f"{s['latency_ns']:,.0f} ns",
                 str(s["cores"]),
             )
         )

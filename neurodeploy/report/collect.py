@@ -53,6 +53,7 @@ def network_result(
     program = compiled.program
     counts = count(program, recording, arch)
     timing = core_timing(counts, arch)
+    bill = price(counts, arch, timing)
     facts = program.provenance
     return document.NetworkResult(
         name=title["name"],
@@ -68,8 +69,8 @@ def network_result(
         stages=tuple(document.Stage(name=a.stage, accuracy=a.accuracy, samples=a.samples) for a in accuracies),
         pairs=tuple(_pair(pair) for pair in pairs),
         layers=tuple(_layer(program, population, counts) for population in program.network.populations),
-        energy=energy_of(price(counts, arch, timing)),
-        latency=latency_of(timing, arch),
+        energy=energy_of(bill) if bill.known else None,
+        latency=latency_of(timing, arch) if timing.known else None,
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states),

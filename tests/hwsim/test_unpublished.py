@@ -1,0 +1,75 @@
+"""A figure that nobody published is missing everywhere: never a zero, for none of the chips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodeploy.compiler import place
+from neurodeploy.errors import DoesNotFitError
+from neurodeploy.hwsim.chips.arch import available, load_architecture
+from neurodeploy.hwsim.cost import Cost, cost
+from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.event_rules import lif
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Source
+from neurodeploy.report.build import latency_of
+
+
+def found(chip: str) -> Cost:
+    """Two layers, so busy that everything happens: spikes, messages, operations, active neurons."""
+    arch = load_architecture(chip)
+    populations = (Population("in", (8,), Source()), Population("a", (6,), lif(6)), Population("b", (4,), lif(4)))
+    projections = (
+        Projection("p", "in", "a", Dense(np.ones((6, 8)))), Projection("q", "a", "b", Dense(np.ones((4, 6))))
+    )  # fmt: skip
+    network = Network("busy", populations, projections, ("b",), 1e-3)
+    try:
+        program = place(network, arch, {})
+    except DoesNotFitError:
+        pytest.skip(f"{chip} does not hold ten neurons")
+    return cost(program, {"in": np.ones((5, 3, 8), np.uint8)}, arch)
+
+
+def prices(result: dict[str, Any]) -> dict[str, Any]:
+    """Energies and times of the JSON, by a name each."""
+    bill = result["bill"]
+    sums = {key: bill[key] for key in ("total_pj", "inference_pj", "dynamic_pj", "static_pj")}
+    times = {"inference_ns": result["inference_ns"], **{f"step_{k}": v for k, v in result["step_ns"].items()}}
+    return {"total": result["total_pj"], **sums, **times}
+
+
+@pytest.mark.parametrize("chip", available())
+def test_no_zero_stands_for_what_was_not_published(chip: str) -> None:
+    one = found(chip)
+    result = one.as_json()
+    for name, value in prices(result).items():
+        if value == 0:
+            assert name == "static_pj", f"{chip}: {name} is 0"
+            assert one.arch.static_power_per_core.value == 0 or one.arch.static_power_per_core.included_in
+    for name in result["times_missing"]:
+        assert result["terms_ns"].get(name) is None
+    for component in result["missing"]:
+        assert component not in result["energy_pj"]
+    if not one.timing.known:
+        assert result["busiest_core"] is None
+        assert set(result["core_ns"].values()) == {None}
+        assert "used_core_ns" not in result["counts"]["total"]
+        assert "static" in {item["component"] for item in result["bill"]["missing"]} or (
+            one.arch.static_power_per_core.included_in
+        )
+
+
+def test_some_chips_publish_no_time_and_some_do() -> None:
+    known = {chip: found(chip).timing.known for chip in ("loihi1", "paper-45nm", "spinnaker2")}
+    assert known == {"loihi1": True, "paper-45nm": False, "spinnaker2": False}
+
+
+def test_a_silent_run_of_a_chip_with_times_is_known() -> None:
+    arch = load_architecture("loihi1")
+    network = Network("n", (Population("in", (1,), Source()), Population("a", (1,), lif(1))), (), ("a",), 1e-3)
+    one = cost(place(network, arch, {}), {"in": np.zeros((2, 1, 1), np.uint8)}, arch)
+    assert one.timing.known
+    assert latency_of(one.timing).inference_us > 0
