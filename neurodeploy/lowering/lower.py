@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import networkx as nx
     import nir
 
+_ROUNDING = 1e-5
+"""Of a delay divided by the step, as a part of it: files hold both in 32 or 64 bits."""
 _LONGEST, _MOST_DELAYS = 1 << 16, 64
 """Steps that a Delay may last, and how many different delays one node may have."""
 
@@ -164,7 +166,10 @@ class _Lowering:
     def _delayed(self, name: str, node: Any, arriving: _Signal) -> _Signal:
         """What passes a Delay; neurons that wait for different times are told apart by projections of their own."""
         shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
-        each = np.rint(np.broadcast_to(node.delay, shape).ravel() / self.conventions.dt)
+        exact = np.broadcast_to(node.delay, shape).ravel() / self.conventions.dt
+        each = np.rint(exact)
+        if (np.abs(exact - each) > _ROUNDING * np.maximum(np.abs(exact), 1)).any():
+            raise _between_steps(name, exact, self.conventions.dt)
         if (each < 0).any() or (each > _LONGEST).any():
             raise InvalidInputError(
                 f"node {name!r} has a delay that cannot be used",
@@ -228,6 +233,20 @@ class _Lowering:
                 projections[index] = replace(projection, bias=total, bias_start=start)
                 return
         raise UnsupportedError("a neuron with more kinds of bias than projections")
+
+
+def _between_steps(name: str, exact: Array, dt: float) -> InvalidInputError:
+    """The refusal of delays that are no whole steps: rounded, they would make another network."""
+    wrong = np.unique(exact[np.abs(exact - np.rint(exact)) > _ROUNDING * np.maximum(np.abs(exact), 1)])
+    listed = ", ".join(f"{steps * dt:g} s ({steps:g} steps)" for steps in wrong[:4])
+    finer = next((n for n in range(2, 101) if (np.abs(exact * n - np.rint(exact * n)) < 1e-6 * n).all()), None)
+    return InvalidInputError(
+        f"node {name!r} has delays between two steps",
+        found=listed + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""),
+        allowed=f"whole steps of {dt:g} s",
+        hint=("round them in the model" if finer is None else f"take a step that divides them (--dt {dt / finer:g})")
+        + ", so that it is you who decides what they become",
+    )
 
 
 def _without_zeros(kind: Connectivity) -> Connectivity:

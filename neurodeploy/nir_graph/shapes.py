@@ -9,6 +9,7 @@ nearer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,15 @@ def _small(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     what = kind(node)
     if what == "Output":
+        declared = [int(n) for n in np.atleast_1d(node.output_type["output"])]
+        # Some tools leave the size open, as 1.
+        if math.prod(declared) not in (1, math.prod(shape)):
+            raise InvalidInputError(
+                f"the output {name!r} says another size than what arrives there",
+                found=f"{declared}, and {list(shape)} arrive",
+                allowed=list(shape),
+                hint="export the network again; one of the two is not what was meant",
+            )
         return shape
     if what in NEURONS:
         own = parameters_shape(node)
