@@ -238,7 +238,15 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         channels = int(node.weight.shape[1]) * int(node.groups) if what.startswith("Conv") else shape[0]
         if channels != shape[0]:
             raise _mismatch(name, shape, (channels, *shape[1:]))
-        size = spatial(node, shape)
+        try:
+            size = spatial(node, shape)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"node {name!r} does not fit its input",
+                found=f"input {list(shape)}; {error.what}: {error.found}",
+                allowed=error.allowed,
+                hint="check the kernel, stride and padding against the shape before it",
+            ) from error
         if min(size.output_shape) < 1 or size.outputs > LARGEST or _padded(size) > 4 * LARGEST:
             raise InvalidInputError(
                 f"node {name!r} does not fit its input",

@@ -316,7 +316,6 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path):
     ("change", "message"),
     [
         ({"refractory": 2}, "has a refractory time or an adaptive threshold, which the ONNX functions lack"),
-        ({"max_spikes": 3, "threshold": -1.0}, "sends several spikes with a threshold that is not positive"),
     ],
 )
 def test_neurons_that_onnx_cannot_hold(change, message):

@@ -69,7 +69,6 @@ def without(*keys: str) -> str:
         (without("energy", "barrier", "source"), "energy.barrier.source: Field required"),
         (without("mesh"), "mesh: Field required"),
         (chip_file(changed("loihi1", name="another")), "a description of 'another'"),
-        (5, "JSON"),
     ],
 )
 def test_a_damaged_description_is_refused(text: Any, word: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.backends.reference import run as reference
+from neurodeploy.backends.reference import steps
 from neurodeploy.hwsim import engine
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.network import Network, Population, Projection
@@ -86,7 +87,7 @@ def test_updates_that_are_active_touched_and_changed() -> None:
                 for t in range(projection.delay, run.steps):
                     part = projection.connectivity.apply(outputs[projection.source][t - projection.delay])
                     arrived[t] += reference.shift(part, projection.connectivity.exponent)
-            kept = reference.decay(before_u, population.neuron.du + 1)
+            kept = steps.decay(before_u, population.neuron.du + 1)
             active = (arrived != 0) | (kept != 0) | (before_v != 0) | (population.neuron.bias != 0)
             changed = (u != before_u) | (v != before_v)
             for found, expected in ((run.active, active), (run.touched, arrived != 0), (run.changed, changed)):

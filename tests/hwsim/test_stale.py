@@ -163,6 +163,7 @@ def test_every_compiled_function_is_kept_this_way() -> None:
 AT_IMPORT = """
 import importlib, pkgutil, os, sys
 import numba, numpy, pydantic, scipy.sparse, h5py, networkx, nir, yaml  # they may do what they like
+pydantic.create_model("First")  # looks for plugins, once
 import neurodeploy
 found, root = [], os.path.realpath(neurodeploy.__path__[0] + "/..")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -186,7 +187,8 @@ watching = False
 sys.addaudithook(hook)
 watching = True
 # Lava's worker runs in an interpreter of its own; exporters and models import other libraries, which take long.
-LEFT_OUT = "neurodeploy.__main__", "neurodeploy.backends.lava.worker.", "neurodeploy.exporters.", "neurodeploy.models."
+LEFT_OUT = ("neurodeploy.__main__", "neurodeploy.backends.lava.worker.", "neurodeploy.backends.onnx.",
+            "neurodeploy.conversion", "neurodeploy.exporters.", "neurodeploy.models.")
 names = [m.name for m in pkgutil.walk_packages(neurodeploy.__path__, "neurodeploy.") if not m.name.startswith(LEFT_OUT)]
 for name in names:
     importlib.import_module(name)

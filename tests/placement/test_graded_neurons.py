@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ MODELS = {
 
 def graded(model: Neuron, arithmetic: str = "loihi") -> Network:
     """Input -> the model -> the model; a product's two ports get the same."""
+    if arithmetic == "float":
+        model = replace(model, **{name: 0 for name in ("shift", "send_shift") if name in vars(model)})  # type: ignore[type-var]
     weights = np.arange(N * N).reshape(N, N) % 7 * 2 - 4
     weights = weights.astype(np.int16) if arithmetic == "loihi" else weights * 0.5
     populations = (Population("in", (N,), Source()), Population("a", (N,), model), Population("b", (N,), model))

@@ -207,12 +207,6 @@ class _Step:
                 allowed="neurons without",
                 hint="run it on hwsim or the reference",
             )
-        if neuron.max_spikes > 1 and (neuron.threshold <= 0).any():
-            raise UnsupportedError(
-                f"population {name!r} sends several spikes with a threshold that is not positive",
-                found=float(neuron.threshold.min()),
-                allowed="thresholds above 0",
-            )
         initial = neuron.initial.astype(float)
         same = bool((initial == initial[:1]).all())
         v = self.keep(name, "v", shape, float(initial[0]) if same and initial.size else initial.tolist())
