@@ -163,9 +163,9 @@ def test_every_compiled_function_is_kept_this_way() -> None:
 AT_IMPORT = """
 import importlib, pkgutil, os, sys
 import numba, numpy, pydantic, scipy.sparse, h5py, networkx, nir, yaml  # they may do what they like
-pydantic.create_model("First")  # looks for plugins, once
 import neurodeploy
 found, root = [], os.path.realpath(neurodeploy.__path__[0] + "/..")
+OTHERS = ".py", ".pyc", "METADATA", "entry_points.txt"  # the last two are looked for by libraries
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.utime", "os.chmod", "tempfile.mkstemp",
            "tempfile.mkdtemp", "shutil.rmtree", "os.putenv", "os.unsetenv", "subprocess.Popen", "os.system")
@@ -178,7 +178,7 @@ def hook(event, args):
         path = os.path.realpath(os.fsdecode(args[0]))
         if args[2] & WRITES:
             found.append((event, path))
-        elif path.startswith(root) and os.path.isfile(path) and not path.endswith((".py", ".pyc")):
+        elif path.startswith(root) and os.path.isfile(path) and not path.endswith(OTHERS):
             found.append((event, path))
     elif event in CHANGES or event in SEEN and str(args[0]).startswith(root):
         found.append((event, str(args[:1])))
