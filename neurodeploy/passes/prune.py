@@ -41,8 +41,7 @@ def _zeros(network: Network, notes: dict[str, str]) -> Network:
     kept = []
     for projection in network.projections:
         kind = projection.connectivity
-        biased = projection.bias is not None and np.any(projection.bias)
-        if not np.any(kind.weights) and not biased:
+        if not np.any(kind.weights) and not _biased(projection):
             notes[f"prune {projection.name}"] = "removed: all its weights are zero"
             continue
         if isinstance(kind, Sparse) and (none := int((kind.weights == 0).sum())):
@@ -55,6 +54,11 @@ def _zeros(network: Network, notes: dict[str, str]) -> Network:
             projection = replace(projection, connectivity=left)
         kept.append(projection)
     return _with(network, network.populations, kept)
+
+
+def _biased(projection: Projection) -> bool:
+    """Whether it delivers a current whatever its source does."""
+    return projection.bias is not None and bool(np.any(projection.bias))
 
 
 def _unheard(network: Network, notes: dict[str, str]) -> Network:
@@ -76,10 +80,13 @@ def _unheard(network: Network, notes: dict[str, str]) -> Network:
 
 def _silent(network: Network, notes: dict[str, str]) -> Network:
     silent = {p.name for p in network.populations if _never_spikes(network, p)}
+    kept = []
     for projection in network.projections:
-        if projection.source in silent:
+        if projection.source in silent and not _biased(projection):
             notes[f"prune {projection.name}"] = f"removed: {projection.source!r} never spikes, since nothing drives it"
-    return _with(network, network.populations, [p for p in network.projections if p.source not in silent])
+        else:
+            kept.append(projection)
+    return _with(network, network.populations, kept)
 
 
 def _never_spikes(network: Network, population: Population) -> bool:

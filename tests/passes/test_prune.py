@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.network.connectivity import Dense, Sparse
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif
+from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.passes.encode import Encode
 from neurodeploy.passes.prune import Prune
 from neurodeploy.program.memory import synapse_bytes
@@ -123,3 +123,20 @@ def test_an_input_that_nobody_hears_stays() -> None:
     network = chain(3, 2)
     network = replace(network, populations=(Population("other", (4,), Source()), *network.populations))
     assert "other" in Prune().apply(network).by_name
+
+
+def test_a_bias_stays_where_its_source_never_spikes() -> None:
+    """The bias of a projection is a current of its own: it arrives whatever the source does."""
+    zero, one = np.zeros(2), np.ones(2)
+    silent = Lif(one, zero + 0.5, zero, one, zero, zero)
+    reads = Lif(zero + 0.5, zero + 0.5, zero, one, zero, zero, reset="none", spiking=False)
+    populations = (Population("in", (2,), Source()), Population("silent", (2,), silent), Population("out", (2,), reads))
+    bias = np.array([0.3, -0.2])
+    network = Network(
+        "n", populations, (Projection("p", "silent", "out", Dense(np.eye(2)), bias=bias),), ("out",), 1e-3
+    )  # fmt: skip
+    after = Prune().apply(network)
+    x = {"in": np.ones((4, 1, 2))}
+    before, found = (run_network(n, x).states["v"]["out"] for n in (network, after))
+    np.testing.assert_array_equal(found, before)
+    np.testing.assert_allclose(before[0, 0], bias)
