@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.network.arrays import Array, Sealed, sole
-from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, largest_sum, with_weights
+from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import dispatch
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.plasticity import LIMITS
 from neurodeploy.program.program import Program
 
 from ..loihi_learning.rules import Rules
@@ -113,15 +112,7 @@ def may_overflow(network: Network, name: str) -> bool:
     sources = [network.by_name[p.source].neuron for p in network.into(name)]
     if any(s.largest_message("loihi") > 1 for s in sources):
         return True
-    return sum(_largest_sum(p) for p in network.into(name)) * 64 >= 2**30
-
-
-def _largest_sum(projection: Projection) -> float:
-    """What can arrive at one neuron in one step; weights that learn may take any value of their range."""
-    kind, rule = projection.connectivity, projection.rule
-    if rule is None:
-        return largest_sum(kind)
-    return kind.inputs * max(map(abs, LIMITS[rule.sign])) * 2.0 ** max(kind.exponent, 0)
+    return sum(p.largest_sum for p in network.into(name)) * 64 >= 2**30
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,6 @@ from typing import Literal
 import numpy as np
 
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import Chain
 from neurodeploy.program.count_kinds import BY_NAME, counted
 
@@ -65,21 +64,8 @@ def bill(counts: Counts, samples: int, arch: Architecture) -> Bill:
 
 def synapses(which: Chain) -> Array:
     """Synapses of each layer, each place of a kernel counted; the read-out's last."""
-    found = []
-    for projection in (*(layer.projection for layer in which.layers), which.readout):
-        kind = projection.connectivity
-        if isinstance(kind, Conv2d):
-            ones = Conv2d(
-                np.ones((1, 1, *kind.weights.shape[2:])),
-                (1, *kind.input_shape[1:]),
-                kind.stride,
-                kind.padding,
-                kind.dilation,
-            )
-            found.append(int(ones.apply(np.ones((1, ones.inputs))).sum()) * kind.input_shape[0] * kind.output_shape[0])
-        else:
-            found.append(kind.weights.size)
-    return np.array(found, np.int64)
+    projections = (*(layer.projection for layer in which.layers), which.readout)
+    return np.array([projection.connectivity.synapses() for projection in projections], np.int64)
 
 
 def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked) -> dict[str, Array]:

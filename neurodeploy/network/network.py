@@ -17,7 +17,7 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 
 from .arrays import Array, Sealed, seal
-from .connectivity import Connectivity, Dense
+from .connectivity import Connectivity, Dense, largest_sum
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
 from .schema import check_numbers, check_types, check_within
@@ -113,6 +113,14 @@ class Projection(Sealed):
     def __post_init__(self) -> None:
         super().__post_init__()
         seal(self.connectivity)
+
+    @property
+    def largest_sum(self) -> float:
+        """What plain spikes can add up to at a neuron in one step; weights that learn may take any value of theirs."""
+        kind = self.connectivity
+        if self.rule is None:
+            return largest_sum(kind)
+        return kind.inputs * max(map(abs, LIMITS[self.rule.sign])) * 2.0 ** max(kind.exponent, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Neuron, Product, Relu
-from neurodeploy.network.plasticity import LIMITS, TARGETS, TRACES, LearningRule
+from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
 from neurodeploy.program.schedule import Schedule, schedule
@@ -320,7 +320,7 @@ def _check_sums(network: Network) -> dict[str, int]:
     largest: dict[str, int] = {}
     for population in network.populations:
         incoming = network.into(population.name)
-        walked = [_largest_sum(p) * message[p.source] for p in incoming]
+        walked = [p.largest_sum * message[p.source] for p in incoming]
         shifted = [w * 2.0 ** min(p.connectivity.exponent, 0) for w, p in zip(walked, incoming, strict=True)]
         arriving = sum(shifted) + len(shifted)
         up = population.neuron.current_shift
@@ -337,11 +337,3 @@ def _check_sums(network: Network) -> dict[str, int]:
         bound = _BOUNDS.get(type(population.neuron), _unbounded)(population.neuron, ports, arriving)
         message[population.name] = min(message[population.name], bound)
     return largest
-
-
-def _largest_sum(projection: Projection) -> float:
-    """As `largest_sum`, for weights that learn at their limits."""
-    if projection.rule is None:
-        return largest_sum(projection.connectivity)
-    scale = 2.0 ** max(projection.connectivity.exponent, 0)
-    return projection.connectivity.inputs * max(map(abs, LIMITS[projection.rule.sign])) * scale
