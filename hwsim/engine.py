@@ -19,6 +19,7 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
+from neurodeploy.program import overflow
 from neurodeploy.program.codec import physical_memory
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
@@ -211,6 +212,7 @@ class _Block:
         values = np.empty(capacity if (flat.populations[:, layout.GRADED] == 1).any() else 0, number)
         self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
         slots = max((s.stop for s in flat.slots.values()), default=0)
+        self.left = np.zeros((len(kept.populations), len(overflow.KINDS)), np.int64)
         self.marks = np.zeros((steps, samples, len(neuron_kernels.KINDS), slots), np.int64)
         self.u = np.zeros((steps, samples, kept.columns("u")), number)
         self.v = np.zeros((steps, samples, kept.columns("v")), flat.initial.dtype)
@@ -225,7 +227,7 @@ class _Block:
             finished = loop.simulate(
                 kept.populations, flat.projections, flat.scalars, flat.pools, flat.neurons, flat.slow, flat.initial,
                 flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
-                self.bounds, self.marks, self.u, self.v, self.flags, plastic,
+                self.bounds, self.marks, self.left, self.u, self.v, self.flags, plastic,
             )  # fmt: skip
             halted = bool(self.halt[0]) and not finished
             sample, step, count, base = (int(n) for n in self.cursor)
@@ -296,7 +298,9 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
         ended = all(block.cursor[0] >= block.samples for block in blocks)
         learned = {} if not ended else flat.rules.learned(np.concatenate([block.learned for block in blocks], axis=1))
         work = flat.rules.work(np.concatenate([block.work for block in blocks], axis=1))
-    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work)
+    total = np.sum([block.left for block in blocks], axis=0)
+    left = overflow.found({p.name: total[row] for row, p in enumerate(network.populations)})
+    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work, left)
 
 
 def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:

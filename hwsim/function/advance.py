@@ -66,10 +66,12 @@ def count_marks(flags: Array, slot: Array, marks: Array) -> None:
 
 @inlined
 def _lif_integer(
-    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
-    current: Array, u: Array, v: Array, flags: Array,
+    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, unbounded: bool,
+    bias: Array, current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
-    """Advance a block of common neurons (see `flat._lif`) in integers; return the sum of their `_tally`.
+    """Advance a block of common neurons (see `models._lif`) in integers; return the sum of their `_tally`.
+
+    Above its 32 bits stands how many currents wrapped, and above that, how many potentials saturated (8 bits each).
 
     All but the decays is done in 32 bits, which the bounds of common neurons allow; each sum is cut to them at once,
     since numba's sums are of 64.
@@ -78,21 +80,24 @@ def _lif_integer(
         decay: what is kept of u and v, as fractions (whole 4096ths).
         levels: (spikes above this, value after a hard reset, 1 for a hard reset, threshold).
         remembers: whether u outlives the step, or is recorded; else it is not touched.
+        unbounded: whether a value can leave its range, so that this is counted.
         flags: written; see `kernels.update_integer`.
     """
     m, none = np.int32(1 << 23), np.int32(0)
     lowest, highest, twice = np.int32(1 - m), np.int32(m - 1), np.int32(2 * m)
     above, to, hard, threshold = np.int32(levels[0]), np.int32(levels[1]), levels[2] == 1, np.int32(levels[3])
-    tally = np.uint32(0)
+    tally, left = np.uint32(0), np.uint32(0)
     for i in range(len(u)):
         arrived, old_u, old_v, own = np.int32(current[i]), np.int32(u[i]) if remembers else none, v[i], bias[i]
         current[i] = 0
         kept = np.int32(np.float64(old_u) * decay[0])
         active = (arrived | kept | old_v | own) != 0
         now = np.int32(kept + arrived * np.int32(64))
+        wraps = (now > m) | (now <= -m)
         now = np.int32(now - twice) if now > m else now
         now = np.int32(now + twice) if now <= -m else now
         level = np.int32(np.int32(np.float64(old_v) * decay[1]) + now + own)
+        whole = level
         level = min(max(level, lowest), highest)
         spike = level > above
         after = to if hard else np.int32(level - threshold)
@@ -103,15 +108,18 @@ def _lif_integer(
         v[i] = new
         flags[i] = _marks(active, spike, touched, changed)
         tally = np.uint32(tally + _tally(active, spike, touched, changed))
-    return int(tally)
+        if unbounded:
+            lost = (whole != level) & ~(hard & spike)
+            left = np.uint32(left + (np.uint32(wraps) | (np.uint32(lost) << np.uint32(8))))
+    return int(np.int64(tally) | (np.int64(left) << np.int64(32)))
 
 
 @inlined
 def _lif_float(
-    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, bias: Array,
-    current: Array, u: Array, v: Array, flags: Array,
+    decay: tuple[float, float], levels: tuple[float, float, float, float], remembers: bool, unbounded: bool,
+    bias: Array, current: Array, u: Array, v: Array, flags: Array,
 ) -> int:  # fmt: skip
-    """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes."""
+    """As `_lif_integer`, in floats; the first of ``levels`` is 1 where equality spikes. Nothing leaves its range."""
     tally = np.uint32(0)
     nothing = v.dtype.type(-0.0)
     equal, to, hard = levels[0] == 1, v.dtype.type(levels[1]), levels[2] == 1
@@ -177,7 +185,7 @@ def _called(p: Array, extra: Array, options: Array, state: Any) -> None:
 
 
 @compiled
-def _other_integer(p: Array, neurons: Any, slow: Any, state: Any) -> None:
+def _other_integer(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -> None:
     """Advance a whole population of any other model by one step."""
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
@@ -193,22 +201,23 @@ def _other_integer(p: Array, neurons: Any, slow: Any, state: Any) -> None:
             du[a:b], dv[a:b], bias[a:b], threshold[a:b], reset_to[a:b], floor[a:b], lower[a:b], rules,
             now, _row(u, a, b), _row(v, a, b), out, marks,
             slow[0][r : r + n], slow[1][d : d + k], slow[2][d : d + k], _row(wait, r, r + n), _row(raised, d, d + k),
+            left,
         )  # fmt: skip
     elif p[KIND] == SIGMA_DELTA:
         neuron_kernels.update_sigma_delta_integer(
             bias[a:b], threshold[a:b], p[INNER], p[SHIFT], now, _row(u, a, b), _row(v, a, b), total, out,
-            marks,
+            marks, left,
         )  # fmt: skip
     elif p[KIND] == RELU:
-        neuron_kernels.update_relu(bias[a:b], threshold[a:b], 1, now, out, marks)
+        neuron_kernels.update_relu(bias[a:b], threshold[a:b], 1, now, out, marks, left)
     elif p[KIND] == PRODUCT:
-        neuron_kernels.update_product(threshold[a:b], p[SHIFT], now, _row(second, a, b), out, marks)
+        neuron_kernels.update_product(threshold[a:b], p[SHIFT], now, _row(second, a, b), out, marks, left)
     else:
         _called(p, extra, options, state)
 
 
 @compiled
-def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
+def _other_float(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -> None:
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
     current, second, u, v, sent, memory, wait, raised, flags = state
@@ -237,7 +246,7 @@ def _other_float(p: Array, neurons: Any, slow: Any, state: Any) -> None:
             marks,
         )
     elif p[KIND] == RELU:
-        neuron_kernels.update_relu(bias[a:b], threshold[a:b], 0, now, out, marks)
+        neuron_kernels.update_relu(bias[a:b], threshold[a:b], 0, now, out, marks, left)
     elif p[KIND] == PRODUCT:
         neuron_kernels.update_product_float(threshold[a:b], now, _row(second, a, b), out, marks)
     else:
@@ -248,11 +257,12 @@ def resting(current: Array, u: Array, v: Array) -> Any: ...
 
 
 def advance_common(
-    decay: Any, levels: Any, remembers: bool, bias: Array, current: Array, u: Array, v: Array, flags: Array
-) -> Any: ...
+    decay: Any, levels: Any, remembers: bool, unbounded: bool, bias: Array, current: Array, u: Array, v: Array,
+    flags: Array,
+) -> Any: ...  # fmt: skip
 
 
-def advance_other(p: Array, neurons: Any, slow: Any, state: Any) -> None: ...
+def advance_other(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -> None: ...
 
 
 @overload(resting, strict=False)
@@ -263,18 +273,20 @@ def _resting_of(current: Any, u: Any, v: Any) -> Any:
 
 
 @overload(advance_common, strict=False)
-def _common_of(decay: Any, levels: Any, remembers: Any, bias: Any, current: Any, u: Any, v: Any, flags: Any) -> Any:
+def _common_of(
+    decay: Any, levels: Any, remembers: Any, unbounded: Any, bias: Any, current: Any, u: Any, v: Any, flags: Any
+) -> Any:
     if isinstance(v.dtype, types.Integer):
-        return lambda decay, levels, remembers, bias, current, u, v, flags: _lif_integer(
-            decay, levels, remembers, bias, current, u, v, flags
+        return lambda decay, levels, remembers, unbounded, bias, current, u, v, flags: _lif_integer(
+            decay, levels, remembers, unbounded, bias, current, u, v, flags
         )
-    return lambda decay, levels, remembers, bias, current, u, v, flags: _lif_float(
-        decay, levels, remembers, bias, current, u, v, flags
+    return lambda decay, levels, remembers, unbounded, bias, current, u, v, flags: _lif_float(
+        decay, levels, remembers, unbounded, bias, current, u, v, flags
     )
 
 
 @overload(advance_other, strict=False)
-def _other_of(p: Any, neurons: Any, slow: Any, state: Any) -> Any:
+def _other_of(p: Any, neurons: Any, slow: Any, state: Any, left: Any) -> Any:
     if isinstance(neurons[0].dtype, types.Integer):
-        return lambda p, neurons, slow, state: _other_integer(p, neurons, slow, state)
-    return lambda p, neurons, slow, state: _other_float(p, neurons, slow, state)
+        return lambda p, neurons, slow, state, left: _other_integer(p, neurons, slow, state, left)
+    return lambda p, neurons, slow, state, left: _other_float(p, neurons, slow, state, left)

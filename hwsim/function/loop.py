@@ -60,6 +60,7 @@ from .layout import (
     SPIKING,
     START,
     TARGET_BITS,
+    UNBOUNDED,
 )
 from .neuron_kernels import compiled
 
@@ -104,14 +105,14 @@ def _arrivals(
 
 @inlined
 def _advance(
-    p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, marks: Array
+    p: Array, scalars: Array, neurons: Any, slow: Any, state: Any, slot: Array, slots: Array, marks: Array, left: Array
 ) -> int:
-    """Advance a population by one step, count its marks; return how many sent something."""
+    """Advance a population by one step, count its marks and what left its range; return how many sent something."""
     current, u, v, flags = state[0], state[2], state[3], state[8]
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     fired = 0
     if p[FAST] == 0:
-        advance_other(p, neurons, slow, state)
+        advance_other(p, neurons, slow, state, left)
         count_marks(flags[a:b], slot[a:b], marks)
         for i in range(a, b):
             fired += (flags[i] & neuron_kernels.FIRED) >> 1
@@ -120,6 +121,7 @@ def _advance(
     decay = (scalars[0], scalars[1])
     levels = (scalars[2], scalars[3], scalars[4], scalars[5])
     remembers = scalars[0] != 0 or p[RECORD_U] >= 0
+    unbounded = p[UNBOUNDED] == 1
     block = p[BLOCKS]
     for low in range(a, b, BLOCK):
         high = min(low + BLOCK, b)
@@ -127,13 +129,17 @@ def _advance(
             flags[low:high] = 0
         else:
             tally = advance_common(
-                decay, levels, remembers, bias[low:high], current[low:high], u[low:high], v[low:high], flags[low:high]
-            )
+                decay, levels, remembers, unbounded, bias[low:high], current[low:high], u[low:high], v[low:high],
+                flags[low:high],
+            )  # fmt: skip
             fired += (tally >> 8) & 255
+            if unbounded:
+                left[neuron_kernels.WRAPS] += (tally >> 32) & 255
+                left[neuron_kernels.SATURATES] += tally >> 40
             if slots[block] >= 0:
                 marks[0, slots[block]] += tally & 255
                 marks[1, slots[block]] += (tally >> 16) & 255
-                marks[2, slots[block]] += tally >> 24
+                marks[2, slots[block]] += (tally >> 24) & 255
             else:
                 count_marks(flags[low:high], slot[low:high], marks)
         block += 1
@@ -254,7 +260,8 @@ def _teach_of(s: Any, row: Any, t: Any, fast: Any, sent: Any, flags: Any, second
 def simulate(
     populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
     slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
-    values: Array, bounds: Array, marks: Array, kept_u: Array, kept_v: Array, kept_flags: Array, plastic: Any,
+    values: Array, bounds: Array, marks: Array, left: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
+    plastic: Any,
 ) -> bool:  # fmt: skip
     """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
 
@@ -273,7 +280,8 @@ def simulate(
         halt: set by another thread to stop.
         events, values: the buffer.
         bounds: where the events of each (sample, step, population) begin and end, counted from the run's first.
-        active: ``[steps, samples, core slots]``.
+        marks: ``[steps, samples, kinds of mark, core slots]``, added to.
+        left: how often values left their range, ``[populations, 3]``, added to; see `neurodeploy.program.overflow`.
         kept_u, kept_v, kept_flags: ``[steps, samples, recorded neurons]``.
         plastic: `neurodeploy.hwsim.loihi_learning.tables.Plastic`, or an empty tuple where nothing learns.
     """
@@ -281,7 +289,7 @@ def simulate(
         (populations, projections, scalars, network, neurons, slow, initial)
     )
     slot, slots, given, state, scratch, cursor, halt = borrowed((slot, slots, given, state, scratch, cursor, halt))
-    events, values, bounds, marks = borrowed((events, values, bounds, marks))
+    events, values, bounds, marks, left = borrowed((events, values, bounds, marks, left))
     kept_u, kept_v, kept_flags = borrowed((kept_u, kept_v, kept_flags))
     current, second, u, v, sent, memory, wait, raised, flags = state
     steps, samples = given.shape[0], given.shape[1]
@@ -321,7 +329,7 @@ def simulate(
                         scratch,
                     )  # fmt: skip
                     _arrive(plastic, n, t, b, steps, events, values, bounds[b], base, current, p[OFFSET])
-                    fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b])
+                    fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b], left[n])
                     if p[HEARD] == 1:
                         at = _list_sent(p, fired, state, events, values, at)
                     low, size = p[OFFSET], p[SIZE]

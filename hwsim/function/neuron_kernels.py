@@ -22,6 +22,8 @@ NOW, NEXT, GATE, ONCE = 0, 1, 2, 3
 ACTIVE, FIRED, TOUCHED, CHANGED = 1, 2, 4, 8
 KINDS = (ACTIVE, TOUCHED, CHANGED)
 """Marks that are counted, in this order."""
+WRAPS, SATURATES, RAISED = 0, 1, 2
+"""Columns of what leaves its range: `neurodeploy.program.overflow.KINDS`."""
 AHEAD = 3
 """Events whose synapses are asked for before they are needed."""
 
@@ -79,6 +81,7 @@ def update_integer(
     threshold_jump: Array,
     wait: Array,
     raised: Array,
+    left: Array,
 ) -> None:
     """One step of `neurodeploy.network.neurons.Lif` in Loihi's integers, in place; ``current`` is cleared.
 
@@ -91,6 +94,7 @@ def update_integer(
         refractory, threshold_decay, threshold_jump: ``[neurons]``, or empty for neurons that have none.
         wait: steps for which a neuron stays refractory, ``[batch, neurons]``.
         raised: what its threshold is raised by, ``[batch, neurons]``.
+        left: how often a value left its range, ``[3]``, added to; see `neurodeploy.program.overflow`.
     """
     m = 1 << 23
     rule, time, equal, spiking, most, _ = options
@@ -111,8 +115,10 @@ def update_integer(
             now = kept + (np.int64(arrived) << 6)
             if now > m:
                 now -= 2 * m
+                left[WRAPS] += 1
             elif now <= -m:
                 now += 2 * m
+                left[WRAPS] += 1
             changed = now != u[b, i]
             old = u[b, i]
             u[b, i] = now
@@ -129,6 +135,7 @@ def update_integer(
                     level -= limit
                 elif time == GATE:
                     level = np.int64(reset_to[i])
+            low, cut = level < 1 - m, level < 1 - m or level > m - 1
             level = min(max(level, 1 - m), m - 1)
             count = 0
             if spiking == 1:
@@ -147,15 +154,18 @@ def update_integer(
             elif time == ONCE:
                 level -= (count - int(crossed)) * limit
             level = max(level, np.int64(floor[i]))
+            cut = cut and not (rule in (HARD, HARD_ALL) and count != 0 and most == 1) and not (low and floor[i] > -m)
             if refractory.size > 0:
                 if wait[b, i] > 0:
                     wait[b, i] -= 1
-                    level, count = np.int64(v[b, i]), 0
+                    level, count, cut = np.int64(v[b, i]), 0, False
                 elif count != 0:
                     wait[b, i] = refractory[i]
+            left[SATURATES] += int(cut)
             if threshold_decay.size > 0:
                 higher = decay(np.int64(raised[b, i]), 4096 - threshold_decay[i]) + threshold_jump[i] * abs(count)
                 raised[b, i] = min(max(higher, 1 - m), m - 1)
+                left[RAISED] += int(raised[b, i] != higher)
             if rule == HARD_ALL and count != 0:
                 u[b, i] = 0
                 changed = old != 0
@@ -285,9 +295,11 @@ def update_sigma_delta(
 
 
 @compiled
-def _held(value: Any) -> Any:
-    """Saturated to Loihi's 24 bits."""
-    return min(max(value, 1 - (1 << 23)), (1 << 23) - 1)
+def _held(value: Any, left: Array) -> Any:
+    """Saturated to Loihi's 24 bits, and counted."""
+    held = min(max(value, 1 - (1 << 23)), (1 << 23) - 1)
+    left[SATURATES] += int(held != value)
+    return held
 
 
 @compiled
@@ -302,14 +314,15 @@ def update_sigma_delta_integer(
     sent: Array,
     spikes: Array,
     flags: Array,
+    left: Array,
 ) -> None:
     """One step of `neurodeploy.network.neurons.SigmaDelta` in integers; ``shift`` is its ``send_shift``."""
     for b in range(u.shape[0]):
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            u[b, i] = _held(u[b, i] + arrived)
-            level = _held(np.int64(u[b, i]) + bias[i])
+            u[b, i] = _held(u[b, i] + arrived, left)
+            level = _held(np.int64(u[b, i]) + bias[i], left)
             if relu == 1 and level < 0:
                 level = 0
             v[b, i] = level
@@ -322,13 +335,15 @@ def update_sigma_delta_integer(
 
 
 @compiled
-def update_relu(bias: Array, threshold: Array, held: int, current: Array, spikes: Array, flags: Array) -> None:
+def update_relu(
+    bias: Array, threshold: Array, held: int, current: Array, spikes: Array, flags: Array, left: Array
+) -> None:
     """One step of `neurodeploy.network.neurons.Relu`; ``held`` is 1 where sums saturate to 24 bits."""
     for b in range(current.shape[0]):
         for i in range(current.shape[1]):
             level = current[b, i] + bias[i]
             if held == 1:
-                level = _held(level)
+                level = _held(level, left)
             sent = level if level > threshold[i] else 0
             spikes[b, i] = sent
             flags[b, i] = mark(level != 0, sent, current[b, i] != 0, False)
@@ -336,11 +351,13 @@ def update_relu(bias: Array, threshold: Array, held: int, current: Array, spikes
 
 
 @compiled
-def update_product(threshold: Array, shift: int, first: Array, second: Array, spikes: Array, flags: Array) -> None:
+def update_product(
+    threshold: Array, shift: int, first: Array, second: Array, spikes: Array, flags: Array, left: Array
+) -> None:
     """One step of `neurodeploy.network.neurons.Product` in integers."""
     for b in range(first.shape[0]):
         for i in range(first.shape[1]):
-            level = _held((first[b, i] * second[b, i]) >> shift)
+            level = _held((first[b, i] * second[b, i]) >> shift, left)
             sent = level if abs(level) > threshold[i] else 0
             touched = first[b, i] != 0 or second[b, i] != 0
             flags[b, i] = mark(touched, sent, touched, False)

@@ -19,6 +19,7 @@ from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import dispatch
 from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.reach import reach
 from neurodeploy.program.program import Program
 
 from ..loihi_learning.rules import Rules
@@ -166,6 +167,7 @@ class _Builder:
         own: list[Array] = []
         blocks: list[Array] = []
         heard = {p.source for p in self.network.projections}
+        reaches = reach(self.network) if self.integer else {}
         for row, population in enumerate(self.network.populations):
             p, neuron, name = self.populations[row], population.neuron, population.name
             p[layout.SIZE] = population.size
@@ -183,6 +185,7 @@ class _Builder:
             p[layout.OFFSET] = neurons
             p[layout.PORTS] = max(neuron.ports, 2 if self.network.taught(name) else 1)
             p[layout.SPIKING] = int(population.spiking)
+            p[layout.UNBOUNDED] = int(self.integer and not reaches[name].bounded)
             pools.add(p, self.scalars[row], population, self.order.get(name), name in self.wide)
             slots[name] = self._slots(name, max((s.stop for s in slots.values()), default=0))
             own.append(self._core_slots(name, slots[name].start))

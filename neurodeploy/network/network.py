@@ -16,8 +16,8 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
-from .arrays import Array, Sealed, seal
-from .connectivity import Connectivity, Dense, largest_sum
+from .arrays import Array, Sealed, seal, sole
+from .connectivity import Connectivity, Dense
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
 from .schema import check_numbers, check_types, check_within
@@ -114,13 +114,24 @@ class Projection(Sealed):
         super().__post_init__()
         seal(self.connectivity)
 
+    @cached_property
+    def sums(self) -> tuple[Array, Array]:
+        """Sums of the negative and of the positive weights onto each target, ``[target neurons]``, without exponent.
+
+        Weights that learn may take any value of theirs.
+        """
+        kind = self.connectivity
+        if self.rule is not None:
+            low, high = (np.full(kind.outputs, float(kind.inputs * limit)) for limit in LIMITS[self.rule.sign])
+            return np.minimum(low, 0), np.maximum(high, 0)
+        negative, positive = (f(kind.weights, 0).astype(np.float64) for f in (np.minimum, np.maximum))
+        return sole(kind.onto_targets(negative, np.add)), sole(kind.onto_targets(positive, np.add))
+
     @property
     def largest_sum(self) -> float:
         """What plain spikes can add up to at a neuron in one step; weights that learn may take any value of theirs."""
-        kind = self.connectivity
-        if self.rule is None:
-            return largest_sum(kind)
-        return kind.inputs * max(map(abs, LIMITS[self.rule.sign])) * 2.0 ** max(kind.exponent, 0)
+        negative, positive = self.sums
+        return float((positive - negative).max(initial=0.0)) * 2.0 ** max(self.connectivity.exponent, 0)
 
 
 @dataclass(frozen=True, eq=False)

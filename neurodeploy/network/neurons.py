@@ -48,6 +48,7 @@ effective 24-bit values (a chip's ``vth << 6`` and ``mantissa << exponent`` are 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
@@ -124,6 +125,22 @@ class Neuron(Sealed):
         """Bits of what it sends beside the bare spike; 0 for none."""
         bits = 24 if arithmetic == "loihi" else 32
         return bits - self.send_shift if self.graded(arithmetic) else 0
+
+    def signed(self, arithmetic: Arithmetic) -> bool:
+        """Whether what it sends can be negative."""
+        return self.graded(arithmetic)
+
+    def reach(self, low: Array, high: Array) -> tuple[float, float]:
+        """How far the current and the potential of its integers can go; see `neurodeploy.network.reach`.
+
+        Args:
+            low, high: least and largest sum that can arrive in one step, ``[neurons]``.
+
+        Returns:
+            Largest magnitudes in multiples of their range; infinite where nothing is proven.
+        """
+        del low, high
+        return math.inf, math.inf
 
     def thresholds(self) -> Array | None:
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
@@ -255,6 +272,42 @@ class Lif(Neuron):
         if not self.spiking:
             return super().message_bits(arithmetic)
         return 2 if self.lower is not None else self.max_spikes.bit_length() if self.max_spikes > 1 else 0
+
+    def signed(self, arithmetic: Arithmetic) -> bool:
+        del arithmetic
+        return not self.spiking or self.lower is not None
+
+    def reach(self, low: Array, high: Array) -> tuple[float, float]:
+        """As the base class says it; rounding toward zero only brings states nearer to 0.
+
+        With ``k`` what is kept of a state, ``x <- k x + a`` with ``a <= A`` stays below ``max(x_0, A / (1 - k))``. A
+        potential that a hard reset takes may saturate above its threshold: it loses nothing there.
+        """
+        one, most = 4096, STATE_LIMIT - 1
+        scale = 1 << self.current_shift
+        kept_u, kept_v = (one - 1 - self.du) / one, (one - self.dv) / one
+        lowest, highest = scale * _limit(-low, kept_u), scale * _limit(high, kept_u)
+        u = max(lowest.max(initial=0.0), highest.max(initial=0.0)) / (STATE_LIMIT - 1)
+        if self.spiking and (self.threshold <= 0).any():
+            return float(u), math.inf
+        limit, raised = self.threshold.astype(np.float64), 0.0
+        if self.threshold_decay is not None and self.threshold_jump is not None:
+            if (self.threshold_jump < 0).any():
+                return float(u), math.inf
+            jump = self.threshold_jump * float(self.largest_message("loihi"))
+            raised = float(_limit(jump, (one - self.threshold_decay) / one).max(initial=0.0))
+        start = np.abs(self.initial.astype(np.float64))
+        below = np.maximum(_limit(lowest - self.bias, kept_v), np.maximum(start, np.abs(self.reset_to)))
+        if self.spiking and self.reset_time != "now" and self.reset == "subtract":
+            below = np.maximum(below, lowest - self.bias + limit)
+        if self.floor is not None:
+            below = np.where(self.floor >= -most, 0.0, below)
+        v = max(float(below.max(initial=0.0)), raised)
+        taken = self.spiking and self.reset == "hard" and self.max_spikes == 1
+        if not (taken and (limit + raised < most).all()):
+            above = np.maximum(_limit(highest + self.bias, kept_v), np.maximum(start, np.abs(self.reset_to)))
+            v = max(v, float(above.max(initial=0.0)))
+        return float(u), v / most
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
@@ -400,6 +453,12 @@ class Product(Neuron):
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
         _check_shift(name, "shift", self.shift, arithmetic)
+
+
+def _limit(arriving: Array, kept: Array) -> Array:
+    """Where ``x <- kept x + arriving`` ends from 0, if ``arriving`` is above 0; else 0."""
+    ends = np.divide(arriving, 1 - kept, out=np.full(np.shape(arriving), np.inf), where=kept < 1)
+    return np.where(arriving > 0, ends, 0.0)
 
 
 def _check_shift(name: str, what: str, shift: int, arithmetic: Arithmetic) -> None:

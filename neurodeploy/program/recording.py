@@ -13,6 +13,7 @@ from neurodeploy.network.connectivity import Connectivity
 from neurodeploy.network.network import Network
 
 from .count_kinds import counted
+from .overflow import Left
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,8 @@ class Recording(Sealed):
         learning_work: what each projection that learns did, for each name in `LEARNING_WORK`, ``[time, batch, names,
             cores]``, in the order of `Program.cores_of` its target; only from back-ends that count. Step t is the
             source's.
+        left: how often integers left their range, by population and kind (`neurodeploy.program.overflow`); None from
+            back-ends that do not count.
     """
 
     backend: str
@@ -103,6 +106,7 @@ class Recording(Sealed):
     learned: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     flags: Array | None = None
     learning_work: Mapping[str, Array] = field(default_factory=dict)
+    left: Left | None = None
 
 
 LEARNING_WORK = counted("work")

@@ -15,8 +15,8 @@ TOLERANCE = 1e-5
 
 
 def difference(judge: Recording, found: Recording, integer: bool) -> str:
-    """Say where ``found`` first differs from ``judge``: in a spike, payload, ``u``, ``v``, weight, tag or trace; or
-    nothing. Integers must be equal; floats, payloads included, to `TOLERANCE`."""
+    """Say where ``found`` first differs from ``judge``: in a spike, payload, ``u``, ``v``, weight, tag or trace, or
+    in how often integers left their range; or nothing. Integers must be equal; floats, payloads included, to `TOLERANCE`."""
     if (judge.steps, judge.samples) != (found.steps, found.samples):
         return f"extent {found.steps} x {found.samples} instead of {judge.steps} x {judge.samples}"
     for (name, expected), (other, value) in zip(_arrays(judge), _arrays(found), strict=False):
@@ -31,6 +31,8 @@ def difference(judge: Recording, found: Recording, integer: bool) -> str:
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             return f"{name} at {list(where)}: {value[where]} instead of {expected[where]}"
+    if None not in (judge.left, found.left) and judge.left != found.left:
+        return f"out of range: {found.left} instead of {judge.left}"
     return ""
 
 

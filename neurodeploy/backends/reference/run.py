@@ -15,6 +15,7 @@ import numpy as np
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
 from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 from neurodeploy.program.schedule import schedule
@@ -136,7 +137,8 @@ class _Run:
             source, target = plastic.projection.source, plastic.projection.target
             plastic.follow(self.steps - 1, self.output[source], self.output[target], self.sent.get(target))
         learned = {name: plastic.learned() for name, plastic in self.learning.items()}
-        return Recording("reference", self.steps, self.samples, spikes, states, learned=learned)
+        left = overflow.found({name: list(state.left.values()) for name, state in self.state.items()})
+        return Recording("reference", self.steps, self.samples, spikes, states, learned=learned, left=left)
 
 
 class _Plastic:

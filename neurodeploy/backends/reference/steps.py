@@ -11,6 +11,7 @@ import numpy as np
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Population
 from neurodeploy.network.neurons import Lif, Neuron, Product, Relu, SigmaDelta
+from neurodeploy.program import overflow
 
 M = 1 << 23
 """Half the range of Loihi's 24-bit state."""
@@ -23,11 +24,13 @@ class State:
     Args:
         u, v: current and potential.
         memory: what else a model keeps, by name; 0 before the first step.
+        left: how often integers left their range, by kind (`neurodeploy.program.overflow`).
     """
 
     u: Array
     v: Array
     memory: dict[str, Array] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=lambda: dict.fromkeys(overflow.KINDS, 0))
 
     @classmethod
     def of(cls, population: Population, samples: int, number: np.dtype[Any]) -> State:
@@ -38,11 +41,17 @@ class State:
         """A variable of the model's own."""
         return self.memory.setdefault(name, np.zeros_like(self.u))
 
+    def saturated(self, value: Array, integer: bool, kind: str = "v_saturates") -> Array:
+        """A value held within 24 bits where it is an integer, and counted where it was not."""
+        held = np.clip(value, -M + 1, M - 1) if integer else value
+        self.left[kind] += int((held != value).sum())
+        return held
+
 
 def _sigma_delta(neuron: SigmaDelta, state: State, current: Array, second: Array, integer: bool) -> Array:
     del second
-    state.u = _saturated(state.u + current, integer)
-    v = _saturated(state.u + neuron.bias.astype(current.dtype), integer)
+    state.u = state.saturated(state.u + current, integer)
+    v = state.saturated(state.u + neuron.bias.astype(current.dtype), integer)
     state.v = np.maximum(v, 0) if neuron.activation == "relu" else v
     difference = state.v - state.kept("sent")
     message = np.where(np.abs(difference) >= neuron.threshold, difference, 0)
@@ -54,19 +63,14 @@ def _sigma_delta(neuron: SigmaDelta, state: State, current: Array, second: Array
 
 
 def _relu(neuron: Relu, state: State, current: Array, second: Array, integer: bool) -> Array:
-    del state, second
-    v = _saturated(current + neuron.bias.astype(current.dtype), integer)
+    del second
+    v = state.saturated(current + neuron.bias.astype(current.dtype), integer)
     return np.where(v > neuron.threshold, v, 0)
 
 
 def _product(neuron: Product, state: State, first: Array, second: Array, integer: bool) -> Array:
-    del state
-    v = _saturated((first * second) >> neuron.shift if integer else first * second, integer)
+    v = state.saturated((first * second) >> neuron.shift if integer else first * second, integer)
     return np.where(np.abs(v) > neuron.threshold, v, 0)
-
-
-def _saturated(value: Array, integer: bool) -> Array:
-    return np.clip(value, -M + 1, M - 1) if integer else value
 
 
 def decay(value: Array, fraction: Array) -> Array:
@@ -75,22 +79,22 @@ def decay(value: Array, fraction: Array) -> Array:
     return kept
 
 
-def _step_float(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
+def _step_float(neuron: Lif, state: State, current: Array) -> tuple[Array, Array]:
+    u, v = state.u, state.v
     number = u.dtype
     crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
-    u = (1 - neuron.du.astype(number)) * u + current
+    state.u = (1 - neuron.du.astype(number)) * u + current
     rest = _rest(neuron, v, crossed)
-    v = (1 - neuron.dv.astype(number)) * rest + u + neuron.bias.astype(number)
-    return u, *_fire(neuron, _late_reset(neuron, v, crossed), crossed)
+    v = (1 - neuron.dv.astype(number)) * rest + state.u + neuron.bias.astype(number)
+    return _fire(neuron, _late_reset(neuron, v, crossed), crossed)
 
 
 def _lif(neuron: Lif, state: State, current: Array, second: Array, integer: bool) -> Array:
     del second  # what arrives at port 1 is for learning
-    step = _step_integer if integer else _step_float
     adapts = neuron.threshold_decay is not None and neuron.threshold_jump is not None
     fired = replace(neuron, threshold=neuron.threshold + state.kept("raised")) if adapts else neuron
     before = state.v
-    state.u, state.v, sent = step(fired, state.u, before, current)
+    state.v, sent = (_step_integer if integer else _step_float)(fired, state, current)
     if not neuron.spiking:
         return sent >> neuron.send_shift if neuron.send_shift else sent
     if neuron.refractory is not None:
@@ -102,17 +106,33 @@ def _lif(neuron: Lif, state: State, current: Array, second: Array, integer: bool
     if neuron.threshold_decay is not None and neuron.threshold_jump is not None:
         raised = state.kept("raised")
         kept = decay(raised, neuron.threshold_decay) if integer else (1 - neuron.threshold_decay) * raised
-        state.memory["raised"] = _saturated(kept + neuron.threshold_jump * np.abs(sent), integer)
+        jumped = kept + neuron.threshold_jump * np.abs(sent)
+        state.memory["raised"] = state.saturated(jumped, integer, "threshold_saturates")
     return sent
 
 
-def _step_integer(neuron: Lif, u: Array, v: Array, current: Array) -> tuple[Array, Array, Array]:
-    crossed = _spikes(neuron, v) if neuron.reset_time != "now" else None
-    u = decay(u, neuron.du + 1) + (current << 6)
-    u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
-    v = decay(_rest(neuron, v, crossed), neuron.dv) + u + neuron.bias
-    v = np.clip(_late_reset(neuron, v, crossed), -M + 1, M - 1)
-    return u, *_fire(neuron, v, crossed)
+def _step_integer(neuron: Lif, state: State, current: Array) -> tuple[Array, Array]:
+    crossed = _spikes(neuron, state.v) if neuron.reset_time != "now" else None
+    u = decay(state.u, neuron.du + 1) + (current << 6)
+    state.left["u_wraps"] += int(((u > M) | (u <= -M)).sum())
+    state.u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
+    whole = _late_reset(neuron, decay(_rest(neuron, state.v, crossed), neuron.dv) + state.u + neuron.bias, crossed)
+    held = np.clip(whole, -M + 1, M - 1)
+    v, sent = _fire(neuron, held, crossed)
+    state.left["v_saturates"] += int(_lost(neuron, state, whole, held, sent).sum())
+    return v, sent
+
+
+def _lost(neuron: Lif, state: State, whole: Array, held: Array, sent: Array) -> Array:
+    """Where saturation took something away: see `neurodeploy.program.overflow`."""
+    lost = whole != held
+    if neuron.spiking and neuron.reset == "hard" and neuron.max_spikes == 1:
+        lost &= sent == 0
+    if neuron.floor is not None:
+        lost &= (whole > held) | (neuron.floor <= -M)
+    if neuron.refractory is not None:
+        lost &= state.kept("wait") == 0
+    return np.asarray(lost)
 
 
 def _spikes(neuron: Lif, v: Array) -> Array:

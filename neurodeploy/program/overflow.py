@@ -1,0 +1,65 @@
+"""Integers that leave their range in a run: how often, in which population, and in words.
+
+Loihi's current wraps at 24 bits and its potential saturates there, both without a word. A back-end that counts does so
+for each neuron and step:
+
+``u_wraps``
+    the current came out beyond -2^23 .. 2^23 and changed its sign,
+``v_saturates``
+    the potential was cut to +-(2^23 - 1), and it mattered: no hard reset took its place in the same step, no floor
+    holds it higher, and the neuron was not refractory,
+``threshold_saturates``
+    what an adaptive threshold is raised by was cut.
+
+Where `neurodeploy.network.reach` proves that nothing of this can happen, hwsim does not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+
+KINDS: Mapping[str, str] = {
+    "u_wraps": "its current wrapped",
+    "v_saturates": "its potential saturated",
+    "threshold_saturates": "its threshold saturated",
+}
+"""What is counted, in the order of the columns of hwsim's counters, and in words."""
+
+HINT = (
+    "these spikes may be wrong: compile with --calibration and samples like these, which choose a scale that holds them"
+)
+"""What to do about it."""
+
+Left = Mapping[str, Mapping[str, int]]
+"""By population and kind, in neuron-steps; only what is above 0."""
+
+
+def found(counts: Mapping[str, Array | Sequence[int]]) -> Left:
+    """Counts ``[len(KINDS)]`` of each population, by name, without those that are 0."""
+    named = {name: {kind: int(n) for kind, n in zip(KINDS, row, strict=True) if n} for name, row in counts.items()}
+    return {name: row for name, row in named.items() if row}
+
+
+def said(left: Left | None, network: Network, steps: int, samples: int) -> list[str]:
+    """One line for each population of which integers left their range, and what to do; empty where none did.
+
+    Args:
+        left: `Recording.left`; None from back-ends that do not count.
+        steps, samples: of the run.
+    """
+    lines = []
+    for name, row in (left or {}).items():
+        all_of_them = steps * samples * network.by_name[name].size
+        counts = ", ".join(
+            f"{KINDS[kind]} in {n:,} of {all_of_them:,} neuron-steps ({_percent(n / all_of_them)})"
+            for kind, n in row.items()
+        )
+        lines.append(f"warning: integers left their range in {name!r}: {counts}")
+    return [*lines, HINT] if lines else []
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %" if share >= 1e-4 else "under 0.01 %"
