@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+from neurodeploy.program import overflow
 from neurodeploy.program.count_kinds import BY_NAME
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
@@ -38,16 +40,23 @@ class Cost:
     """What `cost` found.
 
     Args:
+        network: that ran.
         arch: the chip whose prices and times were taken.
         mesh: of the tiers that follow messages.
     """
 
+    network: Network
     arch: Architecture
     recording: Recording
     counts: Counts
     bill: Bill
     timing: Timing
     mesh: Mesh | None = None
+
+    def warnings(self) -> list[str]:
+        """What left its range in the run, and so may make these counts those of another network."""
+        recording = self.recording
+        return overflow.said(recording.left, self.network, recording.steps, recording.samples)
 
     def totals(self) -> dict[str, float]:
         """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
@@ -120,6 +129,8 @@ class Cost:
             "total_pj": bill.total_pj if bill.known else None,
             "missing": {item.component: item.count for item in bill.missing},
             "bill": bill.as_json(),
+            "out_of_range": self.recording.left,
+            "warnings": self.warnings(),
             **self._times(),
         }
 
@@ -176,4 +187,4 @@ def cost(
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
-    return Cost(arch, recording, counts, price(counts, arch, timing), timing, mesh)
+    return Cost(program.network, arch, recording, counts, price(counts, arch, timing), timing, mesh)

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             _dump(name, network, console)
 
     try:
-        program, steps = _compiled(args, arch, after, console)
+        program, steps, warnings = _compiled(args, arch, after, console)
     except NeurodeployError:
         if args.explain and seen:
             _explained(seen[-1], arch, args, console)
@@ -84,6 +84,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         _say_use(program, arch, console)
     for topic, text in program.network.notes.items() if explained is None else ():
         console.say(f"{topic}: {text}")
+    for warning in warnings:
+        console.warn(warning)
     console.say(f"wrote {output}")
     console.result(
         {
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "cores": len(program.cores),
             "use": [vars(u) for u in program.use],
             "passes": steps,
+            "warnings": warnings,
             "notes": dict(program.network.notes),
             **({"explained": explained} if explained else {}),
         }
@@ -101,13 +104,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _compiled(
     args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
-) -> tuple[Program, list[dict[str, object]]]:
-    """The Program, and what each pass changed where samples were given."""
+) -> tuple[Program, list[dict[str, object]], list[str]]:
+    """The Program, what each pass changed where samples were given, and warnings."""
     from neurodeploy.compiler import compile_file, compile_net, compile_program
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
-        return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), []
+        return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), [], []
     calibration = options.load_inputs(args.calibration) or None
     samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
     labels = options.load_labels(args.labels, samples)
@@ -127,7 +130,7 @@ def _compiled(
         else:
             compiled = compile_file(args.file, arch, **common)
             program, stages = compiled.program, compiled.stages
-    return program, [] if calibration is None else _say_steps(stages, calibration, labels, console)
+    return program, *(([], []) if calibration is None else _say_steps(stages, calibration, labels, console))
 
 
 def _explained(
@@ -176,9 +179,9 @@ def _dump(name: str, network: Network, console: Console) -> None:
 
 def _say_steps(
     stages: Stages, calibration: Mapping[str, Array], labels: Array | None, console: Console
-) -> list[dict[str, object]]:
+) -> tuple[list[dict[str, object]], list[str]]:
     """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
-    from neurodeploy.verify.after_passes import measure
+    from neurodeploy.verify.after_passes import measure, warnings
 
     found = measure(stages, calibration, labels)
     console.table(
@@ -190,7 +193,7 @@ def _say_steps(
         ],
         title=f"on the {next(iter(calibration.values())).shape[1]:,} samples of --calibration",
     )  # fmt: skip
-    return [vars(s) for s in found]
+    return [vars(s) for s in found], warnings(found)
 
 
 def _given_for_net(args: argparse.Namespace) -> dict[str, object]:

@@ -44,6 +44,11 @@ class Console:
             sys.stderr.write(harmless(text) + "\n")
             sys.stderr.flush()
 
+    def warn(self, text: str) -> None:
+        """Print a warning (standard error), also beside machine-readable results, which hold it too."""
+        sys.stderr.write(f"warning: {harmless(text)}\n")
+        sys.stderr.flush()
+
     def error(self, text: str) -> None:
         """Print an error."""
         sys.stderr.write(f"error: {harmless(text)}\n")

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
+    from neurodeploy.program import overflow
     from neurodeploy.program.program import Program
     from neurodeploy.program.recording import Record, check_inputs, scores
     from neurodeploy.verify.stages import accuracy_of
@@ -86,12 +87,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rows,
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
+    warnings = overflow.said(recording.left, program.network, recording.steps, recording.samples)
+    for warning in warnings:
+        console.warn(warning)
     result = {
         "backend": args.backend,
         "steps": recording.steps,
         "samples": recording.samples,
         "spikes": {name: len(events) for name, events in recording.spikes.items()},
         "complete": not stopped,
+        "out_of_range": recording.left,
+        "warnings": warnings,
         "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
     }
     if labels is not None and not stopped:

@@ -91,11 +91,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
     show(verified, console)
+    warnings = verified.warnings(compiled.program.network)
+    for warning in warnings:
+        console.warn(warning)
     for name, why in left_out.items():
         console.say(f"{name} was left out: {why}")
     if args.results:
         console.say(f"wrote {args.results}")
-    console.result({**as_json(verified), "left_out": left_out})
+    console.result({**as_json(verified), "warnings": warnings, "left_out": left_out})
     return 0 if verified.passed else 1
 
 

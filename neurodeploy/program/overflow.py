@@ -29,7 +29,8 @@ KINDS: Mapping[str, str] = {
 """What is counted, in the order of the columns of hwsim's counters, and in words."""
 
 HINT = (
-    "these spikes may be wrong: compile with --calibration and samples like these, which choose a scale that holds them"
+    "compile with --calibration and samples like these: measured spikes choose a scale; "
+    "verify says by how much spikes differ"
 )
 """What to do about it."""
 
@@ -44,7 +45,7 @@ def found(counts: Mapping[str, Array | Sequence[int]]) -> Left:
 
 
 def said(left: Left | None, network: Network, steps: int, samples: int) -> list[str]:
-    """One line for each population of which integers left their range, and what to do; empty where none did.
+    """Warnings: one for each population of which integers left their range; empty where none did.
 
     Args:
         left: `Recording.left`; None from back-ends that do not count.
@@ -52,13 +53,10 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     """
     lines = []
     for name, row in (left or {}).items():
-        all_of_them = steps * samples * network.by_name[name].size
-        counts = ", ".join(
-            f"{KINDS[kind]} in {n:,} of {all_of_them:,} neuron-steps ({_percent(n / all_of_them)})"
-            for kind, n in row.items()
-        )
-        lines.append(f"warning: integers left their range in {name!r}: {counts}")
-    return [*lines, HINT] if lines else []
+        cells = steps * samples * network.by_name[name].size
+        counts = ", ".join(f"{KINDS[kind]} in {n:,} ({_percent(n / cells)})" for kind, n in row.items())
+        lines.append(f"integers left their range in {name!r}: of {cells:,} neuron-steps {counts}; {HINT}")
+    return lines
 
 
 def _percent(share: float) -> str:

@@ -66,4 +66,6 @@ def assess(
         compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description,
         states=verified.recordings.get("integer network"),
     )  # fmt: skip
+    lost = [line for line in verified.warnings(network) if line not in result.warnings]
+    result = result.model_copy(update={"warnings": (*lost, *result.warnings)})
     return result, verified

@@ -13,6 +13,7 @@ from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Population
+from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording, scores
 
@@ -74,6 +75,7 @@ def network_result(
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states),
+        warnings=tuple(overflow.said(recording.left, program.network, recording.steps, recording.samples)),
         notes={str(k): str(v) for k, v in program.network.notes.items()},
     )
 

@@ -260,6 +260,7 @@ class NetworkResult(_Model):
     cores: tuple[Core, ...] = ()
     raster: Raster | None = None
     spreads: tuple[Spread, ...] = ()
+    warnings: tuple[str, ...] = ()
     notes: dict[str, str] = {}
 
 

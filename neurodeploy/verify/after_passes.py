@@ -14,7 +14,10 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
+from neurodeploy.program import overflow
 from neurodeploy.program.recording import Recording, accuracy
+
+from . import losses
 
 REACH = 3
 """Largest shift of a spike, in steps."""
@@ -29,6 +32,7 @@ class Measured:
         different: neuron-steps in which it spikes and the float network does not, or the other way round.
         share: of the float network's spikes.
         accuracy: share of samples with the right class, where there are labels.
+        left: what `neurodeploy.program.overflow.said` says of it.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Measured:
     different: int
     share: float
     accuracy: float | None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,15 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
         different = sum(int((first.spikes[n].dense() != recording.spikes[n].dense()).sum()) for n in neurons)
         right = None if labels is None else accuracy(network, recording, labels)
         spikes = sum(len(recording.spikes[n]) for n in neurons)
-        found.append(Measured(name, spikes, different, different / max(total, 1), right))
+        left = overflow.said(recording.left, network, recording.steps, recording.samples)
+        found.append(Measured(name, spikes, different, different / max(total, 1), right, tuple(left)))
     return found
+
+
+def warnings(found: Sequence[Measured]) -> list[str]:
+    """What the last stage has lost beside the first, and which of its integers left their range."""
+    first, last = found[0], found[-1]
+    return [*losses.warnings(first.spikes, last.different, first.accuracy, last.accuracy), *last.left]
 
 
 def run(network: Network, inputs: Mapping[str, Array]) -> Recording:

@@ -12,9 +12,11 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, accuracy, check_inputs
 
+from . import losses
 from .compare import Pair, Stage, verify
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ class Verified:
     def passed(self) -> bool:
         """No pair failed."""
         return all(pair.passed for pair in self.pairs)
+
+    def warnings(self, network: Network) -> list[str]:
+        """What ``network``, the one in integers, has lost, and which of its integers left their range."""
+        said: list[str] = []
+        right = {entry.stage: entry.accuracy for entry in self.accuracies}
+        for pair in self.pairs:
+            if not pair.exact_by_design:
+                said += losses.warnings(
+                    pair.spikes[0], pair.spikes_different, right.get(pair.first), right.get(pair.second)
+                )
+        counting = [r for r in self.recordings.values() if r.left]
+        return said + [line for r in counting[:1] for line in overflow.said(r.left, network, r.steps, r.samples)]
 
 
 def torch_runner(module: nn.Module, network: Network) -> Runner:

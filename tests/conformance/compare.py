@@ -15,8 +15,9 @@ TOLERANCE = 1e-5
 
 
 def difference(judge: Recording, found: Recording, integer: bool) -> str:
-    """Say where ``found`` first differs from ``judge``: in a spike, payload, ``u``, ``v``, weight, tag or trace, or
-    in how often integers left their range; or nothing. Integers must be equal; floats, payloads included, to `TOLERANCE`."""
+    """Say where ``found`` first differs from ``judge``, or nothing: in a spike, payload, ``u``, ``v``, weight, tag or
+    trace, or in how often integers left their range. Integers must be equal; floats, payloads included, to
+    `TOLERANCE`."""
     if (judge.steps, judge.samples) != (found.steps, found.samples):
         return f"extent {found.steps} x {found.samples} instead of {judge.steps} x {judge.samples}"
     for (name, expected), (other, value) in zip(_arrays(judge), _arrays(found), strict=False):

@@ -54,10 +54,25 @@ class Calibration:
         """Largest ``|u|`` and ``|v - reset|`` of each neuron, ``[neurons]``; 0 without samples."""
         if self.recording is None:
             return np.zeros(population.size)
+        return self.peaks(population)[0]
+
+    def peaks(self, population: Population) -> list[Array]:
+        """What the states of each neuron may be held to, ``[neurons]`` each, the safest first; none without samples.
+
+        First all that was seen. Then, for neurons that spike, without the lowest potentials: those of one neuron in
+        ten, then all of them. A neuron that is deeply inhibited does not spike, whether its potential saturates or
+        not, but the scale that holds it is that of all others. Currents are held in each, since they would wrap.
+        """
+        if self.recording is None:
+            return []
         neuron = expect(population, Lif, "calibration")
         u, v = (self.recording.states[name][population.name] for name in ("u", "v"))
-        shift = neuron.reset_to if neuron.reset == "hard" else 0.0
-        return np.asarray(np.maximum(np.abs(u).max(axis=(0, 1)), np.abs(v - shift).max(axis=(0, 1))))
+        v = v - (neuron.reset_to if neuron.reset == "hard" else 0.0)
+        above = np.maximum(np.abs(u).max(axis=(0, 1)), v.max(axis=(0, 1)))
+        below = -v.min(axis=(0, 1))
+        if not population.spiking:
+            return [np.maximum(above, below)]
+        return [np.maximum(above, np.minimum(below, most)) for most in (np.inf, np.quantile(below, 0.9), 0.0)]
 
     def traces(self, projection: Projection, source: Population, target: Population) -> Array | None:
         """Traces of the source's neurons in the target's membrane, ``[steps x samples, source neurons]``.

@@ -31,17 +31,25 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
-from neurodeploy.network.connectivity import largest_sum, with_weights
+from neurodeploy.network.connectivity import with_weights
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
+from neurodeploy.network.reach import reach
 
 from . import rounding
-from .calibration import Calibration
-from .scaling import UNIT, Range, Scaling
+from .calibration import MEMORY, Calibration
+from .measure import spikes_off
+from .scaling import UNIT, Range, Scales, Scaling
 
 MESSAGE_BITS = 10
 """Of what a read-out sends on: more would leave its targets' 8-bit weights too few steps, fewer would lose detail."""
+
+FINEST = 64
+"""Units that a threshold needs, that a scale may be bounded by weights alone."""
+
+BARELY = 1.05
+"""A scale that holds more is taken if it gets at most so many times as far off as the best one."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,14 @@ class Quantise:
             populations.append(quantised)
             integer |= {p.name: p for p in done}
             notes[f"quantise {population.name}"] = _describe(quantised, done) + _leaks(population, quantised)
-        return replace(
+        whole = replace(
             network,
             populations=tuple(populations),
             projections=tuple(integer[p.name] for p in network.projections),
             arithmetic="loihi",
             notes=notes,
         )
+        return replace(whole, notes={**notes, "range of integers": _range(whole, seen.recording is not None)})
 
     def _population(
         self,
@@ -114,43 +123,89 @@ class Quantise:
         seen: Calibration,
         units: Mapping[str, float],
     ) -> tuple[Population, list[Projection]]:
-        neuron = expect(population, Lif, "quantise", "compile it with --float")
+        neuron = _reset_at_zero(expect(population, Lif, "quantise", "compile it with --float"))
         traces = {p.name: seen.traces(p, sources[p.source], population) for p in incoming}
         traces = {
             p.name: None if (trace := traces[p.name]) is None else trace * np.float32(units.get(p.source, 1.0))
             for p in incoming
         }
         heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
-        peak = seen.peak(population) * self.headroom
-        neuron = _reset_at_zero(neuron)
-        chosen = Scaling(self.thresholds, self.range).choose(population, neuron, incoming, peak, heard)
+        scaling = Scaling(self.thresholds, self.range)
+        if seen.recording is None:
+            held = scaling.choose(population, neuron, incoming, [_largest_current(neuron, incoming, sources)], heard)
+            found = held if _resolved(neuron, held[0]) else scaling.choose(population, neuron, incoming, [], heard)
+        else:
+            peaks = [peak * self.headroom for peak in seen.peaks(population)]
+            found = scaling.choose(population, neuron, incoming, peaks, heard)
         if self.rounding == "nearest":
             traces = {}
-        done = rounding.compensated(incoming, chosen.scale, chosen.grids, traces)
-        scale = chosen.scale
-        rounded = Lif(
-            du=np.clip(np.rint(neuron.du * loihi_ranges.DECAY_ONE) - 1, 0, loihi_ranges.DECAY_ONE - 1).astype(np.int32),
-            dv=_fraction(neuron.dv),
-            bias=_bias(population, neuron.bias * scale),
-            threshold=_threshold(population, neuron, scale),
-            reset_to=np.zeros(population.size, dtype=np.int32),
-            initial=_state(neuron.initial * scale),
-            reset=neuron.reset,
-            reset_time=neuron.reset_time,
-            comparison=">",
-            spiking=neuron.spiking,
-            max_spikes=neuron.max_spikes,
-            floor=None if neuron.floor is None else _state(neuron.floor * scale),
-            refractory=neuron.refractory,
-            threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay),
-            threshold_jump=None if neuron.threshold_jump is None else _state(neuron.threshold_jump * scale),
-            lower=None if neuron.lower is None else _state(np.rint(neuron.lower * scale / UNIT) * UNIT),
-            reset_current=neuron.reset_current,
-        )
-        if neuron.comparison == ">=" and neuron.spiking and neuron.max_spikes == 1:
-            rounded = _fire_at_equality(rounded)
-        uniform = bool((scale == scale[:1]).all())
-        return replace(population, neuron=rounded, scale=float(scale[0]) if uniform else scale), done
+        tried = [_rounded(population, neuron, incoming, scales, traces) for scales in found]
+        if len(tried) == 1 or seen.recording is None:
+            return tried[0]
+        off = [spikes_off(*each, sources, seen.recording) for each in tried]
+        known = [n for n in off if n is not None]
+        if len(known) < len(off):
+            return tried[0]
+        # The safest of those that are about as good as the best.
+        return next(each for each, n in zip(tried, known, strict=True) if n <= BARELY * min(known))
+
+
+def _largest_current(neuron: Lif, incoming: list[Projection], sources: Mapping[str, Population]) -> Array:
+    """Largest ``|u|`` that plain spikes can drive each neuron to; 0 where a source may send more than that."""
+    if any(sources[p.source].neuron.message_bits("loihi") for p in incoming):
+        return np.zeros(len(neuron.du))
+    low, high = (sum((p.sums[side] for p in incoming), np.zeros(len(neuron.du))) for side in (0, 1))
+    most = np.maximum(-low, high)
+    return np.asarray(np.divide(most, neuron.du, out=np.full(len(most), np.inf), where=neuron.du > 0))
+
+
+def _resolved(neuron: Lif, scales: Scales) -> bool:
+    """Whether a scale that no current can leave is still fine enough.
+
+    A threshold is at least `FINEST` units of 64. Where a negative exponent rounds each step's sum down, by half a unit
+    on average, what adds up to in a membrane is at most a fifth of the threshold.
+    """
+    if not neuron.spiking:
+        return True
+    threshold = float((neuron.threshold * scales.scale).min()) / UNIT
+    rounded_down = 0.5 * sum(grid.exponent < 0 for grid in scales.grids.values())
+    lost = rounded_down / max(float(neuron.du.min()) * max(float(neuron.dv.min()), 1 / MEMORY), 1e-9)
+    return threshold >= FINEST and lost <= threshold / 5
+
+
+def _rounded(
+    population: Population,
+    neuron: Lif,
+    incoming: list[Projection],
+    scales: Scales,
+    traces: Mapping[str, Array | None],
+) -> tuple[Population, list[Projection]]:
+    """The population and its projections in integers."""
+    scale = scales.scale
+    done = rounding.compensated(incoming, scale, scales.grids, traces)
+    rounded = Lif(
+        du=np.clip(np.rint(neuron.du * loihi_ranges.DECAY_ONE) - 1, 0, loihi_ranges.DECAY_ONE - 1).astype(np.int32),
+        dv=_fraction(neuron.dv),
+        bias=_bias(population, neuron.bias * scale),
+        threshold=_threshold(population, neuron, scale),
+        reset_to=np.zeros(population.size, dtype=np.int32),
+        initial=_state(neuron.initial * scale),
+        reset=neuron.reset,
+        reset_time=neuron.reset_time,
+        comparison=">",
+        spiking=neuron.spiking,
+        max_spikes=neuron.max_spikes,
+        floor=None if neuron.floor is None else _state(neuron.floor * scale),
+        refractory=neuron.refractory,
+        threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay),
+        threshold_jump=None if neuron.threshold_jump is None else _state(neuron.threshold_jump * scale),
+        lower=None if neuron.lower is None else _state(np.rint(neuron.lower * scale / UNIT) * UNIT),
+        reset_current=neuron.reset_current,
+    )
+    if neuron.comparison == ">=" and neuron.spiking and neuron.max_spikes == 1:
+        rounded = _fire_at_equality(rounded)
+    uniform = bool((scale == scale[:1]).all())
+    return replace(population, neuron=rounded, scale=float(scale[0]) if uniform else scale), done
 
 
 def _reset_at_zero(neuron: Lif) -> Lif:
@@ -252,6 +307,24 @@ def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
     return np.asarray(np.minimum(mantissa, loihi_ranges.THRESHOLD_MAX) * UNIT, dtype=np.int32)
 
 
+def _range(network: Network, calibrated: bool) -> str:
+    """Which integers could leave their range for some input, and by how much."""
+    far = []
+    for name, found in reach(network).items():
+        if found.u > 1:
+            far.append(f"the current of {name!r} {_times(found.u)}, and wrap")
+        if found.v > 1:
+            far.append(f"the potential of {name!r} {_times(found.v)}, and saturate")
+    if not far:
+        return "no integer can leave it, whatever the input"
+    held = "on the calibration samples, with headroom, currents stay inside" if calibrated else "give --calibration"
+    return f"if every input of one sign spiked in every step, {'; '.join(far)} ({held})"
+
+
+def _times(far: float) -> str:
+    return f"could reach {far:.2g} times its range" if np.isfinite(far) else "could go on without end"
+
+
 def _leaks(before: Population, after: Population) -> str:
     """What happens to decays that 12 bits cannot tell from none."""
     leak = expect(before, Lif, "quantise").dv
@@ -270,8 +343,4 @@ def _describe(population: Population, incoming: list[Projection]) -> str:
     scales = (
         f"scale {low:.4g}" if low == high else f"{len(np.unique(population.scales))} scales, {low:.4g} to {high:.4g},"
     )
-    text = f"{scales} integer units per unit of potential; weight exponents {exponents or 'none'}"
-    worst = sum(largest_sum(p.connectivity) for p in incoming)
-    if worst * UNIT > loihi_ranges.STATE_MAX:
-        text += "; if all its inputs spiked at once the current would wrap"
-    return text
+    return f"{scales} integer units per unit of potential; weight exponents {exponents or 'none'}"

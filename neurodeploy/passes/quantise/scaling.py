@@ -23,7 +23,7 @@ S_j is then set to T / theta_j, so that no threshold is rounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,28 +94,47 @@ class Scaling:
     range: Range
 
     def choose(
-        self, population: Population, neuron: Lif, incoming: list[Projection], peak: Array, heard: Mapping[str, Array]
-    ) -> Scales:
-        """Choose scales and exponents.
+        self,
+        population: Population,
+        neuron: Lif,
+        incoming: list[Projection],
+        peaks: Sequence[Array],
+        heard: Mapping[str, Array],
+    ) -> list[Scales]:
+        """Choose scales and exponents for each of ``peaks``; those that come out alike are given once.
 
         Args:
             neuron: of the population, its reset potential already shifted to 0.
-            peak: largest potential to expect of each neuron, headroom included, ``[neurons]``.
+            peaks: what the states of each neuron are held to, ``[neurons]`` each, headroom included.
             heard: mean square trace of each source neuron, by projection.
+
+        Returns:
+            In the order of ``peaks``, without those that no scale can hold: a potential that grows without bound is
+            let saturate, as on the chip. Never empty: where nothing holds, what no peak bounds.
 
         Raises:
             UnsupportedError: weights, threshold and bias fit no common scale.
         """
         group = self._groups(population, incoming)
         count = int(group.max(initial=0)) + 1
-        fitting = _Fitting(population, neuron, incoming, group, count, _ceilings(neuron, peak, group, count), heard)
-        if fitting.projections and fitting.runs_away():
-            # A potential that grows without bound fits no scale: let it saturate, as on the chip.
-            fitting.ceiling = _ceilings(neuron, np.zeros_like(peak), group, count)
+        found: list[Scales] = []
+        for peak in (*peaks, None):
+            if peak is None and found:
+                break
+            ceiling = _ceilings(neuron, np.zeros(population.size) if peak is None else peak, group, count)
+            fitting = _Fitting(population, neuron, incoming, group, count, ceiling, heard)
+            if peak is not None and fitting.projections and fitting.runs_away():
+                continue
+            scales = self._fitted(fitting, neuron, incoming, group)
+            if not any(np.array_equal(scales.scale, other.scale) for other in found):
+                found.append(scales)
+        return found
+
+    def _fitted(self, fitting: _Fitting, neuron: Lif, incoming: list[Projection], group: Array) -> Scales:
         if not fitting.projections:
             scale = np.minimum(fitting.ceiling, float(UNIT) * loihi_ranges.WEIGHT_MAX)
             return Scales(self._settle(neuron, scale, group), {p.name: Grid.of(p.connectivity) for p in incoming})
-        clip = np.ones(count)
+        clip = np.ones(len(fitting.ceiling))
         if self.range == "percentile":
             clip *= fitting.percentile()
         exponents = fitting.start(clip)
