@@ -113,7 +113,7 @@ def test_choosing_one_of_several(chosen, tmp_path):
     module = net()
     load_checkpoint(module, f"{tmp_path}/x.pt:{chosen}")
     assert module.state_dict()["0.weight"][0, 0] == (7 if chosen == "model" else 8)
-    with pytest.raises(InvalidInputError, match="no weights called 'emma'\n.*ema"):
+    with pytest.raises(InvalidInputError, match=r"no weights called 'emma'\n.*ema"):
         load_checkpoint(module, f"{tmp_path}/x.pt:emma")
 
 
