@@ -2,7 +2,7 @@
 
 The module is called again and again with two inputs, its neurons replaced by stubs that keep no state. What arrives at
 a neuron, and what is returned, may then only depend on the input. Where it does not, the attribute is looked for that
-changed and makes the difference: a step counter, a list, a buffer, a value of the step before. An attribute that changes
+changed and makes the difference: a step counter, a list, a buffer, a value of the step before. One that changes
 and makes none (a count of calls, a log) is let be. Counters are also set far ahead, for what happens only later.
 """
 
