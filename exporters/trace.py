@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from neurodeploy.network.arrays import Array
 
 from . import framework
 from .torch_step.capture import checked_sites, copied, node_name, prepared, states_of, swapped
+from .torch_step.wide import in_float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def run_torch(module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float
             kind.widen(part)
         kind.record(part, noting(node_name(path)))
         body = swapped(body, path, part)
-    with torch.no_grad():
+    with torch.no_grad(), in_float64() if dtype == torch.float64 else nullcontext():
         for step in torch.from_numpy(np.ascontiguousarray(inputs)).to(dtype):
             try:
                 body(step, *states_of(body))

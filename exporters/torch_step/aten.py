@@ -20,8 +20,20 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import ancestors, arguments, constants, flat, leaves, module_of, shape_of, where
-from .layers import affine_per_channel, avg_pool, conv1d, conv2d, flatten, folded, linear, matrix_of, placed_channels
+from .fxgraph import ancestors, arguments, constants, flat, is_random, leaves, module_of, shape_of, where
+from .layers import (
+    affine_per_channel,
+    avg_pool,
+    conv1d,
+    conv2d,
+    flatten,
+    folded,
+    linear,
+    placed_channels,
+    placed_values,
+    windows,
+)  # fmt: skip
+from .matrices import affine_of
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -32,8 +44,12 @@ NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 _PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
            "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
 _RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+_CONVOLUTIONS = ("aten.conv1d", "aten.conv2d")
+_POOLS = ("aten.avg_pool1d", "aten.avg_pool2d", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
 _MATRICES = (
     "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
+    "aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d", "aten.mean", "aten.einsum",
+    "aten.pad", "aten.constant_pad_nd", "aten.flip", "aten.pixel_shuffle", "aten.pixel_unshuffle",
 )  # fmt: skip
 """Linear operators that NIR has no node for."""
 
@@ -69,7 +85,7 @@ class Walk:
         self._maker: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
         self._constants = constants(program)
-        self._leaves = leaves(program.graph)
+        self._leaves = leaves(node for node in program.graph.nodes if node not in self._constants)
         self._run(program)
 
     def _run(self, program: torch.export.ExportedProgram) -> None:
@@ -80,7 +96,7 @@ class Walk:
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
                 self._sums[node] = {"input": 1.0}
-            elif node.op == "call_function" and node in self._needed:
+            elif node.op == "call_function" and node in self._needed and node not in self._constants:
                 if str(node.target).startswith(POTENTIAL):
                     self._potentials.add(node)
                     continue
@@ -117,38 +133,50 @@ class Walk:
         given = arguments(node)
         if operator == OPERATOR:
             return self._at_neuron(node, given)
+        if is_random(node) and operator not in _PASSES:
+            raise UnsupportedError(
+                "random numbers in forward", found=operator, allowed="what computes the same in every run",
+                hint="leave noise out in evaluation mode (if self.training: ...)",
+            )  # fmt: skip
+        if operator in _PASSES and is_random(node) and given.get("train"):
+            raise UnsupportedError(
+                "dropout that is active in evaluation mode", found=f"{operator} with training=True",
+                allowed="dropout that lets all pass in evaluation mode",
+                hint="use torch.nn.Dropout, or give functional.dropout training=self.training",
+            )  # fmt: skip
         if operator in _PASSES and not given.get("train"):
             return self._sum(node.args[0])
         if operator in _RESHAPES:
-            source = node.all_input_nodes[0]
-            made = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH)
-            return self._sum(source) if made is None else self._add(node, made, self._sum(source))
+            source = self._signal(node)
+            made, terms = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
+            if made is None or self._vector(source):
+                return terms if made is None else self._flattened(node, terms, shape_of(source))
+            return self._add(node, made, terms)
         if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
             sign = -1.0 if "sub" in operator else 1.0
             return self._added(node, given["self"], given["other"], sign * float(given.get("alpha", 1)))
         if operator == "aten.rsub" and float(given.get("alpha", 1)) == 1:
             return self._added(node, given["other"], given["self"], -1.0)
         if operator in ("aten.mul", "aten.mul_", "aten.div", "aten.div_") and "rounding_mode" not in given:
-            if isinstance(given["other"], (int, float)):
-                factor = 1 / given["other"] if "div" in operator else float(given["other"])
-                return {name: value * factor for name, value in self._sum(given["self"]).items()}
-            raise UnsupportedError(f"{operator} of two tensors", allowed="a product with a number")
+            return self._product(node, given["self"], given["other"], operator)
         if operator == "aten.neg":
             return {name: -value for name, value in self._sum(given["self"]).items()}
+        if operator in ("aten.matmul", "aten.mm", "aten.addmm"):
+            return self._matrix_product(node, given)
+        if operator in _MATRICES or (operator in _CONVOLUTIONS and self._vector(self._signal(node))):
+            return self._as_matrix(node)
         if operator == "aten.linear":
-            made = linear(self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+            made = linear(self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
         elif operator == "aten.conv2d":
-            made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+            made = conv2d(given, self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
         elif operator == "aten.conv1d":
-            made = conv1d(given, self._constant(given["weight"]), self._bias(given), shape_of(node.all_input_nodes[0]))
+            made = conv1d(given, self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
         elif operator == "aten.cat":
             return self._joined(node, given)
-        elif operator in _MATRICES:
-            return self._as_matrix(node, given)
         elif operator == "aten.batch_norm":
             return self._batch_norm(node, given)
-        elif operator in ("aten.avg_pool2d", "aten.adaptive_avg_pool2d"):
-            made = avg_pool(given, shape_of(node.all_input_nodes[0]))
+        elif operator in _POOLS:
+            return self._pool(node, given)
         else:
             found, hint = _REFUSED.get(
                 operator, (None, "replace it, or move it out of the module into the code around it")
@@ -156,8 +184,8 @@ class Walk:
             raise UnsupportedError(
                 f"{operator} cannot be expressed in NIR",
                 found=found,
-                allowed="linear, conv1d, conv2d, transposed convolution, nearest upsampling, batch_norm, avg_pool2d, "
-                "flatten, cat, sums, products with numbers, neurons",
+                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, average pooling, "
+                "padding, flatten, cat, sums, products with constants, neurons",
                 hint=hint,
             )
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
@@ -174,35 +202,98 @@ class Walk:
             )
         total, first = int(node.meta["val"].shape[1]), 0
         result: dict[str, float] = {}
+        vectors = any(map(self._vector, branches))
         for branch in branches:
             shape = shape_of(branch)
-            made = placed_channels(first, total, shape)
+            made = placed_channels(first, total, shape) if not vectors else placed_values(first, total, shape)
             name = self.unique(node_name(f"{module_of(node)}.{node.name}".lstrip(".")))
-            self._add(node, made, self._sum(branch), name=name)
+            terms = self._flattened(node, self._sum(branch), shape) if vectors else self._sum(branch)
+            self._add(node, made, terms, name=name, source=branch)
             result[name] = 1.0
             first += shape[0]
         return result
 
-    def _as_matrix(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
-        """A layer that NIR has no node for, as the matrix that it is; the neuron behind it gives back the image."""
-        source = node.all_input_nodes[0]
-        before, after = shape_of(source), shape_of(node)
-        settings = {key: value for key, value in given.items() if key not in ("input", "self", "weight", "bias")}
-        if given.get("weight") is not None:
-            settings["weight"] = torch.from_numpy(self._constant(given["weight"]).astype(np.float64))
-        first = "self" if "self" in given else "input"
+    def _as_matrix(self, node: fx.Node) -> Sum:
+        """An operator that NIR has no node for, as the matrix that it is; the neuron behind it gives back the image.
+
+        It takes in a matrix in front of it that nothing else uses.
+        """
+        source, what = self._signal(node), str(node.target)
+        before, after, terms = shape_of(source), shape_of(node), self._sum(source)
+        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
+        taken, first = self.nodes.get(name), None
+        if self._vector(source) and isinstance(taken, (nir.Linear, nir.Affine)) and self._only_for(name, node):
+            bias = factor * taken.bias if isinstance(taken, nir.Affine) else None
+            first = (factor * taken.weight.astype(np.float64), bias)
+        matrix, offset = affine_of(self._applied(node, source), before, after, what, first)
+        made: nir.NIRNode = nir.Linear(matrix) if offset is None else nir.Affine(matrix, offset)
+        if first is None:
+            return self._add(node, made, self._flattened(node, terms, before))
+        made.metadata = self.nodes[name].metadata
+        self.nodes[name] = made
+        self._maker[name] = node
+        return {name: 1.0}
+
+    def _applied(self, node: fx.Node, source: fx.Node) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The operator as a function of its signal, its constants put in."""
+        if any(other is not source and other not in self._constants for other in node.all_input_nodes):
+            raise UnsupportedError(f"{node.target} of two layers", allowed="one layer, and constants")
         target: Any = node.target
-        matrix = matrix_of(
-            lambda unit: target(**{first: unit}, **settings), before, int(np.prod(after)), str(node.target)
-        )
-        bias = self._bias(given)
-        terms = self._sum(source)
-        if len(before) > 1:
-            flat = nir.Flatten({"input": np.array(before)}, 0, -1)
-            terms = self._add(node, flat, terms, name=self.unique(f"{node_name(module_of(node) or node.name)}.flatten"))
-        wide = None if bias is None else np.repeat(bias.astype(np.float64), len(matrix) // len(bias))
-        made: nir.NIRNode = nir.Linear(matrix) if wide is None else nir.Affine(matrix, wide)
-        return self._add(node, made, terms)
+
+        def apply(given: torch.Tensor) -> torch.Tensor:
+            def value(other: fx.Node) -> torch.Tensor:
+                constant = given if other is source else self._constants[other]
+                return constant.double() if constant.is_floating_point() else constant
+
+            args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+            result: torch.Tensor = target(*args, **named)
+            return result
+
+        return apply
+
+    def _vector(self, source: fx.Node) -> bool:
+        """Whether an image arrives as a vector, since a matrix made it."""
+        matrices = (isinstance(self.nodes[name], (nir.Linear, nir.Affine)) for name in self._sum(source))
+        return len(shape_of(source)) > 1 and any(matrices)
+
+    def _flattened(self, node: fx.Node, terms: Sum, shape: tuple[int, ...]) -> Sum:
+        """The same sum as vectors: what is not one yet goes through one Flatten."""
+        if len(shape) == 1:
+            return terms
+        vectors = {n: f for n, f in terms.items() if isinstance(self.nodes[n], (nir.Linear, nir.Affine))}
+        images = {n: f for n, f in terms.items() if n not in vectors}
+        if images:
+            flat = nir.Flatten({"input": np.array(shape)}, 0, -1)
+            name = self.unique(f"{node_name(module_of(node) or node.name)}.flatten")
+            vectors |= self._add(node, flat, images, name=name)
+        return vectors
+
+    def _pool(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """An average over windows: NIR's pool, or a convolution with ones and a Scale, or a matrix."""
+        source = self._signal(node)
+        before, after, terms = shape_of(source), shape_of(node), self._sum(source)
+        made = avg_pool(given, before) if len(before) == 3 else None
+        if self._vector(source) or (made is None and "output_size" in given):
+            return self._as_matrix(node)
+        if made is not None:
+            return self._add(node, made, terms)
+        sums, ones = windows(given, before, after), torch.ones(1, *before, dtype=torch.float64)
+        weight = torch.from_numpy(sums.weight)
+        convolve = torch.conv1d if len(before) == 2 else torch.conv2d
+        counted = convolve(ones, weight, None, sums.stride, sums.padding, 1, before[0])
+        parts = np.rint((counted / self._applied(node, source)(ones)).numpy()[0])
+        if (parts == parts.flat[0]).all():
+            sums.weight = sums.weight / parts.flat[0]
+            return self._add(node, sums, terms)
+        base = node_name(f"{module_of(node)}.{node.name}".lstrip("."))
+        middle = self._add(node, sums, terms, name=self.unique(f"{base}.sums"))
+        name = self.unique(node_name(module_of(node)) if module_of(node) in self._leaves else base)
+        self._add(node, nir.Scale(1 / parts), middle, name=name)
+        return {name: 1.0}
+
+    def _signal(self, node: fx.Node) -> fx.Node:
+        """What an operator is applied to: its first argument that is no constant."""
+        return next(source for source in node.all_input_nodes if source not in self._constants)
 
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         path, shape = str(given["path"]), shape_of(node)
@@ -213,7 +304,10 @@ class Walk:
                 allowed="once: forward computes one time step",
                 hint="move a loop over time out of forward, or use a neuron of its own for each place",
             )
-        return self._add(node, self._neuron(path, shape), self._sum(given["x"]), name=name, path=path)
+        terms = (
+            self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
+        )
+        return self._add(node, self._neuron(path, shape), terms, name=name, path=path)
 
     def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         if given["training"] or given["running_mean"] is None:
@@ -236,6 +330,8 @@ class Walk:
         terms, shape = self._sum(source), shape_of(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
         made = folded(self.nodes[name], gain * factor, offset) if name and self._only_for(name, node) else None
+        if made is None and self._vector(source):
+            return self._as_matrix(node)
         if made is None:
             return self._add(node, affine_per_channel(gain, offset, shape), terms)
         made.metadata = self.nodes[name].metadata
@@ -257,7 +353,7 @@ class Walk:
         value = np.asarray(constant if isinstance(constant, (int, float)) else self._constant(constant), np.float64)
         terms = self._sum(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
-        whole = np.broadcast_to(value, (1, *shape))[0] if value.ndim <= len(shape) + 1 else None
+        whole = _for_each(value, shape)
         if whole is not None and tuple(node.meta["val"].shape)[1:] == shape and name and self._only_for(name, node):
             per_channel = whole.reshape(shape[0], -1)
             uniform = bool((per_channel == per_channel[:, :1]).all())
@@ -274,6 +370,48 @@ class Walk:
             allowed="behind a linear or convolutional layer that nothing else uses, one number for each channel",
             hint="give the layer in front a bias instead",
         )
+
+    def _product(self, node: fx.Node, first: Any, second: Any, operator: str) -> Sum:
+        """A signal times, or divided by, a number or a constant."""
+        if "div" not in operator and (first in self._constants or isinstance(first, (int, float))):
+            first, second = second, first
+        if not isinstance(second, (int, float)) and second not in self._constants:
+            raise UnsupportedError(
+                f"{operator} of two layers", allowed="a product with a number or with parameters",
+                hint="a synapse multiplies a spike by a weight; what two layers send cannot be multiplied",
+            )  # fmt: skip
+        terms, shape = self._sum(first), shape_of(first)
+        value = np.asarray(second if isinstance(second, (int, float)) else self._constant(second), np.float64)
+        with np.errstate(divide="ignore"):
+            value = 1 / value if "div" in operator else value
+        each = _for_each(value, shape)
+        if each is None or tuple(node.meta["val"].shape)[1:] != shape or not np.isfinite(value).all():
+            raise UnsupportedError(
+                f"{operator} by something that is not one finite factor for each value",
+                found=f"{list(shape)} with {list(value.shape)}", allowed="a number, or one for each value or channel",
+            )  # fmt: skip
+        if value.size == 1:
+            return {name: factor * float(value.reshape(())) for name, factor in terms.items()}
+        per_channel = each.reshape(shape[0], -1)
+        if (per_channel == per_channel[:, :1]).all():
+            return self._affine(node, first, per_channel[:, 0].copy(), np.zeros(shape[0]))
+        return self._as_matrix(node) if self._vector(first) else self._add(node, nir.Scale(each), terms)
+
+    def _matrix_product(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """``x @ W``, or ``beta b + alpha x @ W``, with constant ``W`` and ``b``."""
+        source, matrix = (given["mat1"], given["mat2"]) if "mat1" in given else (given["self"], _second(given))
+        weight = self._constant(matrix).astype(np.float64)
+        shape = shape_of(source)
+        if weight.ndim != 2 or len(shape) != 1:
+            raise UnsupportedError(
+                "a product of matrices", found=f"[batch, {', '.join(map(str, shape))}] @ {list(weight.shape)}",
+                allowed="[batch, inputs] @ [inputs, outputs]", hint="put torch.nn.Flatten in front",
+            )  # fmt: skip
+        bias = None
+        if "mat1" in given:
+            weight = weight * float(given["alpha"])
+            bias = np.broadcast_to(self._constant(given["self"]), (1, weight.shape[1]))[0] * float(given["beta"])
+        return self._add(node, linear(np.ascontiguousarray(weight.T), bias, shape), self._sum(source))
 
     def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
         for term, other, scale, sign in ((first, second, factor, 1.0), (second, first, 1.0, factor)):
@@ -300,15 +438,17 @@ class Walk:
                 "an operator on a parameter or constant",
                 found=str(node),
                 allowed="the output of a layer",
-                hint="compute weights before, not in forward (torch.nn.utils.parametrize.remove_parametrizations)",
+                hint="add it to a layer, multiply a layer by it, or make it a weight or a bias",
             )
         return self._sums[node]
 
     def _constant(self, node: Any) -> Array:
         if node not in self._constants:
+            drawn = isinstance(node, fx.Node) and any(map(is_random, ancestors([node])))
             raise UnsupportedError(
-                "weights that depend on the input", found=str(node), allowed="parameters of the layer"
-            )
+                "weights that are drawn at random in every step" if drawn else "weights that depend on the input",
+                found=str(node), allowed="parameters, buffers, and what is computed from them",
+            )  # fmt: skip
         array = self._constants[node].detach().cpu()
         array = array if array.dtype in (torch.float32, torch.float64) else array.float()
         if not bool(torch.isfinite(array).all()):
@@ -318,7 +458,9 @@ class Walk:
     def _bias(self, given: Mapping[str, Any]) -> Array | None:
         return None if given.get("bias") is None else self._constant(given["bias"])
 
-    def _add(self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "") -> Sum:
+    def _add(
+        self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "", source: Any = None
+    ) -> Sum:
         path = path or module_of(node)
         own = path in self._leaves  # else it is functional code of a module that holds others
         name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
@@ -326,7 +468,7 @@ class Walk:
         self.nodes[name] = made
         self.modules[name] = path
         self._maker[name] = node
-        self._connect(terms, name, shape_of(node.all_input_nodes[0]))
+        self._connect(terms, name, shape_of(source or self._signal(node)))
         return {name: 1.0}
 
     def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
@@ -347,3 +489,17 @@ class Walk:
             number += 1
             name = f"{base}_{number}"
         return name
+
+
+def _for_each(value: Array, shape: tuple[int, ...]) -> Array | None:
+    """A constant as torch would broadcast it against a sample of ``shape``; None where it is not one for each value."""
+    if value.ndim == len(shape) + 1 and len(value) == 1:
+        value = value[0]
+    try:
+        return np.broadcast_to(value, shape).copy()
+    except ValueError:
+        return None
+
+
+def _second(given: Mapping[str, Any]) -> Any:
+    return given["mat2"] if "mat2" in given else given["other"]

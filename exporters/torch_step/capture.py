@@ -9,6 +9,7 @@ its shape, and the neurons as what they are, whatever their framework computes i
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from inspect import Parameter, signature
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from ..framework import Framework
+from .steady import check_steady
 
 BATCH = 2
 """Samples in the captured step; torch.export treats 0 and 1 specially."""
@@ -157,7 +159,10 @@ def capture(
     for parameter in body.parameters():
         sample = sample.to(parameter.dtype)
         break
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Hooks of the old weight_norm and of pruning compute a weight and keep it; it is a constant here.
+        warnings.filterwarnings("ignore", message=".* assigned during export")
+        fresh = copied(body)
         try:
             body(sample, *states)
         except Exception as error:  # user code: anything may come
@@ -167,6 +172,7 @@ def capture(
                 allowed="forward(input) with an input [batch, *sample shape]; neurons get their state by themselves",
                 hint="check the sample's shape; move a loop over time out of forward",
             ) from error
+        check_steady(fresh, _two_inputs(sample), states)
         try:
             return torch.export.export(body, (sample, *states)), found
         except Exception as error:  # torch.export fails in many ways
@@ -175,6 +181,12 @@ def capture(
                 found=f"{type(error).__name__}: {_first_line(error)}",
                 hint="remove what depends on the values of the data from forward (if, while, .item())",
             ) from error
+
+
+def _two_inputs(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs of the shape of ``sample``: spikes and silence, and values up to 2."""
+    drawn = torch.rand(sample.shape, generator=torch.Generator().manual_seed(0)).to(sample.dtype)
+    return (drawn < 0.5).to(sample.dtype), 2 * drawn
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,9 +12,52 @@ from torch import Tensor, fx
 from neurodeploy.errors import UnsupportedError
 
 from .capture import BATCH
+from .wide import in_float64, wider
 
 
 def constants(program: torch.export.ExportedProgram) -> dict[fx.Node, Tensor]:
+    """Values of all nodes that depend on nothing but parameters, buffers and constants.
+
+    What is computed from them is computed here, operator by operator, in float64 as in the proof; parameters that are
+    used as they are keep their type. Random numbers are no constants.
+    """
+    given = placed(program)
+    found, values = dict(given), dict[fx.Node, Any]()
+
+    def value(node: fx.Node) -> Any:
+        if node not in values:  # a copy: operators may write into it
+            tensor = given[node].detach().clone()
+            values[node] = tensor.double() if tensor.is_floating_point() else tensor
+        return values[node]
+
+    with torch.no_grad(), in_float64():
+        for node in program.graph.nodes:
+            if node.op == "call_function" and _foldable(node, {*given, *values}):
+                try:
+                    args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+                    target: Any = node.target
+                    values[node] = target(*map(wider, args), **{name: wider(item) for name, item in named.items()})
+                except Exception:  # an operator that does not take float64: whoever needs the value will say so
+                    continue
+                if isinstance(values[node], Tensor):
+                    found[node] = values[node]
+    return found
+
+
+def _foldable(node: fx.Node, known: set[fx.Node]) -> bool:
+    target: Any = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return target is operator.getitem and known.issuperset(node.all_input_nodes)
+    ours = target.namespace == "neurodeploy"
+    return not ours and not is_random(node) and known.issuperset(node.all_input_nodes)
+
+
+def is_random(node: fx.Node) -> bool:
+    """Whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def placed(program: torch.export.ExportedProgram) -> dict[fx.Node, Tensor]:
     """Values of the parameters, buffers and constants among the graph's placeholders."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -71,9 +116,9 @@ def module_of(node: fx.Node) -> str:
     return str(stack[-1][0]).partition("@")[0] if stack else ""
 
 
-def leaves(graph: fx.Graph) -> set[str]:
-    """Paths of the modules that hold no other module with operators in it."""
-    paths = {module_of(node) for node in graph.nodes} - {""}
+def leaves(nodes: Iterable[fx.Node]) -> set[str]:
+    """Paths of the modules of these operators that hold no other module with one of them in it."""
+    paths = {module_of(node) for node in nodes} - {""}
     return {path for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import nir
@@ -11,8 +11,7 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 
-LARGEST = 1 << 24
-"""Most entries of a matrix that is written for a layer that NIR has no node for."""
+from .matrices import LARGEST
 
 
 def linear(weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
@@ -92,21 +91,17 @@ def placed_channels(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNo
     return nir.Conv2d((shape[1], shape[2]), weight[:, :, None, None], 1, 0, 1, 1, np.zeros(total))
 
 
-def matrix_of(apply: Callable[[Any], Any], shape: tuple[int, ...], outputs: int, what: str) -> Array:
-    """``[outputs, inputs]`` of a linear map on one sample of ``shape``, found by applying it to unit vectors."""
-    import torch
-
-    inputs = int(np.prod(shape))
-    if inputs * outputs > LARGEST:
+def placed_values(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNode:
+    """`placed_channels` of an image that arrives, and leaves, as a vector."""
+    own, pixels = int(np.prod(shape)), int(np.prod(shape[1:]))
+    if total * pixels * own > LARGEST:
         raise UnsupportedError(
-            f"{what} is too large: NIR can only say it as a matrix",
-            found=f"{inputs:,} x {outputs:,} entries",
-            allowed=f"{LARGEST:,}",
-            hint="make the image smaller, or have fewer channels",
-        )
-    with torch.no_grad():
-        unit = torch.eye(inputs, dtype=torch.float64).reshape(inputs, *shape)
-        return np.ascontiguousarray(apply(unit).reshape(inputs, outputs).numpy().T)
+            "a concatenation behind a matrix that is too large", found=f"{own:,} x {total * pixels:,} entries",
+            allowed=f"{LARGEST:,}", hint="put neurons behind the upsampling or the transposed convolution",
+        )  # fmt: skip
+    weight = np.zeros((total * pixels, own))
+    weight[first * pixels + np.arange(own), np.arange(own)] = 1
+    return nir.Linear(weight)
 
 
 def folded(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode | None:
@@ -154,33 +149,48 @@ def affine_per_channel(gain: Array, offset: Array, shape: tuple[int, ...]) -> ni
     )
 
 
-def avg_pool(given: Mapping[str, Any], shape: tuple[int, ...]) -> nir.NIRNode:
-    """AvgPool2d, or SumPool2d where ``divisor_override`` is 1; adaptive pooling where the sizes divide."""
+def avg_pool(given: Mapping[str, Any], shape: tuple[int, ...]) -> nir.NIRNode | None:
+    """AvgPool2d, or SumPool2d where ``divisor_override`` is 1; None where NIR has no such pool."""
     if "output_size" in given:
         size = pair(given["output_size"])
         if shape[1] % size[0] or shape[2] % size[1]:
-            raise UnsupportedError(
-                "adaptive pooling with windows of different sizes",
-                found=f"{list(shape[1:])} to {list(size)}",
-                allowed="an output size that divides the input size",
-            )
+            return None
         window = (shape[1] // size[0], shape[2] // size[1])
         return nir.AvgPool2d(np.array(window), np.array(window), np.array((0, 0)))
     window, padding = pair(given["kernel_size"]), pair(given["padding"])
     stride = pair(given["stride"]) if given["stride"] else window
-    if given["ceil_mode"] and any(
-        (n + 2 * p - k) % s for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True)
-    ):
-        raise UnsupportedError("pooling with ceil_mode", allowed="windows that lie inside the input")
-    if not given["count_include_pad"] and padding != (0, 0):
-        raise UnsupportedError("average pooling that leaves its padding out", allowed="count_include_pad=True")
+    over = [(n + 2 * p - k) % s for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True)]
     divisor = given["divisor_override"]
+    if (given["ceil_mode"] and any(over)) or (not given["count_include_pad"] and padding != (0, 0)):
+        return None
     if divisor not in (None, 1, window[0] * window[1]):
-        raise UnsupportedError(
-            "pooling with a divisor of its own", found=divisor, allowed=f"1 (a sum) or {window[0] * window[1]}"
-        )
+        return None
     kind = nir.SumPool2d if divisor == 1 and window != (1, 1) else nir.AvgPool2d
     return kind(np.array(window), np.array(stride), np.array(padding))
+
+
+def windows(given: Mapping[str, Any], shape: tuple[int, ...], after: tuple[int, ...]) -> nir.NIRNode:
+    """The sums over the windows of a pool from ``shape`` to ``after``, as a depthwise convolution with ones.
+
+    NIR pads both sides alike; where a last window reaches further (``ceil_mode``) by ``r``, both sides are padded by
+    ``r`` more, and the kernel starts with ``r`` zeros.
+    """
+    rank = len(shape) - 1
+    kernel, padding = _each(given["kernel_size"], rank), _each(given["padding"], rank)
+    stride = _each(given["stride"], rank) if given["stride"] else kernel
+    more = [
+        max(0, s * (o - 1) - (n + 2 * p - k))
+        for n, o, k, s, p in zip(shape[1:], after[1:], kernel, stride, padding, strict=True)
+    ]
+    weight = np.pad(np.ones((shape[0], 1, *kernel)), [(0, 0), (0, 0), *((r, 0) for r in more)])
+    wide, bias = tuple(p + r for p, r in zip(padding, more, strict=True)), np.zeros(shape[0])
+    if rank == 1:
+        return nir.Conv1d(shape[1], weight, stride[0], wide[0], 1, shape[0], bias)
+    return nir.Conv2d((shape[1], shape[2]), weight, stride, wide, (1, 1), shape[0], bias)
+
+
+def _each(value: Any, rank: int) -> tuple[int, ...]:
+    return pair(value)[-rank:]
 
 
 def flatten(shape: tuple[int, ...], after: tuple[int, ...], batch: int) -> nir.NIRNode | None:

@@ -18,7 +18,10 @@ GOALS = ("spiking", "sigma-delta")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="ANN", help="an .onnx file, or FILE.py:NAME of a torch module")
-    parser.add_argument("--checkpoint", type=Path, help="trained parameters (.safetensors, or .pt with weights only)")
+    parser.add_argument(
+        "--checkpoint", type=Path,
+        help="trained parameters (.safetensors, or .pt with weights only; FILE:KEY where it holds several)",
+    )  # fmt: skip
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, where an .onnx file leaves it open")
     parser.add_argument(
         "--calibration", type=Path, required=True, metavar="X.npy",
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.output.suffix != wanted:
         raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
     calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
-    ann = _ann(args, calibration)
+    ann = _ann(args, calibration, console)
     test = None if args.test is None else _test_data(args, ann)
     network = _spiking(args, ann, calibration) if args.to == "spiking" else _sigma_delta(args, ann, calibration)
     console.table(
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _ann(args: argparse.Namespace, calibration: Any) -> Ann:
+def _ann(args: argparse.Namespace, calibration: Any, console: Console) -> Ann:
     shape = options.shape(args.shape) if args.shape else None
     if args.model.endswith(".onnx"):
         from neurodeploy.exporters.ann import onnx_import
@@ -80,7 +83,8 @@ def _ann(args: argparse.Namespace, calibration: Any) -> Ann:
     from neurodeploy.exporters.ann import torch_ann
     from neurodeploy.exporters.load_module import load_module
 
-    return torch_ann.from_torch(load_module(args.model, args.checkpoint), shape or calibration.shape[1:])
+    module = load_module(args.model, args.checkpoint, console.note)
+    return torch_ann.from_torch(module, shape or calibration.shape[1:])
 
 
 def _spiking(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:

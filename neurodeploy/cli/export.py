@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--to", choices=("nir", "onnx", "lava"), default="nir", help="format (default: nir)")
     parser.add_argument("--scan", action="store_true", help="onnx: the whole sequence instead of one step")
-    parser.add_argument("--checkpoint", type=Path, help="trained parameters (.safetensors, or .pt with weights only)")
+    parser.add_argument(
+        "--checkpoint", type=Path,
+        help="trained parameters (.safetensors, or .pt with weights only; FILE:KEY where it holds several)",
+    )  # fmt: skip
     parser.add_argument("--sample", type=Path, metavar="X.npy", help="input spikes, [time, batch, *shape]")
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
     parser.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: the neurons')")
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
                             allow_divergence=args.allow_divergence)  # fmt: skip
     else:
         sample = _sample(args)
-        module = load_module(args.model, args.checkpoint)
+        module = load_module(args.model, args.checkpoint, console.note)
         if args.to == "nir":
             pairs = export_proven(module, sample, args.dt, args.output, allow_divergence=args.allow_divergence)
         else:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         from neurodeploy.exporters.load_module import load_module
         from neurodeploy.verify.stages import torch_runner
 
-        model = torch_runner(load_module(args.model, args.checkpoint), compiled.float_network)
+        model = torch_runner(load_module(args.model, args.checkpoint, console.note), compiled.float_network)
     names, left_out = _chosen(args.backends)
     with console.progress("verify") as progress:
         common: dict[str, Any] = {

@@ -36,7 +36,7 @@ class NirFile:
         path: of the file.
         sha256: of its bytes.
         nir_version: that wrote it, empty when unknown.
-        metadata: of the graph, our namespace only (``dt``, ``reset``, ``framework`` ...).
+        metadata: of the graph, our namespace only (``dt``, ``reset``, ``framework`` ...); no groups within it.
         modules: torch module path of each node that has one.
         repairs: what was found unusual and how it was read, a sentence each.
     """
@@ -77,5 +77,5 @@ def read(path: Path | str) -> NirFile:
     modules = {
         name: str(section["module"]) for name, node in nodes.items() if "module" in (section := section_of(node))
     }
-    metadata = {k: plain(v) for k, v in section_of(graph).items()}
+    metadata = {k: plain(v) for k, v in section_of(graph).items() if not isinstance(v, Mapping)}
     return NirFile(graph, path, sha256, version, metadata, modules, tuple(found.repairs))

@@ -7,15 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import VerificationError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
-from neurodeploy.nir_graph.metadata import put
+from neurodeploy.nir_graph.proof import Proof
+from neurodeploy.program.recording import Recording
 
 from .compare import Pair, Stage, compare, verify
 from .stages import STATES, torch_runner
@@ -71,13 +75,19 @@ def _prove(
         Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
     ]
-    _, pairs = verify(stages, {network.inputs[0].name: sample}, network)
+    recordings, pairs = verify(stages, {network.inputs[0].name: sample}, network)
     for pair in pairs:
         if not pair.passed and not allow_divergence:
             raise _refusal(named, pair)
-    put(graph, {"proof": "; ".join(_statement(pair) for pair in pairs)})
+    Proof.of(sample, _spikes(recordings["torch"], network), "; ".join(map(_statement, pairs))).store(graph)
     write(graph, temporary)
     return pairs
+
+
+def _spikes(recording: Recording, network: Network) -> dict[str, Array]:
+    """Spikes of each neuron of each spiking population, summed over steps and samples."""
+    names = [p.name for p in network.populations if not p.external and p.name in recording.spikes]
+    return {name: np.rint(recording.spikes[name].dense().sum((0, 1))).astype(np.int64) for name in names}
 
 
 def export_onnx(
