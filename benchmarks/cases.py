@@ -10,6 +10,7 @@ and this machine lacks (a package from the network, say) is named and skipped.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -113,7 +114,7 @@ class Bench:
             "output": nir.Output({"output": np.array([4])}),
         }  # fmt: skip
         names = list(nodes)
-        nir.write(self.work / path, nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False))))
+        nir.write(self.work / path, nir.NIRGraph(nodes, list(itertools.pairwise(names))))
         np.save(self.work / "x_net.npy", (rng.random((30, 8, 5)) < 0.5).astype(np.uint8))
         np.save(self.work / "y_net.npy", rng.integers(0, 4, 8))
         return path, "x_net.npy", "y_net.npy"
@@ -328,8 +329,9 @@ def pool_behind_conv(b: Bench) -> str:
     np.save(b.work / "x.npy", x)
     found = {}
     for file, name in (("poolnet.py", "make"), ("cat.py", "N"), ("orders.py", "conv_bn_pool_lif"),
-                       ("orders.py", "conv_lif_pool_fc"), ("orders.py", "conv_lif_pool_conv"), ("orders.py", "conv_conv_lif"),
-                       ("orders.py", "pool_conv_lif"), ("orders.py", "conv_gap_lif")):  # fmt: skip
+                       ("orders.py", "conv_lif_pool_fc"), ("orders.py", "conv_lif_pool_conv"),
+                       ("orders.py", "conv_conv_lif"), ("orders.py", "pool_conv_lif"),
+                       ("orders.py", "conv_gap_lif")):  # fmt: skip
         b.made("export", f"{file}:{name}", "--sample", "x.npy", "-o", "n.nir")
         ran = b.run("verify", "n.nir", "-i", "x.npy", "--chip", "none", "--backends", "reference,hwsim", "--json")
         pairs = ran.json()["pairs"]
@@ -456,7 +458,8 @@ def hostile(b: Bench) -> str:
         assert ran.refused, f"{command}: exit {ran.code}: {ran.text[-300:]}"
         assert time.monotonic() - begin < 15, f"{command} took too long"
     for command in (["inspect", "gcol_quadratic_1MB.nir", "--dt", "1"], ["inspect", "name_ansi.nir", "--dt", "1e-3"],
-                    ["report", "json_1e308.json", "-o", "r.html"], ["report", "json_surrogate.json", "-o", "r.html"]):  # fmt: skip
+                    ["report", "json_1e308.json", "-o", "r.html"],
+                    ["report", "json_surrogate.json", "-o", "r.html"]):  # fmt: skip
         begin = time.monotonic()
         ran = b.run(*command)
         assert ran.code == 0 or ran.refused, f"{command}: exit {ran.code}: {ran.text[-300:]}"

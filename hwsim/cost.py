@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network
-from neurodeploy.program import overflow
+from neurodeploy.program import likeness, overflow
 from neurodeploy.program.count_kinds import BY_NAME
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
@@ -40,23 +39,26 @@ class Cost:
     """What `cost` found.
 
     Args:
-        network: that ran.
+        program: that ran.
         arch: the chip whose prices and times were taken.
         mesh: of the tiers that follow messages.
+        unlike: how the input is unlike what the network was proven on.
     """
 
-    network: Network
+    program: Program
     arch: Architecture
     recording: Recording
     counts: Counts
     bill: Bill
     timing: Timing
     mesh: Mesh | None = None
+    unlike: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
-        """What left its range in the run, and so may make these counts those of another network."""
-        recording = self.recording
-        return overflow.said(recording.left, self.network, recording.steps, recording.samples)
+        """What may make these counts those of another network: an odd input, integers that left their range."""
+        recording, network = self.recording, self.program.network
+        left = overflow.said(recording.left, network, recording.steps, recording.samples)
+        return [*self.unlike, *left]
 
     def totals(self) -> dict[str, float]:
         """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
@@ -187,4 +189,5 @@ def cost(
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
-    return Cost(program.network, arch, recording, counts, price(counts, arch, timing), timing, mesh)
+    unlike = tuple(likeness.unlike(program.provenance, inputs))
+    return Cost(program, arch, recording, counts, price(counts, arch, timing), timing, mesh, unlike)

@@ -18,12 +18,15 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.files import hdf5
 from neurodeploy.lowering import lava_dl
 from neurodeploy.lowering.lower import lower
+from neurodeploy.lowering.proven import check_proof
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import Conventions, resolve
+from neurodeploy.nir_graph.proof import Proof
 from neurodeploy.placement import fit
 from neurodeploy.placement.place import Place
+from neurodeploy.program import likeness
 from neurodeploy.program.limits import Limits, Mesh
 from neurodeploy.program.program import Program
 
@@ -38,13 +41,18 @@ Stages = tuple[tuple[str, Network], ...]
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Everything between the file and the Program, for `verify` and the report."""
+    """Everything between the file and the Program, for `verify` and the report.
+
+    Args:
+        warnings: what contradicts the file's proof, or is unlike it.
+    """
 
     file: nir_file.NirFile
     conventions: Conventions
     float_network: Network
     program: Program
     stages: Stages = ()
+    warnings: tuple[str, ...] = ()
 
 
 def limits_of(arch: Architecture) -> Limits:
@@ -160,11 +168,14 @@ def compile_file(
         given: see `CompileOptions`.
 
     Raises:
+        VerificationError: the network contradicts the proof in its file.
         NeurodeployError: as the passes say.
     """
     file = nir_file.read(path)
     conventions = resolve(file, **(given.get("options") or {}))
     network = float_network = lower(file, conventions)
+    calibration = given.get("calibration")
+    warnings = check_proof(file, network, conventions, always=calibration is not None)
     stages, ran = _passed(network, arch, given)
     network = stages[-1][1]
     provenance = {
@@ -175,8 +186,11 @@ def compile_file(
         "passes": ", ".join(ran + (["place"] if arch else [])),
         **{key: str(file.metadata[key]) for key in ("framework", "framework_version") if key in file.metadata},
     }
+    if (proof := Proof.read(file)) is not None:
+        provenance |= likeness.facts(proof.steps, proof.samples, proof.rate)
+    warnings += likeness.unlike(provenance, calibration or {})
     program = place(network, arch, provenance, **(given.get("placement") or {}))
-    return Compiled(file, conventions, float_network, program, stages)
+    return Compiled(file, conventions, float_network, program, stages, tuple(warnings))
 
 
 def compile_program(

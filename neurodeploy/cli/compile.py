@@ -114,6 +114,7 @@ def _compiled(
     calibration = options.load_inputs(args.calibration) or None
     samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
     labels = options.load_labels(args.labels, samples)
+    warnings: list[str] = []
     with console.progress("compile") as progress:
         common: dict[str, Any] = {
             "options": options.given_conventions(args),
@@ -130,7 +131,11 @@ def _compiled(
         else:
             compiled = compile_file(args.file, arch, **common)
             program, stages = compiled.program, compiled.stages
-    return program, *(([], []) if calibration is None else _say_steps(stages, calibration, labels, console))
+            warnings += compiled.warnings
+    if calibration is None:
+        return program, [], warnings
+    steps, lost = _say_steps(stages, calibration, labels, console)
+    return program, steps, warnings + lost
 
 
 def _explained(

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
-    from neurodeploy.program import overflow
+    from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
     from neurodeploy.program.recording import Record, check_inputs, scores
     from neurodeploy.verify.stages import accuracy_of
@@ -87,7 +87,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rows,
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
-    warnings = overflow.said(recording.left, program.network, recording.steps, recording.samples)
+    warnings = likeness.unlike(program.provenance, inputs)
+    warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
     for warning in warnings:
         console.warn(warning)
     result = {

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
     show(verified, console)
-    warnings = verified.warnings(compiled.program.network)
+    warnings = [*compiled.warnings, *verified.warnings(compiled.program.network)]
     for warning in warnings:
         console.warn(warning)
     for name, why in left_out.items():

@@ -66,6 +66,7 @@ def assess(
         compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description,
         states=verified.recordings.get("integer network"),
     )  # fmt: skip
-    lost = [line for line in verified.warnings(network) if line not in result.warnings]
+    found = (*compiled.warnings, *verified.warnings(network))
+    lost = [line for line in found if line not in result.warnings]
     result = result.model_copy(update={"warnings": (*lost, *result.warnings)})
     return result, verified

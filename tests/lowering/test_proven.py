@@ -1,0 +1,110 @@
+"""A file whose network is not the one that was proven is refused, and an input unlike the proof's is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+import snntorch
+import torch
+
+from neurodeploy.cli import main
+from neurodeploy.compiler import compile_file
+from neurodeploy.errors import VerificationError
+from neurodeploy.program.likeness import facts, unlike
+from neurodeploy.verify.export_proof import export_proven
+
+STEPS, SAMPLES = 20, 3
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    leaky = [snntorch.Leaky(beta=0.9, threshold=0.5, init_hidden=True) for _ in range(2)]
+    net = torch.nn.Sequential(torch.nn.Linear(6, 9), leaky[0], torch.nn.Linear(9, 4), leaky[1])
+    for layer in (net[0], net[2]):
+        layer.weight.data *= 3
+    path = tmp_path_factory.mktemp("proven") / "net.nir"
+    sample = (np.random.default_rng(0).random((STEPS, SAMPLES, 6)) < 0.4).astype(np.uint8)
+    export_proven(net, sample, None, path)
+    return path
+
+
+def edited(path: Path, to: Path, change: object) -> Path:
+    graph = nir.read(path, type_check=False)
+    change(graph)  # type: ignore[operator]
+    nir.write(to, graph)
+    return to
+
+
+def one_weight(graph: nir.NIRGraph) -> None:
+    weight = graph.nodes["0"].weight.copy()
+    weight[2] *= -1
+    graph.nodes["0"].weight = weight
+
+
+def time_constant(graph: nir.NIRGraph) -> None:
+    node = next(node for node in graph.nodes.values() if isinstance(node, nir.LIF))
+    node.tau = node.tau * 3
+
+
+def test_a_file_as_it_was_written(exported: Path) -> None:
+    compiled = compile_file(exported, None, integer=False)
+    assert compiled.warnings == ()
+    assert compiled.program.provenance["proof_steps"] == str(STEPS)
+
+
+@pytest.mark.parametrize("change", [one_weight, time_constant])
+def test_a_file_that_was_changed(exported: Path, tmp_path: Path, change: object) -> None:
+    path = edited(exported, tmp_path / "changed.nir", change)
+    with pytest.raises(VerificationError, match="is not the one that was proven") as caught:
+        compile_file(path, None)
+    assert "neurons differ" in str(caught.value)
+    assert main(["compile", str(path), "--chip", "none", "-o", str(tmp_path / "n.ndp")]) == 2
+    assert not (tmp_path / "n.ndp").exists()
+
+
+def test_an_option_that_makes_it_another_network(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = exported.with_name("n.ndp")
+    given = ["--reset", "hard", "--chip", "none", "--float", "-o", str(out), "--json"]
+    assert main(["compile", str(exported), *given]) == 0
+    found = capsys.readouterr()
+    (warning,) = json.loads(found.out)["warnings"]
+    assert "the options given (--reset) make it another network" in warning
+    assert f"warning: {warning}" in found.err
+
+
+def test_an_option_that_says_the_same(exported: Path) -> None:
+    assert compile_file(exported, None, integer=False, options={"comparison": ">"}).warnings == ()
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "compile"])
+def test_time_and_batch_swapped(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    x, program = str(tmp_path / "x.npy"), str(tmp_path / "n.ndp")
+    np.save(x, (np.random.default_rng(1).random((50, STEPS, 6)) < 0.4).astype(np.uint8))
+    assert main(["compile", str(exported), "--chip", "none", "-o", program]) == 0
+    capsys.readouterr()
+    given = {
+        "run": ["run", program, "-i", x],
+        "verify": ["verify", str(exported), "-i", x, "--chip", "none", "--backends", "hwsim"],
+        "compile": ["compile", str(exported), "--calibration", x, "--chip", "none", "-o", program],
+    }[command]
+    assert main(given) == 0
+    assert "the input looks like [batch, time]: it is read as 20 samples of 50 steps" in capsys.readouterr().err
+
+
+def test_unlike() -> None:
+    known = facts(32, 4, 0.3)
+    x = np.zeros((32, 7, 5))
+    x.reshape(-1)[::3] = 1
+    assert unlike(known, {"in": x}) == []
+    assert unlike(known, {"in": x[:32, :4]}) == []
+    assert unlike({}, {"in": x}) == unlike(known, {}) == unlike(known, {"in": np.zeros(0)}) == []
+    assert "looks like [batch, time]" in unlike(known, {"in": x.swapaxes(0, 1)})[0]
+    assert unlike(known, {"in": np.ones((32, 32, 5))})[0].startswith("100 % of the input is not 0")
+    assert unlike(known, {"in": x * 0})[0].startswith("0 % of the input is not 0")
