@@ -3,9 +3,10 @@
     python benchmarks/fuzz_files.py [-n 2000] [--seed 0] [--keep FOLDER] [--suffix .nir ...]
 
 Each mutant (tests/mutants.py) is read by a worker process: *valid* means that it loads, is lowered and, if it is small,
-runs 3 steps in the reference; *clear error* is a NeurodeployError. Everything else is bad: another exception
-(*traceback*), a dead worker (*crash*), more than 10 s (*hang*), a resident set above 1 GiB (*memory*). Prints a table
-and exits with 1 if anything was bad; ``--keep`` keeps the files that were.
+runs 3 steps in the reference, a ``.nir`` file with the spikes and potentials of NIR's own equations and without a delay
+that was rounded; *clear error* is a NeurodeployError. Everything else is bad: another exception (*traceback*, also of a
+network that is silently another), a dead worker (*crash*), more than 10 s (*hang*), a resident set above 1 GiB
+(*memory*). Prints a table and exits with 1 if anything was bad; ``--keep`` keeps the files that were.
 """
 
 from __future__ import annotations
@@ -57,19 +58,30 @@ class Outcome:
 
 
 def read_nir(path: Path) -> None:
+    import numpy as np
+
+    from neurodeploy.backends.reference.run import run_network
     from neurodeploy.lowering.lower import lower
     from neurodeploy.nir_graph import interpreter as nir_reference
     from neurodeploy.nir_graph import nir_file
     from neurodeploy.nir_graph.conventions import resolve
+    from neurodeploy.program.recording import Record
+    from neurodeploy.verify.compare import FLOAT_TOLERANCE, compare
 
     file = nir_file.read(path)
     conventions = resolve(file, dt=None if "dt" in file.metadata else 1e-3)
     network = lower(file, conventions)
+    for name, node in file.graph.nodes.items():
+        if type(node).__name__ == "Delay":
+            late = np.asarray(node.delay, dtype=np.float64) / conventions.dt
+            assert np.abs(late - np.rint(late)).max(initial=0) < 1e-3, f"SILENT: the delays of {name!r} were rounded"
     if _run(network):
-        import numpy as np
-
         inputs = {p.name: np.ones((3, 1, *p.shape)) for p in network.inputs}
-        nir_reference.run(file, inputs, conventions)
+        judge = nir_reference.run(file, inputs, conventions)
+        found = run_network(network, inputs, record=Record(("v",)))
+        pair = compare(judge, found, network, tolerance=FLOAT_TOLERANCE)
+        finite = all(np.isfinite(v).all() for r in (judge, found) for v in r.states.get("v", {}).values())
+        assert pair.equal or not finite, f"SILENT: {pair.spikes_different} spikes differ from NIR: {pair.divergence}"
 
 
 def read_net(path: Path) -> None:
@@ -256,7 +268,7 @@ def main() -> int:
     if args.worker:
         for library in (
             "nir_graph.nir_file", "lowering.lava_dl", "lowering.lower", "nir_graph.interpreter",
-            "exporters.ann.onnx_import", "backends.reference.run",
+            "exporters.ann.onnx_import", "backends.reference.run", "verify.compare",
         ):  # fmt: skip
             import_module(f"neurodeploy.{library}")  # not the first file's time
         worker()

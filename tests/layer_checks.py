@@ -32,6 +32,7 @@ from neurodeploy.program.recording import Record, Recording
 from neurodeploy.verify.compare import FLOAT_TOLERANCE, compare
 from tests import nirgraphs
 from tests.layer_orders import inputs, ordered_graph
+from tests.layer_twists import TWISTS, Twisted, twist_of
 from tests.test_compile_properties import architecture, check_program
 
 PIPELINES = (
@@ -192,6 +193,7 @@ class Case:
         self.passes(stages)
         compensated = self.x if calibrated and "nearest" not in pipeline else None
         check_weights(stages[-2][1], stages[-1][1], compensated, clipped=1.0 if "range=max" in pipeline else 2.0)
+        program.save(self.folder / "integer.ndp")
         if calibrated or self.number % 2 == 0:  # of two Programs that cost time to run, one
             check_program(program, self.folder, self.number)
         if calibrated:
@@ -207,8 +209,10 @@ class Case:
                 equal(self.judge, after, self.x, f"after {name}")
 
 
-def check_order(number: int) -> str:
-    """Compile a case of `tests.layer_orders` as a user does; ``"equal"``, ``"silent"`` or why it was refused.
+def check_order(number: int) -> tuple[str, str]:
+    """Compile a case of `tests.layer_orders` as a user does, and twist it (`tests.layer_twists`).
+
+    Returns ``"equal"``, ``"silent"`` or why it was refused, and what became of the twist.
 
     Silent is what has a population without a single spike; it was compared all the same.
     """
@@ -225,7 +229,9 @@ def check_order(number: int) -> str:
             case.floats(path, options, graph.nodes)
             case.integers(path, first, calibrated=True, options=options, placement=placement)
             case.integers(case.folder / "float.ndp", second, calibrated=False, placement=placement)
+            twist = Twisted(number, case.folder, graph, options, case.x["input"])
+            twisted = TWISTS[twist_of(number)](twist)
         except (UnsupportedError, DoesNotFitError) as error:
-            return error.what
+            return error.what, "refused"
     assert case.judge is not None
-    return "equal" if all(events.dense().any() for events in case.judge.spikes.values()) else "silent"
+    return ("equal" if all(events.dense().any() for events in case.judge.spikes.values()) else "silent"), twisted
