@@ -37,7 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
     from neurodeploy.program.program import Program
-    from neurodeploy.program.recording import Record, check_inputs, scores
+    from neurodeploy.program.recording import Record, check_inputs, decisions
+    from neurodeploy.report.accuracies import said
     from neurodeploy.verify.stages import accuracy_of
 
     backend = backends.get(args.backend)
@@ -86,18 +87,21 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rows,
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
+    decision = decisions(program.network, recording)
     result = {
         "backend": args.backend,
         "steps": recording.steps,
         "samples": recording.samples,
         "spikes": {name: len(events) for name, events in recording.spikes.items()},
         "complete": not stopped,
-        "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
+        "predicted": decision.predicted.tolist(),
+        "undecided": decision.undecided,
+        "silent": int(decision.silent.sum()),
     }
     if labels is not None and not stopped:
-        accuracy = accuracy_of(args.backend, program.network, recording, labels).accuracy
-        result["accuracy"] = accuracy
-        console.say(f"accuracy: {100 * (accuracy or 0):.2f} %")
+        found = accuracy_of(args.backend, program.network, recording, labels)
+        result["accuracy"] = found.accuracy
+        console.say(f"accuracy: {said(found)}")
     if args.output:
         console.say(f"wrote {args.output}")
     console.result(result)

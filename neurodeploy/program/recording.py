@@ -176,14 +176,55 @@ def check_labels(labels: Array, samples: int, classes: int | None = None, what: 
     return labels.astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Decisions(Sealed):
+    """The class of each sample, and for which of them it is no decision.
+
+    Args:
+        predicted: ``[batch]``, the class with the largest score; of several, the lowest, as argmax does.
+        tied: ``[batch]``, whether other classes share that score, or it is not a number.
+        silent: ``[batch]``, whether no output neuron sent a spike; never so where an output is a read-out.
+    """
+
+    predicted: Array
+    tied: Array
+    silent: Array
+
+    @property
+    def undecided(self) -> int:
+        """Samples that are tied or silent."""
+        return int((self.tied | self.silent).sum())
+
+    def accuracy(self, labels: Array) -> float:
+        """Share of samples, ``labels`` of `check_labels`, whose class is their label."""
+        return float((self.predicted == labels).mean())
+
+
+def decided(found: Array, silent: Array | None = None) -> Decisions:
+    """Decide by the largest of the scores ``[batch, classes]``; ``silent`` as in `Decisions` (default: none is)."""
+    best = found.max(axis=1, keepdims=True)
+    tied = ((found == best).sum(axis=1) != 1) | ~np.isfinite(best[:, 0])
+    return Decisions(found.argmax(axis=1), tied, np.zeros(len(found), bool) if silent is None else silent)
+
+
+def decisions(network: Network, recording: Recording) -> Decisions:
+    """Decide by `scores`."""
+    outputs = [network.by_name[name] for name in network.outputs]
+    sent = np.zeros(recording.samples, np.int64)
+    for population in outputs:
+        if population.spiking:
+            sent += np.bincount(recording.spikes[population.name].sample, minlength=recording.samples)
+    silent = (sent == 0) & all(population.spiking for population in outputs)
+    return decided(scores(network, recording), silent)
+
+
 def accuracy(network: Network, recording: Recording, labels: Array) -> float:
     """Share of samples whose largest score is their label's; ties go to the lower class, as argmax does.
 
     Raises:
         InvalidInputError: see `check_labels`.
     """
-    found = scores(network, recording)
-    return float((found.argmax(axis=1) == check_labels(labels, *found.shape)).mean())
+    return decisions(network, recording).accuracy(check_labels(labels, recording.samples, network.classes))
 
 
 def _binary(value: Array) -> bool:
