@@ -136,8 +136,6 @@ def show(verified: Verified, console: Console, on_all: Sequence[Stage] = ()) -> 
             where = f"{d.population}, step {d.step}, sample {d.sample}, neuron {d.neuron}"
             if d.first_v is not None and d.second_v is not None:
                 where += f": v {d.first_v:.6g} / {d.second_v:.6g}"
-            if pair.not_finite:
-                where += f"; {pair.not_finite:,} are not finite"
         rows.append(
             (
                 f"{pair.first} {'=' if pair.exact_by_design else '~'} {pair.second}",
@@ -154,6 +152,9 @@ def show(verified: Verified, console: Console, on_all: Sequence[Stage] = ()) -> 
         rows,
         title="= must be equal, ~ is measured",
     )
+    for pair in verified.pairs:
+        if pair.not_finite:
+            console.say(f"{pair.first}, {pair.second}: {pair.not_finite:,} potentials or messages are not finite")
     if any(entry.accuracy is not None for entry in verified.accuracies):
         found: list[tuple[Sequence[str], Measured]] = [((a.stage,), a) for a in verified.accuracies]
         console.table(*table([*found, *(((a.name,), a) for a in on_all)], ("stage",)))

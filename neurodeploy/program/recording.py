@@ -247,6 +247,13 @@ def check_finite(name: str, value: Array) -> None:
     )
 
 
+COUNTS_HINT = (
+    "clip them to 1 (numpy.minimum(x, 1)), bin the events into more and shorter steps, or take a chip with graded "
+    "spikes (--chip loihi2)"
+)
+"""What to do about counts where single spikes are meant."""
+
+
 def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
     """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
 
@@ -289,15 +296,17 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                     f"input {population.name!r} does not fit its messages",
                     found=f"values from {value.min()} to {value.max()}",
                     allowed=f"whole numbers of {bits} bits, sign included",
-                    hint="scale and round the input",
+                    hint="scale, clip and round the input, or compile with such samples as --calibration",
                 )
         elif network.arithmetic == "loihi" and not _binary(value):
+            whole = bool((value == np.rint(value)).all())
             raise InvalidInputError(
-                f"input {population.name!r} is not binary",
+                f"input {population.name!r} " + ("counts several events in a step" if whole else "is not binary"),
                 found=f"values from {value.min()} to {value.max()}",
-                allowed="spikes, 0 or 1",
-                hint="encode the sample as spikes (rate or latency) before running it on a chip",
-            )
+                allowed="spikes, 0 or 1, as the Program was compiled for",
+                hint=COUNTS_HINT + ", compiled with such samples as --calibration" if whole
+                else "encode the sample as spikes (rate or latency) before running it on a chip",
+            )  # fmt: skip
         extent = (value.shape[0], value.shape[1])
         flat[population.name] = value.reshape(*extent, population.size)
     if extent is None:
