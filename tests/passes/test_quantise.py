@@ -220,7 +220,6 @@ def test_slow_neurons_are_quantised(tmp_path: Path, rules: dict) -> None:
     ("change", "said"),
     [
         ({"du": np.full(20, 1e-5)}, "the decay of the current of 20 neurons, 1e-05 a step at most, rounds to 1/4096"),
-        ({"initial": np.r_[np.zeros(19), -9e4]}, "the initial potential of 1 neurons is held at"),
         ({"floor": np.full(20, -5e4)}, "the lowest potential of 20 neurons is held at"),
         ({"threshold_decay": np.full(20, 1e-6), "threshold_jump": np.full(20, 1e5)}, "rise of the threshold of 20 neu"),
         ({"threshold_decay": np.full(20, 1e-6), "threshold_jump": np.full(20, 0.1)}, "decay of the threshold of 20 n"),
