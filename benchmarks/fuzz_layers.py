@@ -4,9 +4,9 @@
 
 All pairs of layers before a neuron take 196 cases, all triples 5,488. Each case is also twisted as users do it:
 integers that leave their range, delays between steps, labels, numbers that are not finite, weights of few bits. Prints
-each failure at once with its case and the order of its layers, and at the end what was equal, silent or refused, in all, for
-each kind of layer and for each twist. Exits with 1 if there was a failure, if less than 80 % of all networks were
-accepted, or less than half of a kind.
+each failure at once with its case and the order of its layers, and at the end what was equal, silent or refused, in
+all, for each kind of layer and for each twist. Exits with 1 if there was a failure, if less than 80 % of all networks
+were accepted, or less than half of a kind.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import Conventions, resolve
 from neurodeploy.nir_graph.proof import Proof
+from neurodeploy.passes.graded_inputs import with_graded_inputs
 from neurodeploy.placement import fit
 from neurodeploy.placement.place import Place
 from neurodeploy.program import likeness
@@ -225,11 +226,15 @@ def _passed(network: Network, arch: Architecture | None, given: CompileOptions) 
     if pipeline is None:
         pipeline = passes.INTEGER if given.get("integer", True) else passes.FLOAT
     steps = passes.parse(pipeline)
+    data: dict[str, Any] = {key: given.get(key) for key in ("calibration", "labels", "tell")}
+    data["teacher"] = network
+    calibration = given.get("calibration")
+    if calibration is not None and network.arithmetic == "float" and any(step.name == "quantise" for step in steps):
+        bits = None if arch is None else limits_of(arch).payload_bits
+        network = with_graded_inputs(network, calibration, arch.name if arch else NO_CHIP, bits)
     stages = [("lower", network)]
     if after:
         after("lower", network)
-    data: dict[str, Any] = {key: given.get(key) for key in ("calibration", "labels", "tell")}
-    data["teacher"] = network
     few = arch.limits.thresholds_per_core if arch else None
     for step in steps:
         if network.arithmetic == "float":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -75,3 +77,9 @@ class Interrupted(KeyboardInterrupt):
 
 class BackendError(NeurodeployError, RuntimeError):
     """A back-end failed while running: it crashed, hung or is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known names that an unknown one resembles, as words for a message; empty if none does."""
+    found = difflib.get_close_matches(name, sorted(set(known)), n=2, cutoff=0.7)
+    return f"; did you mean {' or '.join(found)}?" if found else ""

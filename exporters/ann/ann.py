@@ -17,6 +17,7 @@ phase accumulator of `encode`); chips without real-valued inputs need ``rate``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal, get_args
@@ -30,7 +31,8 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import NAMESPACE, NeuronRules, put
 
 from ..torch_step.layers import flatten
-from .ann_graph import BLOCK, Add, Affine, Ann, Conv, Flatten, Layer, Pool, Relu, Scale, evaluate
+from .ann_graph import BLOCK, Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Pool, Relu, Scale, evaluate
+from .flat import flat
 
 Coding = Literal["direct", "rate"]
 
@@ -159,7 +161,11 @@ def checked_calibration(ann: Ann, calibration: Array, coding: Coding = "direct")
 
 class _Conversion:
     def __init__(self, ann: Ann, thresholds: Mapping[str, float], worth: float, dt: float) -> None:
-        self.ann, self.thresholds, self.dt = ann, thresholds, dt
+        self.ann, self.thresholds, self.dt = flat(ann), thresholds, dt
+        self.flat: set[str] = set()
+        """Nodes that put out a vector where their layer has an image."""
+        self.vectors: dict[str, str] = {}
+        self.shapes = {ann.input: ann.input_shape, **{layer.name: layer.shape for layer in self.ann.layers}}
         self.nodes: dict[str, nir.NIRNode] = {ann.input: nir.Input(np.array(ann.input_shape))}
         self.edges: list[tuple[str, str]] = []
         self.sums: dict[str, _Sum] = {ann.input: {ann.input: worth}}
@@ -196,6 +202,14 @@ class _Conversion:
                 node = nir.Affine(weight * factor, bias) if bias.any() else nir.Linear(weight * factor)
                 self._node(layer, node, self._even(layer, arriving, shape, factor))
                 return {layer.name: 1.0}
+            case Matrix(weight, bias):
+                factor = self._common(arriving)
+                dense = weight.toarray() * factor
+                node = nir.Affine(dense, bias) if bias.any() else nir.Linear(dense)
+                put(node, {"zeros": "no synapses"})
+                self._node(layer, node, self._even(layer, arriving, (math.prod(shape),), factor))
+                self.flat.add(layer.name)
+                return {layer.name: 1.0}
             case Conv(weight, bias, stride, padding, dilation, groups):
                 factor = self._common(arriving)
                 size = (shape[1], shape[2])
@@ -230,18 +244,36 @@ class _Conversion:
         return factors.pop() if len(factors) == 1 else 1.0
 
     def _even(self, layer: Layer, arriving: _Sum, shape: tuple[int, ...], factor: float) -> list[str]:
-        """Nodes whose plain sum is the arriving value divided by ``factor``; Scale nodes stand where they must."""
+        """Nodes whose plain sum is the arriving value divided by ``factor``; Scale nodes stand where they must.
+
+        Where a matrix is read, or one of them is a vector, all are.
+        """
         sources = []
+        vectors = isinstance(layer.operation, Matrix) or not self.flat.isdisjoint(arriving)
         for node, worth in arriving.items():
             name = node
+            if vectors and node not in self.flat and len(self.shapes[node]) > 1:
+                name = self._vector(node)
+            shape = (math.prod(shape),) if vectors else shape
             if worth != factor:
-                name = f"{layer.name}.from.{node}"
-                while name in self.nodes or any(name == other.name for other in self.ann.layers):
-                    name += "_"
+                source, name = name, self._fresh(f"{layer.name}.from.{node}")
                 self.nodes[name] = nir.Scale(np.full(shape, worth / factor))
-                self.edges.append((node, name))
+                self.edges.append((source, name))
             sources.append(name)
         return sources
+
+    def _vector(self, node: str) -> str:
+        """A Flatten of what a node puts out, one for all that read it."""
+        if node not in self.vectors:
+            self.vectors[node] = name = self._fresh(f"{node}.flatten")
+            self.nodes[name] = nir.Flatten({"input": np.array(self.shapes[node])}, 0, -1)
+            self.edges.append((node, name))
+        return self.vectors[node]
+
+    def _fresh(self, name: str) -> str:
+        while name in self.nodes or any(name == other.name for other in self.ann.layers):
+            name += "_"
+        return name
 
     def _neurons(self, layer: Layer) -> nir.IF:
         threshold = self.thresholds[layer.name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,14 @@ class Affine:
     """``y = W x + b``; weight ``[out, in]``, bias ``[out]``."""
 
     weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """``y = W x + b`` on flattened samples: any fixed linear map, of any shape into any; W is scipy's, sparse."""
+
+    weight: Any
     bias: Array
 
 
@@ -74,7 +83,7 @@ class Flatten:
     """Neighbouring dimensions merged."""
 
 
-Operation = Affine | Conv | Pool | Scale | Relu | Add | Flatten
+Operation = Affine | Matrix | Conv | Pool | Scale | Relu | Add | Flatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +145,8 @@ def _apply(operation: Operation, given: list[Array]) -> Array:
     match operation:
         case Affine(weight, bias):
             return np.asarray(x @ weight.T + bias)
+        case Matrix(weight, bias):
+            return np.asarray((weight @ x.reshape(len(x), -1).T).T + bias)
         case Conv(weight, bias, stride, padding, dilation, groups):
             kind = Convolution(weight, _image(x), stride, padding, dilation, groups)
             return kind.apply(x.reshape(len(x), -1)).reshape(len(x), *kind.output_shape) + bias[:, None, None]

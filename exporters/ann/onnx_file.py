@@ -101,6 +101,7 @@ def _load_external(tensor: TensorProto, name: str, folder: Path | None) -> None:
         )
     if not target.is_file():
         raise MissingFileError(f"{where} is not there", found=target, hint="copy it beside the .onnx file")
+    existing_file(target, f"the data of {where}")
     available = target.stat().st_size - offset
     expected = _bytes(tensor)
     length = available if length < 0 else length

@@ -8,20 +8,23 @@ and thresholds is refused by the name and operator of its node.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
+from scipy import sparse
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.arrays import Array
 
 from ..torch_step.layers import flatten
 from . import onnx_file, onnx_values
-from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Operation, Pool, Relu, Scale, folded
+from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Operation, Pool, Relu, Scale, folded
+from .onnx_maps import MAPS, Call, Mapped, edged, same
+from .onnx_values import Ref
 
 
 def load(path: Path | str, sample_shape: tuple[int, ...] | None = None) -> Ann:
@@ -43,22 +46,12 @@ def from_model(model: ModelProto, sample_shape: tuple[int, ...] | None = None) -
     return _Walk(model, sample_shape).ann()
 
 
-@dataclass(frozen=True)
-class _Ref:
-    """The result of a layer, ``shape`` with the batch; what `Pad` put around it; what ended it (Softmax)."""
-
-    layer: str
-    shape: tuple[int, ...]
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    final: str = ""
-
-
 class _Walk:
     def __init__(self, model: ModelProto, sample_shape: tuple[int, ...] | None) -> None:
         self.model = model
         self.layers: list[Layer] = []
         self.notes: dict[str, str] = {}
-        self.values: dict[str, Array | _Ref] = {}
+        self.values: dict[str, Array | Ref] = {}
         self.names: set[str] = set()
         self.node = NodeProto()
         graph = model.graph
@@ -73,7 +66,7 @@ class _Walk:
         self.shape = onnx_values.input_shape(inputs[0], sample_shape)
         self.batch = self.shape[0]
         self.input = self._unique(onnx_values.plain_name(inputs[0].name) or "input")
-        self.values[inputs[0].name] = _Ref(self.input, self.shape)
+        self.values[inputs[0].name] = Ref(self.input, self.shape)
 
     def ann(self) -> Ann:
         for node in self.model.graph.node:
@@ -90,8 +83,9 @@ class _Walk:
                 ) from error
         name = self.model.graph.output[0].name
         result = self.values.get(name)
-        if not isinstance(result, _Ref) or any(result.pads):
+        if not isinstance(result, Ref):
             raise UnsupportedError(f"the output {name!r} is not the result of a layer")
+        result = self._settled(result)
         if not self.layers:
             raise UnsupportedError("the network has no layer")
         needed = {result.layer}
@@ -108,32 +102,82 @@ class _Walk:
             raise self._refused(f"an operator of the domain {node.domain!r}")
         given = [self.values[name] if name else None for name in node.input]
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        made: Array | _Ref
+        made: Array | Ref
         if node.op_type == "Constant":
             made = onnx_values.constant(attributes)
-        elif node.op_type == "Shape" and isinstance(given[0], _Ref):
+        elif node.op_type == "Shape" and isinstance(given[0], Ref):
             made = np.array(given[0].shape, np.int64)[attributes.get("start", 0) : attributes.get("end")]
-        elif given and not any(isinstance(value, _Ref) for value in given):
+        elif given and not any(isinstance(value, Ref) for value in given):
             made = self._known(node, [value for value in given if isinstance(value, np.ndarray)])
         else:
-            if node.op_type not in _OPERATORS:
+            if node.op_type not in _OPERATORS and node.op_type not in MAPS:
                 raise self._refused("no synapse or neuron computes this")
-            main = next(value for value in given if isinstance(value, _Ref))
-            if any(v.pads != (0, 0, 0, 0) for v in given if isinstance(v, _Ref)) and node.op_type not in _PADDED:
-                raise self._refused("it reads a padded value", "a convolution or pooling behind Pad")
+            if node.op_type not in _PADDED:
+                given = [self._settled(value) if isinstance(value, Ref) else value for value in given]
+            main = next(value for value in given if isinstance(value, Ref))
             if main.final and node.op_type not in ("Identity", "Cast", "Flatten", "Reshape"):
                 raise self._refused(f"it follows {main.final}", f"{main.final} as the last operator only")
-            made = _OPERATORS[node.op_type](self, given, attributes)
+            results = self._operator(node, given, attributes)
+            self.values.update(zip(node.output, results, strict=False))
+            return
         self.values[node.output[0]] = made
+
+    def _operator(
+        self, node: NodeProto, given: list[Any], attributes: Mapping[str, Any], own: bool = True
+    ) -> list[Ref]:
+        """By a layer of its own kind where there is one, else as the matrix that it is."""
+        first: UnsupportedError | None = None
+        try:
+            if own and node.op_type in _OPERATORS:
+                return [_OPERATORS[node.op_type](self, given, attributes)]
+        except UnsupportedError as error:
+            if node.op_type not in MAPS:
+                raise
+            first = error
+        given = [self._settled(value) if isinstance(value, Ref) else value for value in given]
+        refs = [value if isinstance(value, Ref) else None for value in given]
+        constants = [None if isinstance(value, Ref) else value for value in given]
+        shapes = [None if ref is None else ref.shape for ref in refs]
+        call = Call(node, constants, shapes, attributes, self.model.opset_import)
+        for constant in call.given:
+            if constant is not None and constant.dtype.kind == "f":
+                self._number(constant, "constant")
+        try:
+            made = MAPS[node.op_type](call)
+        except UnsupportedError as error:
+            found = error.what if error.found is None else f"{error.what}: {error.found}"
+            raise first or self._refused(found, None if error.allowed is None else str(error.allowed)) from error
+        return [self._mapped(mapped, refs) for mapped in made]
+
+    def _mapped(self, mapped: Mapped, refs: Sequence[Ref | None]) -> Ref:
+        """One output of an operator as the sum of a matrix for each of its inputs."""
+        parts, bias = [], mapped.bias
+        for ref, weight in zip(refs, mapped.matrices, strict=True):
+            if ref is not None and weight is not None and weight.nnz:
+                if not bias.any() and same(weight):
+                    parts.append(self._reshaped(ref, mapped.shape))
+                    continue
+                parts.append(self._layer(Matrix(weight, bias), (ref.layer,), mapped.shape[1:]))
+                bias = np.zeros_like(bias)
+        if not parts:
+            raise self._refused("a result that does not depend on the input")
+        final = "".join(ref.final for ref in refs if ref is not None)
+        made = parts[0]
+        if len(parts) > 1:
+            made = self._layer(Add(), tuple(part.layer for part in parts), mapped.shape[1:])
+        return replace(made, final=final)
+
+    def _settled(self, x: Ref) -> Ref:
+        """A value with what `Pad` put around it."""
+        if not any(x.pads):
+            return x
+        weight, shape = edged(x.shape[1:], x.pads)
+        return replace(self._layer(Matrix(weight, np.zeros(math.prod(shape))), (x.layer,), shape), final=x.final)
 
     def _known(self, node: NodeProto, given: list[Array]) -> Array:
         if node.op_type not in onnx_values.KNOWN or len(given) != len(node.input):
             raise self._refused("it is computed from constants in a way that is not known here")
-        size = sum(value.size for value in given)
-        if node.op_type in ("Add", "Sub", "Mul", "Div"):
-            size = math.prod(np.broadcast_shapes(*(value.shape for value in given)))
-        elif node.op_type == "Gather":
-            size = given[0].size * max(given[1].size, 1)
+        size = onnx_values.size_of(node, given)
         if size > onnx_values.LARGEST:
             raise self._refused(f"{size:,} constant values", f"{onnx_values.LARGEST:,}")
         return onnx_values.computed(node, given, self.model.opset_import)
@@ -143,7 +187,7 @@ class _Walk:
             f"{self._where()} cannot be converted",
             found=found,
             allowed=allowed,
-            hint=onnx_values.HINTS.get(self.node.op_type),
+            hint=onnx_values.HINTS.get(self.node.op_type, onnx_values.HINT),
         )
 
     def _where(self) -> str:
@@ -158,16 +202,16 @@ class _Walk:
         self.names.add(unique)
         return unique
 
-    def _layer(self, operation: Operation, inputs: tuple[str, ...], shape: tuple[int, ...]) -> _Ref:
+    def _layer(self, operation: Operation, inputs: tuple[str, ...], shape: tuple[int, ...]) -> Ref:
         """Append a layer with results of ``shape`` (without the batch)."""
         if math.prod(shape) > onnx_values.LARGEST or any(n < 1 for n in shape):
             raise self._refused(f"a layer of shape {list(shape)}", f"1 to {onnx_values.LARGEST:,} values")
         module = onnx_values.module_of(self.node)
         name = self._unique(module or onnx_values.plain_name(self.node.name) or self.node.op_type.lower())
         self.layers.append(Layer(name, operation, inputs, shape, module))
-        return _Ref(name, (self.batch, *shape))
+        return Ref(name, (self.batch, *shape))
 
-    def _number(self, value: Array | _Ref | None, what: str) -> Array:
+    def _number(self, value: Array | Ref | None, what: str) -> Array:
         if not isinstance(value, np.ndarray):
             raise self._refused(f"its {what} is computed from the input", "a constant")
         array = np.asarray(value, np.float64)
@@ -177,9 +221,9 @@ class _Walk:
 
     # ---- operators; ``given`` are the inputs, one of them the result of a layer
 
-    def conv(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        if not isinstance(x, _Ref) or len(x.shape) != 4:
+    def conv(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
+        if not isinstance(x, Ref) or len(x.shape) != 4:
             raise self._refused("a convolution that is not over images", "[batch, channels, height, width]")
         weight = self._number(given[1], "weight")
         bias = self._number(given[2], "bias") if len(given) > 2 and given[2] is not None else np.zeros(len(weight))
@@ -191,7 +235,7 @@ class _Walk:
         weight, padding = self._symmetric(weight, pads, dilation)
         return self._convolve(x, Conv(weight, bias, stride, padding, dilation, groups))
 
-    def _convolve(self, x: _Ref, conv: Conv) -> _Ref:
+    def _convolve(self, x: Ref, conv: Conv) -> Ref:
         size = onnx_values.extent(x.shape[2:], conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
         if conv.bias.shape != (len(conv.weight),):
             raise self._mismatch(list(conv.bias.shape), [len(conv.weight)])
@@ -201,7 +245,7 @@ class _Walk:
         return InvalidInputError(f"{self._where()} does not fit its input", found=found, allowed=allowed)
 
     def _pads(
-        self, x: _Ref, attributes: Mapping[str, Any], kernel: tuple[int, ...], stride: Any, dilation: Any
+        self, x: Ref, attributes: Mapping[str, Any], kernel: tuple[int, ...], stride: Any, dilation: Any
     ) -> tuple[int, int, int, int]:
         """Top, left, bottom and right zeros, those of a `Pad` in front included."""
         auto = attributes.get("auto_pad", b"NOTSET").decode()
@@ -234,8 +278,8 @@ class _Walk:
             raise self._refused(f"a kernel of {size:,} values for the padding {list(pads)}", "equal padding around")
         return np.pad(weight, [(0, 0), (0, 0), *grow]), (max(pads[0], pads[2]), max(pads[1], pads[3]))
 
-    def average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         if len(x.shape) != 4:
             raise self._refused("pooling that is not over images", "[batch, channels, height, width]")
         window, stride = onnx_values.pair(attributes["kernel_shape"]), onnx_values.pair(attributes.get("strides"))
@@ -249,7 +293,7 @@ class _Walk:
             raise self._refused("pooling with ceil_mode", "windows that lie inside the input")
         return self._pool(x, window, stride, pads)
 
-    def _pool(self, x: _Ref, window: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> _Ref:
+    def _pool(self, x: Ref, window: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> Ref:
         if min(window) < 1 or x.shape[1] * math.prod(window) > onnx_values.LARGEST:
             raise self._refused(f"a window of {list(window)} on {x.shape[1]} channels")
         if pads[:2] != pads[2:]:
@@ -259,23 +303,23 @@ class _Walk:
         size = onnx_values.extent(x.shape[2:], window, stride, pads[:2], (1, 1))
         return self._layer(Pool(window, stride, pads[:2]), (x.layer,), (x.shape[1], *size))
 
-    def global_average_pool(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def global_average_pool(self, given: list[Any], _: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         if len(x.shape) != 4:
             raise self._refused("pooling that is not over images", "[batch, channels, height, width]")
         size = (x.shape[2], x.shape[3])
         return self._pool(x, size, size, (0, 0, 0, 0))
 
-    def reduce_mean(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def reduce_mean(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         axes = given[1] if len(given) > 1 and given[1] is not None else attributes.get("axes", ())
         if sorted(int(axis) % len(x.shape) for axis in np.ravel(axes)) != [2, 3] or len(x.shape) != 4:
             raise self._refused(f"a mean over the axes {np.ravel(axes).tolist()}", "height and width of an image")
         pooled = self.global_average_pool([x], {})
         return pooled if attributes.get("keepdims", 1) else self._reshaped(pooled, pooled.shape[:2])
 
-    def pad(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def pad(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         pads = self._number(given[1], "padding") if len(given) > 1 else np.asarray(attributes["pads"], float)
         pads = np.asarray(pads, np.int64)
         mode = attributes.get("mode", b"constant").decode()
@@ -295,21 +339,21 @@ class _Walk:
         top, left, bottom, right = (old + int(pads[i]) for old, i in zip(x.pads, (2, 3, 6, 7), strict=True))
         return replace(x, pads=(top, left, bottom, right))
 
-    def gemm(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def gemm(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         weight = self._number(given[1], "weight")
-        if not isinstance(given[0], _Ref) or attributes.get("transA", 0):
+        if not isinstance(given[0], Ref) or attributes.get("transA", 0):
             raise self._refused("a product with the input on the right or transposed", "input times weight")
         weight = weight if attributes.get("transB", 0) else weight.T
         constant = given[2] if len(given) > 2 and given[2] is not None else np.zeros(1)
         bias = self._number(constant, "bias") * attributes.get("beta", 1.0)
         return self._affine(given[0], weight * attributes.get("alpha", 1.0), bias)
 
-    def matmul(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        if not isinstance(given[0], _Ref):
+    def matmul(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        if not isinstance(given[0], Ref):
             raise self._refused("a product with the input on the right", "input times weight")
         return self._affine(given[0], self._number(given[1], "weight").T, np.zeros(1))
 
-    def _affine(self, x: _Ref, weight: Array, bias: Array) -> _Ref:
+    def _affine(self, x: Ref, weight: Array, bias: Array) -> Ref:
         if len(x.shape) != 2:
             raise self._refused(f"a linear layer on {list(x.shape)}", "[batch, features]: flatten first")
         if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
@@ -317,7 +361,7 @@ class _Walk:
         bias = np.broadcast_to(bias, (1, len(weight)))[0].copy()
         return self._layer(Affine(weight, bias), (x.layer,), (len(weight),))
 
-    def batch_norm(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def batch_norm(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         if attributes.get("training_mode", 0):
             raise self._refused("batch normalisation in training mode", "a network exported after eval()")
         gain, offset, mean, variance = (self._number(value, "statistics") for value in given[1:5])
@@ -326,13 +370,13 @@ class _Walk:
         shape = (len(scale), *([1] * (rank - 2)))
         return self._scaled(given[0], scale.reshape(shape), (offset - mean * scale).reshape(shape))
 
-    def relu(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def relu(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         return self._layer(Relu(), (given[0].layer,), given[0].shape[1:])
 
-    def clip(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def clip(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         bounds = [*given[1:3], None, None][:2]
         low, high = (attributes.get(n) if b is None else b for n, b in zip(("min", "max"), bounds, strict=True))
-        if low is None or isinstance(low, _Ref) or isinstance(high, _Ref) or float(np.ravel(low)[0]) != 0:
+        if low is None or isinstance(low, Ref) or isinstance(high, Ref) or float(np.ravel(low)[0]) != 0:
             raise self._refused(f"clipping from {low} to {high}", "from 0 (ReLU, ReLU6)")
         ceiling = None if high is None else float(np.ravel(high)[0])
         if ceiling is not None and not ceiling > 0:
@@ -341,44 +385,52 @@ class _Walk:
             ceiling = None
         return self._layer(Relu(ceiling), (given[0].layer,), given[0].shape[1:])
 
-    def add(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        values = [value for value in given if isinstance(value, _Ref)]
+    def add(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        values = [value for value in given if isinstance(value, Ref)]
         if any(value.shape != values[0].shape for value in values):
             raise self._refused(f"a sum of the shapes {[list(v.shape) for v in values]}", "equal shapes")
         result = values[0]
         if len(values) > 1:
             result = self._layer(Add(), tuple(value.layer for value in values), values[0].shape[1:])
-        for constant in (value for value in given if not isinstance(value, _Ref)):
+        for constant in (value for value in given if not isinstance(value, Ref)):
             result = self._scaled(result, np.ones(1), self._number(constant, "constant"))
         return result
 
-    def subtract(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def concat(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        """Images side by side in the channels: each is put into its place by a 1 x 1 convolution, and all are added."""
+        total = sum(x.shape[1] for x in given if isinstance(x, Ref) and len(x.shape) == 4)
+        if int(attributes["axis"]) not in (1, -3) or any(not isinstance(x, Ref) or len(x.shape) != 4 for x in given):
+            return self._operator(self.node, given, attributes, own=False)[0]
+        parts, places = [], np.eye(total)[:, :, None, None]
+        for x in given:
+            weight, places = places[:, : x.shape[1]].copy(), places[:, x.shape[1] :]
+            parts.append(self._convolve(x, Conv(weight, np.zeros(total))))
+        return self.add(parts, {})
+
+    def subtract(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         a, b = given
-        if isinstance(a, _Ref) and isinstance(b, _Ref):
+        if isinstance(a, Ref) and isinstance(b, Ref):
             return self.add([a, self._scaled(b, -np.ones(1), np.zeros(1))], {})
-        if isinstance(a, _Ref):
+        if isinstance(a, Ref):
             return self._scaled(a, np.ones(1), -self._number(b, "constant"))
         return self._scaled(b, -np.ones(1), self._number(a, "constant"))
 
-    def multiply(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        constants = [value for value in given if not isinstance(value, _Ref)]
+    def multiply(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        constants = [value for value in given if not isinstance(value, Ref)]
         if len(constants) != 1:
             raise self._refused("a product of two results", "a constant factor")
-        x = next(value for value in given if isinstance(value, _Ref))
+        x = next(value for value in given if isinstance(value, Ref))
         return self._scaled(x, self._number(constants[0], "factor"), np.zeros(1))
 
-    def divide(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        if not isinstance(given[0], _Ref):
+    def divide(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        if not isinstance(given[0], Ref):
             raise self._refused("a division by a result", "a constant divisor")
         divisor = self._number(given[1], "divisor")
         if not divisor.all():
             raise InvalidInputError(f"{self._where()} divides by zero")
         return self._scaled(given[0], 1 / divisor, np.zeros(1))
 
-    def negate(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        return self._scaled(given[0], -np.ones(1), np.zeros(1))
-
-    def _scaled(self, x: _Ref, scale: Array, shift: Array) -> _Ref:
+    def _scaled(self, x: Ref, scale: Array, shift: Array) -> Ref:
         parts = []
         for value in (scale, shift):
             # Without the batch; a constant of lower rank stands behind missing leading dimensions.
@@ -390,71 +442,28 @@ class _Walk:
             raise InvalidInputError(f"{self._where()}: its constants are not finite")
         return self._layer(Scale(parts[0], parts[1]), (x.layer,), x.shape[1:])
 
-    def flatten(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        axis = int(attributes.get("axis", 1))
-        axis = axis + len(x.shape) if axis < 0 else axis
-        return self._reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
-
-    def reshape(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        wanted = [int(n) for n in self._number(given[1], "shape")]
-        if not attributes.get("allowzero", 0):
-            wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
-        if wanted.count(-1) == 1:
-            rest = -math.prod(wanted)
-            wanted = [math.prod(x.shape) // rest if n == -1 else n for n in wanted]
-        return self._reshaped(x, tuple(wanted))
-
-    def squeeze(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        axes = given[1] if len(given) > 1 else attributes.get("axes")
-        drop = range(1, len(x.shape)) if axes is None else [int(a) % len(x.shape) for a in np.ravel(axes)]
-        return self._reshaped(x, tuple(n for i, n in enumerate(x.shape) if not (n == 1 and i in drop)))
-
-    def unsqueeze(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        axes = np.ravel(given[1] if len(given) > 1 else attributes["axes"])
-        if len(axes) > 8:
-            raise self._refused(f"{len(axes)} new axes")
-        shape = list(x.shape)
-        for axis in sorted(int(a) % (len(x.shape) + len(axes)) for a in axes):
-            shape.insert(axis, 1)
-        return self._reshaped(x, tuple(shape))
-
-    def transpose(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
-        order = [int(axis) for axis in attributes.get("perm", range(len(x.shape))[::-1])]
-        if sorted(order) != list(range(len(x.shape))):
-            raise self._mismatch(order, f"an order of {len(x.shape)} axes")
-        moved = [axis for axis in order if x.shape[axis] != 1]
-        if moved != sorted(moved):
-            raise self._refused(f"the axes are put into the order {order}", "an order that leaves the data as they lie")
-        return self._reshaped(x, tuple(x.shape[axis] for axis in order))
-
-    def _reshaped(self, x: _Ref, shape: tuple[int, ...]) -> _Ref:
-        if math.prod(shape) != math.prod(x.shape) or any(n < 1 for n in shape):
-            raise self._mismatch(list(shape), f"{list(x.shape)}: as many values")
+    def _reshaped(self, x: Ref, shape: tuple[int, ...]) -> Ref:
+        """The same values in another shape: a Flatten where NIR has one."""
         if shape == x.shape:
             return x
         try:
             flatten(x.shape[1:], shape, self.batch)
-        except UnsupportedError as error:
-            allowed = str(error.allowed) if error.allowed else None
-            raise self._refused(f"{list(x.shape)} to {list(shape)}", allowed) from None
-        return replace(self._layer(Flatten(), (x.layer,), shape[1:]), final=x.final)
+        except UnsupportedError:
+            same = sparse.identity(math.prod(shape[1:]), format="csr")
+            return self._layer(Matrix(same, np.zeros(same.shape[0])), (x.layer,), shape[1:])
+        return self._layer(Flatten(), (x.layer,), shape[1:])
 
-    def same(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def same(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         return x
 
-    def dropout(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
+    def dropout(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
         if len(given) > 2 and given[2] is not None and np.any(given[2]):
             raise self._refused("dropout in training mode", "a network exported after eval()")
         return self.same(given, attributes)
 
-    def softmax(self, given: list[Any], attributes: Mapping[str, Any]) -> _Ref:
-        x: _Ref = given[0]
+    def softmax(self, given: list[Any], attributes: Mapping[str, Any]) -> Ref:
+        x: Ref = given[0]
         self.notes["softmax"] = f"{self.node.op_type} behind the last layer is left out: the decision stays"
         return replace(x, final=self.node.op_type)
 
@@ -462,31 +471,27 @@ class _Walk:
 _PADDED = ("Conv", "AveragePool", "Pad", "Identity")
 """Operators that may read a padded value."""
 
-_OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], _Ref]] = {
+_OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], Ref]] = {
     "Add": _Walk.add,
     "AveragePool": _Walk.average_pool,
     "BatchNormalization": _Walk.batch_norm,
     "Cast": _Walk.same,
     "Clip": _Walk.clip,
+    "Concat": _Walk.concat,
     "Conv": _Walk.conv,
     "Div": _Walk.divide,
     "Dropout": _Walk.dropout,
-    "Flatten": _Walk.flatten,
     "Gemm": _Walk.gemm,
     "GlobalAveragePool": _Walk.global_average_pool,
     "Identity": _Walk.same,
     "LogSoftmax": _Walk.softmax,
     "MatMul": _Walk.matmul,
     "Mul": _Walk.multiply,
-    "Neg": _Walk.negate,
+    "Neg": lambda self, given, _: self._scaled(given[0], -np.ones(1), np.zeros(1)),
     "Pad": _Walk.pad,
     "ReduceMean": _Walk.reduce_mean,
     "Relu": _Walk.relu,
-    "Reshape": _Walk.reshape,
     "Softmax": _Walk.softmax,
-    "Squeeze": _Walk.squeeze,
     "Sub": _Walk.subtract,
     "Sum": _Walk.add,
-    "Transpose": _Walk.transpose,
-    "Unsqueeze": _Walk.unsqueeze,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ KNOWN = (
 )  # fmt: skip
 """Operators that are computed when all their inputs are known."""
 
+HINT = "replace it by linear layers and ReLU, or compute it in the code around the network"
 HINTS = {
     "MaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
     "Softmax": "keep it behind the last layer only, where it does not change the decision",
@@ -33,12 +35,23 @@ HINTS = {
     "Swish": "train with ReLU: a spike rate can follow no other curve",
     "HardSwish": "train with ReLU: a spike rate can follow no other curve",
     "LeakyRelu": "train with ReLU: a spike rate cannot be negative",
-    "Gather": "adaptive pooling is only possible where the output size divides the input size",
-    "Concat": "add the branches instead, each with its own linear layer",
+    "GlobalMaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
+    "Resize": "resize by a whole factor (torch.nn.Upsample: nearest or bilinear)",
+    "Upsample": "resize by a whole factor (torch.nn.Upsample: nearest or bilinear)",
     "QuantizeLinear": "quantise the weights only; activations become spikes",
     "DequantizeLinear": "quantise the weights only; activations become spikes",
 }
 """Operator -> what to do about it."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The result of a layer, ``shape`` with the batch; what `Pad` put around it; what ended it (Softmax)."""
+
+    layer: str
+    shape: tuple[int, ...]
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    final: str = ""
 
 
 def array(tensor: onnx.TensorProto) -> Array:
@@ -49,25 +62,37 @@ def array(tensor: onnx.TensorProto) -> Array:
 
 
 def computed(node: NodeProto, given: list[Array], versions: Iterable[onnx.OperatorSetIdProto]) -> Array:
-    """The result of a node whose inputs are all known, by onnx's own reference."""
+    """The result of a node whose inputs are all known."""
+    return given[0] if node.op_type == "Identity" else outcomes(node, given, versions)[0]
+
+
+def size_of(node: NodeProto, given: Sequence[Array]) -> int:
+    """A bound of how many values a node makes of known ones."""
+    if node.op_type in ("Add", "Sub", "Mul", "Div"):
+        return math.prod(np.broadcast_shapes(*(value.shape for value in given)))
+    return given[0].size * max(given[1].size, 1) if node.op_type == "Gather" else sum(value.size for value in given)
+
+
+def outcomes(
+    node: NodeProto, given: Sequence[Array | None], versions: Iterable[onnx.OperatorSetIdProto]
+) -> list[Array]:
+    """All results of a node for these inputs (None for one that is left out), by onnx's own reference."""
     from onnx.reference import ReferenceEvaluator
 
-    if node.op_type == "Identity":
-        return given[0]
-    names = [f"x{i}" for i in range(len(given))]
+    names = ["" if value is None else f"x{i}" for i, value in enumerate(given)]
+    known = {name: value for name, value in zip(names, given, strict=True) if value is not None}
     alone = NodeProto()
     alone.CopyFrom(node)
-    alone.input[:], alone.output[:] = names, ["y"]
+    alone.input[:], alone.output[:] = names, [f"y{i}" for i in range(len(node.output))]
     inputs = [
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), list(v.shape))
-        for n, v in zip(names, given, strict=True)
+        for n, v in known.items()
     ]
-    output = onnx.ValueInfoProto()
-    output.name = "y"
-    graph = helper.make_graph([alone], "known", inputs, [output])
+    outputs = [onnx.ValueInfoProto(name=name) for name in alone.output]
+    graph = helper.make_graph([alone], "known", inputs, outputs)
     model = helper.make_model(graph, opset_imports=list(versions))
-    results: Any = ReferenceEvaluator(model).run(None, dict(zip(names, given, strict=True)))
-    return np.asarray(results[0])
+    results: Any = ReferenceEvaluator(model).run(None, known)
+    return [np.asarray(result) for result in results]
 
 
 def constant(attributes: Mapping[str, Any]) -> Array:

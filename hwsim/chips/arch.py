@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.files.atomic import existing_file
 
 from . import extends
@@ -403,7 +403,7 @@ def _refusal(path: str, error: ValidationError) -> InvalidInputError:
         found = field.rsplit(".", 1)[-1]
         models = (Architecture, Mesh, Limits, Energies, Clock, Pipeline, Barrier, Price)
         known = [key for model in models for key in model.model_fields]
-        message = f"no such key here; check the spelling{extends.did_you_mean(found, known)}"
+        message = f"no such key here; check the spelling{did_you_mean(found, known)}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidInputError(
         f"{path}: {field} cannot be used{more}",

@@ -8,8 +8,8 @@ called as another one: name and title must be the file's own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read(path: Path) -> Content:
     """Return what a description file says, as it stands there.
 
     Raises:
-        InvalidInputError: it is not YAML, or not a mapping.
+        InvalidInputError: it is not YAML, says a key twice, or is not a mapping.
     """
     import yaml
 
@@ -44,7 +44,11 @@ def read(path: Path) -> Content:
         data = path.read_bytes()
     try:
         # libyaml's loader where it is there: ten times faster, and each compilation reads its chip's file.
-        content: Any = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content: Any = yaml.load(data, Loader=_loader())
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"{path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidInputError(
             f"{path} is not valid YAML", found=" ".join(str(error).split()), hint="compare with archs/loihi1.yaml"
@@ -61,6 +65,32 @@ def read(path: Path) -> Content:
             f"{path} is not an architecture file", found=type(content).__name__, allowed="a mapping"
         )
     return content
+
+
+@cache
+def _loader() -> Any:
+    """A safe loader that refuses a key that stands twice in a mapping, where YAML's takes the last without a word."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            lines: dict[tuple[str, str], int] = {}
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    line = key.start_mark.line + 1
+                    if first := lines.get((key.tag, key.value)):
+                        raise InvalidInputError(
+                            f"the key {key.value!r} stands twice in one mapping",
+                            found=f"lines {first} and {line}",
+                            allowed="each key once",
+                            hint="remove one of them",
+                        )
+                    lines[key.tag, key.value] = line
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _written_out(value: object, known: dict[int, int]) -> int:
@@ -142,12 +172,6 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], path: Path) -> Conte
     content.setdefault("description", f"{base['title']}, but for {', '.join(_changed(base, own)) or 'its name'}.")
     content["extends"] = [base["name"], *base.get("extends", ())]
     return content
-
-
-def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """Return the known names that an unknown one resembles, as words for a message; empty if none does."""
-    found = difflib.get_close_matches(key, sorted(set(known)), n=2, cutoff=0.75)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _merge(base: Mapping[str, Any], own: Mapping[str, Any], path: Path, where: tuple[str, ...]) -> Content:

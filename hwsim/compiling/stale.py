@@ -31,6 +31,8 @@ ROOT = Path(hwsim.__path__[0])
 BEGUN_NS = time.time_ns()
 """When this process began to import the sources."""
 MARK = ".sources-"
+COMPILING = "neurodeploy.compiling"
+"""Name of the logger that says when kernels are compiled and kept."""
 
 _DAMAGED = (OSError, EOFError, pickle.UnpicklingError)
 
@@ -73,6 +75,12 @@ def _warn(reason: str) -> None:
     )
 
 
+@cache
+def _tell() -> None:
+    """Say once in a process what takes so long."""
+    logging.getLogger(COMPILING).info("compiling kernels, once for this version and machine (10 to 60 s)")
+
+
 class _Named(CompileResultCacheImpl):
     """numba's names of files, with the digest of all sources."""
 
@@ -106,7 +114,10 @@ class Kept(NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return self._disk.load_overload(sig, target_context)
+            found = self._disk.load_overload(sig, target_context)
+            if found is None and self._disk.cache_path is not None:
+                _tell()
+            return found
         except _DAMAGED as error:
             _log.info("a compiled kernel cannot be read and is made again: %s", error)
             with suppress(OSError):

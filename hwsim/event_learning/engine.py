@@ -17,6 +17,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import Chain, EventRule, chain
 from neurodeploy.network.network import Network
+from neurodeploy.program.recording import Decisions
 
 from ..chips.arch import Architecture
 from .kernels import C_IN, C_OUT, KERNEL, KINDS, LEAKY, TIMED, WEIGHTS, Net, Spikes, Work
@@ -76,11 +77,13 @@ class Outcome:
     Args:
         right: probability of the label before learning from the sample.
         predicted: class.
+        tied: whether other classes score as high, or the scores are not numbers.
         counts: int64 ``[samples, layers + 1, kinds]``; the last row is the read-out, kinds are `KINDS`.
     """
 
     right: Array
     predicted: Array
+    tied: Array
     counts: Array
 
     def total(self) -> dict[str, Array]:
@@ -176,7 +179,12 @@ class OnChip:
 
     def accuracy(self, samples: Samples) -> float:
         """Share of samples whose class is right."""
-        return float((self.infer(samples).predicted == samples.labels).mean())
+        return self.decisions(samples).accuracy(samples.labels)
+
+    def decisions(self, samples: Samples) -> Decisions:
+        """What it decides as it is now; a read-out is never silent: where nothing spikes, its classes are tied."""
+        outcome = self.infer(samples)
+        return Decisions(outcome.predicted, outcome.tied, np.zeros(len(samples), bool))
 
     def _run(self, samples: Samples, order: Array | None, constants: Constants, *, learning: bool) -> Outcome:
         self._check(samples)
@@ -187,13 +195,13 @@ class OnChip:
                 allowed=f"0 to {len(samples) - 1}",
             )  # fmt: skip
         neuron = self._reordered(samples.neuron)
-        right, predicted = np.zeros(len(taken)), np.zeros(len(taken), np.int64)
+        right, predicted, tied = np.zeros(len(taken)), np.zeros(len(taken), np.int64), np.zeros(len(taken), bool)
         counts = np.zeros((len(taken), len(self.net.table) + 1, len(KINDS)), np.int64)
         run_samples(
             self.net, constants, self._state, self._spikes, self._work, *self._clocked, samples.first, neuron,
-            samples.labels, taken, int(learning), right, predicted, counts,
+            samples.labels, taken, int(learning), right, predicted, tied, counts,
         )  # fmt: skip
-        return Outcome(right, predicted, counts)
+        return Outcome(right, predicted, tied, counts)
 
     def _check(self, samples: Samples) -> None:
         size, classes = self.chain.source.size, self.chain.classes

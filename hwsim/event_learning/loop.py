@@ -94,7 +94,7 @@ ROWS, PENDING, WATCHED, CHANGES = range(4)
 def run_samples(
     net: Net, constants: Constants, state: State, spikes: Spikes, work: Work, potential: Array, fired: Array,
     passed: Array, first: Array, neuron: Array, labels: Array, order: Array, learning: int, right: Array,
-    predicted: Array, counts: Array,
+    predicted: Array, tied: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Run samples, and learn from each if ``learning``.
 
@@ -102,7 +102,8 @@ def run_samples(
         potential, fired, passed: scratch of the clocked engine, ``[steps, neurons]``, else empty.
         first, neuron: input events: those of sample b in step t are ``neuron[first[b, t] : first[b, t + 1]]``.
         order: samples to take.
-        right, predicted, counts: probability of the label, class, and counts ``[layers + 1, KINDS]``, in this order.
+        right, predicted, tied, counts: probability of the label, class, whether others score as high, and counts
+            ``[layers + 1, KINDS]``, in this order.
     """
     classes, layers = state.readout.shape[1], len(net.table)
     output, delta = np.zeros(classes), np.zeros(classes)
@@ -118,6 +119,7 @@ def run_samples(
         else:
             forward(constants.mode, net, spikes, work, state.weights, state.readout, threshold, output, here)
         predicted[index] = output.argmax()
+        tied[index] = (output == output.max()).sum() != 1
         right[index] = softmax(output, labels[b], delta)
         if not learning:
             continue

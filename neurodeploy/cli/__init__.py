@@ -81,6 +81,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except SystemExit as stop:  # argparse has said what is wrong
         return stop.code if isinstance(stop.code, int) else 2
     console = Console(json=getattr(args, "json", False))
+    console.listen("neurodeploy.compiling")
     try:
         code = command.run(args, console)
         sys.stdout.flush()

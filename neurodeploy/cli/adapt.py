@@ -56,13 +56,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for item in found:
         first, last = item.points[0], item.points[-1]
         console.table(
-            ("test accuracy", "when deployed", "after learning on the chip"),
+            ("test accuracy", "samples", "when deployed", "undecided", "after learning on the chip", "undecided"),
             [
-                (name, f"{100 * first.accuracy[name]:.2f} %", f"{100 * value:.2f} %")
+                (name, item.tested[name], f"{100 * first.accuracy[name]:.2f} %", first.undecided[name],
+                 f"{100 * value:.2f} %", last.undecided[name])
                 for name, value in last.accuracy.items()
             ],
             title=f"{item.title}: {item.rule}, weights of {item.weight_bits} bits",
-        )
+        )  # fmt: skip
         console.say(
             f"{last.learned:,} of {last.samples:,} samples taught it something; a sample takes "
             f"{quantity(item.learning_pj, 'pJ')} of learning beside {quantity(item.inference_pj, 'pJ')} of the forward "
@@ -80,6 +81,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
                     "scenario": item.scenario,
                     "before": item.points[0].accuracy,
                     "after": item.points[-1].accuracy,
+                    "tested": item.tested,
+                    "undecided_before": item.points[0].undecided,
+                    "undecided_after": item.points[-1].undecided,
                     "samples": item.points[-1].samples,
                     "learned": item.points[-1].learned,
                     "learning_pj": item.learning_pj,

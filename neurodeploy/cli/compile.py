@@ -186,17 +186,18 @@ def _say_steps(
     stages: Stages, calibration: Mapping[str, Array], labels: Array | None, console: Console
 ) -> tuple[list[dict[str, object]], list[str]]:
     """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
+    from neurodeploy.report.accuracies import percent, undecided
     from neurodeploy.verify.after_passes import measure, warnings
 
     found = measure(stages, calibration, labels)
     console.table(
-        ("after pass", "spikes", "neuron-steps that differ", "of the float network's spikes", "accuracy"),
+        ("after pass", "spikes", "neuron-steps that differ", "of the float network's spikes", "accuracy", "undecided"),
         [
-            (s.name, s.spikes, s.different, f"{100 * s.share:.2f} %",
-             "-" if s.accuracy is None else f"{100 * s.accuracy:.2f} %")
+            (s.name, s.spikes, s.different, f"{100 * s.share:.2f} %", percent(s),
+             "-" if s.accuracy is None else undecided(s))
             for s in found
         ],
-        title=f"on the {next(iter(calibration.values())).shape[1]:,} samples of --calibration",
+        title=f"on the {found[0].samples:,} samples of --calibration",
     )  # fmt: skip
     return [vars(s) for s in found], warnings(found)
 

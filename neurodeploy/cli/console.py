@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,17 @@ _SHOWN |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x
 def harmless(text: str) -> str:
     """Text for a terminal, whatever file it came from."""
     return text.translate(_SHOWN)
+
+
+class _Notes(logging.Handler):
+    """Hands what a logger says to a console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.note(record.getMessage())
 
 
 PATIENCE = 2.0
@@ -48,6 +60,15 @@ class Console:
         """Print a warning (standard error), also beside machine-readable results, which hold it too."""
         sys.stderr.write(f"warning: {harmless(text)}\n")
         sys.stderr.flush()
+
+    def listen(self, name: str) -> None:
+        """Note what a logger says, and nothing of what an earlier console of this process listened to."""
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            logger.removeHandler(handler)
+        logger.addHandler(_Notes(self))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
     def error(self, text: str) -> None:
         """Print an error."""

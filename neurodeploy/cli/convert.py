@@ -130,7 +130,9 @@ def _compared(
     from neurodeploy.backends.reference.run import run_network
     from neurodeploy.exporters.ann import ann as spiking
     from neurodeploy.exporters.ann.ann_graph import predict
-    from neurodeploy.program.recording import scores
+    from neurodeploy.program.recording import decided, decisions
+    from neurodeploy.report.accuracies import undecided
+    from neurodeploy.verify.stages import judged
 
     x, labels = test
     if args.to == "spiking":
@@ -140,15 +142,18 @@ def _compared(
         inputs = conversion.encode(x, args.steps)
     with console.progress("reference") as progress:
         recording = run_network(network, {"": inputs}, progress=progress)
-    before, after = predict(ann, x).argmax(axis=1), scores(network, recording).argmax(axis=1)
+    before, after = decided(predict(ann, x)), decisions(network, recording)
     sources = {population.name for population in network.inputs}
     messages = sum(len(events) for name, events in recording.spikes.items() if name not in sources) / len(x)
-    result: dict[str, Any] = {"steps": args.steps, "samples": len(x), "agreement": float((before == after).mean())}
+    result: dict[str, Any] = {"steps": args.steps, "samples": len(x), "agreement": before.accuracy(after.predicted)}
     result["messages_per_sample"] = messages
+    result["ann_undecided"] = before.undecided
+    result |= {"undecided": after.undecided, "silent": int(after.silent.sum())}
     console.say(f"{100 * result['agreement']:.2f} % of {len(x)} samples get the ANN's class after {args.steps} steps")
     console.say(f"{messages:,.0f} {'spikes' if args.to == 'spiking' else 'messages'} per sample")
     if labels is not None:
-        result["ann_accuracy"] = float((before == labels).mean())
-        result["accuracy"] = float((after == labels).mean())
+        of_ann, of_spiking = (judged(name, found, labels) for name, found in (("ANN", before), (args.to, after)))
+        result["ann_accuracy"], result["accuracy"] = of_ann.accuracy, of_spiking.accuracy
         console.say(f"accuracy: ANN {100 * result['ann_accuracy']:.2f} %, {args.to} {100 * result['accuracy']:.2f} %")
+        console.say(f"undecided: ANN {undecided(of_ann)}, {args.to} {undecided(of_spiking)}")
     return result

@@ -134,12 +134,12 @@ def _trained(model: Model, folder: Path, console: Console) -> Trained:
 
 
 def _summary_of(result: NetworkResult) -> dict[str, Any]:
-    accuracy = {stage.name: stage.accuracy for stage in result.stages}
     times = result.latency.mean_ns if result.latency is not None else ()
     on_chip = [layer for layer in result.layers if layer.kind not in ("input", "bias axon")]
     return {
         "name": result.name,
-        "accuracy": accuracy,
+        "accuracies": [stage.model_dump() for stage in result.stages],
+        "accuracies_on_all": [stage.model_dump() for stage in result.stages_on_all],
         "spikes": sum(layer.events_per_inference for layer in on_chip),
         "sops": sum(layer.sops for layer in on_chip),
         "energy_nj": None if result.energy is None else result.energy.total_pj / 1e3,
@@ -149,20 +149,19 @@ def _summary_of(result: NetworkResult) -> dict[str, Any]:
 
 
 def _summary(results: list[tuple[NetworkResult, Verified]], console: Console) -> None:
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.2f} %"
+    from neurodeploy.report.accuracies import table
 
+    found = [((r.name, s.name), s) for r, _ in results for s in (*r.stages, *r.stages_on_all)]
+    console.table(
+        *table(found, ("network", "stage")),
+        title="accuracy on what ran through every stage, and on the whole test set",
+    )
     rows = []
     for result, _ in results:
         s = _summary_of(result)
-        accuracy = s["accuracy"]
-        samples = {stage.name: stage.samples for stage in result.stages}
-        lava = f"{percent(accuracy.get('lava'))} of {samples['lava']}" if "lava" in accuracy else "-"
         rows.append(
             (
                 result.name,
-                *(percent(accuracy.get(stage)) for stage in ("torch", "integer network", "hwsim")),
-                lava,
                 f"{s['spikes']:,.0f}",
                 f"{s['sops']:,.0f}",
                 "not published" if s["energy_nj"] is None else f"{s['energy_nj']:,.0f} nJ",
@@ -171,9 +170,9 @@ def _summary(results: list[tuple[NetworkResult, Verified]], console: Console) ->
             )
         )
     console.table(
-        ("network", "torch", "quantised", "chip (hwsim)", "Lava", "spikes", "SOPs", "energy", "time per step", "cores"),
+        ("network", "spikes", "SOPs", "energy", "time per step", "cores"),
         rows,
-        title="accuracy on the test set; spikes, synaptic operations and energy per inference",
+        title="spikes, synaptic operations and energy per inference",
     )
     for result, _ in results:
         if result.energy is not None and result.energy.missing:

@@ -193,6 +193,9 @@ def _short(rule: Any) -> dict[str, Any]:
     return {
         "rule": rule.rule,
         "accuracy": rule.accuracy,
+        "tested": rule.tested,
+        "undecided": rule.undecided,
+        "silent": rule.silent,
         "learning_pj": own.learning_pj,
         "inference_pj": own.inference_pj,
         "ratios": {other.name: other.ratio for other in own.baselines},
@@ -202,6 +205,7 @@ def _short(rule: Any) -> dict[str, Any]:
 
 
 def _summary(report: LearningReport, console: Console) -> None:
+    from neurodeploy.report.accuracies import undecided
     from neurodeploy.report.html import quantity
 
     baselines = dict.fromkeys(other.name for rule in report.rules for other in rule.priced[0].baselines)
@@ -213,6 +217,7 @@ def _summary(report: LearningReport, console: Console) -> None:
             (
                 rule.title,
                 f"{100 * rule.accuracy:.2f} %",
+                undecided(rule),
                 quantity(own.learning_pj, "pJ") if own.learning_pj else "-",
                 quantity(own.inference_pj, "pJ") if own.inference_pj else "-",
                 *(ratios.get(name, "-") for name in baselines),
@@ -221,7 +226,8 @@ def _summary(report: LearningReport, console: Console) -> None:
             )
         )
     console.table(
-        ("rule", "test", "learning", "forward", *(f"{name} takes" for name in baselines), "spikes", "words"), rows,
+        ("rule", "test", "undecided", "learning", "forward", *(f"{name} takes" for name in baselines), "spikes",
+         "words"), rows,
         title=f"energy of a sample at {report.chip}'s prices; what clocked engines take for the same samples",
     )  # fmt: skip
     lacking = dict.fromkeys(name for rule in report.rules for name in rule.priced[0].lacking)

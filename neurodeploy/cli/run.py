@@ -38,7 +38,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.files.atomic import atomic_path
     from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
-    from neurodeploy.program.recording import Record, check_inputs, scores
+    from neurodeploy.program.recording import Record, check_inputs, decisions
+    from neurodeploy.report.accuracies import said
     from neurodeploy.verify.stages import accuracy_of
 
     backend = backends.get(args.backend)
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
     for warning in warnings:
         console.warn(warning)
+    decision = decisions(program.network, recording)
     result = {
         "backend": args.backend,
         "steps": recording.steps,
@@ -99,12 +101,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "complete": not stopped,
         "out_of_range": recording.left,
         "warnings": warnings,
-        "predicted": scores(program.network, recording).argmax(axis=1).tolist(),
+        "predicted": decision.predicted.tolist(),
+        "undecided": decision.undecided,
+        "silent": int(decision.silent.sum()),
     }
     if labels is not None and not stopped:
-        accuracy = accuracy_of(args.backend, program.network, recording, labels).accuracy
-        result["accuracy"] = accuracy
-        console.say(f"accuracy: {100 * (accuracy or 0):.2f} %")
+        found = accuracy_of(args.backend, program.network, recording, labels)
+        result["accuracy"] = found.accuracy
+        console.say(f"accuracy: {said(found)}")
     if args.output:
         console.say(f"wrote {args.output}")
     console.result(result)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.report.accuracies import Measured
+    from neurodeploy.report.document import NetworkResult, Stage
     from neurodeploy.verify.stages import Verified
 
 BACKENDS = "reference,hwsim,lava"
@@ -72,6 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
         model = torch_runner(load_module(args.model, args.checkpoint, console.note), compiled.float_network)
     names, left_out = _chosen(args.backends)
+    result: NetworkResult | None = None
     with console.progress("verify") as progress:
         common: dict[str, Any] = {
             "model": model,
@@ -90,7 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         else:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
-    show(verified, console)
+    show(verified, console, result.stages_on_all if result else ())
     warnings = [*compiled.warnings, *verified.warnings(compiled.program.network)]
     for warning in warnings:
         console.warn(warning)
@@ -98,7 +103,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"{name} was left out: {why}")
     if args.results:
         console.say(f"wrote {args.results}")
-    console.result({**as_json(verified), "warnings": warnings, "left_out": left_out})
+    on_all = [stage.model_dump() for stage in result.stages_on_all] if result else []
+    console.result({**as_json(verified), "accuracies_on_all": on_all, "warnings": warnings, "left_out": left_out})
     return 0 if verified.passed else 1
 
 
@@ -121,8 +127,10 @@ def _chosen(given: str | None) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(name for name in names if name not in reasons), reasons
 
 
-def show(verified: Verified, console: Console) -> None:
-    """Print the comparisons and accuracies."""
+def show(verified: Verified, console: Console, on_all: Sequence[Stage] = ()) -> None:
+    """Print the comparisons and accuracies, those ``on_all`` samples in columns of their own."""
+    from neurodeploy.report.accuracies import table
+
     rows = []
     for pair in verified.pairs:
         where = "-"
@@ -147,11 +155,12 @@ def show(verified: Verified, console: Console) -> None:
         rows,
         title="= must be equal, ~ is measured",
     )
+    for pair in verified.pairs:
+        if pair.not_finite:
+            console.say(f"{pair.first}, {pair.second}: {pair.not_finite:,} potentials or messages are not finite")
     if any(entry.accuracy is not None for entry in verified.accuracies):
-        console.table(
-            ("stage", "accuracy", "samples"),
-            [(a.stage, f"{100 * a.accuracy:.2f} %", a.samples) for a in verified.accuracies if a.accuracy is not None],
-        )
+        found: list[tuple[Sequence[str], Measured]] = [((a.stage,), a) for a in verified.accuracies]
+        console.table(*table([*found, *(((a.name,), a) for a in on_all)], ("stage",)))
 
 
 def as_json(verified: Verified) -> dict[str, Any]:
@@ -160,6 +169,13 @@ def as_json(verified: Verified) -> dict[str, Any]:
 
     return {
         "passed": verified.passed,
-        "pairs": [{**asdict(pair), "verdict": pair.verdict, "equal": pair.equal} for pair in verified.pairs],
+        "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in verified.pairs],
         "accuracies": [asdict(entry) for entry in verified.accuracies],
     }
+
+
+def _named(value: Any) -> Any:
+    """What is infinite or not a number as a text, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: _named(item) for key, item in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.errors import MissingFileError, StorageError
+from neurodeploy.errors import InvalidInputError, MissingFileError, StorageError
 
 _HINTS = {
     errno.ENOSPC: "free some space or write to another disk",
@@ -29,6 +29,10 @@ _SPECIAL = {
     "character device": Path.is_char_device,
     "block device": Path.is_block_device,
 }
+
+
+_POINTER, _POINTER_SIZE = b"version https://git-lfs.github.com/spec/", 1024
+"""How a pointer of Git LFS begins, and its largest size in bytes (its specification)."""
 
 
 @contextmanager
@@ -122,11 +126,21 @@ def existing_file(path: Path | str, kind: str) -> Path:
     Raises:
         MissingFileError: there is no such file, or it is a folder.
         StorageError: it may not be read.
+        InvalidInputError: it is a pointer of Git LFS, which stands where the file should.
     """
     path = Path(path)
     if path.is_dir():
         raise MissingFileError(f"{path} is a folder, not {kind}", hint=f"give the path of {kind}")
     if not path.exists():
         raise MissingFileError(f"{path} does not exist", allowed=kind, hint="check the spelling and the current folder")
-    with storage_errors("read", path), path.open("rb"):
-        return path
+    with storage_errors("read", path), path.open("rb") as handle:
+        head = handle.read(_POINTER_SIZE) if path.is_file() else b""
+    if head.startswith(_POINTER):
+        size = next((line[5:] for line in head.decode("utf-8", "replace").splitlines() if line[:5] == "size "), "")
+        raise InvalidInputError(
+            f"{path} is a pointer of Git LFS, not {kind}",
+            found="the text that Git keeps in place of a large file" + (f" of {size} bytes" if size else ""),
+            allowed=kind,
+            hint="fetch the file itself: run git lfs install and git lfs pull in its repository, or download it",
+        )
+    return path

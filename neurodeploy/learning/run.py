@@ -22,6 +22,7 @@ from neurodeploy.hwsim.prices.learning_bill import CLOCKED, bill, clocked
 from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
+from neurodeploy.program.recording import Decisions
 
 from .setup import LOIHI_RULES, Setup, dataset, network
 
@@ -59,6 +60,9 @@ class Learner(Protocol):
 
     def accuracy(self) -> float:
         """On the test samples."""
+
+    def decisions(self) -> Decisions:
+        """For the test samples."""
 
     def state(self) -> dict[str, Array]:
         """All that it will go on from."""
@@ -98,7 +102,10 @@ class EventLearner:
         return int((outcome.predicted == self.train.labels[order]).sum()), outcome.counts.sum(axis=0)
 
     def accuracy(self) -> float:
-        return self.chip.accuracy(self.test)
+        return self.decisions().accuracy(self.test.labels)
+
+    def decisions(self) -> Decisions:
+        return self.chip.decisions(self.test)
 
     def state(self) -> dict[str, Array]:
         return self.chip.state()

@@ -5,7 +5,8 @@ The meaning of every field is the one that lava-dl's own reader gives it (``lava
 - Images are ``(channels, height, width)``; kernels ``[c_out, c_in / groups, k_h, k_w]``, strides, padding and dilation
   ``(vertical, horizontal)``. netx flips and transposes all of them for Lava's flipped convolution over ``(x, y, c)``,
   which is torch's cross-correlation over ``(c, y, x)``; a flatten is in the order ``c, y, x``.
-- Weights are whole numbers and act as they stand; biases are shifted by 6 bits.
+- Weights are whole numbers and act as they stand; biases are shifted by 6 bits. Where netx cuts off fractions, or Loihi
+  would cut off bits (odd weights of both signs beyond 127, biases wider than their mantissa), they are refused.
 - ``iDecay``, ``vDecay``, ``vThMant``: du = iDecay - 1, dv = vDecay, threshold = vThMant << 6, reset to 0.
 - An input layer is a neuron a pixel: the current is ``2 weight x - weight + bias`` for the pixel x. Here that is a
   synapse of ``2 weight`` and a bias.
@@ -14,7 +15,9 @@ The meaning of every field is the one that lava-dl's own reader gives it (``lava
   (a dense layer's neuron) arrive everywhere that many steps later. Channels with different delays get projections of
   their own.
 
-The last layer is a read-out of its potential if its threshold is the largest that there is.
+The last layer is a read-out of its potential if its threshold is the largest that there is. Without a neuron it is
+SLAYER's ``Affine``, for which netx 0.6 takes an integrator without leak that never spikes (older ones fail): its
+potential is the sum of ``W s`` over the steps so far, shifted by 6 bits, and the one of the last step is the score.
 
 Clearing. netx clears u and v every ``reset_interval`` steps if its caller asks, each layer one step after the one
 before, since each hop takes a step there. In network time that is the same step everywhere: before the input of every
@@ -54,6 +57,11 @@ _SIGMA_DELTA = (
 
 MOST_DELAY, MOST_SYNAPSES = 1 << 12, 1 << 22
 """Steps of a delay, and synapses of a layer whose channels have different delays (they are listed one by one)."""
+
+AFFINE = (
+    "{} has no neurons: it is SLAYER's Affine, here neurons without leak or threshold, whose potential is 64 times the "
+    "sum of W s over all steps; the last step's is the score"
+)
 
 MOST_WEIGHT, MOST_THRESHOLD = 256, (1 << 17) - 1
 
@@ -111,7 +119,11 @@ class _Layer:
         return UnsupportedError(f"{self.path}: layer {self.index} {what}", found=found, allowed=allowed, hint=hint)
 
     def whole(self, key: str, default: int | None = None) -> Array:
-        """A field of whole numbers; floats are cut off towards 0 as netx does."""
+        """A field of whole numbers, stored as any kind of number.
+
+        Raises:
+            InvalidInputError: fractions, which netx would cut off without a word.
+        """
         item = self.group.get(key)
         if item is None:
             if default is None:
@@ -120,7 +132,14 @@ class _Layer:
         array = numbers(item[()]) if hasattr(item, "shape") else None
         if array is None or not array.size or not np.isfinite(array).all() or (np.abs(array) > 1 << 40).any():
             raise self.invalid(f"has a {key} that cannot be used", "no usable numbers", "whole numbers")
-        return np.trunc(array).astype(np.int64)
+        if (broken := array != np.trunc(array)).any():
+            raise InvalidInputError(
+                f"{self.path}: layer {self.index} has a {key} with fractions",
+                found=f"{int(broken.sum()):,} of {array.size:,}, the first {array[broken][0]:g}",
+                allowed="whole numbers, as SLAYER's export_hdf5 writes them; lava-dl's netx cuts fractions off",
+                hint="round them, so that it is you who decides what they become, and export the network again",
+            )
+        return array.astype(np.int64)
 
     def one(self, key: str, least: int, most: int, default: int | None = None) -> int:
         """A field of one number in a range."""
@@ -155,13 +174,44 @@ class _Layer:
             raise self.invalid(
                 "has weights beyond Loihi's eight bits", int(np.abs(found).max()), f"magnitudes up to {MOST_WEIGHT}"
             )
+        beyond = _beyond(found)
+        if beyond.any():
+            raise self.invalid(
+                "has weights that eight bits cannot hold",
+                f"{int(beyond.sum()):,} of {found.size:,}, the first {int(found[beyond][0])}",
+                "from -255 to 255 where all have one sign; else even from -256 to 254, or any from -128 to 127",
+            )
         return found.astype(np.int16)
+
+    def affine(self, last: bool) -> Lif:
+        """The read-out that stands for a layer without neurons; see the module's docstring."""
+        if not last:
+            raise self.unsupported(
+                "has no neurons: it is an affine output layer, and other layers follow it", "nothing",
+                "neurons, or no layer behind it", "put a neuron into the block, or end the network here",
+            )  # fmt: skip
+        if self.whole("bias", 0).any():
+            raise self.unsupported(
+                "has no neurons: it is an affine output layer, and has a bias",
+                f"biases up to {int(np.abs(self.whole('bias')).max())}, which SLAYER adds in every step and netx once",
+                "an affine output layer without a bias", "set bias=False, or give the block a neuron",
+            )  # fmt: skip
+        full: Callable[[int], Array] = lambda value: np.full(int(np.prod(self.shape())), value, np.int32)  # noqa: E731
+        return Lif(
+            du=full(4095), dv=full(0), bias=full(0), threshold=full(MOST_THRESHOLD << SHIFT), reset_to=full(0),
+            initial=full(0), reset="none", spiking=False,
+        )  # fmt: skip
+
+    @property
+    def is_affine(self) -> bool:
+        group = self.group.get("neuron")
+        return self.kind in ("dense", "conv") and (group is None or not hasattr(group, "keys"))
 
     def neuron(self, shape: tuple[int, ...], last: bool) -> Lif:
         """The neurons of the layer, with its bias."""
-        group = self.group.get("neuron")
-        if group is None or not hasattr(group, "keys"):
-            raise self.unsupported("has no neurons", "nothing", "CUBA neurons", "export the block with its neuron")
+        if self.is_affine:
+            return self.affine(last)
+        group = self.group["neuron"]
         kind = text(group["type"][()]) if "type" in group else "CUBA"
         if kind not in ("LOIHI", "CUBA"):
             raise self.unsupported(
@@ -173,7 +223,7 @@ class _Layer:
         fields = replace(self, group=group)
         if fields.one("refDelay", 0, 1 << 20, 1) > 1:
             raise self.unsupported("has a refractory time of several steps", fields.one("refDelay", 0, 1 << 20), 1)
-        for key in ("wgtExp", "messageBits"):
+        for key in ("wgtExp", "messageBits", "gradedSpike"):
             if fields.one(key, -64, 64, 0):
                 raise self.unsupported(f"has {key} other than 0", fields.one(key, -64, 64), 0)
         size = int(np.prod(shape))
@@ -211,6 +261,20 @@ class _Layer:
                 "has a bias that cannot be used", f"{len(found)} of up to {int(np.abs(found).max())}", f"{shape[0]}"
             )
         return np.repeat(found, size // len(found)).astype(np.int32) << SHIFT
+
+    def checked(self, neuron: Lif) -> Lif:
+        """Neurons whose bias the registers can hold: 13 bits, shifted by up to 7."""
+        mantissa = neuron.bias >> SHIFT
+        wide = (mantissa < -4096) | (mantissa > 4095)
+        wide &= (mantissa % 2 != 0) | (mantissa < -8192) | (mantissa > 8191)
+        if wide.any():
+            raise self.invalid(
+                "has biases that 13 bits cannot hold",
+                f"{int(wide.sum()):,} of {wide.size:,}, the first {int(mantissa[wide][0])}"
+                + (" (bias less weight)" if self.kind == "input" else ""),
+                "from -4096 to 4095, or even from -8192 to 8190",
+            )
+        return neuron
 
     def connectivity(self, source: tuple[int, ...], flat: bool) -> Connectivity:
         """The synapses of a dense or convolutional layer on a layer of shape ``source``."""
@@ -289,7 +353,7 @@ class _Builder:
                 self.flat = False
         if len(self.populations) < 2:
             raise InvalidInputError(f"{self.path} has no layer with neurons", allowed="dense and conv layers")
-        output = self.populations[-1].name
+        output, affine = self.populations[-1].name, self.pending[-1].is_affine
         return Network(
             self.path.stem,
             tuple(self.populations),
@@ -297,7 +361,8 @@ class _Builder:
             (output,),
             time["dt"],
             arithmetic="loihi",
-            notes=time["notes"] | self._delay_notes(output),
+            read="last" if affine else "sum",
+            notes=time["notes"] | self._delay_notes(output) | ({"read-out": AFFINE.format(output)} if affine else {}),
         )
 
     def _delay_notes(self, output: str) -> dict[str, str]:
@@ -336,7 +401,7 @@ class _Builder:
     def _append(self, layer: _Layer, neuron: Lif, connectivity: Connectivity) -> None:
         source, name = self.populations[-1], f"{layer.kind}{layer.index}"
         handle = Handle(nodes=(f"layer/{layer.index}",))
-        self.populations.append(Population(name, layer.shape(), neuron, handle))
+        self.populations.append(Population(name, layer.shape(), layer.checked(neuron), handle))
         for suffix, delay, kind in self._by_delay(layer, source, connectivity):
             label = f"{source.name} -> {name}{suffix}"
             self.projections.append(Projection(label, source.name, name, kind, delay, handle=handle))
@@ -366,6 +431,15 @@ class _Builder:
             rows = matrix.copy()
             rows.data = np.where(np.repeat(delays == delay, np.diff(matrix.indptr)), matrix.data, _ABSENT)
             yield f" ({delay} steps)", int(delay), _present(rows)
+
+
+def _beyond(weights: Array) -> Array:
+    """Where no 8-bit register gives a weight exactly: of one sign steps are 1, of both 2, or finer by a shift."""
+    if (weights >= 0).all() or (weights <= 0).all():
+        return np.asarray(np.abs(weights) > 255)
+    if (weights % 2 == 0).all():
+        return np.asarray((weights < -256) | (weights > 254))
+    return np.asarray((weights % 2 != 0) & ((weights < -128) | (weights > 127)) | (np.abs(weights) > 255))
 
 
 _ABSENT = np.int16(np.iinfo(np.int16).min)

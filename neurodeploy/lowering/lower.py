@@ -21,6 +21,7 @@ from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.nir_graph.conventions import Conventions
+from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
 
@@ -144,6 +145,8 @@ class _Lowering:
             stage: Connectivity = compose.diagonal(np.broadcast_to(node.scale, shape).ravel())
         elif what in ("Affine", "Linear"):
             stage = Dense(np.asarray(node.weight, dtype=np.float64))
+            if section_of(node).get("zeros") == "no synapses":
+                stage = _without_zeros(stage)
         else:
             stage = compose.spatial(node, shape)
         paths = []

@@ -7,7 +7,8 @@ compiler (lava-dl's PilotNet example prints one) can be used as it is:
     Cores               number of cores
     shape_per_core      ``Conv(x, y, channels)``: the tile of an image; empty: neurons dealt evenly to the cores
 
-Rows that name no population are matched by position: the last rows are the first layers, as the column's name says.
+Rows that name no population are matched by position, where there is a row for each layer and no name that is almost a
+layer's: the last rows are the first layers, as the column's name says.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.errors import DoesNotFitError, InvalidInputError
+from neurodeploy.errors import DoesNotFitError, InvalidInputError, did_you_mean
 from neurodeploy.files.atomic import existing_file, storage_errors
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, Population
 
 COLUMNS = ("layer_from_output", "Cores", "shape_per_core")
-_SHAPE = re.compile(r"\w*\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)")
+_NUMBER = r"\s*0*([1-9][0-9]{0,8})\s*"
+_CORES = re.compile(_NUMBER)
+_SHAPE = re.compile(rf"\w*\({_NUMBER},{_NUMBER},{_NUMBER}\)")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row: ``tile`` is ``(x, y, channels)``."""
+    """One row: ``tile`` is ``(x, y, channels)``; ``line`` that of the table."""
 
     name: str
     cores: int
     tile: tuple[int, int, int] | None
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,19 @@ class Tiling:
         with storage_errors("read", path):
             text = path.read_text(encoding="utf-8", errors="replace")
         rows = csv.DictReader(text.splitlines())
-        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        header = list(rows.fieldnames or ())
+        if wrong := [name for name in COLUMNS if header.count(name) != 1]:
+            times = "no column" if wrong[0] not in header else "more than one column"
             raise InvalidInputError(
                 f"{path} is not a table of tiles",
-                found=f"no column {missing[0]!r}",
+                found=f"{times} {wrong[0]!r} in line 1: {', '.join(header)[:200] or 'nothing'}",
                 allowed=", ".join(COLUMNS),
-                hint="give it a header with these names",
+                hint="give it a header with these names, each once",
             )
-        return cls(tuple(_layer(path, rows.line_num, row) for row in rows)[::-1], str(path))
+        layers = tuple(_layer(path, rows.line_num, row) for row in rows)[::-1]
+        if not layers:
+            raise InvalidInputError(f"{path} has no rows", allowed="one for each layer", hint="add them")
+        return cls(layers, str(path))
 
     def parts(self, network: Network) -> list[dict[str, Array]]:
         """What each core holds, in the order of the layers; inputs that the table names are on cores too.
@@ -73,29 +82,83 @@ class Tiling:
         """
         found = []
         for layer, population in self._matched(network):
-            pieces = _pieces(layer, population)
+            pieces = self._pieces(layer, population)
             if len(pieces) != layer.cores:
                 raise InvalidInputError(
-                    f"{self.source}: the tiles of {layer.name!r} do not give the number of cores that stands there",
+                    f"{self.where(layer)}: the tiles of {layer.name!r} do not give the number of cores there",
                     found=f"{len(pieces)} tiles of {layer.tile} over {list(population.shape)}",
                     allowed=f"{layer.cores} cores",
                 )
             found += [{population.name: piece} for piece in pieces]
         return found
 
+    def where(self, layer: Layer) -> str:
+        """A row for messages."""
+        return f"{self.source}, line {layer.line}" if layer.line else self.source
+
     def _matched(self, network: Network) -> list[tuple[Layer, Population]]:
         layers = [p for p in network.populations if not p.external]
         by_name = [(layer, _named(network, layer.name)) for layer in self.layers]
-        if all(p is not None for _, p in by_name) and {p.name for p in layers} <= {p.name for _, p in by_name if p}:
-            return [(layer, p) for layer, p in by_name if p is not None]
+        known = [p.name for p in (*network.inputs, *layers)]
         if len(self.layers) == len(layers):
-            return list(zip(self.layers, layers, strict=True))
-        raise InvalidInputError(
-            f"{self.source} does not match the layers of {network.name!r}",
-            found=", ".join(layer.name for layer in self.layers),
-            allowed=", ".join(p.name for p in layers),
-            hint="name every layer as the network does, or give one row a layer in their order",
-        )
+            placed = list(zip(self.layers, layers, strict=True))
+            alike = (
+                p is found or p.external if p else not did_you_mean(layer.name, known)
+                for (layer, p), (_, found) in zip(by_name, placed, strict=True)
+            )
+            if all(alike):
+                return placed
+        rows: dict[str, Layer] = {}
+        for layer, population in by_name[::-1]:
+            if population is None:
+                raise InvalidInputError(
+                    f"{self.where(layer)}: no layer has this name",
+                    found=f"{layer.name!r}{did_you_mean(layer.name, known)}",
+                    allowed=", ".join(known),
+                    hint="name every layer as the network does, or give one row a layer in their order",
+                )
+            if other := rows.get(population.name):
+                raise InvalidInputError(
+                    f"{self.where(layer)}: the layer {population.name!r} stands twice",
+                    found=f"{other.name!r} in line {other.line}, {layer.name!r} in line {layer.line}",
+                    allowed="one row for a layer",
+                    hint="remove one of them",
+                )
+            rows[population.name] = layer
+        if missing := [p.name for p in layers if p.name not in rows]:
+            raise InvalidInputError(
+                f"{self.source} does not match the layers of {network.name!r}",
+                found=f"no row for {', '.join(missing)}",
+                allowed=", ".join(p.name for p in layers),
+                hint="name every layer as the network does, or give one row a layer in their order",
+            )
+        return [(layer, p) for layer, p in by_name if p is not None]
+
+    def _pieces(self, layer: Layer, population: Population) -> list[Array]:
+        index = np.arange(population.size)
+        if layer.tile is None:
+            if layer.cores > population.size:
+                raise DoesNotFitError(
+                    f"{self.where(layer)}: layer {layer.name!r} has fewer neurons than cores",
+                    found=f"{population.size} neurons, {layer.cores} cores",
+                    allowed=f"1 to {population.size} cores",
+                )
+            return list(np.array_split(index, layer.cores))
+        if len(population.shape) != 3:
+            raise InvalidInputError(
+                f"{self.where(layer)}: layer {layer.name!r} has a tile, but is no image",
+                found=list(population.shape),
+                hint="leave the tile out",
+            )
+        image = index.reshape(population.shape)
+        w, h, c = layer.tile
+        channels, height, width = population.shape
+        return [
+            image[z : z + c, y : y + h, x : x + w].ravel()
+            for z in range(0, channels, c)
+            for y in range(0, height, h)
+            for x in range(0, width, w)
+        ]
 
 
 def _named(network: Network, name: str) -> Population | None:
@@ -112,7 +175,7 @@ def _layer(path: Path, line: int, row: dict[str, str | None]) -> Layer:
         column
         for column, right in (
             (COLUMNS[0], name),
-            (COLUMNS[1], cores.isascii() and cores.isdigit() and int(cores) > 0),
+            (COLUMNS[1], _CORES.fullmatch(cores)),
             (COLUMNS[2], not shape or match is not None),
         )
         if not right
@@ -121,30 +184,7 @@ def _layer(path: Path, line: int, row: dict[str, str | None]) -> Layer:
         raise InvalidInputError(
             f"{path}, line {line}: not a layer (column {', '.join(wrong)})",
             found=f"{name or 'no name'}, {cores or 'no number of cores'}, {shape or 'no tile'}",
-            allowed="a name, a number of cores, and nothing or a tile as in Conv(8,4,64)",
+            allowed="a name, a whole number of cores from 1 on, and nothing or a tile as in Conv(8,4,64)",
         )
     tile = (int(match[1]), int(match[2]), int(match[3])) if match else None
-    return Layer(name, int(cores), tile)
-
-
-def _pieces(layer: Layer, population: Population) -> list[Array]:
-    index = np.arange(population.size)
-    if layer.tile is None:
-        if layer.cores > population.size:
-            raise DoesNotFitError(
-                f"layer {layer.name!r} has fewer neurons than cores", found=population.size, allowed=layer.cores
-            )
-        return list(np.array_split(index, layer.cores))
-    if len(population.shape) != 3:
-        raise InvalidInputError(
-            f"layer {layer.name!r} has a tile, but is no image", found=list(population.shape), hint="leave the tile out"
-        )
-    image = index.reshape(population.shape)
-    w, h, c = layer.tile
-    channels, height, width = population.shape
-    return [
-        image[z : z + c, y : y + h, x : x + w].ravel()
-        for z in range(0, channels, c)
-        for y in range(0, height, h)
-        for x in range(0, width, w)
-    ]
+    return Layer(name, int(cores), tile, line)

@@ -180,14 +180,55 @@ def check_labels(labels: Array, samples: int, classes: int | None = None, what: 
     return labels.astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Decisions(Sealed):
+    """The class of each sample, and for which of them it is no decision.
+
+    Args:
+        predicted: ``[batch]``, the class with the largest score; of several, the lowest, as argmax does.
+        tied: ``[batch]``, whether other classes share that score, or it is not a number.
+        silent: ``[batch]``, whether no output neuron sent a spike; never so where an output is a read-out.
+    """
+
+    predicted: Array
+    tied: Array
+    silent: Array
+
+    @property
+    def undecided(self) -> int:
+        """Samples that are tied or silent."""
+        return int((self.tied | self.silent).sum())
+
+    def accuracy(self, labels: Array) -> float:
+        """Share of samples, ``labels`` of `check_labels`, whose class is their label."""
+        return float((self.predicted == labels).mean())
+
+
+def decided(found: Array, silent: Array | None = None) -> Decisions:
+    """Decide by the largest of the scores ``[batch, classes]``; ``silent`` as in `Decisions` (default: none is)."""
+    best = found.max(axis=1, keepdims=True)
+    tied = ((found == best).sum(axis=1) != 1) | ~np.isfinite(best[:, 0])
+    return Decisions(found.argmax(axis=1), tied, np.zeros(len(found), bool) if silent is None else silent)
+
+
+def decisions(network: Network, recording: Recording) -> Decisions:
+    """Decide by `scores`."""
+    outputs = [network.by_name[name] for name in network.outputs]
+    sent = np.zeros(recording.samples, np.int64)
+    for population in outputs:
+        if population.spiking:
+            sent += np.bincount(recording.spikes[population.name].sample, minlength=recording.samples)
+    silent = (sent == 0) & all(population.spiking for population in outputs)
+    return decided(scores(network, recording), silent)
+
+
 def accuracy(network: Network, recording: Recording, labels: Array) -> float:
     """Share of samples whose largest score is their label's; ties go to the lower class, as argmax does.
 
     Raises:
         InvalidInputError: see `check_labels`.
     """
-    found = scores(network, recording)
-    return float((found.argmax(axis=1) == check_labels(labels, *found.shape)).mean())
+    return decisions(network, recording).accuracy(check_labels(labels, recording.samples, network.classes))
 
 
 def _binary(value: Array) -> bool:
@@ -208,6 +249,13 @@ def check_finite(name: str, value: Array) -> None:
         allowed="finite numbers",
         hint="clean the data, and look where it comes from",
     )
+
+
+COUNTS_HINT = (
+    "clip them to 1 (numpy.minimum(x, 1)), bin the events into more and shorter steps, or take a chip with graded "
+    "spikes (--chip loihi2)"
+)
+"""What to do about counts where single spikes are meant."""
 
 
 def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
@@ -252,15 +300,17 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                     f"input {population.name!r} does not fit its messages",
                     found=f"values from {value.min()} to {value.max()}",
                     allowed=f"whole numbers of {bits} bits, sign included",
-                    hint="scale and round the input",
+                    hint="scale, clip and round the input, or compile with such samples as --calibration",
                 )
         elif network.arithmetic == "loihi" and not _binary(value):
+            whole = bool((value == np.rint(value)).all())
             raise InvalidInputError(
-                f"input {population.name!r} is not binary",
+                f"input {population.name!r} " + ("counts several events in a step" if whole else "is not binary"),
                 found=f"values from {value.min()} to {value.max()}",
-                allowed="spikes, 0 or 1",
-                hint="encode the sample as spikes (rate or latency) before running it on a chip",
-            )
+                allowed="spikes, 0 or 1, as the Program was compiled for",
+                hint=COUNTS_HINT + ", compiled with such samples as --calibration" if whole
+                else "encode the sample as spikes (rate or latency) before running it on a chip",
+            )  # fmt: skip
         extent = (value.shape[0], value.shape[1])
         flat[population.name] = value.reshape(*extent, population.size)
     if extent is None:

@@ -34,6 +34,8 @@ def assess(
 ) -> tuple[NetworkResult, Verified]:
     """Verify on the first samples, then measure accuracy, counts, energy and time on all of them.
 
+    Every stage has an accuracy on the first samples; where there are more, all but Lava have one on all of them too.
+
     Args:
         inputs, labels: the test set; spikes ``[time, batch, *shape]`` and classes ``[batch]``.
         verified_samples: how many samples go through every stage, Lava included.
@@ -61,10 +63,10 @@ def assess(
         tell("hwsim, all samples", 0, 1)
     recording = backends.get("hwsim")(program, inputs)
     whole.append(accuracy_of("hwsim", network, recording, labels))
-    measured = {entry.stage: entry for entry in (*verified.accuracies, *whole)}
+    more = [entry for entry in whole if entry.samples != verified.accuracies[0].samples]
     result = network_result(
-        compiled, arch, recording, labels, verified.pairs, list(measured.values()), name=name, description=description,
-        states=verified.recordings.get("integer network"),
+        compiled, arch, recording, labels, verified.pairs, [*verified.accuracies, *more], name=name,
+        description=description, states=verified.recordings.get("integer network"),
     )  # fmt: skip
     found = (*compiled.warnings, *verified.warnings(network))
     lost = [line for line in found if line not in result.warnings]

@@ -15,7 +15,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Population
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Recording, scores
+from neurodeploy.program.recording import Recording, decisions
 
 from . import document
 from .build import energy_of, latency_of
@@ -49,6 +49,7 @@ def network_result(
     Args:
         recording: of hwsim on the Program, over all samples.
         labels: classes ``[batch]``, None where unknown.
+        accuracies: of the stages on common samples, the first ones, and those on all samples.
         states: of the integer network with its potentials, for the box plots.
     """
     program = compiled.program
@@ -56,6 +57,11 @@ def network_result(
     timing = core_timing(counts, arch)
     bill = price(counts, arch, timing)
     facts = program.provenance
+    stages = tuple(
+        document.Stage(name=a.stage, accuracy=a.accuracy, samples=a.samples, undecided=a.undecided, silent=a.silent)
+        for a in accuracies
+    )
+    common = min((stage.samples for stage in stages), default=0)
     return document.NetworkResult(
         name=title["name"],
         description=title.get("description", ""),
@@ -67,7 +73,8 @@ def network_result(
             dt=program.network.dt,
             steps=recording.steps,
         ),
-        stages=tuple(document.Stage(name=a.stage, accuracy=a.accuracy, samples=a.samples) for a in accuracies),
+        stages=tuple(stage for stage in stages if stage.samples == common),
+        stages_on_all=tuple(stage for stage in stages if stage.samples != common),
         pairs=tuple(_pair(pair) for pair in pairs),
         layers=tuple(_layer(program, population, counts) for population in program.network.populations),
         energy=energy_of(bill) if bill.known else None,
@@ -98,6 +105,7 @@ def _pair(pair: Pair) -> document.Pair:
         compared=pair.compared,
         spikes_different=pair.spikes_different,
         states_different=pair.states_different,
+        not_finite=pair.not_finite,
         spike_distance=pair.spike_distance,
         verdict=pair.verdict,
         divergence=divergence,
@@ -159,6 +167,7 @@ def _cores(program: Program, counts: Counts, arch: Architecture) -> tuple[docume
 
 def _raster(program: Program, recording: Recording, labels: Array | None) -> document.Raster:
     """Spikes of the first sample."""
+    decision = decisions(program.network, recording)
     populations = []
     for name, events in recording.spikes.items():
         first = events.sample == 0
@@ -173,7 +182,8 @@ def _raster(program: Program, recording: Recording, labels: Array | None) -> doc
     return document.Raster(
         sample=0,
         label=None if labels is None else int(labels[0]),
-        predicted=int(scores(program.network, recording)[0].argmax()),
+        predicted=int(decision.predicted[0]),
+        undecided=bool(decision.tied[0] | decision.silent[0]),
         steps=recording.steps,
         populations=tuple(populations),
     )

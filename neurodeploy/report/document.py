@@ -17,7 +17,7 @@ from neurodeploy.files.atomic import existing_file, storage_errors, write_text
 from neurodeploy.program.count_kinds import Part
 
 FORMAT = "neurodeploy report"
-VERSION = 1
+VERSION: Literal[2] = 2
 """Written into every document; raised when an older neurodeploy could no longer read what is written."""
 
 Count = Annotated[int, Field(ge=0)]
@@ -41,11 +41,19 @@ class Source(_Model):
 
 
 class Stage(_Model):
-    """One stage of the pipeline and its accuracy (0 to 1) on `samples` samples."""
+    """One stage of the pipeline and its accuracy (0 to 1) on `samples` samples.
+
+    Args:
+        undecided: samples whose largest score several classes share (the lowest is taken), or that no output neuron
+            answered with a spike; None where they were not counted.
+        silent: of these, the latter.
+    """
 
     name: str
     accuracy: Fraction | None = None
     samples: Count
+    undecided: Count | None = None
+    silent: Count | None = None
 
 
 class Divergence(_Model):
@@ -68,6 +76,8 @@ class Pair(_Model):
         compared: neuron-steps looked at (neurons x steps x samples).
         spikes_different, states_different: of these, where the spike or the membrane potential differs; None where the
             potentials are not in the same units.
+        not_finite: neuron-steps in which a potential or message of either is infinite or not a number, which equals
+            nothing; None where they were not counted.
         spike_distance: spikes that only one of the two has, divided by the spikes of both together (0 to 1).
         verdict: ``measured`` where a difference is expected and its size is the result; ``silent`` where nothing
             spiked, so that the comparison proves nothing.
@@ -81,6 +91,7 @@ class Pair(_Model):
     compared: Count
     spikes_different: Count
     states_different: Count | None
+    not_finite: Count | None = None
     spike_distance: Amount | None = None
     verdict: Literal["equal", "measured", "failed", "silent"]
     divergence: Divergence | None = None
@@ -217,11 +228,12 @@ class RasterPopulation(_Model):
 
 
 class Raster(_Model):
-    """Spikes of one sample."""
+    """Spikes of one sample; `undecided` where other classes score as high as the predicted one, or nothing spiked."""
 
     sample: Count
     label: int | str | None = None
     predicted: int | str | None = None
+    undecided: bool | None = None
     steps: Count
     populations: tuple[RasterPopulation, ...]
 
@@ -247,12 +259,18 @@ class Spread(_Model):
 
 
 class NetworkResult(_Model):
-    """Everything about one network; parts that were not computed are empty or None."""
+    """Everything about one network; parts that were not computed are empty or None.
+
+    Args:
+        stages: all on the same samples (in version 1 of the format, some on more than others).
+        stages_on_all: those that also ran all samples, where there are more.
+    """
 
     name: str
     description: str = ""
     source: Source
     stages: tuple[Stage, ...] = ()
+    stages_on_all: tuple[Stage, ...] = ()
     pairs: tuple[Pair, ...] = ()
     layers: tuple[Layer, ...] = ()
     energy: Energy | None = None
@@ -310,7 +328,7 @@ class Report(_Model):
     """The document."""
 
     format: Literal["neurodeploy report"] = "neurodeploy report"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = VERSION
     title: str
     neurodeploy: str
     chip: str

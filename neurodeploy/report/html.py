@@ -10,6 +10,7 @@ from neurodeploy.files.atomic import write_text
 from neurodeploy.program.count_kinds import label
 
 from . import svg
+from .accuracies import by_samples, undecided
 from .document import Core, NetworkResult, Report
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def environment() -> Environment:
         bytesize=bytesize,
         significant=significant,
         label=label,
+        undecided=undecided,
     )
     return made
 
@@ -79,7 +81,10 @@ def view(network: NetworkResult, index: int) -> dict[str, Any]:
         "network": network,
         "id": f"network-{index + 1}",
         "dt": quantity(1e9 * network.source.dt, "ns").replace(".00 ", " "),
-        "stages": [(stage, interval(stage.accuracy, stage.samples)) for stage in network.stages],
+        "stages": [
+            (samples, [(stage, interval(stage.accuracy, stage.samples)) for stage in stages])
+            for samples, stages in by_samples((*network.stages, *network.stages_on_all)).items()
+        ],
         "verdicts": {v: sum(p.verdict == v for p in network.pairs) for v in ("equal", "measured", "failed", "silent")},
         "neurons": sum(layer.neurons for layer in own),
         "synapses": sum(layer.synapses for layer in own),

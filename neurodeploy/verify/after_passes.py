@@ -15,9 +15,10 @@ import numpy as np
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import overflow
-from neurodeploy.program.recording import Recording, accuracy
+from neurodeploy.program.recording import Recording
 
 from . import losses
+from .stages import accuracy_of
 
 REACH = 3
 """Largest shift of a spike, in steps."""
@@ -31,7 +32,7 @@ class Measured:
         spikes: sent by neurons, all samples.
         different: neuron-steps in which it spikes and the float network does not, or the other way round.
         share: of the float network's spikes.
-        accuracy: share of samples with the right class, where there are labels.
+        accuracy, samples, undecided, silent: where there are labels; see `neurodeploy.verify.stages.Accuracy`.
         left: what `neurodeploy.program.overflow.said` says of it.
     """
 
@@ -40,6 +41,9 @@ class Measured:
     different: int
     share: float
     accuracy: float | None
+    samples: int = 0
+    undecided: int | None = None
+    silent: int | None = None
     left: tuple[str, ...] = ()
 
 
@@ -67,10 +71,12 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
         neurons = [p.name for p in network.populations if p.spiking and not p.external]
         total = sum(len(first.spikes[n]) for n in neurons)
         different = sum(int((first.spikes[n].dense() != recording.spikes[n].dense()).sum()) for n in neurons)
-        right = None if labels is None else accuracy(network, recording, labels)
+        right = accuracy_of(name, network, recording, labels)
         spikes = sum(len(recording.spikes[n]) for n in neurons)
+        share = different / max(total, 1)
+        seen = (right.accuracy, right.samples, right.undecided, right.silent)
         left = overflow.said(recording.left, network, recording.steps, recording.samples)
-        found.append(Measured(name, spikes, different, different / max(total, 1), right, tuple(left)))
+        found.append(Measured(name, spikes, different, share, *seen, tuple(left)))
     return found
 
 

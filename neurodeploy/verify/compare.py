@@ -2,6 +2,7 @@
 
 Where equality is exact by design (hwsim against Lava's fixed point, say) anything else is a failure, and so is
 silence: two networks that never spike prove nothing. Where it is not (quantisation) the difference is measured.
+A potential or message that is infinite or not a number equals nothing, itself included, and fails every comparison.
 
 *Spike distance* of two stages: the number of (neuron, step) in which only one of them spikes, divided by the spikes of
 both together; 0 when they are the same, 1 when they share no spike.
@@ -62,6 +63,7 @@ class Pair:
     Args:
         spikes: of the first and of the second.
         per_layer: for each population ``(spikes of the first, of the second, neuron-steps that differ)``.
+        not_finite: neuron-steps in which a potential or message of either is infinite or not a number.
     """
 
     first: str
@@ -75,15 +77,18 @@ class Pair:
     spike_distance: float
     divergence: Divergence | None
     per_layer: Mapping[str, tuple[int, int, int]]
+    not_finite: int = 0
 
     @property
     def equal(self) -> bool:
-        """No spike and no comparable potential differs."""
-        return self.spikes_different == 0 and not self.states_different
+        """No spike and no comparable potential differs, and all are numbers."""
+        return self.spikes_different == 0 and not self.states_different and not self.not_finite
 
     @property
     def verdict(self) -> Verdict:
         """What the comparison says; see the module's docstring."""
+        if self.not_finite:
+            return "failed"
         if not any(self.spikes):
             return "silent"
         if self.equal:
@@ -152,32 +157,37 @@ def compare(
         tolerance: on potentials, relative to the largest potential of the population.
     """
     divergences: list[tuple[int, int, Divergence]] = []
-    compared = different = states_different = 0
+    compared = different = states_different = not_finite = 0
     total = (0, 0)
     per_layer = {}
+    same = integer[0] == integer[1]
     for order, population in enumerate(network.populations):
         name = population.name
+        v, w = (recording.states.get("v", {}).get(name) for recording in (first, second))
         spiking = name in first.spikes and name in second.spikes
-        states = integer[0] == integer[1] and name in first.states.get("v", {}) and name in second.states.get("v", {})
-        if population.external or not (spiking or states):
+        if population.external or not (spiking or (v is not None and w is not None)):
             continue
         compared += first.steps * first.samples * population.size
+        bad = _not_finite(v) | _not_finite(w)
         off = np.zeros((first.steps, first.samples, population.size), dtype=bool)
         if spiking:
-            a, b = first.spikes[name].dense().astype(np.int64), second.spikes[name].dense().astype(np.int64)
-            off = a != b
-            per_layer[name] = (int(a.sum()), int(b.sum()), int(off.sum()))
-            total = total[0] + int(a.sum()), total[1] + int(b.sum())
+            a, b = first.spikes[name].dense(), second.spikes[name].dense()
+            bad = bad | _not_finite(a) | _not_finite(b)
+            off = _differ(a, b, tolerance) if same else (a != 0) != (b != 0)
+            sent = int(np.count_nonzero(a)), int(np.count_nonzero(b))
+            per_layer[name] = (*sent, int(off.sum()))
+            total = total[0] + sent[0], total[1] + sent[1]
             different += int(off.sum())
-        if states:
-            v, w = first.states["v"][name], second.states["v"][name]
-            state_off = np.abs(v.astype(np.float64) - w) > tolerance * max(1.0, float(np.abs(v).max(initial=0)))
+        if same and v is not None and w is not None:
+            state_off = _differ(v, w, tolerance)
             states_different += int(state_off.sum())
-            off |= state_off
+            off = off | state_off
+        not_finite += int(np.sum(bad))
+        off = off | bad
         if off.any():
             step, sample, neuron = (int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
             at = step, sample, neuron
-            scales = [population.scales[neuron] if integer[0] != integer[1] and each else 1.0 for each in integer]
+            scales = [1.0 if same or not each else population.scales[neuron] for each in integer]
             potentials = _potential(first, name, at, scales[0]), _potential(second, name, at, scales[1])
             divergences.append((step, order, Divergence(name, str(population.handle), *at, *potentials)))
     return Pair(
@@ -188,11 +198,32 @@ def compare(
         compared,
         total,
         different,
-        states_different if integer[0] == integer[1] else None,
+        states_different if same else None,
         different / sum(total) if any(total) else 0.0,
         min(divergences, key=lambda item: item[:2])[2] if divergences else None,
         per_layer,
+        not_finite,
     )
+
+
+def _not_finite(values: Array | None) -> Array:
+    """Where values are infinite or not numbers; nowhere in those that cannot be."""
+    if values is None or values.dtype.kind != "f":
+        return np.zeros((), bool)
+    bad: Array = ~np.isfinite(values)
+    return bad
+
+
+def _differ(a: Array, b: Array, tolerance: float) -> Array:
+    """Where two arrays differ by more than so much of the largest value; what is not finite differs from everything."""
+    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+        a, b = a.astype(np.int64), b.astype(np.int64)
+        return np.asarray(np.abs(a - b) > tolerance * max(1, int(np.abs(a).max(initial=0))))
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    largest = max(1.0, float(np.abs(a).max(initial=0.0, where=finite)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(~finite | ~(np.abs(a - b) <= tolerance * largest))
 
 
 def _potential(recording: Recording, name: str, at: tuple[int, int, int], scale: float) -> float | None:

@@ -147,8 +147,15 @@ def export_onnx(
 def _statement(pair: Pair) -> str:
     """What is stored in the file's metadata about one comparison."""
     extent = f"{pair.spikes[1]} spikes in {pair.compared} neuron-steps of {pair.samples} samples"
-    differ = "" if pair.equal else f", {pair.spikes_different} spikes and {pair.states_different} potentials differ"
+    differ = "" if pair.equal else f", {_difference(pair)}"
     return f"{pair.second} against {pair.first}: {pair.verdict} ({extent}{differ})"
+
+
+def _difference(pair: Pair) -> str:
+    parts = [f"{pair.spikes_different} spikes and {pair.states_different} potentials differ"]
+    if pair.not_finite:
+        parts.append(f"{pair.not_finite} potentials or messages are not finite")
+    return "; ".join(parts)
 
 
 def _refusal(path: Path, pair: Pair) -> VerificationError:
@@ -159,10 +166,14 @@ def _refusal(path: Path, pair: Pair) -> VerificationError:
         )
     d = pair.divergence
     assert d is not None
+    what, hint = f"{pair.second} differs from {pair.first}", "write it all the same with --allow-divergence"
+    if pair.not_finite:
+        what = f"potentials of {pair.first} or {pair.second} are infinite or not numbers, which equal nothing"
+        hint = "look where they come from: a sample with large values, a leak or reset that lets the potential grow"
     return VerificationError(
-        f"{path} is not written: {pair.second} differs from {pair.first}",
-        found=f"{pair.spikes_different} spikes and {pair.states_different} potentials differ; first at {d.population} "
+        f"{path} is not written: {what}",
+        found=f"{_difference(pair)}; first at {d.population} "
         f"({d.handle}), step {d.step}, sample {d.sample}, neuron {d.neuron}: v = {d.first_v} and {d.second_v}",
         allowed="the same spikes in every layer, step and neuron",
-        hint="write it all the same with --allow-divergence",
+        hint=hint,
     )

@@ -14,7 +14,7 @@ from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Events, Record, Recording, accuracy, check_inputs
+from neurodeploy.program.recording import Decisions, Events, Record, Recording, check_inputs, check_labels, decisions
 
 from . import losses
 from .compare import Pair, Stage, verify
@@ -31,11 +31,18 @@ STATES = Record(("u", "v"))
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Share of samples whose largest score is their label's, at one stage."""
+    """Share of samples whose largest score is their label's, at one stage.
+
+    Args:
+        undecided: samples whose largest score several classes share, or that no output neuron answered with a spike.
+        silent: of these, the latter.
+    """
 
     stage: str
     accuracy: float | None
     samples: int
+    undecided: int | None = None
+    silent: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,4 +150,10 @@ def accuracy_of(stage: str, network: Network, recording: Recording, labels: Arra
     """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
     if labels is None:
         return Accuracy(stage, None, recording.samples)
-    return Accuracy(stage, accuracy(network, recording, labels), recording.samples)
+    classes = check_labels(labels, recording.samples, network.classes)
+    return judged(stage, decisions(network, recording), classes)
+
+
+def judged(stage: str, found: Decisions, classes: Array) -> Accuracy:
+    """Accuracy of decisions, with the undecided counted; ``classes`` as `check_labels` returns them."""
+    return Accuracy(stage, found.accuracy(classes), len(classes), found.undecided, int(found.silent.sum()))

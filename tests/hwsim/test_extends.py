@@ -195,3 +195,21 @@ def test_an_error_names_the_file_that_it_is_in(write: Write) -> None:
     below.unlink()
     with pytest.raises(MissingFileError, match=r"mine\.yaml extends a file that cannot be used"):
         load_architecture(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("extends: loihi1\nname: a\nname: b\ntitle: c\n", "name", "lines 2 and 3"),
+        ("extends: loihi1\nname: a\ntitle: c\nmesh:\n  rows: 1\n  rows: 2\n", "rows", "lines 5 and 6"),
+        ("name: a\nlimits: {delay_max: {value: 1, value: 2}}\n", "value", "lines 2 and 2"),
+        ("name: a\n'name': b\n", "name", "lines 1 and 2"),
+        ("a: &x\n  b: 1\nc:\n  <<: *x\n  d: 1\n  d: 2\n", "d", "lines 5 and 6"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(text: str, key: str, lines: str, tmp_path: Path) -> None:
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=f"the key '{key}' stands twice in one mapping") as caught:
+        load_architecture(str(path))
+    assert caught.value.found == lines and str(path) in str(caught.value)

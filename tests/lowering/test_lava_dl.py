@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
+from neurodeploy.backends.lava import registers
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.cli import main
+from neurodeploy.compiler import place
 from neurodeploy.errors import InvalidInputError, MissingFileError, NeurodeployError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.lowering.lava_dl import read_net
@@ -20,7 +22,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.network import Network
 from neurodeploy.network.neurons import Lif
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Record
+from neurodeploy.program.recording import Record, scores
 from tests import nirh5
 
 PILOTNET = Path(__file__).parents[3] / "shared" / "data" / "loihi2-pilotnet-lif" / "network.net"
@@ -250,7 +252,44 @@ REFUSED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], type[Neurodeplo
     "refractory": (neuron(3, refDelay=4), UnsupportedError, "layer 3 has a refractory time of several steps"),
     "weight exponent": (neuron(3, wgtExp=2), UnsupportedError, "layer 3 has wgtExp other than 0"),
     "heterogeneous": (neuron(3, vDecay=np.arange(4)), UnsupportedError, "layer 3 has several values of vDecay"),
-    "no neurons": (lambda c: c[3].pop("neuron") and None, UnsupportedError, "layer 3 has no neurons"),
+    "affine, then more": (
+        lambda c: c[3].pop("neuron") and None,
+        UnsupportedError,
+        "layer 3 has no neurons: it is an affine output layer, and other layers follow it",
+    ),
+    "affine with a bias": (
+        lambda c: c[4].pop("neuron") and c[4].update(bias=[0.0, 3.0]),
+        UnsupportedError,
+        "layer 4 has no neurons: it is an affine output layer, and has a bias",
+    ),
+    "graded spikes": (neuron(3, gradedSpike=True), UnsupportedError, "layer 3 has gradedSpike other than 0"),
+    "broken weights": (changed(3, weight=np.full((4, 54), 0.5)), InvalidInputError, "layer 3 has a weight with frac"),
+    "broken bias": (changed(1, bias=[1.0, 2.5, 0.0]), InvalidInputError, "layer 1 has a bias with fractions"),
+    "broken input weight": (changed(0, weight=20.5), InvalidInputError, "layer 0 has a weight with fractions"),
+    "broken input bias": (changed(0, bias=0.25), InvalidInputError, "layer 0 has a bias with fractions"),
+    "broken decay": (neuron(3, vDecay=127.9), InvalidInputError, "layer 3 has a vDecay with fractions"),
+    "broken threshold": (neuron(1, vThMant=10.5), InvalidInputError, "layer 1 has a vThMant with fractions"),
+    "broken delays": (changed(1, delay=[0.0, 1.5, 0.0]), InvalidInputError, "layer 1 has a delay with fractions"),
+    "broken stride": (changed(1, stride=[1.0, 1.5]), InvalidInputError, "layer 1 has a stride with fractions"),
+    "broken shape": (changed(3, shape=[4.5]), InvalidInputError, "layer 3 has a shape with fractions"),
+    "odd of both signs": (
+        changed(3, weight=np.where(np.eye(4, 54), 201, -1)),
+        InvalidInputError,
+        "layer 3 has weights that eight bits cannot hold",
+    ),
+    "256 of both signs": (
+        changed(3, weight=np.where(np.eye(4, 54), 256, -2)),
+        InvalidInputError,
+        "layer 3 has weights that eight bits cannot hold",
+    ),
+    "256 of one sign": (
+        changed(3, weight=np.full((4, 54), 256)),
+        InvalidInputError,
+        "layer 3 has weights that eight bits cannot hold",
+    ),
+    "odd wide bias": (changed(3, bias=np.full(4, 4097)), InvalidInputError, "layer 3 has biases that 13 bits cannot"),
+    "wide bias": (changed(3, bias=np.full(4, 8192)), InvalidInputError, "layer 3 has biases that 13 bits cannot hold"),
+    "wide input bias": (changed(0, bias=4117.0), InvalidInputError, "layer 0 has biases that 13 bits cannot hold"),
     "no flatten": (dropped(2), InvalidInputError, "layer 2 follows an image without a flatten layer"),
     "large weights": (changed(3, weight=np.full((4, 54), 300)), InvalidInputError, "layer 3 has weights beyond"),
     "another fan-in": (changed(3, weight=np.ones((4, 50))), InvalidInputError, "layer 3 does not fit the layer"),
@@ -339,3 +378,57 @@ def test_pilotnet_of_eight_samples_is_eight_times_the_first_sixteen_steps() -> N
         dense, uncleared = batch.spikes[name].dense(), free.spikes[name].dense()[:, 0]
         np.testing.assert_array_equal(dense, np.repeat(uncleared[:16, None], 8, axis=1))
     assert (free.spikes["conv5"].dense()[16:32, 0] != free.spikes["conv5"].dense()[:16, 0]).any()
+
+
+def test_what_fits_the_registers_just_so_is_read_as_it_stands(tmp_path: Path) -> None:
+    """Even ones of both signs to -256, odd ones to 127 and -128, one sign to 255; biases of 13 bits, and even of 14."""
+    content = layers()
+    weight = np.zeros((4, 54))
+    for extremes, bias in (([-256, 254], 4095), ([127, -128], -4096), ([-255, 0], -8192), ([255, 1], 8190)):
+        weight[0, :2] = extremes
+        content[3] |= {"weight": weight, "bias": np.full(4, bias)}
+        network = read_net(write(tmp_path / "net.net", content))
+        assert network.projections[2].connectivity.weights[0, :2].tolist() == extremes
+        assert (network.by_name["dense3"].neuron.bias == bias << 6).all()
+
+
+def test_a_layer_without_neurons_adds_up_what_arrives(tmp_path: Path) -> None:
+    """SLAYER's Affine: the potential is 64 times the sum of W s so far, the last step's is the score; Lava's registers
+    hold it."""
+    content = layers(3)
+    del content[4]["neuron"]
+    network = read_net(write(tmp_path / "net.net", content))
+    assert network.read == "last" and "SLAYER's Affine" in network.notes["read-out"]
+    x = (np.random.default_rng(0).random((12, 3, 2, 6, 7)) < 0.6).astype(np.uint8)
+    record = Record(("v",))
+    run = run_network(network, {"input": x}, record=record)
+    spikes = run.spikes["dense3"].dense().astype(np.int64)
+    assert spikes.sum() > 20
+    expected = 64 * np.cumsum(spikes @ np.asarray(content[4]["weight"]).reshape(2, 4).astype(int).T, axis=0)
+    potential = run.states["v"]["dense4"]
+    aligned = [t for t in range(12) if (potential[t] == expected[t]).all()]
+    assert len(aligned) == 12
+    np.testing.assert_array_equal(scores(network, run), expected[-1])
+    np.testing.assert_array_equal(
+        engine.run(place(network, None, {}), {"input": x}, record=record).states["v"]["dense4"], potential
+    )
+    lava = registers.neurons(network.by_name["dense4"], True, 4 * 40, False)
+    assert lava.arrays
+
+
+def test_a_small_twin_of_intels_recording_is_exact(tmp_path: Path) -> None:
+    """Kernels in five dimensions and a transparent input layer, as in lava-dl's tiny.net: netx's rules in loops."""
+    content = layers(5)
+    content[0] |= {"weight": np.array([36.0], np.float32), "bias": np.array([0.0], np.float32)}
+    content[0]["neuron"] = NEURON | {"vDecay": 4096, "iDecay": 4096, "vThMant": 25}
+    content[1]["neuron"] = content[3]["neuron"] = NEURON | {"vDecay": 1024, "iDecay": 4096, "vThMant": 12}
+    reference = [dict(layer) for layer in content]
+    content[1] |= {"weight": content[1]["weight"][..., None]}
+    network = read_net(write(tmp_path / "net.net", content))
+    x = (np.random.default_rng(1).random((15, 1, 2, 6, 7)) < 0.5).astype(np.uint8)
+    spikes = engine.run(place(network, None, {}), {"input": x}).spikes
+    expected = interpret(reference, x[:, 0])
+    for index, name in enumerate(("input0", "conv1", "dense3")):
+        found = spikes[name].dense()[:, 0]
+        assert found.sum() > 10
+        np.testing.assert_array_equal(found, np.array(expected[index]).reshape(found.shape), err_msg=name)

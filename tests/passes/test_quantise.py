@@ -214,3 +214,23 @@ def test_slow_neurons_are_quantised(tmp_path: Path, rules: dict) -> None:
         a, b, plain = (r[population.name].dense() for r in (*runs, without))
         assert a.mean() < plain.mean()
         assert (a != b).mean() < 0.2 * (a != plain).mean() + 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"du": np.full(20, 1e-5)}, "the decay of the current of 20 neurons, 1e-05 a step at most, rounds to 1/4096"),
+        ({"floor": np.full(20, -5e4)}, "the lowest potential of 20 neurons is held at"),
+        ({"threshold_decay": np.full(20, 1e-6), "threshold_jump": np.full(20, 1e5)}, "rise of the threshold of 20 neu"),
+        ({"threshold_decay": np.full(20, 1e-6), "threshold_jump": np.full(20, 0.1)}, "decay of the threshold of 20 n"),
+    ],
+)  # fmt: skip
+def test_what_the_registers_cannot_hold_is_said(change: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:
+    network = network_of(nirgraphs.mlp(), tmp_path)
+    populations = tuple(
+        replace(p, neuron=replace(p.neuron, **change)) if p.name == "lif1" else p for p in network.populations
+    )
+    made = Quantise(calibration={"": spikes((12,))}).apply(replace(network, populations=populations))
+    assert said in made.notes["quantise lif1"]
+    untouched = Quantise(calibration={"": spikes((12,))}).apply(network).notes["quantise lif1"]
+    assert "held at" not in untouched and "rounds to" not in untouched

@@ -58,7 +58,7 @@ def refusal(tmp_path: Path, rows: str, network=None, error=InvalidInputError) ->
 def test_refusals(tmp_path: Path) -> None:
     assert "line 2: not a layer" in refusal(tmp_path, "l1,none,\n")
     assert "line 3: not a layer" in refusal(tmp_path, 'l1,1,\nl0,1,"Conv(3)"\n')
-    assert "does not match the layers of 'chain'\n  found:   only\n  allowed: l0, l1" in refusal(tmp_path, "only,1,\n")
+    assert "no layer has this name\n  found:   'only'\n  allowed: in, l0, l1" in refusal(tmp_path, "only,1,\n")
     assert "has a tile, but is no image" in refusal(tmp_path, 'l1,1,"Conv(1,1,1)"\nl0,1,\n')
     assert "fewer neurons than cores" in refusal(tmp_path, "l1,8,\nl0,1,\n", error=DoesNotFitError)
     rows = 'b,3,"Conv(6,12,8)"\na,1,"Conv(12,12,8)"\n'
@@ -69,6 +69,48 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InvalidInputError, match="is not a table of tiles"):
         Tiling.read(tmp_path / "x.csv")
+
+
+WRONG = {
+    "misspelt": ("l1,1,\nl00,1,\n", "line 3: no layer has this name", "'l00'; did you mean l0"),
+    "misspelt twice": ("l11,1,\nl00,1,\n", "line 2: no layer has this name", "'l11'; did you mean l1"),
+    "in another order": ("l0,1,\nlast,1,\n", "line 3: no layer has this name", "'last'"),
+    "one too many": ("l1,1,\nl0,1,\nl2,1,\n", "line 4: no layer has this name", "'l2'"),
+    "twice": ("l1,1,\nl1,1,\n", "the layer 'l1' stands twice", "'l1' in line 2, 'l1' in line 3"),
+    "twice, and all": ("l1,1,\nl0,2,\nl0,1,\n", "the layer 'l0' stands twice", "'l0' in line 3, 'l0' in line 4"),
+    "missing": ("l1,1,\n", "does not match the layers", "no row for l0"),
+    "negative": ("l1,1,\nl0,-2,\n", "line 3: not a layer (column Cores)", "l0, -2, no tile"),
+    "fraction": ("l1,1.5,\nl0,1,\n", "line 2: not a layer (column Cores)", "l1, 1.5, no tile"),
+    "none": ("l1,0,\nl0,1,\n", "line 2: not a layer (column Cores)", "l1, 0, no tile"),
+    "beyond all": (f"l1,{'9' * 5000},\nl0,1,\n", "line 2: not a layer (column Cores)", "l1, 999"),
+    "empty tile": ('l1,1,\nl0,1,"Conv(0,1,1)"\n', "line 3: not a layer (column shape_per_core)", "Conv(0,1,1)"),
+    "commas": ("l1,1,Conv(1,2,3)\nl0,1,\n", "line 2: not a layer (column shape_per_core)", "Conv(1"),
+    "no name": (",1,\nl0,1,\n", "line 2: not a layer (column layer_from_output)", "no name"),
+    "no rows": ("", "has no rows", ""),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_each_wrong_row_is_named_by_its_line(kind: str, tmp_path: Path) -> None:
+    rows, what, found = WRONG[kind]
+    said = refusal(tmp_path, rows)
+    assert what in said and found in said and "Traceback" not in said
+
+
+def test_rows_that_ask_for_too_much(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "l1,8,\nl0,1,\n", error=DoesNotFitError)
+    assert "line 2: layer 'l1' has fewer neurons than cores\n  found:   7 neurons, 8 cores" in said
+    said = refusal(tmp_path, "l1,100,\nl0,100,\n", chain(4, 200, 200), DoesNotFitError)
+    assert "needs 200 cores" in said and "128 cores" in said
+
+
+@pytest.mark.parametrize("header", ["layer,Cores,shape_per_core", "layer_from_output,cores,shape_per_core", "",
+                                    "layer_from_output,Cores,Cores,shape_per_core"])  # fmt: skip
+def test_a_wrong_header_is_said(header: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{header}\nl1,1,\nl0,1,\n")
+    with pytest.raises(InvalidInputError, match="is not a table of tiles") as caught:
+        Tiling.read(tmp_path / "t.csv")
+    assert "column" in str(caught.value.found) and "layer_from_output" in str(caught.value.allowed)
 
 
 def test_two_chips_count_what_goes_between_them() -> None:

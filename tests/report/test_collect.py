@@ -272,12 +272,12 @@ def test_pairs_and_accuracies_are_told_as_they_were_found() -> None:
         Pair("a", "b", True, 2, 36, (9, 8), 3, 4, 0.25, place, {}),
         Pair("b", "c", False, 2, 36, (8, 8), 0, None, 0.0, None, {}),
     )
-    accuracies = (Accuracy("a", 0.25, 4), Accuracy("b", None, 9))
+    accuracies = (Accuracy("a", 0.25, 4, 2, 1), Accuracy("b", None, 4), Accuracy("a", 0.5, 9, 0, 0))
     found = result(program, recording, by_hand.chip(), pairs=pairs, accuracies=accuracies)
     first, second = (pair.model_dump() for pair in found.pairs)
     assert first == {
         "first": "a", "second": "b", "exact_by_design": True, "equal": False, "samples": 2, "compared": 36,
-        "spikes_different": 3, "states_different": 4, "spike_distance": 0.25, "verdict": "failed",
+        "spikes_different": 3, "states_different": 4, "not_finite": 0, "spike_distance": 0.25, "verdict": "failed",
         "divergence": {
             "population": "hidden", "handle": "net.1", "step": 2, "sample": 1, "neuron": 3, "first_v": 0.5,
             "second_v": None,
@@ -286,7 +286,11 @@ def test_pairs_and_accuracies_are_told_as_they_were_found() -> None:
     assert (second["first"], second["second"], second["exact_by_design"]) == ("b", "c", False)
     assert (second["equal"], second["verdict"], second["states_different"]) == (True, "equal", None)
     assert second["divergence"] is None
-    assert [(stage.name, stage.accuracy, stage.samples) for stage in found.stages] == [("a", 0.25, 4), ("b", None, 9)]
+    assert [tuple(stage.model_dump().values()) for stage in found.stages] == [
+        ("a", 0.25, 4, 2, 1),
+        ("b", None, 4, None, None),
+    ]
+    assert [tuple(stage.model_dump().values()) for stage in found.stages_on_all] == [("a", 0.5, 9, 0, 0)]
 
 
 def test_potentials_are_those_of_the_run_that_recorded_them() -> None:

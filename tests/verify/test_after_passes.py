@@ -51,3 +51,7 @@ def test_stages_are_compared_with_the_first() -> None:
     first, second = measure([("a", straight), ("b", crossed)], {"": x}, np.array([0, 1]))
     assert (first.name, first.spikes, first.different, first.share, first.accuracy) == ("a", 8, 0, 0.0, 1.0)
     assert (second.spikes, second.different, second.share, second.accuracy) == (8, 16, 2.0, 0.0)
+    assert (first.samples, first.undecided, first.silent) == (2, 0, 0)
+    x[:, 1] = 0
+    first, _ = measure([("a", straight), ("b", crossed)], {"": x}, np.array([0, 0]))
+    assert (first.accuracy, first.undecided, first.silent) == (1.0, 1, 1), "silence is argmax's first class"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.program.recording import Events, Recording
-from neurodeploy.verify.compare import Stage, compare, verify
+from neurodeploy.verify.compare import FLOAT_TOLERANCE, Stage, compare, verify
 from tests.networks import random_network
 
 NETWORK = random_network(0)
@@ -87,3 +87,45 @@ def test_stages_are_compared_with_their_neighbours(run) -> None:
     recordings, pairs = verify(stages, {}, NETWORK)
     assert list(recordings) == ["a", "b", "c"]
     assert [(p.first, p.second, p.verdict) for p in pairs] == [("a", "b", "equal"), ("b", "c", "failed")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("sides", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("tolerance", [0.0, FLOAT_TOLERANCE])
+def test_what_is_not_finite_equals_nothing(run, value: float, sides: tuple[int, ...], exact: bool, tolerance) -> None:
+    """Not even itself, at any tolerance; and the numbers beside it are compared as before."""
+    potentials = [run[1].astype(float), run[1].astype(float)]
+    for side in sides:
+        potentials[side][3, 1, 2] = value
+    first, second = (recording(run[0], v) for v in potentials)
+    pair = compare(first, second, NETWORK, exact=exact, tolerance=tolerance)
+    assert (pair.not_finite, pair.states_different, pair.spikes_different) == (1, 1, 0)
+    assert not pair.equal
+    assert pair.verdict == "failed"
+    d = pair.divergence
+    assert (d.step, d.sample, d.neuron) == (3, 1, 2)
+    potentials[1][0, 0, 0] += 1
+    assert compare(first, recording(run[0], potentials[1]), NETWORK, tolerance=tolerance).states_different == 2
+
+
+def test_a_float_stage_that_diverges_fails_beside_integers_too(run) -> None:
+    v = run[1].astype(float)
+    v[5, 0, 0] = np.nan
+    pair = compare(recording(run[0], v), recording(run[0], run[1]), NETWORK, exact=False, integer=(False, True))
+    assert (pair.not_finite, pair.states_different, pair.verdict) == (1, None, "failed")
+
+
+def test_graded_messages_are_compared_as_they_are(run) -> None:
+    """0.25 and 0.75 are no longer cut to 0; rounding is not a difference; NaN is."""
+    graded = run[0] * 0.25
+    other = graded.copy()
+    at = tuple(np.argwhere(run[0])[0])
+    other[at] = 0.75
+    pair = compare(recording(graded, run[1]), recording(other, run[1]), NETWORK, tolerance=FLOAT_TOLERANCE)
+    assert (pair.spikes_different, pair.verdict, pair.spikes) == (1, "failed", (run[0].sum(),) * 2)
+    other[at] = 0.25 * (1 + 1e-15)
+    assert compare(recording(graded, run[1]), recording(other, run[1]), NETWORK, tolerance=FLOAT_TOLERANCE).equal
+    other[at] = graded[at] = np.nan
+    pair = compare(recording(graded, run[1]), recording(other, run[1]), NETWORK, tolerance=FLOAT_TOLERANCE)
+    assert (pair.not_finite, pair.verdict) == (1, "failed")

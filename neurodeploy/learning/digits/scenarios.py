@@ -20,6 +20,7 @@ from neurodeploy.models import digits
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.event_rules import RuleName
 from neurodeploy.network.network import Network
+from neurodeploy.program.recording import Decisions
 
 from ..setup import Setup, dataset, network
 
@@ -43,12 +44,16 @@ class Adapted:
     Args:
         samples: that had come at each look, the first before any.
         accuracies: at each look, by the part of the test set.
+        undecided: of its samples, those whose classes scored alike.
+        tested: samples of each part.
         counts: between two looks, ``[looks - 1, layers + 1, KINDS]``.
         changed: the part of the test set that is new.
     """
 
     samples: Array
     accuracies: tuple[dict[str, float], ...]
+    undecided: tuple[dict[str, int], ...]
+    tested: dict[str, int]
     counts: Array
     changed: str
 
@@ -87,7 +92,14 @@ def adapt(scenario: str, setup: Setup) -> Adapted:
         counts.append(chip.learn(stream, part, FIELD_RATE).counts.sum(axis=0))
         seen.append(at + len(part))
         looks.append(_look(chip, tests))
-    return Adapted(np.array(seen), tuple(looks), np.array(counts), next(iter(tests)))
+    return Adapted(
+        np.array(seen),
+        tuple({name: found.accuracy(tests[name].labels) for name, found in look.items()} for look in looks),
+        tuple({name: found.undecided for name, found in look.items()} for look in looks),
+        {name: len(samples) for name, samples in tests.items()},
+        np.array(counts),
+        next(iter(tests)),
+    )
 
 
 def _trained(setup: Setup, samples: Samples) -> Network:
@@ -126,5 +138,5 @@ def _tests(setup: Setup, images: Array, labels: Array, shift: bool) -> dict[str,
     }
 
 
-def _look(chip: OnChip, tests: Mapping[str, Samples]) -> dict[str, float]:
-    return {name: chip.accuracy(samples) for name, samples in tests.items()}
+def _look(chip: OnChip, tests: Mapping[str, Samples]) -> dict[str, Decisions]:
+    return {name: chip.decisions(samples) for name, samples in tests.items()}

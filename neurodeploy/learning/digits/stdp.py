@@ -44,7 +44,7 @@ from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.network.plasticity import LearningRule, Trace
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import LEARNING_WORK, Recording
+from neurodeploy.program.recording import LEARNING_WORK, Decisions, Recording, decided
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -272,7 +272,11 @@ class DigitsStdp:
         return classes
 
     def predict(self, images: Array) -> Array:
-        """The class of each image, ``[samples]``: that with the largest mean response of its neurons.
+        """The class of each image, ``[samples]``; see `decisions`."""
+        return self.decisions(images).predicted
+
+    def decisions(self, images: Array) -> Decisions:
+        """The class of each image: that with the largest mean response of its neurons.
 
         Which class a neuron has is found on the training set (labels are used for that alone).
         """
@@ -280,8 +284,7 @@ class DigitsStdp:
         means = np.zeros((len(images), digits.CLASSES))
         for c in np.unique(classes):
             means[:, c] = found[:, classes == c].mean(axis=1)
-        best: Array = means.argmax(axis=1)
-        return best
+        return decided(means, found.sum(axis=1) == 0)
 
     def accuracy(self) -> float:
         """Part of the test set that is told right, 0 to 1."""

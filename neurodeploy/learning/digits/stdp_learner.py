@@ -11,7 +11,7 @@ from neurodeploy.hwsim.prices.learning_bill import bill
 from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.program.recording import LEARNING_WORK
+from neurodeploy.program.recording import LEARNING_WORK, Decisions
 
 from ..setup import Setup
 from .stdp import PIXELS, DigitsStdp
@@ -51,6 +51,9 @@ class LoihiLearner:
 
     def accuracy(self) -> float:
         return self.task.accuracy()
+
+    def decisions(self) -> Decisions:
+        return self.task.decisions(self.task.data.test_images)
 
     def state(self) -> dict[str, Array]:
         return self.task.state()

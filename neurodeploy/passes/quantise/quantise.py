@@ -105,7 +105,7 @@ class Quantise:
                 quantised, units[population.name] = _heard(quantised, seen.peak(population), network)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
-            notes[f"quantise {population.name}"] = _describe(quantised, done) + _leaks(population, quantised)
+            notes[f"quantise {population.name}"] = _describe(quantised, done) + _lost(population, quantised)
         whole = replace(
             network,
             populations=tuple(populations),
@@ -325,16 +325,34 @@ def _times(far: float) -> str:
     return f"could reach {far:.2g} times its range" if np.isfinite(far) else "could go on without end"
 
 
-def _leaks(before: Population, after: Population) -> str:
-    """What happens to decays that 12 bits cannot tell from none."""
-    leak = expect(before, Lif, "quantise").dv
-    lost = (leak > 0) & (expect(after, Lif, "quantise").dv == 0)
-    if not lost.any():
-        return ""
-    return (
-        f"; the leak of {int(lost.sum())} neurons, {leak[lost].max():.3g} a step at most, rounds to none "
-        "(12 bits hold 1/4096)"
-    )
+def _lost(before: Population, after: Population) -> str:
+    """What happens to decays that 12 bits cannot tell from none, and to values beyond the registers."""
+    floats, integers = expect(before, Lif, "quantise"), expect(after, Lif, "quantise")
+    said = []
+    for what, decay, least in (
+        ("leak", floats.dv, "none"), ("decay of the current", floats.du, "1/4096"),
+        ("decay of the threshold", floats.threshold_decay, "none"),
+    ):  # fmt: skip
+        small = (decay * loihi_ranges.DECAY_ONE < 0.5) & (decay > 0) if decay is not None else np.zeros(1, bool)
+        if decay is not None and small.any():
+            count = f"{int(small.sum()):,} neurons, {decay[small].max():.3g} a step at most"
+            said.append(f"the {what} of {count}, rounds to {least} (12 bits hold 1/4096)")
+    floats, scale = _reset_at_zero(floats), after.scales
+    limit = (loihi_ranges.THRESHOLD_MAX + 1) * UNIT if floats.spiking else np.inf
+    for what, value, most in (
+        ("threshold", floats.threshold, limit), ("initial potential", floats.initial, loihi_ranges.STATE_MAX + 1),
+        ("lowest potential", floats.floor, loihi_ranges.STATE_MAX + 1),
+        ("lower threshold", floats.lower, loihi_ranges.STATE_MAX + 1),
+        ("rise of the threshold", floats.threshold_jump, loihi_ranges.STATE_MAX + 1),
+    ):  # fmt: skip
+        beyond = np.abs(np.asarray(0.0 if value is None else value) * scale) > most
+        if beyond.any():
+            held = integers.threshold if what == "threshold" else np.full(before.size, loihi_ranges.STATE_MAX)
+            said.append(
+                f"the {what} of {int(beyond.sum()):,} neurons is held at {(held / scale)[beyond].min():.4g} at least, "
+                f"where it was up to {np.abs(np.broadcast_to(np.asarray(value), scale.shape)[beyond]).max():.4g}"
+            )
+    return "".join(f"; {text}" for text in said)
 
 
 def _describe(population: Population, incoming: list[Projection]) -> str:

@@ -83,9 +83,11 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
     for name, counts in zip(own.layers, total, strict=True):
         found = {kind: float(n) / run.taken for kind, n in zip(own.kinds, counts, strict=True) if n}
         rows.append(Row(layer=name, counts=found))
+    decided = own.decisions()
     return RuleResult(
         rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
-        accuracy=run.accuracies[-1], curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
+        accuracy=run.accuracies[-1], tested=len(decided.predicted), undecided=decided.undecided,
+        silent=int(decided.silent.sum()), curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
         layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=words, clocked_words=dense,
         skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
     )  # fmt: skip
@@ -119,14 +121,19 @@ def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architectur
         return dict(zip(KINDS, counts.T, strict=True))
 
     points = [
-        AdaptationPoint(samples=0, accuracy=found.accuracies[0], learning_pj=0, inference_pj=0, learned=0)
+        AdaptationPoint(
+            samples=0, accuracy=found.accuracies[0], undecided=found.undecided[0], learning_pj=0, inference_pj=0,
+            learned=0,
+        )
     ]  # fmt: skip
-    for counts, samples, accuracy in zip(found.counts, found.samples[1:], found.accuracies[1:], strict=True):
+    looks = zip(found.counts, found.samples[1:], found.accuracies[1:], found.undecided[1:], strict=True)
+    for counts, samples, accuracy, undecided in looks:
         part = bill(by_kind(counts), 1, arch)
         points.append(
             AdaptationPoint(
                 samples=int(samples),
                 accuracy=accuracy,
+                undecided=undecided,
                 learning_pj=points[-1].learning_pj + part.learning_pj,
                 inference_pj=points[-1].inference_pj + part.inference_pj,
                 learned=points[-1].learned + int(by_kind(counts)["learned"].sum()),
@@ -136,6 +143,6 @@ def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architectur
     assert setup.weight_bits is not None
     return Adaptation(
         scenario=scenario, rule=TITLES[setup.rule], title=SCENARIO_TITLES[scenario], description=SCENARIOS[scenario],
-        chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, points=tuple(points),
+        chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, tested=found.tested, points=tuple(points),
         lines=lines_of(whole), missing=missing_in(whole),
     )  # fmt: skip

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neurodeploy.files.atomic import write_text
 
-from ..document import EnergyLine, MissingLine, parsed
+from ..document import Count, EnergyLine, MissingLine, parsed
 
 FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 """Written into every document; raised when an older neurodeploy could no longer read what is written."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -93,6 +93,8 @@ class RuleResult(_Model):
     Args:
         rate: spikes per neuron and step, in percent.
         words, clocked_words: stored for the way back: by the rule, and by the dense clocked engine.
+        tested, undecided, silent: test samples; of these, those whose largest score several classes share or for which
+            nothing spiked, and the latter; None where they were not counted.
         skipped: share of the samples that taught nothing.
     """
 
@@ -102,6 +104,9 @@ class RuleResult(_Model):
     samples: int
     epochs: int
     accuracy: Fraction
+    tested: Count | None = None
+    undecided: Count | None = None
+    silent: Count | None = None
     curve: tuple[Point, ...]
     priced: tuple[Priced, ...]
     layers: tuple[Row, ...]
@@ -123,10 +128,15 @@ class Memory(_Model):
 
 
 class AdaptationPoint(_Model):
-    """After so many samples: accuracies by the part of the test set, and what learning has cost so far."""
+    """After so many samples: accuracies by the part of the test set, and what learning has cost so far.
+
+    Args:
+        undecided: samples of each part whose classes scored alike, where they were counted.
+    """
 
     samples: int
     accuracy: dict[str, Fraction]
+    undecided: dict[str, Count] = {}
     learning_pj: Amount
     inference_pj: Amount
     learned: int
@@ -137,6 +147,7 @@ class Adaptation(_Model):
 
     Args:
         changed: the part of the test set that is new to the network.
+        tested: samples of each part of the test set, where they were counted.
         learned: samples that were learned from; the others were right already.
     """
 
@@ -147,6 +158,7 @@ class Adaptation(_Model):
     chip: str
     weight_bits: int
     changed: str
+    tested: dict[str, Count] = {}
     points: tuple[AdaptationPoint, ...]
     lines: tuple[EnergyLine, ...]
     missing: tuple[MissingLine, ...]
@@ -171,7 +183,7 @@ class LearningReport(_Model):
     """The document; `chip` is that whose prices stand first in each rule's `priced`."""
 
     format: Literal["neurodeploy learning report"] = FORMAT
-    version: Literal[2] = VERSION
+    version: Literal[2, 3] = VERSION
     title: str
     neurodeploy: str
     chip: str
