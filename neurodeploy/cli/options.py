@@ -41,6 +41,9 @@ def conventions(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-spikes", type=_spikes, metavar="N", help="most spikes in one step, or unlimited")
     group.add_argument(
+        "--v-floor", type=_floor, metavar="V", help="least membrane potential, or none (sinabs' min_v_mem)"
+    )
+    group.add_argument(
         "--arrival",
         choices=("same-step", "next-step"),
         help="when a spike reaches the layers behind its own (spyx: next)",
@@ -53,7 +56,7 @@ def conventions(parser: argparse.ArgumentParser) -> None:
 
 
 CONVENTIONS = (
-    "tool", "dt", "reset", "reset_time", "comparison", "decay", "gain", "initial", "max_spikes", "arrival",
+    "tool", "dt", "reset", "reset_time", "comparison", "decay", "gain", "initial", "max_spikes", "v_floor", "arrival",
     "recurrent_bias",
 )  # fmt: skip
 """Names of these options, as `neurodeploy.nir_graph.conventions.resolve` takes them."""
@@ -62,6 +65,11 @@ CONVENTIONS = (
 def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
     """The conventions that were given, as `neurodeploy.nir_graph.conventions.resolve` takes them."""
     return {name: getattr(args, name) for name in CONVENTIONS}
+
+
+def _floor(text: str) -> float:
+    """A potential, or ``none`` (argparse type)."""
+    return float("-inf") if text == "none" else float(text)
 
 
 def _spikes(text: str) -> int:

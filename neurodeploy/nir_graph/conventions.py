@@ -8,6 +8,7 @@ file's own metadata (written by our exporters), else from the tool that certainl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,9 +20,10 @@ from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset, ResetTime
 
 from .metadata import OVERRIDDEN, RESETS, NeuronRules, section_of
 from .nir_file import NirFile
-from .recognise import Recognised, norse_time_unit, recognise, step_written_by
+from .recognise import Recognised, recognise
 from .shapes import Edge, delayed_edges, kind, of_kind
 from .tools import NIR, TOOLS, Tool
+from .writers import against, norse_time_unit, step_written_by
 
 if TYPE_CHECKING:
     import nir
@@ -42,7 +44,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "arrival": get_args(Arrival),
     "recurrent_bias": get_args(RecurrentBias),
 }
-"""The values of each convention that is a choice; beside them ``dt`` in seconds and ``max_spikes``, a whole number."""
+"""The values of each convention that is a choice; ``dt`` (seconds), ``max_spikes`` and ``v_floor`` are numbers."""
 
 _WHY: Mapping[str, str] = {
     "reset": "NIR's own equations: v is set to v_reset",
@@ -52,6 +54,7 @@ _WHY: Mapping[str, str] = {
     "gain": "NIR's own equations: what arrives is scaled by r, w_in and the step",
     "initial": "NIR's own equations, from v = 0",
     "max_spikes": "NIR's own equations: a spike or none",
+    "v_floor": "NIR's own equations: no lower bound",
     "arrival": "NIR's own equations: a spike acts in its own step",
     "recurrent_bias": "NIR's Affine adds its bias in every step, the first included (as snnTorch does; norse starts "
     "one step later)",
@@ -82,11 +85,13 @@ class Conventions:
         recurrent_bias: whether the bias of a layer that is only fed by last step's spikes acts in step 0.
         notes: for each convention, its value and whose choice it was.
         given: names of those that were given as options: they also override the metadata of single nodes.
+        assumed: names of those that nobody settled.
         reset_time: when a spike resets (`neurodeploy.network.neurons`).
         decay: what is kept of a state in a step: ``1 - dt / tau`` (euler) or ``exp(-dt / tau)`` (exponential).
         gain: what multiplies what arrives (`neurodeploy.lowering.discretise`): nir, unit, membrane or decayed.
         initial: membrane potential before the first step.
         max_spikes: most spikes in one step.
+        v_floor: least membrane potential, after the reset; minus infinity for no bound.
         arrival: whether a spike reaches the layers behind it in its own step or in the next.
         tau_unit: seconds for which a time constant of 1 in the file stands.
         of_node: node -> conventions that differ there.
@@ -99,11 +104,13 @@ class Conventions:
     recurrent_bias: RecurrentBias = "from-start"
     notes: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    assumed: frozenset[str] = frozenset()
     reset_time: ResetTime = "now"
     decay: Decay = "euler"
     gain: Gain = "nir"
     initial: Initial = "zero"
     max_spikes: int = 1
+    v_floor: float = -math.inf
     arrival: Arrival = "same-step"
     tau_unit: float = 1.0
     of_node: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -128,6 +135,8 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
         if time != "now" and ("reset_time" in conventions.given or not {"reset", "reset_current"} & set(own)):
             graph["reset_time"] = time
         graph["max_spikes"] = conventions.at(name, "max_spikes")
+        if (floor := conventions.at(name, "v_floor")) > -math.inf:
+            graph["v_floor"] = floor
     start = conventions.at(name, "initial")
     if start != "zero" and hasattr(node, start):
         graph["v_initial"] = np.asarray(getattr(node, start), np.float64)
@@ -170,31 +179,36 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     _check_several(chosen)
     values: dict[str, Any] = {}
     notes: dict[str, str] = {}
+    nobody: set[str] = set()
     if chosen.tool is not None:
         notes["as"] = chosen.title
     elif found is not None:
-        notes["written by"] = found.text
+        taken = "its conventions are taken" if found.certain else f"--as {found.tool} takes its conventions"
+        notes["written by"] = f"{found.text}; {taken}"
     loops = bool(delayed_edges(file.graph))
     for name in NIR:
         value, origin = chosen.of(name)
         assumed = origin is None
         if assumed:
+            nobody.add(name)
             value, origin = NIR[name], f"assumed, since the file does not say: {_WHY[name]}"
         if not _usable(name, value):
-            allowed = ", ".join(CHOICES[name]) if name in CHOICES else "a whole number from 1 on"
+            allowed = ", ".join(
+                CHOICES.get(name, ("a whole number from 1 on" if name == "max_spikes" else "a number",))
+            )
             raise InvalidInputError(f"unknown {name}", found=value, allowed=allowed)
         values[name] = value
         matters = loops if name == "recurrent_bias" else bool(of_kind(file.graph, *_MATTERS.get(name, _SPIKING)))
-        if matters and (not assumed or name in _SPOKEN):
-            shown = "unlimited" if value == UNLIMITED else value
-            notes[name] = f"{shown}{chosen.where(name)} ({origin})"
+        where = chosen.where(name)
+        if matters and (name in _SPOKEN or options.get(name) is not None or value != NIR[name] or where):
+            notes[name] = f"{_shown(value)}{where} ({origin})"
     dt, origin = _time_step(file, chosen)
     notes["dt"] = f"{dt:g} s ({origin})"
     if not any("reset" in section_of(node) for node in file.graph.nodes.values()):
         _check_reset(values)
     given = {name for name, value in options.items() if value is not None}
     given |= set(chosen.row.values) if chosen.row and options.get("tool") else set()
-    unit = norse_time_unit(file, dt) if chosen.name == "norse" else 1.0
+    unit = norse_time_unit(file, dt) if chosen.name == "norse" and not against("norse", file) else 1.0
     if unit != 1.0:
         notes["tau"] = f"times {unit:g}: norse 1.1.0 writes its time constants times dt, here all below {dt:g} s"
     moved = _moved_by_spyx(file.graph) if chosen.name == "spyx" else {}
@@ -202,7 +216,7 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
         shown = ", ".join(f"{a} -> {b} read as {c} -> {d}" for (a, b), (c, d) in sorted(moved.items()))
         notes["edges"] = f"{shown}: spyx draws the input of a recurrent layer into its recurrent weights"
     own: dict[str, Any] = {"tau_unit": unit, "of_node": chosen.of_nodes(), "moved": moved}
-    return Conventions(dt=dt, notes=notes, given=frozenset(given), **own, **values)
+    return Conventions(dt=dt, notes=notes, given=frozenset(given), assumed=frozenset(nobody), **own, **values)
 
 
 def _moved_by_spyx(graph: nir.NIRGraph) -> dict[Edge, Edge]:
@@ -258,7 +272,9 @@ class _Choice:
         assert self.tool is not None
         framework = str(self.file.metadata.get("framework", ""))
         other = f"; the file says that it comes from {framework}" if framework.lower() not in ("", self.tool) else ""
-        return f"all that NIR leaves open as {TOOLS[self.tool].title} has it (--as {self.tool}{other})"
+        reason = against(self.tool, self.file)
+        doubt = f"; it did not write this file, since {reason}" if reason and not other else ""
+        return f"all that NIR leaves open as {TOOLS[self.tool].title} has it (--as {self.tool}{other}{doubt})"
 
     def of(self, name: str) -> tuple[Any, str | None]:
         """The value of a convention and whose choice it was; None for nobody's."""
@@ -278,19 +294,19 @@ class _Choice:
 
     def _of_row(self, row: Tool, name: str, reset: str | None) -> tuple[Any, str]:
         who, value = f"as {row.title} has it", row.values[name]
-        if name == "dt":
+        if name == "dt" and (value is None or not against(self.name or "", self.file)):
             written = step_written_by(self.name or "", self.file)
             value, who = (written, f"as {row.title} wrote r") if written else (value, who)
         elif name == "reset_time" and reset is not None and reset != row.values["reset"]:
             value = row.hard_time.get("LIF", "now") if reset == "hard" else "now"
         said = self.file.metadata.get(name, value)
-        return value, who + (f"; the file's metadata say {said}" if said != value else "")
+        return value, who + (f"; the file's metadata say {_shown(said)}" if said != value else "")
 
     def _instead(self, name: str) -> str:
         if self.tool is None:
             return ""
         value = TOOLS[self.tool].values[name]
-        return f", instead of {TOOLS[self.tool].title}'s {'unlimited' if value == UNLIMITED else value}"
+        return f", instead of {TOOLS[self.tool].title}'s {_shown(value)}"
 
     def of_nodes(self) -> dict[str, dict[str, Any]]:
         """What the taken row says differently of single nodes, where no option says otherwise."""
@@ -322,7 +338,7 @@ class _Choice:
         for node, own in self.of_nodes().items():
             if name in own and own[name] != self.of(name)[0]:
                 other.setdefault(own[name], []).append(node)
-        return "".join(f", {value} in {', '.join(sorted(nodes)[:8])}" for value, nodes in sorted(other.items()))
+        return "".join(f", {_shown(value)} in {', '.join(sorted(nodes)[:8])}" for value, nodes in sorted(other.items()))
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
@@ -338,7 +354,7 @@ def _check_several(chosen: _Choice) -> None:
     several, origin = chosen.of("max_spikes")
     if several in (None, 1):
         return
-    found = f"{'unlimited' if several == UNLIMITED else several} spikes in a step ({origin})"
+    found = f"{_shown(several)} spikes in a step ({origin})"
     if chosen.options.get("comparison") == ">":
         raise InvalidInputError(
             "--comparison > contradicts several spikes in a step: a potential equal to the threshold then counts",
@@ -366,7 +382,13 @@ def _check_reset(values: Mapping[str, Any]) -> None:
         )
 
 
+def _shown(value: object) -> object:
+    return "unlimited" if value == UNLIMITED else "none" if value == -math.inf else value
+
+
 def _usable(name: str, value: object) -> bool:
+    if name == "v_floor":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value < math.inf
     if name == "max_spikes":
         return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= UNLIMITED
     return isinstance(value, str) and value in CHOICES[name]

@@ -27,6 +27,7 @@ OVERRIDDEN: Mapping[str, tuple[str, ...]] = {
     "reset_time": ("reset_time",),
     "comparison": ("comparison",),
     "max_spikes": ("max_spikes",),
+    "v_floor": ("v_floor",),
     "initial": ("v_initial",),
 }
 """Option of the user -> the keys of a node that it puts out of force."""

@@ -7,6 +7,7 @@ A row says what the tool computes, not what NIR's equations say; the names are t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ NIR: Mapping[str, Any] = {
     "gain": "nir",
     "initial": "zero",
     "max_spikes": 1,
+    "v_floor": -math.inf,
     "arrival": "same-step",
     "recurrent_bias": "from-start",
 }
@@ -114,10 +116,10 @@ TOOLS: Mapping[str, Tool] = {
     ),
     "nengo": Tool(
         "Nengo 4.1.0",
-        {**NIR, "dt": 1e-3, "decay": "exponential"},
+        {**NIR, "dt": 1e-3, "decay": "exponential", "v_floor": 0.0},
         "no NIR writer; NIR repository, paper/03_rnn/nir_to_nengo.py (nengo.LIF with tau_ref = 0); nengo/neurons.py",
         "not measured",
-        by_kind={"IF": {"gain": "unit"}},
+        by_kind={"IF": {"gain": "unit", "v_floor": -math.inf}},
     ),
 }
 """Tool, as ``--as`` names it, -> its conventions."""
