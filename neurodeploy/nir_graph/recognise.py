@@ -8,7 +8,7 @@ step, that is certain. All else are likenesses: they are said, and nothing is co
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,16 +29,19 @@ class Recognised:
         tool: as ``--as`` names it.
         because: what tells it.
         certain: whether nothing else explains it, so that the tool's conventions are taken.
+        others: tools against which nothing speaks either.
     """
 
     tool: str
     because: str
     certain: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The sentence for reports."""
-        return f"looks like written by {TOOLS[self.tool].title}, because {self.because}"
+        also = f" (nothing speaks against {' or '.join(self.others)}, either)" if self.others else ""
+        return f"looks like written by {TOOLS[self.tool].title}, because {self.because}{also}"
 
 
 def recognise(file: NirFile) -> Recognised | None:
@@ -56,7 +59,10 @@ def recognise(file: NirFile) -> Recognised | None:
         if _named(file, names):
             shown = ", ".join(sorted(set(file.graph.nodes) - {"input", "output"})[:2])
             return Recognised(tool, " and ".join(filter(None, (f"its nodes are called {shown}, ...", told))))
-    return _likeness(file)
+    found = _likeness(file)
+    if found is None:
+        return None
+    return replace(found, others=tuple(t for t in TOOLS if t != found.tool and not against(t, file)))
 
 
 def _likeness(file: NirFile) -> Recognised | None:

@@ -112,13 +112,13 @@ TOOLS: Mapping[str, Tool] = {
         {**NIR, "dt": 1e-4, "gain": "unit"},
         "no NIR writer of its own; NIR repository, paper/lava_to_nir.py (dt = 1e-4, tau = dt / decay, r = tau / dt, "
         "w_in = tau_syn / dt); slayer neuron/cuba.py (threshold_eps makes its >= Loihi's >). A .net needs no option",
-        "not measured: slayer's own dynamics round each step to integers",
+        "exact: slayer's CUBA neuron, which computes in integers, leaky and not; the graphs made by that script's formulas",
     ),
     "nengo": Tool(
         "Nengo 4.1.0",
         {**NIR, "dt": 1e-3, "decay": "exponential", "v_floor": 0.0},
         "no NIR writer; NIR repository, paper/03_rnn/nir_to_nengo.py (nengo.LIF with tau_ref = 0); nengo/neurons.py",
-        "not measured",
+        "exact: nengo.LIF and the IF of that script, in graphs made by hand; CubaLIF and LI were not measured",
         by_kind={"IF": {"gain": "unit", "v_floor": -math.inf}},
     ),
 }
