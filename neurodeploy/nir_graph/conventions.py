@@ -64,6 +64,10 @@ _WHY: Mapping[str, str] = {
 _SPOKEN = ("reset", "reset_time", "comparison", "decay", "recurrent_bias")
 """Conventions that are noted even where they are assumed."""
 
+_LATER = ("reset_time", "decay", "gain", "initial", "max_spikes", "v_floor", "arrival")
+_SILENT = "NIR's, since the file's metadata say nothing else"
+"""In our metadata the silence on these means NIR's own: what differs stands there, or at the node."""
+
 _SPIKING = ("LIF", "IF", "CubaLIF")
 _MATTERS: Mapping[str, tuple[str, ...]] = {
     "reset": _SPIKING,
@@ -200,7 +204,8 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
         values[name] = value
         matters = loops if name == "recurrent_bias" else bool(of_kind(file.graph, *_MATTERS.get(name, _SPIKING)))
         where = chosen.where(name)
-        if matters and (name in _SPOKEN or options.get(name) is not None or value != NIR[name] or where):
+        spoken = name in _SPOKEN and origin != _SILENT
+        if matters and (spoken or options.get(name) is not None or value != NIR[name] or where):
             notes[name] = f"{_shown(value)}{where} ({origin})"
     dt, origin = _time_step(file, chosen)
     notes["dt"] = f"{dt:g} s ({origin})"
@@ -287,6 +292,8 @@ class _Choice:
             return self._of_row(TOOLS[self.tool], name, by_hand)
         if name in self.file.metadata:
             return self.file.metadata[name], "from the file's metadata"
+        if self.file.metadata and name in _LATER:
+            return NIR[name], _SILENT
         if self.row is not None and not self.file.metadata:
             value, why = self._of_row(self.row, name, None)
             return value, f"recognised: {why}"

@@ -57,8 +57,8 @@ TOOLS: Mapping[str, Tool] = {
         {**NIR, "dt": 1e-4, "reset": "subtract", "reset_time": "next"},
         "export_nir.py (dt = 1e-4, tau = dt / (1 - beta), r = tau / dt, the reset is not written); Leaky, Synaptic, "
         "RLeaky (reset_mechanism='subtract', reset_delay=True by default; spike where mem > threshold)",
-        "exact: Leaky, Synaptic, RLeaky with reset_delay; RSynaptic; reset_mechanism='zero' (--reset hard); "
-        "reset_delay=False with subtract (--reset-time once); beta = 1",
+        "exact: Leaky, Synaptic, RLeaky, RSynaptic, beta = 1; with reset_mechanism='zero' --reset hard; with "
+        "reset_delay=False --reset-time once (subtract) or now (zero)",
         hard_time={"LIF": "next", "CubaLIF": "gate", "loop": "gate"},
     ),
     "norse": Tool(
@@ -112,7 +112,7 @@ TOOLS: Mapping[str, Tool] = {
         {**NIR, "dt": 1e-4, "gain": "unit"},
         "no NIR writer of its own; NIR repository, paper/lava_to_nir.py (dt = 1e-4, tau = dt / decay, r = tau / dt, "
         "w_in = tau_syn / dt); slayer neuron/cuba.py (threshold_eps makes its >= Loihi's >). A .net needs no option",
-        "exact: slayer's CUBA neuron, which computes in integers, leaky and not; the graphs made by that script's formulas",
+        "exact: slayer's CUBA neuron, leaky and not, in graphs made by that script's formulas",
     ),
     "nengo": Tool(
         "Nengo 4.1.0",

@@ -7,6 +7,7 @@ or random, and is no bound for others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +87,11 @@ def candidates(
     return tuple(result)
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts layer 10 after layer 9."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name) if part]
+
+
 def _cut(network: Network, inputs: Mapping[str, Array] | None) -> dict[str, Array] | None:
     """The inputs, of so few samples that a run is short; None where a single one is too many."""
     used = noise(network) if inputs is None else check_inputs(network, inputs)[2]
@@ -103,6 +109,6 @@ def _tried(
     differing = None
     if before is not None:
         differing = sum(int(np.count_nonzero(before[name] != a)) for name, a in spikes.items())
-    counts = {name: int(spikes[name].sum()) for name in sorted(spikes)}
+    counts = {name: int(spikes[name].sum()) for name in sorted(spikes, key=_natural)}
     compared = sum(a.size for a in spikes.values())
     return Candidate(tool, network.dt, reason, counts, differing, compared), spikes

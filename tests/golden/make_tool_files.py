@@ -117,6 +117,7 @@ def snntorch() -> None:
     make("snntorch-leaky", leaky, 3, 3)
     make("snntorch-leaky-zero", leaky, 3, 3, reset_mechanism="zero")
     make("snntorch-leaky-once", leaky, 3, 3, reset_delay=False)
+    make("snntorch-leaky-zero-now", leaky, 3, 3, reset_mechanism="zero", reset_delay=False)
     make("snntorch-synaptic", synaptic, 3, 1.5)
     make("snntorch-synaptic-zero", synaptic, 3, 1.5, reset_mechanism="zero")
     make("snntorch-rleaky", rleaky, 3, 3, layer="1.lif")

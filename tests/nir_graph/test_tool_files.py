@@ -27,6 +27,7 @@ WITH: dict[str, dict[str, Any]] = {
     "snntorch-leaky-zero": {"reset": "hard"},
     "snntorch-synaptic-zero": {"reset": "hard"},
     "snntorch-rleaky-zero": {"reset": "hard"},
+    "snntorch-leaky-zero-now": {"reset": "hard", "reset_time": "now"},
     "snntorch-leaky-once": {"reset_time": "once"},
     "sinabs-lif-unscaled": {"gain": "unit"},
     "sinabs-iaf-single": {"max_spikes": 1},

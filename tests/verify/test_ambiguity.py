@@ -80,10 +80,12 @@ def test_reset_and_comparison(tmp_path: Path, weight: float) -> None:
 
 def test_what_the_file_or_the_user_says_is_not_open(tmp_path: Path) -> None:
     path = integrators(tmp_path / "net.nir", 0.5, reset="hard")
-    assert sorted(found(path)) == ["comparison", "reset_time"]
-    assert found(path)["reset_time"].alternative == "next"
-    assert found(path, comparison=">", reset_time="now") == {}
-    assert found(path, tool="norse") == {}
+    assert sorted(found(path)) == ["comparison"]
+    assert found(path, comparison=">") == {}
+    bare = integrators(tmp_path / "bare.nir", 0.5)
+    assert sorted(found(bare, reset="subtract")) == ["comparison"]
+    assert sorted(found(bare, comparison=">")) == ["reset", "reset_time"]
+    assert found(bare, tool="norse") == {}
 
 
 def test_how_a_time_constant_becomes_a_factor(tmp_path: Path) -> None:
