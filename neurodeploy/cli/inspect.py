@@ -151,7 +151,7 @@ def _without_time_step(file: NirFile, path: Path, tried: tuple[Candidate, ...], 
         console.say(f"written by: {found.text}; --as {found.tool} takes its conventions")
     steps = ", ".join(f"{tool.values['dt']:g} {name}" for name, tool in TOOLS.items() if tool.values["dt"])
     console.say(
-        "dt: not in the file. Give it with --dt, or --as with the tool that wrote the file, to see populations, weights, "
+        "dt: not in the file. Give it with --dt, or --as with the tool that wrote it, to see populations, weights, "
         f"conventions and what others would change. The tools' own steps, in seconds: {steps}."
     )
     _say_repairs(file.repairs, console)
