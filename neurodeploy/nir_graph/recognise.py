@@ -2,7 +2,8 @@
 
 Two exporters write ``r`` as a function of the time constant and the step, which nothing else explains: Rockpool
 ``r = tau exp(-dt / tau) / dt``, spyx ``r = beta = 1 - dt / tau``. Where two different time constants give the same
-step, that is certain. All else are likenesses: they are said, and nothing is concluded from them.
+step, or one gives a round step and the nodes have that tool's names, that is certain. All else are likenesses: they are
+said, and nothing is concluded from them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def recognise(file: NirFile) -> Recognised | None:
             return Recognised(tool, f"{told} for {distinct} different time constants", certain=True)
         if _named(file, names):
             shown = ", ".join(sorted(set(file.graph.nodes) - {"input", "output"})[:2])
-            return Recognised(tool, " and ".join(filter(None, (f"its nodes are called {shown}, ...", told))))
+            because = " and ".join(filter(None, (f"its nodes are called {shown}, ...", told)))
+            return Recognised(tool, because, certain=bool(told))
     found = _likeness(file)
     if found is None:
         return None

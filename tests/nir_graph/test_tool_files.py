@@ -121,7 +121,7 @@ def test_recognition_of_the_files(unpacked) -> None:
     unknown -= {n for n in NAMES if tool_of(n) == "nengo"}
     # An IF with r = 1 is what three tools write; norse's own time constants with r = 1 are plain NIR.
     assert unknown == {"norse-box-seconds", "norse-iaf", *(n for n in NAMES if n.startswith("sinabs-iaf"))}
-    assert certain == {n for n in NAMES if tool_of(n) in ("rockpool", "spyx")} - {"rockpool-lif-uniform", "spyx-if"}
+    assert certain == {n for n in NAMES if tool_of(n) in ("rockpool", "spyx")} - {"spyx-if"}
 
 
 @pytest.mark.parametrize("name", ["rockpool-lif", "spyx-cuba"])

@@ -408,3 +408,17 @@ def test_a_long_time_constant_is_no_sign_of_rockpool(tmp_path: Path, tau: float)
     node_ = lif(3, tau=taus.astype(np.float32), r=(taus / 1e-4).astype(np.float32))
     found = recognise(nir_file.read(nirh5.write(tmp_path / "n.nir", {"input": inp(3), "n": node_, "output": out(3)})))
     assert found is not None and (found.tool, found.certain) == ("snntorch", False)
+
+
+def test_names_and_a_round_step_tell_spyx(tmp_path: Path) -> None:
+    """With one time constant it takes both: r = 1 - dt / tau for a round dt, and spyx's names."""
+
+    def found(tau: float, r: float, *names: str) -> tuple[str, bool] | None:
+        nodes = {"input": inp(2), names[0]: linear(np.eye(2)), names[1]: lif(2, tau=tau, r=r), "output": out(2)}
+        said = recognise(nir_file.read(nirh5.write(tmp_path / "n.nir", nodes)))
+        return (said.tool, said.certain) if said else None
+
+    assert found(0.01, 0.9, "layer_0", "layer_1") == ("spyx", True)
+    assert found(0.01, 0.9, "fc", "lif") is None
+    assert found(0.012345, 0.9, "layer_0", "layer_1") is None
+    assert found(0.01, 1.0, "layer_0", "layer_1") is None
