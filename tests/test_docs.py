@@ -1,12 +1,14 @@
 """The documentation: every link leads somewhere, every command and option that it names exists, no page is lost.
 
-``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md.
+``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, and what every tool
+means into docs/reference-conventions.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,7 +20,9 @@ import pytest
 
 from neurodeploy.cli import COMMANDS
 from neurodeploy.hwsim.chips.arch import available, load_architecture
+from neurodeploy.network.neurons import UNLIMITED
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
+from neurodeploy.nir_graph.tools import NIR, TOOLS, Tool
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -163,6 +167,44 @@ def test_the_reference_names_every_node() -> None:
     assert [node for node in KNOWN_NODES if f"`{node}`" not in page] == []
 
 
+def tools_table() -> str:
+    """The conventions of every tool, where they are not NIR's own, and what each row is founded on."""
+    columns = ("dt", *NIR)
+    lines = ["| `--as` | " + " | ".join(f"`{name}`" for name in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    founded = []
+    for name, tool in TOOLS.items():
+        cells = [_cell(tool, column) for column in columns]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        founded.append(f"- **{tool.title}**: {tool.source}. Measured against its own spikes: {tool.measured}.")
+    return "\n".join([*lines, "", *founded])
+
+
+def _cell(tool: Tool, column: str) -> str:
+    value = tool.values[column]
+    own = "from the file" if value is None else f"{value:g} s" if column == "dt" else f"`{_number(value)}`"
+    text = "" if column != "dt" and value == NIR[column] else own
+    others = [f"{kind}: `{_number(v[column])}`" for kind, v in tool.by_kind.items() if column in v]
+    if column == "reset_time":
+        others += [f"hard, {kind}: `{time}`" for kind, time in tool.hard_time.items()]
+    return ", ".join(filter(None, (text, *others)))
+
+
+def _number(value: object) -> object:
+    return {UNLIMITED: "unlimited", -math.inf: "none"}.get(value, value)
+
+
+def with_tools(page: str) -> str:
+    """docs/reference-conventions.md with the present table of tools."""
+    before, _, rest = page.partition("<!-- tools -->\n")
+    return f"{before}<!-- tools -->\n{tools_table()}\n<!-- /tools -->{rest.partition('<!-- /tools -->')[2]}"
+
+
+def test_the_page_on_conventions_holds_the_row_of_every_tool() -> None:
+    page = (DOCS / "reference-conventions.md").read_text(encoding="utf-8")
+    assert page == with_tools(page), "run: python -m tests.test_docs"
+    assert all(f"| `{name}` | " in page for name in TOOLS)
+
+
 def unknown_names(text: str) -> list[str]:
     """What Python blocks of a page import from neurodeploy, or use of modules of it, that is not there."""
     found = []
@@ -257,3 +299,5 @@ if __name__ == "__main__":
     os.environ["COLUMNS"] = "110"
     path = DOCS / "reference-cli.md"
     path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path = DOCS / "reference-conventions.md"
+    path.write_text(with_tools(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--sample", type=Path, metavar="X.npy", help="input spikes, [time, batch, *shape]")
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
-    parser.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: the neurons')")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    options.conventions(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.exporters.load_module import load_module
     from neurodeploy.verify.export_proof import export_onnx, export_proven
 
+    _check(args)
     if args.to == "lava":
         return _lava(args, console)
     if args.scan and args.to != "onnx":
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
         sample = _sample(args)
         pairs = export_onnx(args.model, sample, args.output, dt=args.dt, scan=args.scan,
-                            allow_divergence=args.allow_divergence)  # fmt: skip
+                            allow_divergence=args.allow_divergence,
+                            options=options.given_conventions(args))  # fmt: skip
     else:
         sample = _sample(args)
         module = load_module(args.model, args.checkpoint, console.note)
@@ -76,6 +78,21 @@ def run(args: argparse.Namespace, console: Console) -> int:
         }
     )
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse conventions of NIR files where the model says them itself; a torch module takes ``--dt``."""
+    from neurodeploy.errors import InvalidInputError
+
+    said = options.given_conventions(args)
+    settled = [n for n, value in said.items() if value is not None and (n != "dt" or args.to == "lava")]
+    if settled and not args.model.endswith(".nir"):
+        raise InvalidInputError(
+            f"{args.model} leaves no convention to settle",
+            found=", ".join("as" if name == "tool" else name for name in settled),
+            allowed="--dt, and these options for .nir files alone",
+            hint="leave them out: the module's own neurons say what they do",
+        )
 
 
 def _lava(args: argparse.Namespace, console: Console) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.program.program import Program
     from neurodeploy.verify.ambiguity import Ambiguity
+    from neurodeploy.verify.candidates import Candidate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a .nir file, a lava-dl .net file or a Program (.ndp)")
+    parser.add_argument(
+        "-i", "--input", action="append", default=[], metavar="[NAME=]X.npy",
+        help="spikes, [time, batch, *shape], on which the conventions of the tools are tried (default: random ones)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.conventions(parser)
 
@@ -27,6 +33,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     repairs: tuple[str, ...] = ()
     left_open: tuple[Ambiguity, ...] = ()
+    tried: tuple[Candidate, ...] = ()
+    _check(args)
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
         from neurodeploy.program.program import Program
 
@@ -44,12 +52,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
         from neurodeploy.nir_graph import nir_file
         from neurodeploy.nir_graph.conventions import resolve
         from neurodeploy.verify.ambiguity import ambiguities
+        from neurodeploy.verify.candidates import candidates
 
-        file = nir_file.read(args.file)
-        if args.dt is None and "dt" not in file.metadata:
-            return _without_time_step(file, args.file, console)
-        conventions = resolve(file, **options.given_conventions(args))
+        file, given = nir_file.read(args.file), options.given_conventions(args)
+        inputs = options.load_inputs(args.input) or None
+        if not _has_time_step(file, given):
+            return _without_time_step(file, args.file, candidates(file, None, given, inputs), console)
+        conventions = resolve(file, **given)
         network, left_open = lower(file, conventions), ambiguities(file, conventions)
+        if inputs or not file.metadata:
+            tried = candidates(file, conventions, given, inputs)
         title = f"{args.file}: NIR graph of {len(file.graph.nodes)} nodes, written by nir {file.nir_version or '?'}"
         repairs = file.repairs
         facts = {"nir": file.nir_version, "sha256": file.sha256, **{str(k): v for k, v in file.metadata.items()}}
@@ -74,6 +86,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             [(f"--{a.convention.replace('_', '-')}", a.assumed, a.alternative, a.whose, a.effect) for a in left_open],
             title="ambiguous: settle it with the option, or export the network again with neurodeploy",
         )
+    _say_tried(tried, bool(args.input), console)
     console.result(
         {
             "file": str(args.file),
@@ -85,32 +98,101 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "notes": dict(network.notes),
             "repairs": list(repairs),
             "ambiguous": [vars(a) for a in left_open],
+            "candidates": [_candidate(c) for c in tried],
             "facts": {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in facts.items()},
         }
     )
     return 0
 
 
-def _without_time_step(file: NirFile, path: Path, console: Console) -> int:
-    """What can be said of a file that does not tell its time step: its nodes."""
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what means nothing for a file that is no NIR graph."""
+    from neurodeploy.errors import InvalidInputError
+
+    given = sorted(name for name, value in options.given_conventions(args).items() if value is not None)
+    if args.file.suffix in (".ndp", ".net") and (given or args.input):
+        raise InvalidInputError(
+            f"{args.file} leaves no convention to settle or to try",
+            found=", ".join([*given, *(["--input"] if args.input else [])]).replace("tool", "as"),
+            allowed="these options for .nir files",
+            hint="leave them out",
+        )
+
+
+def _has_time_step(file: NirFile, given: Mapping[str, Any]) -> bool:
+    """Whether someone says how long a step is: an option, the file, or the tool that certainly wrote it."""
+    from neurodeploy.nir_graph.recognise import recognise
+    from neurodeploy.nir_graph.shapes import of_kind
+
+    if given["dt"] is not None or given["tool"] is not None or "dt" in file.metadata:
+        return True
+    found = recognise(file)
+    timeless = not of_kind(file.graph, "LIF", "LI", "CubaLIF", "CubaLI", "IF", "I", "Delay")
+    return timeless or (found is not None and found.certain)
+
+
+def _without_time_step(file: NirFile, path: Path, tried: tuple[Candidate, ...], console: Console) -> int:
+    """What can be said of a file that does not tell its time step: its nodes, and what each tool would make of it."""
+    from neurodeploy.nir_graph.recognise import recognise
     from neurodeploy.nir_graph.shapes import delayed_edges, kind, shapes
+    from neurodeploy.nir_graph.tools import TOOLS
 
     nodes: list[dict[str, Any]] = [
         {"name": name, "type": kind(file.graph.nodes[name]), "shape": list(shape)}
         for name, shape in shapes(file.graph).items()
     ]
     loops = [f"{source} -> {target}" for source, target in sorted(delayed_edges(file.graph))]
+    found = recognise(file)
     console.say(f"{path}: NIR graph of {len(nodes)} nodes, written by nir {file.nir_version or '?'}")
     console.table(("node", "type", "output shape"), [(n["name"], n["type"], _shape(n["shape"])) for n in nodes])
     if loops:
         console.say(f"loops: one step of delay on {', '.join(loops)}")
+    if found:
+        console.say(f"written by: {found.text}; --as {found.tool} takes its conventions")
+    steps = ", ".join(f"{tool.values['dt']:g} {name}" for name, tool in TOOLS.items() if tool.values["dt"])
     console.say(
-        "dt: not in the file. Give it with --dt to see populations, weights and the conventions assumed, and what "
-        "would differ under others. Some tools' own: 1e-4 snnTorch and SpikingJelly, 1e-3 norse, 1 sinabs and spyx."
+        "dt: not in the file. Give it with --dt, or --as with the tool that wrote it, to see populations, weights, "
+        f"conventions and what others would change. The tools' own steps, in seconds: {steps}."
     )
     _say_repairs(file.repairs, console)
-    console.result({"file": str(path), "nodes": nodes, "delayed": loops, "dt": None, "repairs": list(file.repairs)})
+    _say_tried(tried, False, console)
+    console.result(
+        {
+            "file": str(path),
+            "nodes": nodes,
+            "delayed": loops,
+            "dt": None,
+            "written_by": vars(found) if found else None,
+            "repairs": list(file.repairs),
+            "candidates": [_candidate(c) for c in tried],
+        }
+    )
     return 0
+
+
+def _say_tried(tried: tuple[Candidate, ...], given: bool, console: Console) -> None:
+    if not tried:
+        return
+    console.table(
+        ("--as", "dt", "spikes of each layer", "neuron-steps that differ", "did not write it, since"),
+        [(c.tool, "-" if c.dt is None else f"{c.dt:g}", _spikes(c), _differing(c), c.against) for c in tried],
+        title=f"each tool's conventions, run on {'the given' if given else 'a random'} input",
+    )
+
+
+def _spikes(candidate: Candidate) -> str:
+    if candidate.why_not:
+        return f"not run: {candidate.why_not}"
+    listed = [f"{name}: {number:,}" for name, number in candidate.spikes.items()]
+    return ", ".join(listed[:6]) + (f" and {len(listed) - 6} more" if len(listed) > 6 else "")
+
+
+def _differing(candidate: Candidate) -> str:
+    return "-" if candidate.differing is None else f"{candidate.differing:,} of {candidate.compared:,}"
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {**vars(candidate), "spikes": dict(candidate.spikes)}
 
 
 def _own_chip(program: Program) -> dict[str, str]:

@@ -10,13 +10,44 @@ from typing import Any
 
 from neurodeploy.errors import InvalidInputError
 
+TOOLS = ("snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx", "lava-dl", "nengo")
+"""Tools that ``--as`` knows: the rows of `neurodeploy.nir_graph.tools`."""
+
 
 def conventions(parser: argparse.ArgumentParser) -> None:
-    """Add what NIR does not say: ``--dt --reset --comparison --recurrent-bias``."""
-    group = parser.add_argument_group("conventions (override what the file says)")
+    """Add what NIR does not say: ``--as``, which settles all of it, and an option for each convention."""
+    group = parser.add_argument_group(
+        "conventions (override what the file says)",
+        "what NIR leaves open; --as settles all of it, and a single option overrides that",
+    )
+    group.add_argument("--as", dest="tool", choices=TOOLS, help="all conventions of the tool that wrote the file")
     group.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step")
     group.add_argument("--reset", choices=("hard", "subtract", "none"), help="what a spike does to the membrane")
+    group.add_argument(
+        "--reset-time", choices=("now", "next", "gate", "once"),
+        help="when: in its own step, or (snnTorch) in the next, gating that step's input, or once (no double reset)",
+    )  # fmt: skip
     group.add_argument("--comparison", choices=(">", ">="), help="whether v equal to the threshold spikes")
+    group.add_argument(
+        "--decay", choices=("euler", "exponential"), help="what is kept in a step: 1 - dt / tau, or exp(-dt / tau)"
+    )
+    group.add_argument(
+        "--gain", choices=("nir", "unit", "membrane", "decayed"),
+        help="what multiplies the input: r, w_in and the step (nir); nothing (unit); r and the membrane's step; or "
+        "what the current keeps in a step",
+    )  # fmt: skip
+    group.add_argument(
+        "--initial", choices=("zero", "v_leak", "v_reset"), help="membrane potential before the first step"
+    )
+    group.add_argument("--max-spikes", type=_spikes, metavar="N", help="most spikes in one step, or unlimited")
+    group.add_argument(
+        "--v-floor", type=_floor, metavar="V", help="least membrane potential, or none (sinabs' min_v_mem)"
+    )
+    group.add_argument(
+        "--arrival",
+        choices=("same-step", "next-step"),
+        help="when a spike reaches the layers behind its own (spyx: next)",
+    )
     group.add_argument(
         "--recurrent-bias",
         choices=("from-start", "after-delay"),
@@ -24,9 +55,28 @@ def conventions(parser: argparse.ArgumentParser) -> None:
     )
 
 
+CONVENTIONS = (
+    "tool", "dt", "reset", "reset_time", "comparison", "decay", "gain", "initial", "max_spikes", "v_floor", "arrival",
+    "recurrent_bias",
+)  # fmt: skip
+"""Names of these options, as `neurodeploy.nir_graph.conventions.resolve` takes them."""
+
+
 def given_conventions(args: argparse.Namespace) -> dict[str, Any]:
     """The conventions that were given, as `neurodeploy.nir_graph.conventions.resolve` takes them."""
-    return {name: getattr(args, name) for name in ("dt", "reset", "comparison", "recurrent_bias")}
+    return {name: getattr(args, name) for name in CONVENTIONS}
+
+
+def _floor(text: str) -> float:
+    """A potential, or ``none`` (argparse type)."""
+    return float("-inf") if text == "none" else float(text)
+
+
+def _spikes(text: str) -> int:
+    """A number of spikes, or ``unlimited`` (argparse type)."""
+    from neurodeploy.network.neurons import UNLIMITED
+
+    return UNLIMITED if text == "unlimited" else positive(text)
 
 
 def lava_python(parser: argparse.ArgumentParser) -> None:

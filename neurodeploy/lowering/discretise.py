@@ -1,6 +1,7 @@
-"""From a NIR neuron's differential equation to one step, by forward Euler (what norse, snnTorch, SpikingJelly compute).
+"""From a NIR neuron's differential equation to one step.
 
-With ``alpha = dt / tau`` and input ``I``:
+With ``alpha`` what a state loses in a step, ``dt / tau`` by forward Euler (norse, snnTorch, SpikingJelly) or
+``1 - exp(-dt / tau)``, its exact solution (sinabs, Rockpool, Nengo), as `Conventions.decay` says, and input ``I``:
 
     LIF, LI      v <- v + alpha ((v_leak - v) + r I)               du = 1, dv = alpha, gain = alpha r
     IF, I        v <- v + dt r I                                   du = 1, dv = 0,     gain = dt r
@@ -10,7 +11,11 @@ With ``alpha = dt / tau`` and input ``I``:
     Threshold    s = I > threshold                                 du = 1, dv = 1,     gain = 1
 
 and ``bias = dv v_leak``. `gain` multiplies everything that arrives (see `neurodeploy.network.neurons.Lif` for the
-rest).
+rest). That is the gain ``nir`` of `Conventions.gain`; tools that leave out a part of it have
+
+    unit        1: what arrives is added as it is, without r and w_in (spyx, Rockpool's LIF, IF of norse and sinabs)
+    membrane    alpha_m r: w_in and alpha_s are left out (CubaLIF of norse, whose current takes in a spike whole)
+    decayed     1 - alpha of the current, or of an LI: what arrives decays in the same step (Rockpool)
 """
 
 from __future__ import annotations
@@ -44,35 +49,43 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
     what = kind(node)
     size = int(np.prod(shape))
 
-    def value(attribute: str, default: float | None = None) -> Array:
+    def value(attribute: str, default: float | None = None, *, endless: bool = False) -> Array:
         raw = default if default is not None and not hasattr(node, attribute) else getattr(node, attribute)
         array = np.asarray(raw, dtype=np.float64)
-        if not np.isfinite(array).all():
+        if not (np.isfinite(array) | (endless & np.isposinf(array))).all():
             raise InvalidInputError(f"node {name!r}: parameter {attribute} is not finite", found=array.ravel()[:4])
         return np.broadcast_to(array, shape).reshape(size) if array.size == 1 else array.reshape(size)
 
     def rate(attribute: str) -> Array:
-        tau = value(attribute)
-        if (tau < conventions.dt * (1 - 1e-9)).any():
+        tau = value(attribute, endless=unscaled) * conventions.tau_unit
+        if (tau <= 0).any() or (conventions.decay == "euler" and (tau < conventions.dt * (1 - 1e-9)).any()):
             raise InvalidInputError(
                 f"node {name!r}: {attribute} is shorter than the time step",
                 found=f"{attribute} = {tau.min():g} s, dt = {conventions.dt:g} s",
-                allowed=f"{attribute} >= dt",
-                hint="check the units: both are in seconds (--dt sets the step)",
+                allowed=f"{attribute} >= dt" if conventions.decay == "euler" else f"{attribute} > 0",
+                hint="check the units: both are in seconds (--dt sets the step; --as norse knows those of norse 1.1.0)",
             )
-        return np.minimum(conventions.dt / tau, 1.0)
+        rates = conventions.dt / tau
+        return -np.expm1(-rates) if conventions.decay == "exponential" else np.minimum(rates, 1.0)
 
     one, zero = np.ones(size), np.zeros(size)
+    scaling = conventions.at(name, "gain")
+    unscaled = scaling in ("unit", "decayed")
+    r = one if unscaled else value("r", 1.0)
     if what in ("LIF", "LI"):
         du, dv = one, rate("tau")
-        gain, bias = dv * value("r"), dv * value("v_leak")
+        gain, current, bias = dv * r, dv, dv * value("v_leak")
     elif what in ("IF", "I"):
-        du, dv, gain, bias = one, zero, conventions.dt * value("r"), zero
+        du, dv, gain, current, bias = one, zero, conventions.dt * r, zero, zero
     elif what in ("CubaLIF", "CubaLI"):
         du, dv = rate("tau_syn"), rate("tau_mem")
-        gain, bias = du * value("w_in") * dv * value("r"), dv * value("v_leak")
+        gain, current, bias = dv * r, du, dv * value("v_leak")
+        gain = gain * du * value("w_in") if scaling == "nir" and not unscaled else gain
     else:
-        du, dv, gain, bias = one, one, one, zero
+        du, dv, gain, current, bias = one, one, one, zero, zero
+    if unscaled and what != "Threshold":
+        late = scaling == "decayed" and what in ("LI", "CubaLIF", "CubaLI")
+        gain = 1 - current if late else one
     spiking = what in ("LIF", "IF", "CubaLIF", "Threshold")
     rules = rules_of(name, node, conventions)
     resets = spiking and what != "Threshold"
@@ -83,9 +96,9 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
         threshold=value("threshold" if what == "Threshold" else "v_threshold") if spiking else zero,
         reset_to=value("v_reset", 0.0) if resets else zero,
         initial=_full(name, "v_initial", np.asarray(rules.initial), shape),
-        reset=(rules.reset or conventions.reset) if resets else "none",
+        reset=(rules.reset or conventions.at(name, "reset")) if resets else "none",
         reset_time=rules.reset_time if resets else "now",
-        comparison=rules.comparison or conventions.comparison,
+        comparison=rules.comparison or conventions.at(name, "comparison"),
         spiking=spiking,
         max_spikes=rules.max_spikes if spiking else 1,
         floor=None if rules.floor is None else np.full(size, rules.floor),

@@ -20,7 +20,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
-from neurodeploy.nir_graph.conventions import Conventions
+from neurodeploy.nir_graph.conventions import Conventions, late_edges, meant
 from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
@@ -66,11 +66,12 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
         InvalidInputError: shapes or parameters that do not fit; the message names the node.
         UnsupportedError: a node or structure that is not expressed; the message names it.
     """
-    graph = file.graph
-    delayed = delayed_edges(graph)
+    graph = meant(file, conventions)
+    looped = delayed_edges(graph)
+    delayed = late_edges(graph, conventions)
     shape_of = shapes(graph)
     edges = digraph(graph)
-    lowering = _Lowering(graph, edges, delayed, shape_of, conventions)
+    lowering = _Lowering(graph, edges, (looped, delayed), shape_of, conventions)
     populations: list[Population] = []
     projections: list[Projection] = []
     outputs: list[str] = []
@@ -96,8 +97,8 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
     if not outputs:
         raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
     notes = {**conventions.notes, **lowering.notes}
-    if delayed:
-        notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(delayed))
+    if looped:
+        notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(looped))
     return Network(file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes)
 
 
@@ -106,11 +107,12 @@ class _Lowering:
         self,
         graph: nir.NIRGraph,
         edges: nx.DiGraph[str],
-        delayed: frozenset[Edge],
+        late: tuple[frozenset[Edge], frozenset[Edge]],
         shape_of: dict[str, tuple[int, ...]],
         conventions: Conventions,
     ) -> None:
-        self.graph, self.edges, self.delayed = graph, edges, delayed
+        self.graph, self.edges = graph, edges
+        self.looped, self.delayed = late
         self.shape_of, self.conventions = shape_of, conventions
         self._signals: dict[str, _Signal] = {}
         self.notes: dict[str, str] = {}
@@ -126,8 +128,8 @@ class _Lowering:
 
     def _sent(self, source: str, target: str) -> _Signal:
         if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
-            looped = int((source, target) in self.delayed)
-            return _Signal((_Path(source, looped, None, (), looped),))
+            edge = (source, target)
+            return _Signal((_Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
         return self.signal(source)
 
     def _sum(self, signals: Iterable[_Signal]) -> _Signal:

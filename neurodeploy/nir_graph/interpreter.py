@@ -1,7 +1,8 @@
 """The NIR reference: interprets a NIR graph node by node, with NIR's own equations and no compilation in between.
 
 It shares nothing with the lowering but the questions of `neurodeploy.nir_graph.shapes` (shapes, order, delayed edges),
-so the two check each other. Forward Euler with step dt, everything within one step, loops through last step's value:
+so the two check each other. Forward Euler with step dt, everything within one step, loops through last step's value,
+as long as the conventions say nothing else:
 
     LIF     v <- v + (dt / tau) ((v_leak - v) + r I)      CubaLIF  i <- i + (dt / tau_syn) (w_in I - i)
     IF      v <- v + dt r I                                        v <- v + (dt / tau_mem) ((v_leak - v) + r i)
@@ -20,7 +21,7 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.program.recording import Events, Recording
 
-from .conventions import Conventions, rules_of
+from .conventions import Conventions, late_edges, meant, rules_of
 from .metadata import NeuronRules
 from .nir_file import NirFile
 from .shapes import NEURONS, delayed_edges, digraph, kind, of_kind, order, shapes
@@ -47,8 +48,9 @@ def run(
         InvalidInputError: inputs that do not match the graph.
         UnsupportedError: a node that is not expressed.
     """
-    graph = file.graph
-    delayed, shape_of, edges = delayed_edges(graph), shapes(graph), digraph(graph)
+    graph = meant(file, conventions)
+    delayed, shape_of, edges = late_edges(graph, conventions), shapes(graph), digraph(graph)
+    looped = delayed_edges(graph)
     sources = of_kind(graph, "Input")
     given = {sources[0] if k == "" and len(sources) == 1 else k: np.asarray(v) for k, v in inputs.items()}
     if sorted(given) != sources:
@@ -83,7 +85,7 @@ def run(
                 if (source, name) not in delayed:
                     if source in now:
                         arriving.append(now[source])
-                elif t > 0 or conventions.recurrent_bias == "from-start":
+                elif t > 0 or (source, name) not in looped or conventions.recurrent_bias == "from-start":
                     arriving.append(last[source])
             if name in waiting:
                 arriving = waiting[name].pass_on(np.sum(arriving, axis=0) if arriving else None, t)
@@ -161,7 +163,7 @@ def _linear(name: str, node: Any, x: Array) -> Array:
 class _Cell:
     """State and equations of one neuron node."""
 
-    node: Any
+    name: str
     what: str
     parameters: dict[str, Array]
     conventions: Conventions
@@ -185,7 +187,7 @@ class _Cell:
         parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
         zero: Array = np.zeros((samples, *shape), dtype)
         v = zero + np.asarray(rules.initial, dtype)
-        return cls(node, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
+        return cls(name, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
 
     @property
     def spiking(self) -> bool:
@@ -230,15 +232,28 @@ class _Cell:
         return np.asarray(spikes, x.dtype)
 
     def _integrate(self, x: Array) -> None:
-        """NIR's differential equations, one Euler step."""
-        p, dt = self.parameters, self.conventions.dt
+        """NIR's differential equations, one step, in the conventions of this node."""
+        p, gain = self.parameters, self.conventions.at(self.name, "gain")
         if self.what in ("LIF", "LI"):
-            self.v = self.v + (dt / p["tau"]) * ((p["v_leak"] - self.v) + p["r"] * x)
+            a = self._rate("tau")
+            if gain in ("unit", "decayed"):
+                arriving = (1 - a) * x if gain == "decayed" and self.what == "LI" else x
+            else:
+                arriving = a * p["r"] * x
+            self.v = self.v + a * (p["v_leak"] - self.v) + arriving
         elif self.what in ("IF", "I"):
-            self.v = self.v + dt * p["r"] * x
+            self.v = self.v + (x if gain in ("unit", "decayed") else self.conventions.dt * p["r"] * x)
         else:
-            self.i = self.i + (dt / p["tau_syn"]) * (p["w_in"] * x - self.i)
-            self.v = self.v + (dt / p["tau_mem"]) * ((p["v_leak"] - self.v) + p["r"] * self.i)
+            a_syn, a_mem = self._rate("tau_syn"), self._rate("tau_mem")
+            arriving = {"nir": a_syn * p["w_in"], "decayed": 1 - a_syn}.get(gain, 1) * x
+            self.i = self.i - a_syn * self.i + arriving
+            drive = self.i if gain in ("unit", "decayed") else a_mem * p["r"] * self.i
+            self.v = self.v + a_mem * (p["v_leak"] - self.v) + drive
+
+    def _rate(self, parameter: str) -> Array:
+        """What is lost of a state in a step."""
+        ratio = self.conventions.dt / (self.parameters[parameter] * self.conventions.tau_unit)
+        return np.asarray(1 - np.exp(-ratio) if self.conventions.decay == "exponential" else ratio)
 
     def _bounded(self) -> Array:
         if self.rules.floor is not None:

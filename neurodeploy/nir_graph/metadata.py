@@ -24,11 +24,15 @@ NAMESPACE = "neurodeploy"
 
 OVERRIDDEN: Mapping[str, tuple[str, ...]] = {
     "reset": ("reset", "reset_time", "reset_current"),
+    "reset_time": ("reset_time",),
     "comparison": ("comparison",),
+    "max_spikes": ("max_spikes",),
+    "v_floor": ("v_floor",),
+    "initial": ("v_initial",),
 }
 """Option of the user -> the keys of a node that it puts out of force."""
 
-_RESETS: Mapping[ResetTime, tuple[Reset, ...]] = {
+RESETS: Mapping[ResetTime, tuple[Reset, ...]] = {
     "now": get_args(Reset),
     "next": ("hard", "subtract"),
     "gate": ("hard",),
@@ -200,11 +204,11 @@ KEYS: Mapping[str, Key] = {
 def _check_together(rules: NeuronRules, name: str, kind: str) -> None:
     """Refuse rules that do not go with each other; a reset that is left to the graph goes with all."""
     time = rules.reset_time
-    if rules.reset not in (None, *_RESETS[time]):
+    if rules.reset not in (None, *RESETS[time]):
         raise InvalidInputError(
             f"node {name!r}: reset_time {time!r} does not go with its reset",
             found=rules.reset,
-            allowed=" or ".join(_RESETS[time]),
+            allowed=" or ".join(RESETS[time]),
         )
     slow = [key for key in ("refractory", "threshold_decay", "threshold_jump") if getattr(rules, key) is not None]
     if ("threshold_decay" in slow) != ("threshold_jump" in slow):

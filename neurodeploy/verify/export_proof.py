@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,6 +99,7 @@ def export_onnx(
     dt: float | None = None,
     scan: bool = False,
     allow_divergence: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Pair]:
     """Write a torch module or a `.nir` file as ONNX if onnxruntime computes the same in every layer, step and neuron.
 
@@ -109,6 +111,7 @@ def export_onnx(
         model: a module, which is exported as `export_proven` does it first, or the path of a file.
         sample, dt, allow_divergence: as for `export_proven`.
         scan: write the whole sequence as one graph instead of one step.
+        options: of a file, the conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
 
     Raises:
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
@@ -128,7 +131,7 @@ def export_onnx(
             pairs = _prove(model, sample, dt, source, path, allow_divergence)
             dt = None
         file = nir_file.read(source)
-    network = lower(file, resolve(file, dt=dt))
+    network = lower(file, resolve(file, **{**(options or {}), "dt": dt}))
     inputs = {network.inputs[0].name: sample}
     stages = [
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
