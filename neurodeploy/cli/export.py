@@ -65,6 +65,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     for name, (spikes, _, _) in pairs[0].per_layer.items():
         console.say(f"{name}: {spikes:,} spikes")
+    unproven = _unproven(args.output, pairs[0].verdict == "silent", console) if args.to == "nir" else []
     console.say(f"wrote {args.output}")
     console.result(
         {
@@ -73,9 +74,27 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 {"first": p.first, "second": p.second, "verdict": p.verdict, "spikes_different": p.spikes_different}
                 for p in pairs
             ],
+            **({"unproven": unproven} if args.to == "nir" else {}),
         }
     )
     return 0
+
+
+def _unproven(path: Path, silent: bool, console: Console) -> list[dict[str, Any]]:
+    """Say what the proof in a file leaves open, and return it for machines."""
+    from dataclasses import asdict
+
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.nir_graph.proof import Proof
+    from neurodeploy.verify.export_proof import said
+
+    proof = Proof.read(nir_file.read(path))
+    assert proof is not None
+    if silent:
+        console.say("no neuron spikes on the sample itself; the livelier one is what the file is proven on")
+    for item in proof.unproven:
+        console.say(f"unproven: {said(item)}")
+    return [asdict(item) for item in proof.unproven]
 
 
 def _lava(args: argparse.Namespace, console: Console) -> int:
