@@ -88,8 +88,11 @@ def _unproven(path: Path, silent: bool, console: Console) -> list[dict[str, Any]
     from neurodeploy.nir_graph.proof import Proof
     from neurodeploy.verify.export_proof import said
 
-    proof = Proof.read(nir_file.read(path))
+    file = nir_file.read(path)
+    proof = Proof.read(file)
     assert proof is not None
+    if "read_out" in file.metadata:
+        console.say(f"exported as a read-out (LI): {file.metadata['read_out']}")
     if silent:
         console.say("no neuron spikes on the sample itself; the livelier one is what the file is proven on")
     for item in proof.unproven:

@@ -171,7 +171,8 @@ def compare(
             different += int(off.sum())
         if states:
             v, w = first.states["v"][name], second.states["v"][name]
-            state_off = np.abs(v.astype(np.float64) - w) > tolerance * max(1.0, float(np.abs(v).max(initial=0)))
+            # What is no number differs from everything.
+            state_off = ~(np.abs(v.astype(np.float64) - w) <= tolerance * max(1.0, float(np.abs(v).max(initial=0))))
             states_different += int(state_off.sum())
             off |= state_off
         if off.any():

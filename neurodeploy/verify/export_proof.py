@@ -16,6 +16,7 @@ from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
+from neurodeploy.network.unreachable import never_spiking
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
@@ -72,6 +73,7 @@ def _prove(
 ) -> list[Pair]:
     """Write, read back and compare; messages call the file ``named``."""
     from neurodeploy.exporters.export import to_graph
+    from neurodeploy.exporters.read_out import make_read_out
     from neurodeploy.exporters.write_nir import write
 
     shape = tuple(sample.shape[2:])
@@ -80,6 +82,12 @@ def _prove(
     file = nir_file.read(temporary)
     conventions = resolve(file)
     network = lower(file, conventions)
+    if silent_for_ever := [name for name in never_spiking(network) if name in graph.nodes]:
+        for name in silent_for_ever:
+            make_read_out(graph, name)
+        write(graph, temporary)
+        file = nir_file.read(temporary)
+        network = lower(file, conventions)
     (source,) = network.inputs
     torch = torch_runner(module, network)
     stages = [
