@@ -42,6 +42,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _lava(args, console)
     if args.scan and args.to != "onnx":
         raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
+    if args.model.endswith(".onnx"):
+        raise InvalidInputError(
+            f"{args.model} is an ONNX file, which holds an ordinary network", allowed="a spiking network in torch",
+            hint=f"neurodeploy convert {args.model} --calibration x.npy -o {args.output.with_suffix('.nir').name} "
+            "makes its neurons spike",
+        )  # fmt: skip
     if args.model.endswith(".nir"):
         if args.to != "onnx":
             raise InvalidInputError(
