@@ -164,13 +164,14 @@ def of(module: nn.Module) -> Framework:
     return get(found[0])
 
 
-def full(value: object, shape: tuple[int, ...], what: str) -> Array:
+def full(value: object, shape: tuple[int, ...], what: str, *, endless: bool = False) -> Array:
     """A parameter of a neuron as float64 of the full shape of its layer.
 
     Args:
         value: a number, or a tensor that broadcasts against ``shape`` (leading dimensions of one, as for a batch, too).
         shape: of the layer.
         what: how messages name the parameter.
+        endless: whether it may be infinite, as the threshold of a neuron that never spikes is.
 
     Raises:
         InvalidInputError: it does not fit, or is not finite.
@@ -186,6 +187,6 @@ def full(value: object, shape: tuple[int, ...], what: str) -> Array:
         raise InvalidInputError(
             f"{what} does not fit its layer", found=list(array.shape), allowed=f"a scalar or {list(shape)}"
         ) from error
-    if not np.isfinite(whole).all():
+    if not (np.isfinite(whole) | (endless & np.isposinf(whole))).all():
         raise InvalidInputError(f"{what} is not finite", hint="check the training")
     return whole

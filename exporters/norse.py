@@ -138,7 +138,8 @@ def _neuron(module: nn.Module, path: str, shape: tuple[int, ...], dt: float) -> 
         refractory = np.ceil(np.maximum(full(rho, shape, f"parameter rho_reset of module {path!r}"), 0))
 
     def value(attribute: str) -> Array:
-        return full(getattr(p, attribute), shape, f"parameter {attribute} of module {path!r}")
+        what = f"parameter {attribute} of module {path!r}"
+        return full(getattr(p, attribute), shape, what, endless=attribute == "v_th")
 
     def tau(attribute: str) -> Array:
         inverse = value(attribute)

@@ -142,7 +142,8 @@ def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron
     lowest = None if floor is None else float(floor)
     if kind in (sl.ExpLeak, sl.ExpLeakSqueeze):
         return Neuron(nir.LI(tau, r, zero), None, floor=lowest)
-    threshold = full(module.b0 if adaptive else module.spike_threshold, shape, f"spike_threshold of module {path!r}")
+    given = module.b0 if adaptive else module.spike_threshold
+    threshold = full(given, shape, f"spike_threshold of module {path!r}", endless=not adaptive)
     if not (threshold > 0).all():
         raise InvalidInputError(
             f"spike_threshold of module {path!r} is not positive", found=float(threshold.min()), allowed="above 0"

@@ -121,7 +121,8 @@ def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron
     name = _snntorch_class(module).__name__
 
     def value(attribute: str) -> Array:
-        return full(getattr(module, attribute), shape, f"parameter {attribute} of module {path!r}")
+        what = f"parameter {attribute} of module {path!r}"
+        return full(getattr(module, attribute), shape, what, endless=attribute == "threshold")
 
     threshold = value("threshold")
     reset, time = _reset(module, name)

@@ -136,7 +136,7 @@ def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron
 
 def _node(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
     def value(number: object, name: str) -> Array:
-        return full(number, shape, f"parameter {name} of module {path!r}")
+        return full(number, shape, f"parameter {name} of module {path!r}", endless=name == "v_threshold")
 
     reset: Reset = "subtract" if module.v_reset is None else "hard"
     threshold, v_reset = value(module.v_threshold, "v_threshold"), value(module.v_reset or 0.0, "v_reset")

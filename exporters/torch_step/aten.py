@@ -20,7 +20,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import ancestors, arguments, constants, flat, is_random, leaves, module_of, shape_of, where
+from .fxgraph import ancestors, applied, arguments, constants, flat, is_random, leaves, module_of, shape_of, where
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -28,11 +28,12 @@ from .layers import (
     conv2d,
     flatten,
     folded,
+    for_each,
     linear,
     placed_channels,
     placed_values,
     windows,
-)  # fmt: skip
+)
 from .matrices import affine_of
 
 Sum = Mapping[str, float]
@@ -225,7 +226,7 @@ class Walk:
         if self._vector(source) and isinstance(taken, (nir.Linear, nir.Affine)) and self._only_for(name, node):
             bias = factor * taken.bias if isinstance(taken, nir.Affine) else None
             first = (factor * taken.weight.astype(np.float64), bias)
-        matrix, offset = affine_of(self._applied(node, source), before, after, what, first)
+        matrix, offset = affine_of(applied(node, source, self._constants), before, after, what, first)
         made: nir.NIRNode = nir.Linear(matrix) if offset is None else nir.Affine(matrix, offset)
         if first is None:
             return self._add(node, made, self._flattened(node, terms, before))
@@ -233,23 +234,6 @@ class Walk:
         self.nodes[name] = made
         self._maker[name] = node
         return {name: 1.0}
-
-    def _applied(self, node: fx.Node, source: fx.Node) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The operator as a function of its signal, its constants put in."""
-        if any(other is not source and other not in self._constants for other in node.all_input_nodes):
-            raise UnsupportedError(f"{node.target} of two layers", allowed="one layer, and constants")
-        target: Any = node.target
-
-        def apply(given: torch.Tensor) -> torch.Tensor:
-            def value(other: fx.Node) -> torch.Tensor:
-                constant = given if other is source else self._constants[other]
-                return constant.double() if constant.is_floating_point() else constant
-
-            args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-            result: torch.Tensor = target(*args, **named)
-            return result
-
-        return apply
 
     def _vector(self, source: fx.Node) -> bool:
         """Whether an image arrives as a vector, since a matrix made it."""
@@ -281,7 +265,7 @@ class Walk:
         weight = torch.from_numpy(sums.weight)
         convolve = torch.conv1d if len(before) == 2 else torch.conv2d
         counted = convolve(ones, weight, None, sums.stride, sums.padding, 1, before[0])
-        parts = np.rint((counted / self._applied(node, source)(ones)).numpy()[0])
+        parts = np.rint((counted / applied(node, source, self._constants)(ones)).numpy()[0])
         if (parts == parts.flat[0]).all():
             sums.weight = sums.weight / parts.flat[0]
             return self._add(node, sums, terms)
@@ -353,7 +337,7 @@ class Walk:
         value = np.asarray(constant if isinstance(constant, (int, float)) else self._constant(constant), np.float64)
         terms = self._sum(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
-        whole = _for_each(value, shape)
+        whole = for_each(value, shape)
         if whole is not None and tuple(node.meta["val"].shape)[1:] == shape and name and self._only_for(name, node):
             per_channel = whole.reshape(shape[0], -1)
             uniform = bool((per_channel == per_channel[:, :1]).all())
@@ -384,7 +368,7 @@ class Walk:
         value = np.asarray(second if isinstance(second, (int, float)) else self._constant(second), np.float64)
         with np.errstate(divide="ignore"):
             value = 1 / value if "div" in operator else value
-        each = _for_each(value, shape)
+        each = for_each(value, shape)
         if each is None or tuple(node.meta["val"].shape)[1:] != shape or not np.isfinite(value).all():
             raise UnsupportedError(
                 f"{operator} by something that is not one finite factor for each value",
@@ -489,16 +473,6 @@ class Walk:
             number += 1
             name = f"{base}_{number}"
         return name
-
-
-def _for_each(value: Array, shape: tuple[int, ...]) -> Array | None:
-    """A constant as torch would broadcast it against a sample of ``shape``; None where it is not one for each value."""
-    if value.ndim == len(shape) + 1 and len(value) == 1:
-        value = value[0]
-    try:
-        return np.broadcast_to(value, shape).copy()
-    except ValueError:
-        return None
 
 
 def _second(given: Mapping[str, Any]) -> Any:

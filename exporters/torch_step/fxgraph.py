@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -78,6 +78,28 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     given = {a.name: a.default_value for a in schema if a.has_default_value()}
     given.update({a.name: value for a, value in zip(schema, node.args, strict=False)})
     return {**given, **node.kwargs}
+
+
+def applied(node: fx.Node, source: fx.Node, known: Mapping[fx.Node, Tensor]) -> Callable[[Tensor], Tensor]:
+    """An operator as a function of ``source``, in float64, its constants put in.
+
+    Raises:
+        UnsupportedError: it takes other layers besides.
+    """
+    if any(other is not source and other not in known for other in node.all_input_nodes):
+        raise UnsupportedError(f"{node.target} of two layers", allowed="one layer, and constants")
+    target: Any = node.target
+
+    def apply(given: Tensor) -> Tensor:
+        def value(other: fx.Node) -> Tensor:
+            constant = given if other is source else known[other]
+            return constant.double() if constant.is_floating_point() else constant
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        result: Tensor = target(*args, **named)
+        return result
+
+    return apply
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.nir_graph.metadata import NAMESPACE, put
 
 from ..framework import Framework, Neuron
+from ..read_out import endless_read_outs
 from .aten import Walk
 from .capture import capture, node_name
 
@@ -68,7 +69,9 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
     if origin:
         metadata["dt_origin"] = origin
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
-    return nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
+    graph = nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
+    endless_read_outs(graph)
+    return graph
 
 
 def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:

@@ -214,6 +214,16 @@ def flatten(shape: tuple[int, ...], after: tuple[int, ...], batch: int) -> nir.N
     )
 
 
+def for_each(value: Array, shape: tuple[int, ...]) -> Array | None:
+    """A constant as torch would broadcast it against a sample of ``shape``; None where it is not one for each value."""
+    if value.ndim == len(shape) + 1 and len(value) == 1:
+        value = value[0]
+    try:
+        return np.broadcast_to(value, shape).copy()
+    except ValueError:
+        return None
+
+
 def pair(value: Any) -> tuple[int, int]:
     """An int or a list of one or two as ``(vertical, horizontal)``."""
     values = list(value) if isinstance(value, (tuple, list)) else [value]

@@ -43,6 +43,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _lava(args, console)
     if args.scan and args.to != "onnx":
         raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
+    if args.model.endswith(".onnx"):
+        raise InvalidInputError(
+            f"{args.model} is an ONNX file, which holds an ordinary network", allowed="a spiking network in torch",
+            hint=f"neurodeploy convert {args.model} --calibration x.npy -o {args.output.with_suffix('.nir').name} "
+            "makes its neurons spike",
+        )  # fmt: skip
     if args.model.endswith(".nir"):
         if args.to != "onnx":
             raise InvalidInputError(
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     for name, (spikes, _, _) in pairs[0].per_layer.items():
         console.say(f"{name}: {spikes:,} spikes")
+    unproven = _unproven(args.output, pairs[0].verdict == "silent", console) if args.to == "nir" else []
     console.say(f"wrote {args.output}")
     console.result(
         {
@@ -75,6 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 {"first": p.first, "second": p.second, "verdict": p.verdict, "spikes_different": p.spikes_different}
                 for p in pairs
             ],
+            **({"unproven": unproven} if args.to == "nir" else {}),
         }
     )
     return 0
@@ -93,6 +101,26 @@ def _check(args: argparse.Namespace) -> None:
             allowed="--dt, and these options for .nir files alone",
             hint="leave them out: the module's own neurons say what they do",
         )
+
+
+def _unproven(path: Path, silent: bool, console: Console) -> list[dict[str, Any]]:
+    """Say what the proof in a file leaves open, and return it for machines."""
+    from dataclasses import asdict
+
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.nir_graph.proof import Proof
+    from neurodeploy.verify.export_proof import said
+
+    file = nir_file.read(path)
+    proof = Proof.read(file)
+    assert proof is not None
+    if "read_out" in file.metadata:
+        console.say(f"exported as a read-out (LI): {file.metadata['read_out']}")
+    if silent:
+        console.say("no neuron spikes on the sample itself; the livelier one is what the file is proven on")
+    for item in proof.unproven:
+        console.say(f"unproven: {said(item)}")
+    return [asdict(item) for item in proof.unproven]
 
 
 def _lava(args: argparse.Namespace, console: Console) -> int:

@@ -226,18 +226,25 @@ class _Lowering:
             if start == 0 and (neuron.du == 1).all():
                 neuron = replace(neuron, bias=neuron.bias + gain * value)
             else:
-                self._attach(projections, gain * value, start)
+                self._attach(projections, gain * value, start, name)
         return Population(name, shape, _checked(name, neuron), handle), projections
 
     @staticmethod
-    def _attach(projections: list[Projection], bias: Array, start: int) -> None:
+    def _attach(projections: list[Projection], bias: Array, start: int, name: str) -> None:
         """Add a current bias to a projection that has none yet, or the same start."""
         for index, projection in enumerate(projections):
             if projection.bias is None or projection.bias_start == start:
                 total = bias if projection.bias is None else projection.bias + bias
                 projections[index] = replace(projection, bias=total, bias_start=start)
                 return
-        raise UnsupportedError("a neuron with more kinds of bias than projections")
+        starts = sorted({start, *(projection.bias_start for projection in projections)})
+        raise UnsupportedError(
+            f"node {name!r} receives biases that start in more different steps than it has projections",
+            found=f"biases from steps {', '.join(map(str, starts))} on, {len(projections)} projection(s)",
+            allowed="one start for each projection",
+            hint="leave out the bias of the layer in front of the Delay and add what it makes behind the Delay to the "
+            "bias there (it then acts from step 0 on), or put the Delay in front of that layer",
+        )
 
 
 def _between_steps(name: str, exact: Array, dt: float) -> InvalidInputError:

@@ -142,6 +142,15 @@ class Neuron(Sealed):
         del low, high
         return math.inf, math.inf
 
+    def never_spikes(self, arriving: float) -> Array:
+        """Which neurons can never reach their threshold, bool; in float units.
+
+        Args:
+            arriving: largest sum of what synapses bring to a neuron in one step; infinite where that is not known.
+        """
+        del arriving
+        return np.zeros(1, bool)
+
     def thresholds(self) -> Array | None:
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
         return None
@@ -252,6 +261,19 @@ class Lif(Neuron):
 
     def thresholds(self) -> Array | None:
         return self.threshold
+
+    def never_spikes(self, arriving: float) -> Array:
+        if not self.spiking:
+            return super().never_spikes(arriving)
+        if self.threshold_decay is not None:
+            return np.isposinf(self.threshold)
+        # |u| <= A / du, |v| <= (A / du + |bias|) / dv, or less: geometric series; without leak there is no bound.
+        du, dv = np.asarray(self.du, np.float64), np.asarray(self.dv, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            current = np.where(du > 0, arriving / du, np.inf)
+            bound = np.where(dv > 0, (current + np.abs(self.bias)) / dv, np.inf)
+        lowest = np.maximum(bound, np.maximum(np.abs(self.initial), np.abs(self.reset_to)))
+        return np.isposinf(self.threshold) | (self.threshold > lowest)
 
     @property
     def rests(self) -> bool:

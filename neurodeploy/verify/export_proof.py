@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,17 +16,22 @@ from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
+from neurodeploy.network.unreachable import never_spiking
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
-from neurodeploy.nir_graph.proof import Proof
+from neurodeploy.nir_graph.proof import Proof, Unproven
 from neurodeploy.program.recording import Recording
 
 from .compare import Pair, Stage, compare, verify
+from .livelier import asleep, idle, left_unproven, livelier
 from .stages import STATES, torch_runner
 
 if TYPE_CHECKING:
     from torch import nn
+
+LIVELIER = " (livelier sample)"
+"""Behind the stages of a comparison on a sample of our own."""
 
 SINGLE_TOLERANCE = 1e-4
 """Largest difference of a float32 potential, relative to the largest potential, that is rounding."""
@@ -42,13 +47,17 @@ def export_proven(
 ) -> list[Pair]:
     """Write ``module`` as a `.nir` file if, read back, it computes the same in every layer, step and neuron.
 
+    Where a whole layer takes no part on the sample, a livelier one of our own is compared as well
+    (`neurodeploy.verify.livelier`). What stayed unproven stands in the file (`neurodeploy.nir_graph.proof`).
+
     Args:
         sample: input spikes ``[time, batch, *shape]``; float64 arithmetic on both sides leaves rounding out.
         dt: length of a step in seconds; None takes what the neurons were built for.
         allow_divergence: write the file even if it differs.
 
     Returns:
-        torch compared with the NIR reference, and that with the lowered network.
+        torch compared with the NIR reference, and that with the lowered network; then the same on the livelier sample,
+        if there was one.
 
     Raises:
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
@@ -64,25 +73,46 @@ def _prove(
 ) -> list[Pair]:
     """Write, read back and compare; messages call the file ``named``."""
     from neurodeploy.exporters.export import to_graph
+    from neurodeploy.exporters.read_out import make_read_out
     from neurodeploy.exporters.write_nir import write
 
-    graph = to_graph(module, tuple(sample.shape[2:]), dt)
+    shape = tuple(sample.shape[2:])
+    graph = to_graph(module, shape, dt)
     write(graph, temporary)
     file = nir_file.read(temporary)
     conventions = resolve(file)
     network = lower(file, conventions)
+    if silent_for_ever := [name for name in never_spiking(network) if name in graph.nodes]:
+        for name in silent_for_ever:
+            make_read_out(graph, name)
+        write(graph, temporary)
+        file = nir_file.read(temporary)
+        network = lower(file, conventions)
+    (source,) = network.inputs
+    torch = torch_runner(module, network)
     stages = [
-        Stage("torch", torch_runner(module, network), exact=True, integer=False),
+        Stage("torch", torch, exact=True, integer=False),
         Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
     ]
-    recordings, pairs = verify(stages, {network.inputs[0].name: sample}, network)
-    for pair in pairs:
+    recordings, pairs = verify(stages, {source.name: sample}, network)
+    takes = [idle(recordings["torch"], network)]
+    own = livelier(lambda x: torch({source.name: x}), network, shape, takes[0]) if asleep(takes[0]) else None
+    more: list[Pair] = []
+    if own is not None:
+        lively, more = verify(stages, {source.name: own}, network)
+        more = [replace(pair, first=f"{pair.first}{LIVELIER}", second=f"{pair.second}{LIVELIER}") for pair in more]
+        takes.append(idle(lively["torch"], network))
+    silent = pairs[0].verdict == "silent" and any(pair.verdict != "silent" for pair in more)
+    for pair in more if silent else [*pairs, *more]:
         if not pair.passed and not allow_divergence:
-            raise _refusal(named, pair)
-    Proof.of(sample, _spikes(recordings["torch"], network), "; ".join(map(_statement, pairs))).store(graph)
+            raise _refusal(named, pair, left_unproven(takes))
+    statement = "; ".join(map(_statement, [*pairs, *more]))
+    if silent and own is not None:
+        sample, recordings = own, lively
+    Proof.of(sample, _spikes(recordings["torch"], network), statement, left_unproven(takes)).store(graph)
     write(graph, temporary)
-    return pairs
+    return [*pairs, *more]
 
 
 def _spikes(recording: Recording, network: Network) -> dict[str, Array]:
@@ -161,11 +191,17 @@ def _difference(pair: Pair) -> str:
     return "; ".join(parts)
 
 
-def _refusal(path: Path, pair: Pair) -> VerificationError:
+def said(item: Unproven) -> str:
+    """What stayed unproven of a layer, in a line."""
+    return f"{item.layer}: {item.neurons:,} of {item.of:,} {item.why}"
+
+
+def _refusal(path: Path, pair: Pair, unproven: Sequence[Unproven] = ()) -> VerificationError:
     if pair.verdict == "silent":
         return VerificationError(
             f"{path} is not written: no neuron spikes on the sample, so nothing is proven",
-            hint="give a sample that makes the network spike (--sample)",
+            found="; ".join(map(said, unproven)) or None,
+            hint="give a sample that makes the network spike (--sample); livelier ones that were drawn here do not",
         )
     d = pair.divergence
     assert d is not None

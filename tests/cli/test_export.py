@@ -77,6 +77,7 @@ def test_a_difference_is_refused(
     ("arguments", "message"),
     [
         (["nothing.py:net", "--shape", "6"], "nothing.py does not exist"),
+        (["net.onnx", "--shape", "6"], "to do:   neurodeploy convert net.onnx"),
         (["MODEL:other", "--shape", "6"], "has no other"),
         (["MODEL:net"], "export needs to know the input"),
         (["MODEL:net", "--shape", "six"], "--shape is not a shape"),

@@ -36,7 +36,8 @@ def proven(module, shape, path, steps=12):
     torch.manual_seed(0)
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Linear, nn.ConvTranspose2d)):
-            part.weight.data *= 3
+            part.reset_parameters()
+            part.weight.data.abs_().mul_(2)
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.5, 2)
@@ -63,12 +64,12 @@ def test_every_average_pool_of_images(tmp_path):
     sizes = ((2, 3, (3, 2)), (None, 1, (3, 2)), (0, 1))
     layers = list(pools(nn.AvgPool2d, sizes, (None, 1, 5)))
     assert len(layers) == 216
-    proven(Joined(some(layers, 20)), (2, 7, 5), tmp_path / "a.nir", steps=3)
+    proven(Joined(some(layers, 9)), (2, 7, 5), tmp_path / "a.nir", steps=3)
 
 
 def test_every_average_pool_of_sequences(tmp_path):
     layers = list(pools(nn.AvgPool1d, ((2, 3, 5), (None, 1, 2, 4), (0, 1)), (None,)))
-    layers = some(layers, 10) + [nn.AdaptiveAvgPool1d(n) for n in (1, 2, 3, 7)]
+    layers = some(layers, 5) + [nn.AdaptiveAvgPool1d(n) for n in (1, 3, 7)]
     proven(Joined(layers), (2, 9), tmp_path / "a.nir", steps=4)
 
 

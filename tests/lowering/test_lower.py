@@ -1,6 +1,7 @@
 """Lowering against the NIR reference, which interprets node by node and shares no arithmetic with it."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import nir
@@ -175,6 +176,27 @@ def test_a_loop_without_a_neuron_is_refused(tmp_path: Path) -> None:
     edges = [("input", "a"), ("a", "b"), ("b", "a"), ("b", "lif"), ("lif", "output")]
     text = refusal(nir.NIRGraph(nodes, edges, type_check=False), tmp_path, InvalidInputError)
     assert text.startswith("the graph has a loop without a neuron")
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_biases_in_front_of_and_behind_a_delay_are_refused_with_what_to_do(steps: int, tmp_path: Path) -> None:
+    one = np.ones(2)
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "a": nir.Affine(np.eye(2), one),
+        "wait": nir.Delay(steps * 1e-3 * one),
+        "b": nir.Affine(np.eye(2), one),
+        "reads": nir.CubaLI(2e-3 * one, 2e-3 * one, one, 0 * one, one),
+        "output": nir.Output(np.array([2])),
+    }
+    names = list(nodes)
+    graph = nir.NIRGraph(nodes, list(pairwise(names)), metadata={"neurodeploy": {"dt": 1e-3}}, type_check=False)
+    nir.write(tmp_path / "a.nir", graph)
+    file = nir_file.read(tmp_path / "a.nir")
+    with pytest.raises(UnsupportedError, match="node 'reads' receives biases that start in more") as raised:
+        lower(file, resolve(file))
+    assert f"from steps 0, {steps} on, 1 projection(s)" in str(raised.value.found)
+    assert "in front of the Delay" in str(raised.value.hint)
 
 
 def test_delay_nodes(tmp_path: Path) -> None:

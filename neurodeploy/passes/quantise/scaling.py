@@ -32,7 +32,7 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.connectivity import Connectivity, Conv2d
+from neurodeploy.network.connectivity import Connectivity, Conv2d, largest_sum
 from neurodeploy.network.network import Population, Projection
 from neurodeploy.network.neurons import Lif
 
@@ -253,6 +253,14 @@ class _Fitting:
         low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
         if min(exponents) < low or max(exponents) > high:
             tops = [float(row.max()) for row in self.largest]
+            if self.neuron.never_spikes(sum(largest_sum(p.connectivity) for p in self.projections)).all():
+                raise UnsupportedError(
+                    f"population {self.population.name!r} can never spike",
+                    found=f"weights of {min(tops):g} to {max(tops):g}, threshold {self.neuron.threshold.min():g}",
+                    allowed="a threshold within reach, or a read-out of the potential",
+                    hint="make it a read-out (NIR: LI; norse: LIBoxCell, LICell; sinabs: ExpLeak; snnTorch, "
+                    "SpikingJelly: an infinite threshold in the last layer), and export again",
+                )
             raise UnsupportedError(
                 f"population {self.population.name!r}: weights and threshold do not fit one integer scale",
                 found=f"weights of {min(tops):g} to {max(tops):g}, threshold {self.neuron.threshold.max():g}",
