@@ -20,6 +20,8 @@ from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
 from .chips.arch import Architecture
+from .chips.arithmetic import named
+from .chips.embedded import arithmetic_of
 from .counts.counts import Counter, Counts
 from .engine import Simulator
 from .prices.pricing import Bill, price
@@ -40,6 +42,7 @@ class Cost:
     Args:
         arch: the chip whose prices and times were taken.
         mesh: of the tiers that follow messages.
+        arithmetic: with which it ran, in words.
     """
 
     arch: Architecture
@@ -48,6 +51,7 @@ class Cost:
     bill: Bill
     timing: Timing
     mesh: Mesh | None = None
+    arithmetic: str = ""
 
     def totals(self) -> dict[str, float]:
         """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
@@ -106,6 +110,7 @@ class Cost:
         return {
             "chip": self.arch.name,
             "extends": list(self.arch.extends),
+            "arithmetic": self.arithmetic,
             "samples": self.recording.samples,
             "steps": self.recording.steps,
             "chip_steps": len(timing.step_ns),
@@ -176,4 +181,8 @@ def cost(
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
-    return Cost(arch, recording, counts, price(counts, arch, timing), timing, mesh)
+    if arch.name == program.chip:
+        arithmetic = named(program.network.arithmetic, arch)
+    else:
+        arithmetic = f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
+    return Cost(arch, recording, counts, price(counts, arch, timing), timing, mesh, arithmetic)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from neurodeploy.errors import InvalidInputError
 
 from .arch import Architecture, available, load_architecture
+from .arithmetic import named
 
 if TYPE_CHECKING:
     from neurodeploy.program.program import Program
@@ -48,6 +49,16 @@ def architecture_of(program: Program) -> Architecture:
     if arch.name != program.chip:
         raise _damaged(program, f"a description of {arch.name!r}")
     return arch
+
+
+def arithmetic_of(program: Program) -> str:
+    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.arithmetic`).
+
+    Raises:
+        InvalidInputError: the description of its chip is damaged.
+    """
+    known = bool(program.chip_file) or program.chip in available()
+    return named(program.network.arithmetic, architecture_of(program) if known else None)
 
 
 def _damaged(program: Program, found: str) -> InvalidInputError:

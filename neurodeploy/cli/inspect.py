@@ -28,12 +28,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     repairs: tuple[str, ...] = ()
     left_open: tuple[Ambiguity, ...] = ()
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
+        from neurodeploy.hwsim.chips.embedded import arithmetic_of
         from neurodeploy.program.program import Program
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
         facts: dict[str, Any] = {"chip": program.chip, **_own_chip(program), "cores": len(program.cores)}
-        facts |= program.provenance
+        facts |= {"computed with": arithmetic_of(program), **program.provenance}
     elif args.file.suffix == ".net":
         from neurodeploy.lowering.lava_dl import read_net
 

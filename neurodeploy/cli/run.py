@@ -36,12 +36,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
+    from neurodeploy.hwsim.chips.embedded import arithmetic_of
     from neurodeploy.program.program import Program
     from neurodeploy.program.recording import Record, check_inputs, scores
     from neurodeploy.verify.stages import accuracy_of
 
     backend = backends.get(args.backend)
     program = Program.load(args.program)
+    arithmetic = arithmetic_of(program)
     inputs = options.load_inputs(args.input)
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
@@ -86,8 +88,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rows,
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
+    console.say(f"arithmetic: {arithmetic}")
     result = {
         "backend": args.backend,
+        "arithmetic": arithmetic,
         "steps": recording.steps,
         "samples": recording.samples,
         "spikes": {name: len(events) for name, events in recording.spikes.items()},

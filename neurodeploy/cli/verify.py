@@ -42,6 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP, compile_file
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.hwsim.chips.arithmetic import named
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.stages import verify_program
@@ -90,12 +91,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         else:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
+    arithmetic = named(compiled.program.network.arithmetic, arch)
+    console.say(f"arithmetic: {arithmetic}")
     show(verified, console)
     for name, why in left_out.items():
         console.say(f"{name} was left out: {why}")
     if args.results:
         console.say(f"wrote {args.results}")
-    console.result({**as_json(verified), "left_out": left_out})
+    console.result({**as_json(verified), "arithmetic": arithmetic, "left_out": left_out})
     return 0 if verified.passed else 1
 
 

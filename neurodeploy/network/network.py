@@ -16,11 +16,13 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
+from . import loihi_ranges
 from .arrays import Array, Sealed, seal
 from .connectivity import Connectivity, Dense, largest_sum
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
-from .schema import check_numbers, check_types, check_within
+from .registers import QUANTISE, within_weights
+from .schema import check_numbers, check_types
 
 
 @dataclass(frozen=True)
@@ -281,8 +283,28 @@ def _check_numbers(network: Network, projection: Projection, targets: int) -> No
         )
     if network.arithmetic == "loihi":
         check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
-        most = (1 << 31) - 1 >> max(kind.exponent, 0)
-        check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
+        _check_weights(where, projection)
+
+
+def _check_weights(where: str, projection: Projection) -> None:
+    """Refuse integer weights that Loihi does not hold as they are; those that learn have ranges of their own."""
+    kind = projection.connectivity
+    low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
+    if not low <= kind.exponent <= high:
+        raise InvalidInputError(
+            f"the weight exponent of {where} does not fit its register",
+            found=kind.exponent,
+            allowed=f"{low} to {high}",
+            hint=QUANTISE,
+        )
+    if projection.rule is None and not within_weights(kind.weights):
+        found = f"values from {kind.weights.min()} to {kind.weights.max()}"
+        raise InvalidInputError(
+            f"the weights of {where} are not what Loihi's integers can hold",
+            found=found + (", some of them odd" if (kind.weights & 1).any() else ""),
+            allowed="even numbers from -256 to 254, or numbers of one sign up to 255 in magnitude",
+            hint=QUANTISE,
+        )
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

@@ -55,13 +55,21 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
+from . import loihi_ranges
 from .arrays import Array, Sealed
+from .registers import check_lif
 from .schema import check_numbers, check_within
 
 Arithmetic = Literal["float", "loihi"]
 Reset = Literal["hard", "subtract", "none"]
 ResetTime = Literal["now", "next", "gate", "once"]
 Comparison = Literal[">", ">="]
+Feature = Literal[
+    "synaptic current", "leak", "bias", "refractory time", "adaptive threshold", "lower bound", "read-out",
+    "several spikes a step", "negative spikes", "reset of the current", "spike at the threshold itself",
+    "reset to another potential", "sigma-delta", "rectifier", "product", "model of its own",
+]  # fmt: skip
+"""What a neuron may have beside a potential that adds up, a threshold, and a reset to 0 (`Neuron.features`)."""
 
 UNLIMITED = 2**31 - 1
 """`max_spikes` of a neuron that may send any number in a step."""
@@ -125,6 +133,15 @@ class Neuron(Sealed):
         bits = 24 if arithmetic == "loihi" else 32
         return bits - self.send_shift if self.graded(arithmetic) else 0
 
+    def resets(self) -> tuple[Reset, ...]:
+        """The rule by which a spike resets it; none where nothing is reset."""
+        return ()
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        """What it needs of a chip's neurons; a model that does not say is one that the chip must have by itself."""
+        del arithmetic
+        return ("model of its own",)
+
     def thresholds(self) -> Array | None:
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
         return None
@@ -165,6 +182,10 @@ class Source(Neuron):
     @property
     def label(self) -> str:
         return "bias axon" if self.always_on else "input"
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ()
 
     def graded(self, arithmetic: Arithmetic) -> bool:
         return not self.always_on and (self.payload_bits > 1 or arithmetic == "float")
@@ -233,6 +254,28 @@ class Lif(Neuron):
         del size
         return self.initial
 
+    def resets(self) -> tuple[Reset, ...]:
+        return (self.reset,) if self.spiking else ()
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        """A hard reset ``next``, to 0, gives the spikes of one ``now``; ``gate`` those with a refractory step."""
+        integer, hard = arithmetic == "loihi", self.spiking and self.reset == "hard"
+        asked: dict[Feature, bool] = {
+            "synaptic current": bool((self.du < (loihi_ranges.DECAY_ONE - 1 if integer else 1)).any()),
+            "leak": bool(np.any(self.dv)),
+            "bias": bool(np.any(self.bias)),
+            "refractory time": self.refractory is not None or (hard and self.reset_time == "gate"),
+            "adaptive threshold": self.threshold_decay is not None,
+            "lower bound": self.floor is not None,
+            "read-out": not self.spiking,
+            "several spikes a step": self.spiking and self.max_spikes > 1,
+            "negative spikes": self.spiking and self.lower is not None,
+            "reset of the current": self.reset_current,
+            "spike at the threshold itself": integer and self.spiking and self.comparison == ">=",
+            "reset to another potential": integer and hard and bool(np.any(self.reset_to)),
+        }
+        return tuple(name for name, there in asked.items() if there)
+
     def thresholds(self) -> Array | None:
         return self.threshold
 
@@ -283,6 +326,9 @@ class Lif(Neuron):
                 found=self.max_spikes,
                 allowed=f"1 to {UNLIMITED:,}",
             )
+        if arithmetic == "loihi":
+            decays = (("du", self.du), ("dv", self.dv))
+            check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
         self._check_times(name)
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
@@ -337,6 +383,10 @@ class SigmaDelta(Neuron):
     def label(self) -> str:
         return f"sigma-delta, {self.activation}"
 
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("sigma-delta",)
+
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic
         return True
@@ -367,6 +417,10 @@ class Relu(Neuron):
     def label(self) -> str:
         return "rectifier (graded)"
 
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("rectifier",)
+
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic
         return True
@@ -389,6 +443,10 @@ class Product(Neuron):
     @property
     def label(self) -> str:
         return "product of two inputs"
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("product",)
 
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic

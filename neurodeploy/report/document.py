@@ -247,10 +247,15 @@ class Spread(_Model):
 
 
 class NetworkResult(_Model):
-    """Everything about one network; parts that were not computed are empty or None."""
+    """Everything about one network; parts that were not computed are empty or None.
+
+    Args:
+        arithmetic: the numbers with which it was run as a Program, and whether they are the chip's own.
+    """
 
     name: str
     description: str = ""
+    arithmetic: str = ""
     source: Source
     stages: tuple[Stage, ...] = ()
     pairs: tuple[Pair, ...] = ()
