@@ -20,7 +20,7 @@ from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
 from .chips.arch import Architecture
-from .chips.arithmetic import named
+from .chips.computed import named
 from .chips.embedded import arithmetic_of
 from .counts.counts import Counter, Counts
 from .engine import Simulator

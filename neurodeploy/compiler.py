@@ -19,7 +19,7 @@ from neurodeploy.files import hdf5
 from neurodeploy.lowering import lava_dl
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network
+from neurodeploy.network.network import Network, check_registers
 from neurodeploy.network.neurons import Feature
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import Conventions, resolve
@@ -50,7 +50,7 @@ class Compiled:
 
 def limits_of(arch: Architecture) -> Limits:
     """The limits that placement knows, from an architecture file."""
-    from neurodeploy.hwsim.chips.arithmetic import not_checked, registers_of
+    from neurodeploy.hwsim.chips.computed import not_checked, registers_of
 
     limits = arch.limits
 
@@ -119,7 +119,9 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
 
     Raises:
         DoesNotFitError: it does not fit on the chip; says what is too large.
+        UnsupportedError: integers that Loihi's registers do not hold.
     """
+    check_registers(network)
     if arch is not None:
         from neurodeploy.hwsim.chips.embedded import chip_file
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from neurodeploy.errors import InvalidInputError
 
 from .arch import Architecture, available, load_architecture
-from .arithmetic import named
+from .computed import named
 
 if TYPE_CHECKING:
     from neurodeploy.program.program import Program
@@ -52,7 +52,7 @@ def architecture_of(program: Program) -> Architecture:
 
 
 def arithmetic_of(program: Program) -> str:
-    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.arithmetic`).
+    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.computed`).
 
     Raises:
         InvalidInputError: the description of its chip is damaged.

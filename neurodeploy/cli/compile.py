@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.hwsim.chips.arch import load_architecture
-    from neurodeploy.hwsim.chips.arithmetic import named
+    from neurodeploy.hwsim.chips.computed import named
 
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)

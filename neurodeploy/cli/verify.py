@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP, compile_file
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
-    from neurodeploy.hwsim.chips.arithmetic import named
+    from neurodeploy.hwsim.chips.computed import named
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.stages import verify_program

@@ -16,13 +16,12 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
-from . import loihi_ranges
+from . import registers
 from .arrays import Array, Sealed, seal
 from .connectivity import Connectivity, Dense, largest_sum
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
-from .registers import QUANTISE, within_weights
-from .schema import check_numbers, check_types
+from .schema import check_numbers, check_types, check_within
 
 
 @dataclass(frozen=True)
@@ -283,28 +282,25 @@ def _check_numbers(network: Network, projection: Projection, targets: int) -> No
         )
     if network.arithmetic == "loihi":
         check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
-        _check_weights(where, projection)
+        most = (1 << 31) - 1 >> max(kind.exponent, 0)
+        check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
 
 
-def _check_weights(where: str, projection: Projection) -> None:
-    """Refuse integer weights that Loihi does not hold as they are; those that learn have ranges of their own."""
-    kind = projection.connectivity
-    low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
-    if not low <= kind.exponent <= high:
-        raise InvalidInputError(
-            f"the weight exponent of {where} does not fit its register",
-            found=kind.exponent,
-            allowed=f"{low} to {high}",
-            hint=QUANTISE,
-        )
-    if projection.rule is None and not within_weights(kind.weights):
-        found = f"values from {kind.weights.min()} to {kind.weights.max()}"
-        raise InvalidInputError(
-            f"the weights of {where} are not what Loihi's integers can hold",
-            found=found + (", some of them odd" if (kind.weights & 1).any() else ""),
-            allowed="even numbers from -256 to 254, or numbers of one sign up to 255 in magnitude",
-            hint=QUANTISE,
-        )
+def check_registers(network: Network) -> None:
+    """Refuse an integer network that no registers of Loihi hold; called by every back-end, and where one is placed.
+
+    What learns has ranges of its own (`neurodeploy.network.plasticity.LIMITS`).
+
+    Raises:
+        UnsupportedError: names the population or projection, what was found and what is allowed.
+    """
+    if network.arithmetic == "float":
+        return
+    for population in network.populations:
+        population.neuron.check_registers(population.name)
+    for projection in network.projections:
+        kind = projection.connectivity
+        registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=projection.rule is not None)
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

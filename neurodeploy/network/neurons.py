@@ -55,9 +55,8 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
-from . import loihi_ranges
+from . import loihi_ranges, registers
 from .arrays import Array, Sealed
-from .registers import check_lif
 from .schema import check_numbers, check_within
 
 Arithmetic = Literal["float", "loihi"]
@@ -145,6 +144,13 @@ class Neuron(Sealed):
     def thresholds(self) -> Array | None:
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
         return None
+
+    def check_registers(self, name: str) -> None:
+        """Refuse parameters of an integer population ``name`` that no register value of Loihi gives.
+
+        Raises:
+            UnsupportedError: names the population and the parameter.
+        """
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         """Refuse parameters that do not fit a population ``name`` of ``size`` neurons.
@@ -326,9 +332,6 @@ class Lif(Neuron):
                 found=self.max_spikes,
                 allowed=f"1 to {UNLIMITED:,}",
             )
-        if arithmetic == "loihi":
-            decays = (("du", self.du), ("dv", self.dv))
-            check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
         self._check_times(name)
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
@@ -337,6 +340,10 @@ class Lif(Neuron):
             found=f"reset {self.reset!r}, reset_time {self.reset_time!r}" if self.spiking else "no spikes",
             allowed="spiking neurons with reset 'hard' and reset_time 'now'",
         )
+
+    def check_registers(self, name: str) -> None:
+        decays = {"du": self.du, "dv": self.dv}
+        registers.check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
 
     def _check_times(self, name: str) -> None:
         """Refuse rules that mean nothing together; see the module's docstring."""

@@ -9,15 +9,15 @@ weight is held if its bits are, wherever they stand: 14 needs three bits, as 7 a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from . import loihi_ranges
 from .arrays import Array
-from .schema import check_within
 
 QUANTISE = "run the quantise pass, which chooses values that the chip can hold"
 """What to do about integers that fit no register."""
@@ -106,9 +106,7 @@ def within_weights(weights: Array) -> bool:
     return (low >= 0 and high <= most) or (high <= 0 and low >= -most)
 
 
-def check_lif(
-    name: str, bias: Array, threshold: Array | None, decays: tuple[tuple[str, Array], ...], initial: Array
-) -> None:
+def check_lif(name: str, bias: Array, threshold: Array | None, decays: Mapping[str, Array], initial: Array) -> None:
     """Refuse parameters of integrate-and-fire neurons that no register value of Loihi gives.
 
     Args:
@@ -117,29 +115,63 @@ def check_lif(
         decays: registers of 12 bits, by name.
 
     Raises:
-        InvalidInputError: names the population and the parameter.
+        UnsupportedError: names the population and the parameter.
     """
     where = f"population {name!r}"
     if (lost := bias[bias_registers(bias)[1] < 0]).size:
         most = loihi_ranges.BIAS_MANTISSA_MAX
-        raise InvalidInputError(
+        raise UnsupportedError(
             f"the bias of {where} does not fit its registers",
             found=int(lost[0]),
             allowed=f"a whole number from {-most - 1} to {most}, times 2^0 to 2^{loihi_ranges.BIAS_EXPONENT_MAX}",
             hint=QUANTISE,
         )
     if threshold is not None:
-        check_within(f"{where}: threshold", threshold, 0, (loihi_ranges.THRESHOLD_MAX + 1) * 64)
+        _within(f"the threshold of {where}", threshold, 0, ((loihi_ranges.THRESHOLD_MAX + 1) << 6) - 1)
         if (odd := threshold[threshold % 64 != 0]).size:
-            raise InvalidInputError(
+            raise UnsupportedError(
                 f"the threshold of {where} does not fit its register",
                 found=int(odd[0]),
                 allowed="multiples of 64, because the chip stores threshold / 64",
                 hint=QUANTISE,
             )
-    for parameter, decay in decays:
-        check_within(f"{where}: {parameter}", decay, 0, loihi_ranges.DECAY_ONE - 1)
-    check_within(f"{where}: initial", initial, -loihi_ranges.STATE_MAX, loihi_ranges.STATE_MAX)
+    for parameter, decay in decays.items():
+        _within(f"{parameter} of {where}", decay, 0, loihi_ranges.DECAY_ONE - 1)
+    _within(f"initial of {where}", initial, -loihi_ranges.STATE_MAX, loihi_ranges.STATE_MAX)
+
+
+def check_synapses(name: str, weights: Array, exponent: int, *, plastic: bool) -> None:
+    """Refuse weights of a projection ``name`` that Loihi does not hold as they are.
+
+    Raises:
+        UnsupportedError: names the projection, its weights and what is allowed.
+    """
+    low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
+    if not low <= exponent <= high:
+        raise UnsupportedError(
+            f"the weight exponent of projection {name!r} does not fit its register",
+            found=exponent,
+            allowed=f"{low} to {high}",
+            hint=QUANTISE,
+        )
+    if not plastic and not within_weights(weights):
+        odd = ", some of them odd" if (weights & 1).any() else ""
+        raise UnsupportedError(
+            f"the weights of projection {name!r} are not what the chip can hold",
+            found=f"values from {weights.min()} to {weights.max()}{odd}",
+            allowed="even numbers from -256 to 254, or 8-bit numbers of one sign",
+            hint=QUANTISE,
+        )
+
+
+def _within(what: str, values: Array, low: int, high: int) -> None:
+    if values.size and (values.min() < low or values.max() > high):
+        raise UnsupportedError(
+            f"{what} does not fit its register",
+            found=f"values from {values.min()} to {values.max()}",
+            allowed=f"{low} to {high}",
+            hint=QUANTISE,
+        )
 
 
 def bias_registers(bias: Array) -> tuple[Array, Array]:

@@ -76,13 +76,19 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
                     said=f"{_DOES[rule]}; the neurons of {limits.chip} have {_have(limits.resets)}", lacks=rule,
                 )  # fmt: skip
     if limits.features is not None:
+        # What spikes carry has a limit of its own; a model that does not say what it needs is not checked.
+        told = {"model of its own"} | _carried(limits)
         for feature in neuron.features(network.arithmetic):
-            if feature not in limits.features and feature != "model of its own":
+            if feature not in limits.features and feature not in told:
                 yield Need(
                     population.name, where, feature, "kinds", 1, 0, f"a neuron of {limits.chip}",
                     f"train it without: {feature}", fits=False,
                     said=f"has neurons with: {feature}; those of {limits.chip} have none", lacks=feature,
                 )  # fmt: skip
+
+
+def _carried(limits: Limits) -> set[str]:
+    return set() if limits.payload_bits is None else {"several spikes a step", "negative spikes"}
 
 
 _RULE = {"hard": "hard reset", "subtract": "reset by subtraction", "none": "spikes without a reset"}
@@ -104,7 +110,7 @@ def _weights(projection: Projection, limits: Limits) -> Need:
     have = limits.registers.weight_bits
     found = np.unique(kind.weights)
     said = (
-        f"needs {need} bits of weight ({len(found)} different ones from {found.min()} to {found.max()}); "
+        f"needs {need} bits of weight ({len(found)} different ones from {found.min(initial=0)} to {found.max(initial=0)}); "
         f"a synapse of {limits.chip} has {have}"
     )
     fits = need <= have

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 import numpy as np
 
 from neurodeploy.compiler import Compiled
-from neurodeploy.hwsim.chips.arithmetic import named
+from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.counts.counts import Counts, count
 from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing

@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
-from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.network import Network, Population, Projection, check_registers
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 from neurodeploy.program.schedule import schedule
@@ -53,7 +53,9 @@ def run_network(
 
     Raises:
         InvalidInputError: inputs that do not match the network.
+        UnsupportedError: integers that Loihi's registers do not hold.
     """
+    check_registers(network)
     run = _Run(network, inputs, record, np.dtype(dtype))
     for t in range(run.steps):
         for population in network.populations:
