@@ -71,6 +71,7 @@ def limits_of(arch: Architecture) -> Limits:
         registers=registers_of(arch),
         resets=arch.arithmetic.resets.value,
         features=get_args(Feature) if arch.arithmetic.neurons.value == "any" else arch.arithmetic.neurons.value,
+        unsure=arch.arithmetic.neurons.unknown,
         of_subtract=arch.arithmetic.of_subtract,
         unknown=not_checked(arch),
     )

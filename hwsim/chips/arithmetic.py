@@ -49,9 +49,14 @@ class Resets(Fact):
 
 
 class Neurons(Fact):
-    """What a neuron can have beside a threshold and a potential that adds up; ``any`` where neurons are programs."""
+    """What a neuron can have beside a threshold and a potential that adds up; ``any`` where neurons are programs.
+
+    Args:
+        unknown: of which nobody published whether it has them.
+    """
 
     value: tuple[Feature, ...] | Literal["any"] | None
+    unknown: tuple[Feature, ...] = ()
 
 
 def _unknown(what: str) -> dict[str, str | None]:

@@ -57,8 +57,16 @@ def arithmetic_of(program: Program) -> str:
     Raises:
         InvalidInputError: the description of its chip is damaged.
     """
-    known = bool(program.chip_file) or program.chip in available()
-    return named(program.network.arithmetic, architecture_of(program) if known else None)
+    return named(program.network.arithmetic, known_chip(program))
+
+
+def known_chip(program: Program) -> Architecture | None:
+    """The chip of a Program; None where it is for none, or does not say what that is.
+
+    Raises:
+        InvalidInputError: the description of its chip is damaged.
+    """
+    return architecture_of(program) if program.chip_file or program.chip in available() else None
 
 
 def _damaged(program: Program, found: str) -> InvalidInputError:

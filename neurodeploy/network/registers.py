@@ -127,7 +127,7 @@ def check_lif(name: str, bias: Array, threshold: Array | None, decays: Mapping[s
             hint=QUANTISE,
         )
     if threshold is not None:
-        _within(f"the threshold of {where}", threshold, 0, ((loihi_ranges.THRESHOLD_MAX + 1) << 6) - 1)
+        _within(f"threshold of {where}", threshold, 0, ((loihi_ranges.THRESHOLD_MAX + 1) << 6) - 1)
         if (odd := threshold[threshold % 64 != 0]).size:
             raise UnsupportedError(
                 f"the threshold of {where} does not fit its register",

@@ -54,6 +54,10 @@ def notes(network: Network, limits: Limits) -> dict[str, str]:
     unsaid = [p.name for p in network.populations if "model of its own" in p.neuron.features(network.arithmetic)]
     if unsaid and limits.features is not None:
         found["kinds of neuron not checked"] = f"{', '.join(unsaid)}: the model does not say what it needs of a chip"
+    for feature in limits.unsure:
+        asking = [p.name for p in network.populations if feature in p.neuron.features(network.arithmetic)]
+        if asking:
+            found[f"{feature} not checked"] = f"{', '.join(asking)}: whether {limits.chip} has it was not published"
     if limits.unknown:
         found[f"not in the file of {limits.chip}, so not checked"] = ", ".join(limits.unknown)
     if limits.registers.state_bits < 24 and network.arithmetic == "loihi":
@@ -77,7 +81,7 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
                 )  # fmt: skip
     if limits.features is not None:
         # What spikes carry has a limit of its own; a model that does not say what it needs is not checked.
-        told = {"model of its own"} | _carried(limits)
+        told = {"model of its own", *limits.unsure} | _carried(limits)
         for feature in neuron.features(network.arithmetic):
             if feature not in limits.features and feature not in told:
                 yield Need(
@@ -109,10 +113,9 @@ def _weights(projection: Projection, limits: Limits) -> Need:
     need = 8 if projection.rule is not None else weight_bits(kind.weights)
     have = limits.registers.weight_bits
     found = np.unique(kind.weights)
-    said = (
-        f"needs {need} bits of weight ({len(found)} different ones from {found.min(initial=0)} to {found.max(initial=0)}); "
-        f"a synapse of {limits.chip} has {have}"
-    )
+    low, high = found.min(initial=0), found.max(initial=0)
+    said = f"needs {need} bits of weight ({len(found)} different ones from {low} to {high}); "
+    said += f"a synapse of {limits.chip} has {have}"
     fits = need <= have
     return Need(
         projection.name, projection.handle.module, "weight", "bits", need, have, f"a synapse of {limits.chip}",

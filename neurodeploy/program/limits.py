@@ -31,6 +31,7 @@ class Limits:
         registers: widths of the integers that it holds.
         resets: rules by which its neurons can be reset.
         features: what its neurons can have (`neurodeploy.network.neurons.Neuron.features`).
+        unsure: of which it is not known whether its neurons have them.
         of_subtract: neurons of a core (compartments) that make up one that resets by subtraction.
         unknown: what nobody published of its arithmetic, in words.
     """
@@ -48,6 +49,7 @@ class Limits:
     registers: Registers = LOIHI
     resets: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
+    unsure: tuple[str, ...] = ()
     of_subtract: int = 1
     unknown: tuple[str, ...] = ()
 
