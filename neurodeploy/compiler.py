@@ -95,7 +95,7 @@ def needs(network: Network, arch: Architecture, cap: int | None = None, chips: i
 
 def lacks(network: Network, arch: Architecture) -> list[str]:
     """The numbers and kinds of neuron of a network that a chip has not, in words."""
-    return [str(need) for need in needs(network, arch) if holds.of_arithmetic(need) and not need.fits]
+    return [str(need) for need in needs(network, arch) if holds.of_arithmetic(need) and (need.lacks or not need.fits)]
 
 
 def _elsewhere(need: fit.Need, others: Sequence[Limits]) -> str:

@@ -52,12 +52,11 @@ def architecture_of(program: Program) -> Architecture:
 
 
 def arithmetic_of(program: Program) -> str:
-    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.computed`).
-
-    Raises:
-        InvalidInputError: the description of its chip is damaged.
-    """
-    return named(program.network.arithmetic, known_chip(program))
+    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.computed`)."""
+    try:
+        return named(program.network.arithmetic, known_chip(program))
+    except InvalidInputError:
+        return f"{named(program.network.arithmetic, None)} that can be known: its description is damaged"
 
 
 def known_chip(program: Program) -> Architecture | None:

@@ -42,7 +42,8 @@ def _row(need: Need) -> tuple[str, ...]:
     from neurodeploy.placement.fit import shown
 
     if need.lacks:
-        return need.layer, need.where, need.limit, "yes", "no", "-", "NO", need.remedy
+        verdict = "as floats" if need.fits else "NO"
+        return need.layer, need.where, need.limit, "yes", "no", "-", verdict, need.remedy
     share = f"{100 * need.need / need.have:.0f} %" if need.have else "-"
     verdict = ("yes, " + need.note if need.note else "yes") if need.fits else "NO"
     return (

@@ -97,13 +97,17 @@ def weight_bits(weights: Array) -> int:
 
 
 def within_weights(weights: Array) -> bool:
-    """Whether Loihi holds these weights as they are: even from -256 to 254, or of one sign up to 255 in magnitude."""
-    whole = weights.astype(np.int64)
-    low, high = int(whole.min(initial=0)), int(whole.max(initial=0))
-    if low >= loihi_ranges.WEIGHT_MIN and high <= loihi_ranges.WEIGHT_MAX and not (whole & 1).any():
-        return True
-    most = loihi_ranges.WEIGHT_ONE_SIGN
-    return (low >= 0 and high <= most) or (high <= 0 and low >= -most)
+    """Whether Loihi holds these weights: from -256 to 255, and with 8 bits.
+
+    Odd ones of both signs it holds twice as large, with an exponent lower by one (`doubled`).
+    """
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    return low >= loihi_ranges.WEIGHT_MIN and high <= loihi_ranges.WEIGHT_ONE_SIGN and weight_bits(weights) <= 8
+
+
+def doubled(weights: Array) -> bool:
+    """Whether the chip holds twice these weights, and not the weights themselves: odd ones of both signs."""
+    return bool(weights.min(initial=0) < 0 < weights.max(initial=0) and (weights & 1).any())
 
 
 def check_lif(name: str, bias: Array, threshold: Array | None, decays: Mapping[str, Array], initial: Array) -> None:
@@ -146,7 +150,7 @@ def check_synapses(name: str, weights: Array, exponent: int, *, plastic: bool) -
     Raises:
         UnsupportedError: names the projection, its weights and what is allowed.
     """
-    low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
+    low, high = loihi_ranges.WEIGHT_EXPONENT_MIN + doubled(weights), loihi_ranges.WEIGHT_EXPONENT_MAX
     if not low <= exponent <= high:
         raise UnsupportedError(
             f"the weight exponent of projection {name!r} does not fit its register",
@@ -159,7 +163,7 @@ def check_synapses(name: str, weights: Array, exponent: int, *, plastic: bool) -
         raise UnsupportedError(
             f"the weights of projection {name!r} are not what the chip can hold",
             found=f"values from {weights.min()} to {weights.max()}{odd}",
-            allowed="even numbers from -256 to 254, or 8-bit numbers of one sign",
+            allowed="even numbers from -256 to 254, odd ones from -128 to 127, or 8-bit numbers of one sign",
             hint=QUANTISE,
         )
 

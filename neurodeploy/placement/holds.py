@@ -20,6 +20,7 @@ from neurodeploy.program.limits import Limits
 from .need import Need
 
 DIFFERENT = "different weights at a neuron"
+FLOATS = "; --float takes it as it is, for counts and costs only"
 REMEDY = "compile the float network for this chip (compile the .nir file), so that quantise takes its widths"
 
 
@@ -54,6 +55,9 @@ def notes(network: Network, limits: Limits) -> dict[str, str]:
     unsaid = [p.name for p in network.populations if "model of its own" in p.neuron.features(network.arithmetic)]
     if unsaid and limits.features is not None:
         found["kinds of neuron not checked"] = f"{', '.join(unsaid)}: the model does not say what it needs of a chip"
+    lacking = [need for p in network.populations for need in _kinds(p, network, limits)]
+    if lacking:
+        found[f"not on {limits.chip}"] = "; ".join(map(str, lacking))
     for feature in limits.unsure:
         asking = [p.name for p in network.populations if feature in p.neuron.features(network.arithmetic)]
         if asking:
@@ -69,14 +73,14 @@ def notes(network: Network, limits: Limits) -> dict[str, str]:
 
 
 def _kinds(population: Population, network: Network, limits: Limits) -> Iterator[Need]:
-    """Reset rules and kinds of neuron that the chip has not."""
-    neuron, where = population.neuron, population.handle.module
+    """Reset rules and kinds of neuron that the chip has not; floats, which no chip computes with, fit all the same."""
+    neuron, where, fits = population.neuron, population.handle.module, network.arithmetic == "float"
     if limits.resets is not None:
         for rule in neuron.resets():
             if rule not in limits.resets and limits.compartments(neuron) == 1:
                 yield Need(
                     population.name, where, f"{_RULE[rule]}", "rules", 1, 0, f"a neuron of {limits.chip}",
-                    f"train it with the reset that there is ({' or '.join(limits.resets)})", fits=False,
+                    f"train it with the reset that there is ({' or '.join(limits.resets)}){FLOATS}", fits,
                     said=f"{_DOES[rule]}; the neurons of {limits.chip} have {_have(limits.resets)}", lacks=rule,
                 )  # fmt: skip
     if limits.features is not None:
@@ -86,7 +90,7 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
             if feature not in limits.features and feature not in told:
                 yield Need(
                     population.name, where, feature, "kinds", 1, 0, f"a neuron of {limits.chip}",
-                    f"train it without: {feature}", fits=False,
+                    f"train it without: {feature}{FLOATS}", fits,
                     said=f"has neurons with: {feature}; those of {limits.chip} have none", lacks=feature,
                 )  # fmt: skip
 

@@ -330,7 +330,7 @@ def test_a_delayed_reset_is_the_one_that_gives_its_spikes() -> None:
     ("weights", "changed", "said"),
     [
         ([[300]], {}, "the weights of projection 'w'"),
-        ([[3, -5]], {}, "the weights of projection 'w'"),
+        ([[129, -2]], {}, "the weights of projection 'w'"),
         ([[-256, 1]], {}, "the weights of projection 'w'"),
         ([[2]], {"bias": np.array([4097])}, "the bias of population 'out'"),
         ([[2]], {"bias": np.array([4096 << 7])}, "the bias of population 'out'"),
@@ -366,6 +366,33 @@ def test_all_back_ends_refuse_the_same_integers(weights: list[list[int]], change
     assert run("run", tmp_path / "bad.ndp", "-i", tmp_path / "x.npy")[0] == 2
     code, out, _ = run("inspect", tmp_path / "bad.ndp", "--json")
     assert code == 0 and json.loads(out)["not_held"][-1].startswith(said)
+
+
+@pytest.mark.parametrize("exponent", [-7, -2, 0, 3])
+def test_odd_weights_of_both_signs_are_stored_twice_as_large(exponent: int) -> None:
+    """Lava holds even ones only: 2 w with an exponent lower by one is the same sum, floor for floor."""
+    from neurodeploy.backends.lava.lower import lower
+    from neurodeploy.program.recording import Record
+
+    rng = np.random.default_rng(5)
+    weights = rng.integers(-128, 128, (4, 9)).astype(np.int16)
+    network = integers(weights, **{name: np.full(4, v) for name, v in (("threshold", 6400), ("du", 4095), ("dv", 99))})
+    (projection,) = network.projections
+    network = replace(network, projections=(replace(projection, connectivity=Dense(weights, exponent)),))
+    x = {"in": (rng.random((12, 2, 9)) < 0.5).astype(np.uint8)}
+    job = lower(place(network, None, {}), {"in": x["in"]}, Record())
+    assert not (job.arrays["projection0.weights"] & 1).any()
+    (entry,) = job.description["projections"]
+    assert (entry["exponent"], entry["sign_mode"]) == (exponent - 1, "MIXED")
+    for name in ("reference", "hwsim"):
+        run = backends.get(name)
+        np.testing.assert_array_equal(
+            run(place(job.network, None, {}), x).spikes["out"].dense(),
+            run(place(network, None, {}), x).spikes["out"].dense(),
+        )
+    with pytest.raises(UnsupportedError, match="weight exponent"):
+        low = replace(projection, connectivity=Dense(weights, -8))
+        place(replace(network, projections=(low,)), None, {})
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -406,15 +433,20 @@ def test_floats_are_no_chips_numbers(run: Run, net: Path, x: Path) -> None:
     out = net.with_name("own.ndp")
     code, text, _ = run("compile", net, "--dt", 1e-3, "--float", "-o", out)
     assert code == 0 and "arithmetic: floats, not Intel Loihi (first generation)'s own numbers" in text
+    code, text, _ = run("compile", net, "--dt", 1e-3, "--float", "--chip", "xylo", "-o", out)
+    assert code == 0 and "not on xylo: 'lif1' resets to a potential (hard reset)" in " ".join(text.split())
+    code, text, _ = run("cost", out, "-i", x)
+    assert code == 0 and "xylo cannot run this Program as it is" in text
 
 
 def test_prices_of_a_chip_that_cannot_run_the_program(run: Run, net: Path, x: Path) -> None:
     out = net.with_name("own.ndp")
     assert run("compile", net, "--dt", 1e-3, "-o", out)[0] == 0
-    code, text, _ = run("cost", out, "-i", x, "--chip", "odin")
-    assert code == 0 and "odin cannot run this Program as it is" in text
-    found = json.loads(run("cost", out, "-i", x, "--chip", "odin", "--json")[1])
-    assert any("8 bits of weight" in item for item in found["not_held"]) and "priced for ODIN" in found["arithmetic"]
+    code, text, _ = run("cost", out, "-i", x, "--chip", "speck")
+    assert code == 0 and "speck cannot run this Program as it is: 'lif1'" in " ".join(text.split())
+    found = json.loads(run("cost", out, "-i", x, "--chip", "speck", "--json")[1])
+    assert any("leak" in item for item in found["not_held"])
+    assert found["arithmetic"].endswith("priced for SynSense Speck (DYNAP-CNN)")
 
 
 @pytest.mark.parametrize("chip", available())

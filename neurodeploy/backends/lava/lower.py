@@ -10,7 +10,7 @@ arrives in another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +18,11 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
-from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum
+from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_weights
 from neurodeploy.network.network import Network, Population, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
-from neurodeploy.network.registers import QUANTISE
+from neurodeploy.network.registers import QUANTISE, doubled
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
 from neurodeploy.program.schedule import Schedule, schedule
@@ -99,7 +99,7 @@ def lower(
         UnsupportedError: the message names the population or projection that Lava cannot run, and why.
     """
     check_registers(program.network)
-    network = with_bias_axons(program.network)
+    network = with_bias_axons(_as_registers(program.network))
     fixed = network.arithmetic == "loihi"
     steps, samples = next(iter(inputs.values())).shape[:2]
     plan = schedule(network)
@@ -155,6 +155,22 @@ def lower(
         "projections": projections,
     }
     return Job(network, description, arrays, steps, samples, slot, plan.lag, files, learned)
+
+
+def _as_registers(network: Network) -> Network:
+    """The same network with weights as they are stored: odd ones of both signs twice as large, their exponent lower."""
+    if network.arithmetic != "loihi" or not any(_doubled(p) for p in network.projections):
+        return network
+    found = []
+    for p in network.projections:
+        kind = p.connectivity
+        twice = with_weights(kind, kind.weights.astype(np.int16) * np.int16(2), kind.exponent - 1)
+        found.append(replace(p, connectivity=twice) if _doubled(p) else p)
+    return replace(network, projections=tuple(found))
+
+
+def _doubled(projection: Projection) -> bool:
+    return projection.rule is None and doubled(projection.connectivity.weights)
 
 
 def _states(population: Population, record: Record) -> list[str]:

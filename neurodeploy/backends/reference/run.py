@@ -30,7 +30,12 @@ def run(
     record: Record = Record(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a Program; see `neurodeploy.backends.Backend`."""
+    """Run a Program; see `neurodeploy.backends.Backend`.
+
+    Raises:
+        UnsupportedError: integers that Loihi's registers do not hold.
+    """
+    check_registers(program.network)
     return run_network(program.network, inputs, record=record, progress=progress)
 
 
@@ -53,9 +58,7 @@ def run_network(
 
     Raises:
         InvalidInputError: inputs that do not match the network.
-        UnsupportedError: integers that Loihi's registers do not hold.
     """
-    check_registers(network)
     run = _Run(network, inputs, record, np.dtype(dtype))
     for t in range(run.steps):
         for population in network.populations:
