@@ -21,6 +21,8 @@ from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
 from .chips.arch import Architecture
+from .chips.computed import named
+from .chips.embedded import arithmetic_of
 from .counts.counts import Counter, Counts
 from .engine import Simulator
 from .prices.pricing import Bill, price
@@ -43,6 +45,7 @@ class Cost:
         arch: the chip whose prices and times were taken.
         mesh: of the tiers that follow messages.
         unlike: how the input is unlike what the network was proven on.
+        arithmetic: with which it ran, in words.
     """
 
     program: Program
@@ -53,6 +56,7 @@ class Cost:
     timing: Timing
     mesh: Mesh | None = None
     unlike: tuple[str, ...] = ()
+    arithmetic: str = ""
 
     def warnings(self) -> list[str]:
         """What may make these counts those of another network: an odd input, integers that left their range."""
@@ -117,6 +121,7 @@ class Cost:
         return {
             "chip": self.arch.name,
             "extends": list(self.arch.extends),
+            "arithmetic": self.arithmetic,
             "samples": self.recording.samples,
             "steps": self.recording.steps,
             "chip_steps": len(timing.step_ns),
@@ -190,4 +195,9 @@ def cost(
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
     unlike = tuple(likeness.unlike(program.provenance, inputs))
-    return Cost(program, arch, recording, counts, price(counts, arch, timing), timing, mesh, unlike)
+    if arch.name == program.chip:
+        arithmetic = named(program.network.arithmetic, arch)
+    else:
+        arithmetic = f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
+    bill = price(counts, arch, timing)
+    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic)

@@ -19,6 +19,7 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
+from neurodeploy.network.network import check_registers
 from neurodeploy.program import overflow
 from neurodeploy.program.codec import physical_memory
 from neurodeploy.program.program import Program
@@ -61,6 +62,7 @@ class Simulator:
         precision: type[np.floating[Any]] = np.float64,
         threads: int | None = None,
     ) -> None:
+        check_registers(program.network)
         self.program = program
         self.flat = flatten(program, precision)
         self.threads = threads or os.cpu_count() or 1

@@ -6,10 +6,10 @@ are on one core without limits, which is enough to run and compare, and for no f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from neurodeploy.lowering import lava_dl
 from neurodeploy.lowering.lower import lower
 from neurodeploy.lowering.proven import check_proof
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network
+from neurodeploy.network.network import Network, check_registers
+from neurodeploy.network.neurons import Feature
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import Conventions, resolve
 from neurodeploy.nir_graph.proof import Proof
 from neurodeploy.passes.graded_inputs import with_graded_inputs
-from neurodeploy.placement import fit
+from neurodeploy.placement import fit, holds
 from neurodeploy.placement.place import Place
 from neurodeploy.program import likeness
 from neurodeploy.program.limits import Limits, Mesh
@@ -58,6 +59,8 @@ class Compiled:
 
 def limits_of(arch: Architecture) -> Limits:
     """The limits that placement knows, from an architecture file."""
+    from neurodeploy.hwsim.chips.computed import not_checked, registers_of
+
     limits = arch.limits
 
     def value(limit: Limit | None) -> int | None:
@@ -74,7 +77,44 @@ def limits_of(arch: Architecture) -> Limits:
         delay=limits.delay_max.value,
         payload_bits=value(limits.spike_payload_bits),
         mesh=Mesh(arch.mesh.columns.value, arch.mesh.cores_per_tile.value),
+        registers=registers_of(arch),
+        resets=arch.arithmetic.resets.value,
+        features=get_args(Feature) if arch.arithmetic.neurons.value == "any" else arch.arithmetic.neurons.value,
+        unsure=arch.arithmetic.neurons.unknown,
+        of_subtract=arch.arithmetic.of_subtract,
+        unknown=not_checked(arch),
     )
+
+
+def needs(network: Network, arch: Architecture, cap: int | None = None, chips: int = 1) -> tuple[fit.Need, ...]:
+    """What a network needs of a chip (`neurodeploy.placement.fit.needs`), and which others have what this one has not.
+
+    Args:
+        cap: neurons that a core takes at most, where that is less than it could.
+        chips: how many there are.
+    """
+    found = fit.needs(network, limits_of(arch), cap, chips)
+    if not any(need.lacks for need in found):
+        return found
+    from neurodeploy.hwsim.chips.arch import available, load_architecture
+
+    others = [limits_of(load_architecture(name)) for name in available()]
+    return tuple(replace(need, remedy=_elsewhere(need, others)) if need.lacks else need for need in found)
+
+
+def lacks(network: Network, arch: Architecture) -> list[str]:
+    """The numbers and kinds of neuron of a network that a chip has not, in words."""
+    return [str(need) for need in needs(network, arch) if holds.of_arithmetic(need) and (need.lacks or not need.fits)]
+
+
+def _elsewhere(need: fit.Need, others: Sequence[Limits]) -> str:
+    there = [
+        one.chip
+        for one in others
+        if need.lacks in (*(one.resets or ()), *(one.features or ()))
+        or (need.lacks == "subtract" and one.of_subtract > 1)
+    ]
+    return f"use a chip that has it (--chip {' or '.join(there)}), or {need.remedy}" if there else need.remedy
 
 
 NO_CHIP = "none"
@@ -89,14 +129,17 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
 
     Raises:
         DoesNotFitError: it does not fit on the chip; says what is too large.
+        UnsupportedError: integers that Loihi's registers do not hold.
     """
+    check_registers(network)
     if arch is not None:
         from neurodeploy.hwsim.chips.embedded import chip_file
 
         limits, table = limits_of(arch), options.get("tiling")
-        if table is None:
-            found = fit.needs(network, limits, options.get("max_neurons_per_core"), options.get("chips", 1))
-            fit.refuse(found, network, limits)
+        found = needs(network, arch, options.get("max_neurons_per_core"), options.get("chips", 1))
+        # A table says itself how neurons lie on cores; it changes nothing about what they compute.
+        fit.refuse(found if table is None else tuple(n for n in found if holds.of_arithmetic(n)), network, limits)
+        network = replace(network, notes={**network.notes, **holds.notes(network, limits)})
         return replace(Place(limits, **options).apply(network, provenance), chip_file=chip_file(arch))
     inputs = {p.name for p in network.inputs}
     cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
@@ -236,6 +279,8 @@ def _passed(network: Network, arch: Architecture | None, given: CompileOptions) 
     if after:
         after("lower", network)
     few = arch.limits.thresholds_per_core if arch else None
+    if arch is not None:
+        data["registers"] = limits_of(arch).registers
     for step in steps:
         if network.arithmetic == "float":
             data["teacher"] = network

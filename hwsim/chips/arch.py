@@ -31,6 +31,7 @@ from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.files.atomic import existing_file
 
 from . import extends
+from .arithmetic import Arithmetic, Fact
 from .figures import Confidence, Energy, Figure, Limit, Model, Name, NonNegative, Power, Price, Text, Time
 
 FOLDER = Path(__file__).parent / "archs"
@@ -80,6 +81,12 @@ class Limits(Model):
     threshold_shift: Limit | None = None
     thresholds_per_core: Limit | None = None
     spike_payload_bits: Limit | None = None
+
+    @model_validator(mode="after")
+    def _some_bits(self) -> Limits:
+        if self.weight_bits.value < 1:
+            raise ValueError("weight_bits must be at least 1")
+        return self
 
 
 NOT_GIVEN = Price(value=None, unit="pJ", source="none", note="not in the chip's file")
@@ -225,6 +232,7 @@ class Architecture(Model):
     voltage: Figure
     mesh: Mesh
     limits: Limits
+    arithmetic: Arithmetic = Arithmetic()
     energy: Energies
     latency: Times
     pipeline: Pipeline
@@ -401,7 +409,7 @@ def _refusal(path: str, error: ValidationError) -> InvalidInputError:
     found = "nothing" if first["type"] == "missing" else None if whole else repr(first["input"])[:80]
     if first["type"] == "extra_forbidden":
         found = field.rsplit(".", 1)[-1]
-        models = (Architecture, Mesh, Limits, Energies, Clock, Pipeline, Barrier, Price)
+        models = (Architecture, Mesh, Limits, Arithmetic, Fact, Energies, Clock, Pipeline, Barrier, Price)
         known = [key for model in models for key in model.model_fields]
         message = f"no such key here; check the spelling{did_you_mean(found, known)}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

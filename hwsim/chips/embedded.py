@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from neurodeploy.errors import InvalidInputError
 
 from .arch import Architecture, available, load_architecture
+from .computed import named
 
 if TYPE_CHECKING:
     from neurodeploy.program.program import Program
@@ -48,6 +49,23 @@ def architecture_of(program: Program) -> Architecture:
     if arch.name != program.chip:
         raise _damaged(program, f"a description of {arch.name!r}")
     return arch
+
+
+def arithmetic_of(program: Program) -> str:
+    """Name the arithmetic of a Program, and whether it is its chip's own (`neurodeploy.hwsim.chips.computed`)."""
+    try:
+        return named(program.network.arithmetic, known_chip(program))
+    except InvalidInputError:
+        return f"{named(program.network.arithmetic, None)} that can be known: its description is damaged"
+
+
+def known_chip(program: Program) -> Architecture | None:
+    """The chip of a Program; None where it is for none, or does not say what that is.
+
+    Raises:
+        InvalidInputError: the description of its chip is damaged.
+    """
+    return architecture_of(program) if program.chip_file or program.chip in available() else None
 
 
 def _damaged(program: Program, found: str) -> InvalidInputError:

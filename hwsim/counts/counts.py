@@ -8,7 +8,8 @@ ceil(n b / W) *words*; of a shared kernel, it reads a row of c weights, one for 
 position that it reaches, n / c rows of ceil(c b / W) words. A neuron *update* happens for every mapped neuron
 in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
 arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
-also where it added up to 0, which integers do not tell). It is *touched* where something arrived, and *changed* where a
+also where it added up to 0, which integers do not tell). A neuron that takes several of the chip's (compartments) is
+updated that often, all active where it is. It is *touched* where something arrived, and *changed* where a
 stored variable took another value: what a chip that updates on events alone, and one that writes back only what is new,
 would do.
 
@@ -40,6 +41,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Sparse
 from neurodeploy.network.network import Projection
 from neurodeploy.program.count_kinds import counted
+from neurodeploy.program.limits import compartments
 from neurodeploy.program.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import LEARNING_WORK, Events, Recording
@@ -357,11 +359,13 @@ class _Tally:
         home = counter.core_row.get(name)
         if not population.external:
             assert home is not None
+            each = compartments(population.neuron, counter.arch.arithmetic.of_subtract)
             used, sizes = np.unique(home, return_counts=True)
-            self.layer["updates"][row] = population.size
+            sizes = sizes * each
+            self.layer["updates"][row] = population.size * each
             self.outgoing[:, :, used, OUT.index("updates")] += sizes
             for kind in ("active", "touched", "changed"):
-                here = getattr(recording, kind)[name]
+                here = getattr(recording, kind)[name] * each
                 self.layer[f"{kind}_updates"][row] = here.sum(axis=2)
                 self.outgoing[window, :, used, OUT.index(f"{kind}_updates")] += here
         if not self._heard(name):

@@ -29,6 +29,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
+from neurodeploy.program.limits import compartments
 from neurodeploy.program.recording import Recording
 
 from ..counts.counts import ENCODINGS, Counter, Counts
@@ -88,7 +89,7 @@ class Mesh:
 
     def _order(self) -> None:
         """Neurons by core, in the order in which a core walks them."""
-        counter, flat = self.counter, self.simulator.flat
+        counter, flat, of_subtract = self.counter, self.simulator.flat, self.arch.arithmetic.of_subtract
         columns, homes, lags, works = [], [], [], []
         for population in counter.network.populations:
             name = population.name
@@ -99,7 +100,8 @@ class Mesh:
                 columns.append(self.columns[name].start + own)
                 homes.append(counter.core_row[name])
                 lags.append(np.full(population.size, counter.times.lag[name]))
-                works.append(np.full(population.size, not population.external))
+                each = 0 if population.external else compartments(population.neuron, of_subtract)
+                works.append(np.full(population.size, each))
         home = np.concatenate(homes)
         by_core = np.argsort(home, kind="stable")
         self.order = np.concatenate(columns)[by_core].astype(np.int32)
@@ -345,7 +347,8 @@ def own_work(
             count = began
             for n in range(began, listed):
                 if works[low] != 0:
-                    work += (upto[n] - since) * t_active + (place[n] - at - upto[n] + since) * t_inactive + t_spike
+                    own = (upto[n] - since) * t_active + (place[n] - at - upto[n] + since) * t_inactive
+                    work += works[low] * own + t_spike
                 since, at = upto[n], place[n]
                 i = fired[n]
                 if message[i] < message[i + 1]:
@@ -353,7 +356,7 @@ def own_work(
                     count += 1
                     work = 0.0
             if works[low] != 0:
-                work += (active - since) * t_active + (high - at - active + since) * t_inactive
+                work += works[low] * ((active - since) * t_active + (high - at - active + since) * t_inactive)
         tail[c] = work
     of_core[cores] = count
 
@@ -369,7 +372,7 @@ def walk(
 
     Args:
         flags: which neurons were active and fired, ``[steps, samples, neurons]``.
-        order, lag, works: neuron, lag in steps and whether it is updated, by core.
+        order, lag, works: neuron, lag in steps and how often it is updated in a step (its compartments), by core.
         first: where each core begins.
         runs: where `lag` or `works` or the core changes.
         message, target, takes: messages of each neuron, their target and receiving time.

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.hwsim.chips.computed import named
 
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"{program.network.name}: {neurons:,} neurons on no chip; runs, but has no cores, counts or energy")
     else:
         _say_use(program, arch, console)
+    arithmetic = named(program.network.arithmetic, arch)
+    console.say(f"arithmetic: {arithmetic}")
     for topic, text in program.network.notes.items() if explained is None else ():
         console.say(f"{topic}: {text}")
     for warning in warnings:
@@ -91,6 +94,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         {
             "program": str(output),
             "chip": program.chip,
+            "arithmetic": arithmetic,
             "cores": len(program.cores),
             "use": [vars(u) for u in program.use],
             "passes": steps,
@@ -141,11 +145,13 @@ def _compiled(
 def _explained(
     network: Network, arch: Architecture | None, args: argparse.Namespace, console: Console
 ) -> dict[str, object]:
-    from neurodeploy.compiler import limits_of
+    from neurodeploy.compiler import limits_of, needs
 
     from .explain import explain
 
-    return explain(network, limits_of(arch) if arch else None, args.max_neurons_per_core, args.chips, console)
+    if arch is None:
+        return explain(network, (), None, console)
+    return explain(network, needs(network, arch, args.max_neurons_per_core, args.chips), limits_of(arch), console)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.compiler import NO_CHIP
+    from neurodeploy.compiler import NO_CHIP, lacks
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.embedded import architecture_of
@@ -64,6 +64,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     tier: Tier = "event" if args.timeline else args.tier
     with console.progress("hwsim") as progress:
         found = cost(program, inputs, arch, tier=tier, flits=args.flits, progress=progress)
+    console.say(f"arithmetic: {found.arithmetic}")
+    lacking = lacks(program.network, arch)
+    for need in lacking:
+        console.say(f"{arch.name} cannot run this Program as it is: {need}")
     _learning(console, found)
     _energy(console, found)
     _time(console, found)
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         steps, messages = found.write_timeline(args.timeline)
         console.say(f"wrote {args.timeline}: chip steps {steps[0]} to {steps[-1]}, {messages:,} messages")
     if console.json:
-        console.result(found.as_json())
+        console.result({**found.as_json(), "not_held": lacking})
     return 0
 
 

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from neurodeploy.program.limits import Limits
 
 
-def explain(network: Network, limits: Limits | None, cap: int | None, chips: int, console: Console) -> dict[str, Any]:
-    """Print the tables for a network on a chip (None: no chip) and return them."""
+def explain(network: Network, found: tuple[Need, ...], limits: Limits | None, console: Console) -> dict[str, Any]:
+    """Print the tables for a network on a chip (None: no chip), and what it needs of it, and return them."""
     from neurodeploy.placement import fit
 
-    found = fit.needs(network, limits, cap, chips) if limits else ()
     stored = fit.storage(network, limits)
     if limits:
         console.table(
@@ -42,6 +41,9 @@ def explain(network: Network, limits: Limits | None, cap: int | None, chips: int
 def _row(need: Need) -> tuple[str, ...]:
     from neurodeploy.placement.fit import shown
 
+    if need.lacks:
+        verdict = "as floats" if need.fits else "NO"
+        return need.layer, need.where, need.limit, "yes", "no", "-", verdict, need.remedy
     share = f"{100 * need.need / need.have:.0f} %" if need.have else "-"
     verdict = ("yes, " + need.note if need.note else "yes") if need.fits else "NO"
     return (

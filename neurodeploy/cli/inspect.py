@@ -12,6 +12,8 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.network.network import Network
     from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.program.program import Program
     from neurodeploy.verify.ambiguity import Ambiguity
@@ -29,23 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.network.network import Network
-
     repairs: tuple[str, ...] = ()
+    not_held: list[str] = []
     left_open: tuple[Ambiguity, ...] = ()
     tried: tuple[Candidate, ...] = ()
     _check(args)
     if zipfile.is_zipfile(args.file) or args.file.suffix == ".ndp":
+        from neurodeploy.hwsim.chips.embedded import arithmetic_of, known_chip
         from neurodeploy.program.program import Program
 
         program = Program.load(args.file)
         network, title = program.network, f"{args.file}: Program for {program.chip} on {len(program.cores)} core(s)"
         facts: dict[str, Any] = {"chip": program.chip, **_own_chip(program), "cores": len(program.cores)}
-        facts |= program.provenance
+        facts |= {"computed with": arithmetic_of(program), **program.provenance}
+        not_held = _not_held(network, known_chip(program))
     elif args.file.suffix == ".net":
         from neurodeploy.lowering.lava_dl import read_net
 
         network, facts = read_net(args.file), {}
+        not_held = _not_held(network, None)
         title = f"{args.file}: lava-dl network of {len(network.populations)} populations"
     else:
         from neurodeploy.lowering.lower import lower
@@ -65,7 +69,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         title = f"{args.file}: NIR graph of {len(file.graph.nodes)} nodes, written by nir {file.nir_version or '?'}"
         repairs = file.repairs
         facts = {"nir": file.nir_version, "sha256": file.sha256, **{str(k): v for k, v in file.metadata.items()}}
-    assert isinstance(network, Network)
     console.say(title)
     populations = [_population(network, p.name) for p in network.populations]
     projections = [_projection(p) for p in network.projections]
@@ -79,6 +82,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
         console.say(f"{topic}: {text}")
+    for text in not_held:
+        console.say(f"not held: {text}")
     _say_repairs(repairs, console)
     if left_open:
         console.table(
@@ -97,6 +102,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "outputs": list(network.outputs),
             "notes": dict(network.notes),
             "repairs": list(repairs),
+            "not_held": not_held,
             "ambiguous": [vars(a) for a in left_open],
             "candidates": [_candidate(c) for c in tried],
             "facts": {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in facts.items()},
@@ -193,6 +199,20 @@ def _differing(candidate: Candidate) -> str:
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {**vars(candidate), "spikes": dict(candidate.spikes)}
+
+
+def _not_held(network: Network, arch: Architecture | None) -> list[str]:
+    """What no registers of Loihi hold, or the Program's chip does not, in words."""
+    from neurodeploy.compiler import lacks
+    from neurodeploy.errors import UnsupportedError
+    from neurodeploy.network.network import check_registers
+
+    found = lacks(network, arch) if arch else []
+    try:
+        check_registers(network)
+    except UnsupportedError as error:
+        found.append(f"{error.what}: {error.found}; allowed: {error.allowed}")
+    return found
 
 
 def _own_chip(program: Program) -> dict[str, str]:

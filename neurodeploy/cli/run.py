@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
     from neurodeploy.files.atomic import atomic_path
+    from neurodeploy.hwsim.chips.embedded import arithmetic_of
     from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
     from neurodeploy.program.recording import Record, check_inputs, decisions
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     backend = backends.get(args.backend)
     program = Program.load(args.program)
+    arithmetic = arithmetic_of(program)
     inputs = options.load_inputs(args.input)
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rows,
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
+    console.say(f"arithmetic: {arithmetic}")
     warnings = likeness.unlike(program.provenance, inputs)
     warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
     for warning in warnings:
@@ -95,6 +98,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     decision = decisions(program.network, recording)
     result = {
         "backend": args.backend,
+        "arithmetic": arithmetic,
         "steps": recording.steps,
         "samples": recording.samples,
         "spikes": {name: len(events) for name, events in recording.spikes.items()},

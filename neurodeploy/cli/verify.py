@@ -46,6 +46,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.compiler import NO_CHIP, compile_file
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim.chips.arch import load_architecture
+    from neurodeploy.hwsim.chips.computed import named
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.stages import verify_program
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         else:
             cut = {key: value[:, : args.samples] for key, value in inputs.items()}
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
+    arithmetic = named(compiled.program.network.arithmetic, arch)
+    console.say(f"arithmetic: {arithmetic}")
     show(verified, console, result.stages_on_all if result else ())
     warnings = [*compiled.warnings, *verified.warnings(compiled.program.network)]
     for warning in warnings:
@@ -104,7 +107,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.results:
         console.say(f"wrote {args.results}")
     on_all = [stage.model_dump() for stage in result.stages_on_all] if result else []
-    console.result({**as_json(verified), "accuracies_on_all": on_all, "warnings": warnings, "left_out": left_out})
+    console.result(
+        {
+            **as_json(verified),
+            "arithmetic": arithmetic,
+            "accuracies_on_all": on_all,
+            "warnings": warnings,
+            "left_out": left_out,
+        }
+    )
     return 0 if verified.passed else 1
 
 

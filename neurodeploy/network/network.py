@@ -16,6 +16,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
+from . import registers
 from .arrays import Array, Sealed, seal, sole
 from .connectivity import Connectivity, Dense
 from .neurons import Arithmetic, Neuron
@@ -294,6 +295,23 @@ def _check_numbers(network: Network, projection: Projection, targets: int) -> No
         check_numbers(f"the weights of {where}", kind.weights, kind.weights.ndim, whole=True)
         most = (1 << 31) - 1 >> max(kind.exponent, 0)
         check_within(f"the weights of {where}, with their exponent,", kind.weights, -most, most)
+
+
+def check_registers(network: Network) -> None:
+    """Refuse an integer network that no registers of Loihi hold; called by every back-end, and where one is placed.
+
+    What learns has ranges of its own (`neurodeploy.network.plasticity.LIMITS`).
+
+    Raises:
+        UnsupportedError: names the population or projection, what was found and what is allowed.
+    """
+    if network.arithmetic == "float":
+        return
+    for population in network.populations:
+        population.neuron.check_registers(population.name)
+    for projection in network.projections:
+        kind = projection.connectivity
+        registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=projection.rule is not None)
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

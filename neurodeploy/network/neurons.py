@@ -56,6 +56,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
+from . import loihi_ranges, registers
 from .arrays import Array, Sealed
 from .schema import check_numbers, check_within
 
@@ -63,6 +64,12 @@ Arithmetic = Literal["float", "loihi"]
 Reset = Literal["hard", "subtract", "none"]
 ResetTime = Literal["now", "next", "gate", "once"]
 Comparison = Literal[">", ">="]
+Feature = Literal[
+    "synaptic current", "leak", "bias", "refractory time", "adaptive threshold", "lower bound", "read-out",
+    "several spikes a step", "negative spikes", "reset of the current", "spike at the threshold itself",
+    "reset to another potential", "sigma-delta", "rectifier", "product", "model of its own",
+]  # fmt: skip
+"""What a neuron may have beside a potential that adds up, a threshold, and a reset to 0 (`Neuron.features`)."""
 
 UNLIMITED = 2**31 - 1
 """`max_spikes` of a neuron that may send any number in a step."""
@@ -151,9 +158,25 @@ class Neuron(Sealed):
         del arriving
         return np.zeros(1, bool)
 
+    def resets(self) -> tuple[Reset, ...]:
+        """The rule by which a spike resets it; none where nothing is reset."""
+        return ()
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        """What it needs of a chip's neurons; a model that does not say is one that the chip must have by itself."""
+        del arithmetic
+        return ("model of its own",)
+
     def thresholds(self) -> Array | None:
         """Threshold of each neuron, of which a chip may hold few different ones on a core; None where there is none."""
         return None
+
+    def check_registers(self, name: str) -> None:
+        """Refuse parameters of an integer population ``name`` that no register value of Loihi gives.
+
+        Raises:
+            UnsupportedError: names the population and the parameter.
+        """
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         """Refuse parameters that do not fit a population ``name`` of ``size`` neurons.
@@ -191,6 +214,10 @@ class Source(Neuron):
     @property
     def label(self) -> str:
         return "bias axon" if self.always_on else "input"
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ()
 
     def graded(self, arithmetic: Arithmetic) -> bool:
         return not self.always_on and (self.payload_bits > 1 or arithmetic == "float")
@@ -258,6 +285,28 @@ class Lif(Neuron):
     def first_potential(self, size: int) -> Array:
         del size
         return self.initial
+
+    def resets(self) -> tuple[Reset, ...]:
+        return (self.reset,) if self.spiking else ()
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        """A hard reset ``next``, to 0, gives the spikes of one ``now``; ``gate`` those with a refractory step."""
+        integer, hard = arithmetic == "loihi", self.spiking and self.reset == "hard"
+        asked: dict[Feature, bool] = {
+            "synaptic current": bool((self.du < (loihi_ranges.DECAY_ONE - 1 if integer else 1)).any()),
+            "leak": bool(np.any(self.dv)),
+            "bias": bool(np.any(self.bias)),
+            "refractory time": self.refractory is not None or (hard and self.reset_time == "gate"),
+            "adaptive threshold": self.threshold_decay is not None,
+            "lower bound": self.floor is not None,
+            "read-out": not self.spiking,
+            "several spikes a step": self.spiking and self.max_spikes > 1,
+            "negative spikes": self.spiking and self.lower is not None,
+            "reset of the current": self.reset_current,
+            "spike at the threshold itself": integer and self.spiking and self.comparison == ">=",
+            "reset to another potential": integer and hard and bool(np.any(self.reset_to)),
+        }
+        return tuple(name for name, there in asked.items() if there)
 
     def thresholds(self) -> Array | None:
         return self.threshold
@@ -367,6 +416,10 @@ class Lif(Neuron):
             allowed="spiking neurons with reset 'hard' and reset_time 'now'",
         )
 
+    def check_registers(self, name: str) -> None:
+        decays = {"du": self.du, "dv": self.dv}
+        registers.check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
+
     def _check_times(self, name: str) -> None:
         """Refuse rules that mean nothing together; see the module's docstring."""
         late = {"next": ("hard", "subtract"), "gate": ("hard",), "once": ("subtract",)}.get(self.reset_time)
@@ -412,6 +465,10 @@ class SigmaDelta(Neuron):
     def label(self) -> str:
         return f"sigma-delta, {self.activation}"
 
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("sigma-delta",)
+
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic
         return True
@@ -442,6 +499,10 @@ class Relu(Neuron):
     def label(self) -> str:
         return "rectifier (graded)"
 
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("rectifier",)
+
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic
         return True
@@ -464,6 +525,10 @@ class Product(Neuron):
     @property
     def label(self) -> str:
         return "product of two inputs"
+
+    def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
+        del arithmetic
+        return ("product",)
 
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic

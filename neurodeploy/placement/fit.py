@@ -18,50 +18,10 @@ from neurodeploy.program.memory import INDEX_BITS, neuron_bytes, stored, synapse
 from neurodeploy.program.routing import fan_in, sources_of
 from neurodeploy.program.schedule import schedule
 
-
-@dataclass(frozen=True)
-class Need:
-    """What a layer needs of one limit, and what there is.
-
-    Args:
-        layer: population or projection; empty for the whole network.
-        where: its place in the user's model.
-        limit: name of the limit.
-        unit: of `need` and `have`.
-        need, have: numbers.
-        per: what `have` belongs to: ``"core"`` or the chip.
-        remedy: what to do; empty where it fits as it is.
-        fits: whether it can be placed, if need be over several cores.
-        note: how it fits, for the table.
-    """
-
-    layer: str
-    where: str
-    limit: str
-    unit: str
-    need: int
-    have: int
-    per: str
-    remedy: str = ""
-    fits: bool = True
-    note: str = ""
-
-    def __str__(self) -> str:
-        who = f"{self.layer!r}" + (f" ({self.where})" if self.where and self.where != self.layer else "")
-        who = who if self.layer else "the network"
-        return f"{who} needs {amount(self.need, self.unit, self.limit)}; {self.per} has {shown(self.have, self.unit)}"
-
-
-def amount(value: int, unit: str, limit: str) -> str:
-    """So much of a limit: ``5,000 input axons``, ``162 KiB of synapse memory``."""
-    return f"{value:,} {limit}" if unit in limit else f"{shown(value, unit)} of {limit}"
-
-
-def shown(value: int, unit: str) -> str:
-    """A number with its unit; memory in KiB from one on."""
-    if unit == "bytes" and value >= 1024:
-        return f"{value / 1024:,.0f} KiB" if value >= 10240 else f"{value / 1024:,.1f} KiB"
-    return f"{value:,} {unit}"
+from . import holds
+from .need import Need as Need
+from .need import amount as amount
+from .need import shown as shown
 
 
 def needs(network: Network, limits: Limits, cap: int | None = None, chips: int = 1) -> tuple[Need, ...]:
@@ -90,7 +50,7 @@ def needs(network: Network, limits: Limits, cap: int | None = None, chips: int =
             note="each layer on cores of its own",
         )
     )  # fmt: skip
-    return (*found, *_delays(network, limits), *_models(network, limits))
+    return (*found, *_delays(network, limits), *_models(network, limits), *holds.needs(network, limits))
 
 
 def refuse(found: tuple[Need, ...], network: Network, limits: Limits) -> None:
@@ -116,11 +76,12 @@ def _layer(network: Network, population: Population, limits: Limits, room: int) 
     """Needs of one layer, and the cores that it takes at least."""
     incoming = network.into(population.name)
     where, name = population.handle.module, population.name
-    split = -(-population.size // room)
+    each = limits.compartments(population.neuron)
+    split = -(-population.size // max(room // each, 1))
     rows = [
         Need(
-            name, where, "neurons", "neurons", population.size, room, f"a core of {limits.chip}",
-            note=_split(split, room),
+            name, where, "neurons", "neurons", each * population.size, room, f"a core of {limits.chip}",
+            note=_split(split, room // each) + (f"; {each} compartments a neuron" if each > 1 else ""),
         )
     ]  # fmt: skip
     whole = np.arange(population.size)
@@ -184,8 +145,9 @@ def _sources(incoming: tuple[Projection, ...], population: Population) -> int:
 
 
 def _neurons(layers: list[Population], limits: Limits, room: int, chips: int) -> Need:
-    need, have = sum(p.size for p in layers), limits.cores * chips * room
-    largest = ", ".join(f"{p.name} {p.size:,}" for p in sorted(layers, key=lambda p: -p.size)[:3])
+    taken = {p.name: p.size * limits.compartments(p.neuron) for p in layers}
+    need, have = sum(taken.values()), limits.cores * chips * room
+    largest = ", ".join(f"{name} {size:,}" for name, size in sorted(taken.items(), key=lambda item: -item[1])[:3])
     more = -(-need // (limits.cores * room))
     remedy = f"use at least {more} chips (--chips {more}) or another chip (--chip), or make the largest layers smaller "
     remedy += f"({largest}); --chip none runs it without placing it"

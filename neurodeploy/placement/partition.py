@@ -96,7 +96,7 @@ class Partition:
         images = [p for p in network.populations if not p.external and len(p.shape) == 3]
         if not images:
             return []
-        least = -(-sum(p.size for p in images) // self.cap)
+        least = -(-sum(p.size * self.limits.compartments(p.neuron) for p in images) // self.cap)
         rows_most, columns_most = (min(p.shape[axis] for p in images) for axis in (1, 2))
         for cells in range(least, min(2 * least, rows_most * columns_most) + 1):
             grids = [(r, cells // r) for r in range(1, cells + 1) if cells % r == 0]
@@ -110,7 +110,7 @@ class Partition:
     def over(self, network: Network, part: Part) -> Excess | None:
         """The first limit that a part exceeds on one core."""
         limits = self.limits
-        if (need := sum(map(len, part.values()))) > self.cap:
+        if (need := taken(network, part, self.limits)) > self.cap:
             return Excess("neurons", "neurons", need, self.cap)
         incoming = [(p, neurons) for name, neurons in part.items() for p in network.into(name)]
         if limits.synapse_bytes is not None:
@@ -129,7 +129,7 @@ class Partition:
 
     def _of(self, network: Network, population: Population) -> list[Part]:
         """Parts of one population."""
-        name, room = population.name, self.cap
+        name, room = population.name, max(self.cap // self.limits.compartments(population.neuron), 1)
         if len(population.shape) == 3 and self.order == "spatial":
             while True:
                 parts: list[Part] = [{name: chunk} for chunk in chunks(population, self.order, room)]
@@ -185,6 +185,11 @@ class Partition:
             count += 1
         members = [np.flatnonzero(block == b) for b in range(count)]
         return [_piece(names, owner[m], neuron[m]) for m in members if len(m)]
+
+
+def taken(network: Network, part: Part, limits: Limits) -> int:
+    """Neurons of a core that a part takes: of some neurons several compartments."""
+    return sum(len(neurons) * limits.compartments(network.by_name[name].neuron) for name, neurons in part.items())
 
 
 def in_pieces(part: Part, count: int) -> list[Part]:

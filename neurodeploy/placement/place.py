@@ -72,7 +72,7 @@ class Place:
         at = self._arranged(network, core_of, tables, len(parts))
         core_of = {name: at[cores].astype(np.int32) for name, cores in core_of.items()}
         tables = [(p, replace(t, cores=at[t.cores])) for p, t in tables]
-        use = tuple(_use(network, core_of, int(core), tables, self.limits.index_bits) for core in np.sort(at))
+        use = tuple(_use(network, core_of, int(core), tables, self.limits) for core in np.sort(at))
         facts = {"chips": str(self.chips)} if self.chips > 1 else {}
         facts |= {"neurodeploy": __version__, "passes": "quantise, place" if network.arithmetic != "float" else "place"}
         return Program(network, self.limits.chip, core_of, use, {**facts, **(provenance or {})})
@@ -146,7 +146,8 @@ class Place:
 
     def _room(self, network: Network, cap: int) -> None:
         """Refuse at once what no placement could fit."""
-        neurons = {p.name: p.size for p in network.populations if not p.external}
+        layers = [p for p in network.populations if not p.external]
+        neurons = {p.name: p.size * self.limits.compartments(p.neuron) for p in layers}
         if (need := sum(neurons.values())) > self.limits.cores * self.chips * cap:
             largest = sorted(neurons.items(), key=lambda item: -item[1])[:3]
             chips = -(-need // (self.limits.cores * cap))
@@ -216,16 +217,16 @@ def _routed(network: Network, parts: list[Part]) -> tuple[dict[str, Array], list
 
 
 def _use(
-    network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]], index_bits: int
+    network: Network, core_of: Mapping[str, Array], core: int, tables: list[tuple[Projection, FanOut]], limits: Limits
 ) -> CoreUse:
     neurons = memory = axons_in = axons_out = 0
     for population in network.populations:
         if not population.external:
             here = np.flatnonzero(core_of[population.name] == core)
-            neurons += len(here)
+            neurons += len(here) * limits.compartments(population.neuron)
             if len(here):
                 for projection in network.into(population.name):
-                    memory += synapse_bytes(projection, here, index_bits)
+                    memory += synapse_bytes(projection, here, limits.index_bits)
     for projection, table in tables:
         axons_in += int((table.cores == core).sum())
         if projection.source in core_of:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from neurodeploy.network.neurons import Neuron
+from neurodeploy.network.registers import LOIHI, Registers
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -25,6 +28,12 @@ class Limits:
         delay: longest delay of a synapse, in steps, beside the one step of every hop.
         payload_bits: of the number that a spike may carry; 0 for none.
         mesh: where its cores are.
+        registers: widths of the integers that it holds.
+        resets: rules by which its neurons can be reset.
+        features: what its neurons can have (`neurodeploy.network.neurons.Neuron.features`).
+        unsure: of which it is not known whether its neurons have them.
+        of_subtract: neurons of a core (compartments) that make up one that resets by subtraction.
+        unknown: what nobody published of its arithmetic, in words.
     """
 
     chip: str
@@ -37,8 +46,23 @@ class Limits:
     delay: int | None = None
     payload_bits: int | None = None
     mesh: Mesh | None = None
+    registers: Registers = LOIHI
+    resets: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    unsure: tuple[str, ...] = ()
+    of_subtract: int = 1
+    unknown: tuple[str, ...] = ()
+
+    def compartments(self, neuron: Neuron) -> int:
+        """Neurons of a core that one of a population takes."""
+        return compartments(neuron, self.of_subtract)
 
     @property
     def index_bits(self) -> int:
         """Bits of the index of a neuron on a core."""
         return (self.neurons - 1).bit_length()
+
+
+def compartments(neuron: Neuron, of_subtract: int) -> int:
+    """Neurons of a core that one neuron takes, where one that resets by subtraction takes ``of_subtract``."""
+    return of_subtract if "subtract" in neuron.resets() else 1

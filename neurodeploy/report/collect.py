@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 import numpy as np
 
 from neurodeploy.compiler import Compiled
+from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.counts.counts import Counts, count
 from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing
@@ -65,6 +66,7 @@ def network_result(
     return document.NetworkResult(
         name=title["name"],
         description=title.get("description", ""),
+        arithmetic=named(program.network.arithmetic, arch),
         source=document.Source(
             framework=facts.get("framework", "NIR file"),
             versions=_versions(facts),

@@ -264,10 +264,12 @@ class NetworkResult(_Model):
     Args:
         stages: all on the same samples (in version 1 of the format, some on more than others).
         stages_on_all: those that also ran all samples, where there are more.
+        arithmetic: the numbers with which it was run as a Program, and whether they are the chip's own.
     """
 
     name: str
     description: str = ""
+    arithmetic: str = ""
     source: Source
     stages: tuple[Stage, ...] = ()
     stages_on_all: tuple[Stage, ...] = ()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import html
+from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 
-from neurodeploy.compiler import place
+from neurodeploy.compiler import compile_file, place
 from neurodeploy.hwsim.chips.arch import available, load_architecture
+from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.cost import Cost, cost
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.event_rules import lif
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Source
+from neurodeploy.report.assess import assess
 from neurodeploy.report.build import latency_of
+from neurodeploy.report.document import Report
+from neurodeploy.report.html import render
+from tests import nirgraphs
 
 
 def found(chip: str) -> Cost:
@@ -55,6 +63,31 @@ def test_no_zero_stands_for_what_was_not_published(chip: str) -> None:
         assert "static" in {item["component"] for item in result["bill"]["missing"]} or (
             one.arch.static_power_per_core.included_in
         )
+
+
+@pytest.mark.parametrize("chip", available())
+def test_nor_in_a_report(chip: str, tmp_path: Path) -> None:
+    """From the file to the page, in integers where the chip has such neurons, and each time with its arithmetic."""
+    arch = load_architecture(chip)
+    resets = arch.arithmetic.resets.value or ("hard",)
+    nodes = {"fc": nir.Linear(np.full((6, 8), 0.5)), "if": nir.IF(np.full(6, 1.0), np.full(6, 0.9), np.zeros(6))}
+    path = nirgraphs.write(nirgraphs.sequence((8,), nodes), tmp_path / "net.nir")
+    x = {"input": np.ones((5, 3, 8), np.uint8)}
+    compiled = compile_file(path, arch, options={"dt": 1.0, "reset": resets[0]}, calibration=x)
+    result, _ = assess(compiled, arch, x, None, name="busy", names=("hwsim",))
+    one = Report(title=f"busy on {arch.title}", neurodeploy="0", chip=chip, networks=(result,))
+    page = html.unescape(render(one))
+    assert result.arithmetic in page and result.arithmetic == named("loihi", arch)
+    if result.energy is None:
+        assert "not published" in page
+    else:
+        assert result.energy.total_pj > 0
+        assert all(line.energy_pj > 0 for line in result.energy.lines if line.count and line.price)
+        stated = {line.component for line in result.energy.lines}
+        for item in result.energy.missing:
+            assert item.component not in stated and item.label in page
+    if result.latency is not None:
+        assert result.latency.inference_us > 0
 
 
 def test_some_chips_publish_no_time_and_some_do() -> None:

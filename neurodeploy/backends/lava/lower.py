@@ -10,7 +10,7 @@ arrives in another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,26 +18,27 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
-from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum
-from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_weights
+from neurodeploy.network.network import Network, Population, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
+from neurodeploy.network.registers import QUANTISE, doubled
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
 from neurodeploy.program.schedule import Schedule, schedule
 
-from .registers import HINT, WEIGHT_EXPONENT, neurons, sign_mode
+from .registers import neurons, sign_mode
 
 Runtime = Literal["local", "stock"]
-
-LONGEST_LATENCY = 63
-"""Loihi 2 delays by at most 62 steps on top of the step that every hop costs."""
 
 STATE_LIMIT = 1 << 23
 """Where 24-bit state saturates, and where Lava's Conv wraps its sums (the chip's other connections do not)."""
 
 SUM_LIMIT = 1 << 31
 """Lava adds up currents in 32 bits."""
+
+LONGEST_LATENCY = 63
+"""Lava's chip delays by at most 62 steps on top of the step that every hop costs; placement asks each chip's own."""
 
 INT8 = 127
 """Lava's Conv keeps its geometry in 8-bit integers."""
@@ -97,7 +98,8 @@ def lower(
     Raises:
         UnsupportedError: the message names the population or projection that Lava cannot run, and why.
     """
-    network = with_bias_axons(program.network)
+    check_registers(program.network)
+    network = with_bias_axons(_as_registers(program.network))
     fixed = network.arithmetic == "loihi"
     steps, samples = next(iter(inputs.values())).shape[:2]
     plan = schedule(network)
@@ -153,6 +155,22 @@ def lower(
         "projections": projections,
     }
     return Job(network, description, arrays, steps, samples, slot, plan.lag, files, learned)
+
+
+def _as_registers(network: Network) -> Network:
+    """The same network with weights as they are stored: odd ones of both signs twice as large, their exponent lower."""
+    if network.arithmetic != "loihi" or not any(_doubled(p) for p in network.projections):
+        return network
+    found = []
+    for p in network.projections:
+        kind = p.connectivity
+        twice = with_weights(kind, kind.weights.astype(np.int16) * np.int16(2), kind.exponent - 1)
+        found.append(replace(p, connectivity=twice) if _doubled(p) else p)
+    return replace(network, projections=tuple(found))
+
+
+def _doubled(projection: Projection) -> bool:
+    return projection.rule is None and doubled(projection.connectivity.weights)
 
 
 def _states(population: Population, record: Record) -> list[str]:
@@ -234,7 +252,7 @@ def _learning(
     if fixed and ((whole != kind.weights).any() or (rule.sign == "mixed" and (whole & 1).any())):
         raise UnsupportedError(
             f"{where} begins with weights that the chip cannot hold", found="odd or broken numbers",
-            allowed="even numbers from -256 to 254 where both signs may come", hint=HINT,
+            allowed="even numbers from -256 to 254 where both signs may come", hint=QUANTISE,
         )  # fmt: skip
     terms = [term for terms in rule.terms.values() for term in terms]
     if not fixed and any(f.variable in ("x0", "y0") for term in terms for f in term.factors):
@@ -274,14 +292,6 @@ def _check_ends(network: Network, projection: Projection, latency: int, fixed: b
     where = f"projection {projection.name!r}"
     if network.by_name[projection.target].external:
         raise UnsupportedError(f"{where} ends in {projection.target!r}, which is a source")
-    low, high = WEIGHT_EXPONENT
-    if fixed and not low <= projection.connectivity.exponent <= high:
-        raise UnsupportedError(
-            f"the weight exponent of {where} does not fit its register",
-            found=projection.connectivity.exponent,
-            allowed=f"{low} to {high}",
-            hint=HINT,
-        )
     if fixed and latency > LONGEST_LATENCY:
         raise UnsupportedError(
             f"{where} needs a longer delay than the chip has",

@@ -1,6 +1,7 @@
 """Which Process runs a population, and its parameters: Lava's own where it expresses the neuron, else one of ours.
 
-Integers are effective values, given as Loihi's registers hold them; refused where no register value gives them:
+Integers are effective values, given as Loihi's registers hold them; one that no register value gives is refused before
+(`neurodeploy.network.network.check_registers`), here as by every other back-end:
 
     threshold = vth << 6,    bias = mantissa << exponent,    a = (W s) << weight_exp
 
@@ -16,22 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch, expect
+from neurodeploy.network.loihi_ranges import WEIGHT_MAX, WEIGHT_MIN
 from neurodeploy.network.network import Population, Projection
 from neurodeploy.network.neurons import Lif, Neuron, Product, Relu, SigmaDelta
 from neurodeploy.network.plasticity import LearningRule
+from neurodeploy.network.registers import bias_registers
 
 NEVER = 1 << 17
 """A ``vth`` whose threshold of 2^23 lies above the largest membrane potential."""
 
 HALF, SUM_LIMIT = 1 << 23, 1 << 31
-MANTISSA = (-4096, 4095)
-DECAY = (0, 4095)
-WEIGHT_EXPONENT = (-8, 7)
-HINT = "run the quantise pass, which chooses values that the chip can hold"
-
 
 LOWEST = -(1 << 31)
 """Below every potential: of a floor or a lower threshold that is not there."""
@@ -177,19 +174,15 @@ def _floats(population: Population, neuron: Lif, silent: bool) -> dict[str, Arra
 
 
 def _registers(population: Population, neuron: Lif, silent: bool) -> dict[str, Array]:
-    """Loihi's registers.
-
-    Raises:
-        UnsupportedError: a value fits none.
-    """
-    mantissa, exponent = _bias(population, _integers(population, "bias", neuron.bias))
+    """Loihi's registers; that they hold the neuron, `neurodeploy.network.network.check_registers` has seen."""
+    mantissa, exponent = bias_registers(neuron.bias)
     return {
-        "du": _uniform(_within(population, "du", neuron.du, DECAY)),
-        "dv": _uniform(_within(population, "dv", neuron.dv, DECAY)),
-        "vth": np.array([NEVER]) if silent else _uniform(_threshold(population, neuron)),
+        "du": _uniform(neuron.du.astype(np.int64)),
+        "dv": _uniform(neuron.dv.astype(np.int64)),
+        "vth": np.array([NEVER]) if silent else _uniform(neuron.threshold.astype(np.int64) >> 6),
         "bias_mant": mantissa,
         "bias_exp": exponent,
-        "v": _within(population, "initial", neuron.initial, (1 - HALF, HALF - 1)),
+        "v": neuron.initial.astype(np.int64),
     }
 
 
@@ -221,79 +214,12 @@ def _own(neuron: Lif, fixed: bool) -> Described:
 
 
 def sign_mode(projection: Projection) -> str:
-    """Return the name of Lava's sign mode under which the weights of a projection pass unchanged.
-
-    Raises:
-        UnsupportedError: there is none.
-    """
+    """Return the name of Lava's sign mode under which the weights of a projection pass unchanged."""
     weights = projection.connectivity.weights
-    whole = weights.astype(np.int64)
-    low, high = (int(whole.min()), int(whole.max())) if whole.size else (0, 0)
-    if (whole == weights).all():
-        if low >= -256 and high <= 254 and not (whole & 1).any():
-            return "MIXED"
-        if low >= 0 and high <= 255:
-            return "EXCITATORY"
-        if high <= 0 and low >= -255:
-            return "INHIBITORY"
-    raise UnsupportedError(
-        f"the weights of projection {projection.name!r} are not what the chip can hold",
-        found=f"values from {low} to {high}" + (", some of them odd" if (whole & 1).any() else ""),
-        allowed="even numbers from -256 to 254, or 8-bit numbers of one sign",
-        hint=HINT,
-    )
-
-
-def _integers(population: Population, name: str, values: Array) -> Array:
-    whole = values.astype(np.int64)
-    if not (whole == values).all():
-        raise UnsupportedError(
-            f"{name} of population {population.name!r} is not a whole number",
-            found=values[whole != values].ravel()[0],
-            hint=HINT,
-        )
-    return whole
-
-
-def _within(population: Population, name: str, values: Array, limits: tuple[int, int]) -> Array:
-    whole = _integers(population, name, values)
-    if whole.size and not (limits[0] <= whole.min() and whole.max() <= limits[1]):
-        raise UnsupportedError(
-            f"{name} of population {population.name!r} does not fit its register",
-            found=f"values from {whole.min()} to {whole.max()}",
-            allowed=f"{limits[0]} to {limits[1]}",
-            hint=HINT,
-        )
-    return whole
-
-
-def _threshold(population: Population, neuron: Lif) -> Array:
-    threshold = _within(population, "threshold", neuron.threshold, (0, (NEVER << 6) - 1))
-    if (threshold % 64).any():
-        raise UnsupportedError(
-            f"the threshold of population {population.name!r} does not fit its register",
-            found=int(threshold[threshold % 64 != 0][0]),
-            allowed="multiples of 64, because the chip stores threshold / 64",
-            hint=HINT,
-        )
-    return threshold >> 6
-
-
-def _bias(population: Population, bias: Array) -> tuple[Array, Array]:
-    """Return mantissas and the smallest exponents that give ``bias``."""
-    mantissa, exponent = np.zeros_like(bias), np.full_like(bias, -1)
-    for shift in range(8):
-        shifted = bias >> shift
-        fits = (exponent < 0) & (shifted << shift == bias) & (shifted >= MANTISSA[0]) & (shifted <= MANTISSA[1])
-        mantissa[fits], exponent[fits] = shifted[fits], shift
-    if (exponent < 0).any():
-        raise UnsupportedError(
-            f"the bias of population {population.name!r} does not fit its registers",
-            found=int(bias[exponent < 0][0]),
-            allowed=f"a whole number from {MANTISSA[0]} to {MANTISSA[1]}, times 2^0 to 2^7",
-            hint=HINT,
-        )
-    return mantissa, exponent
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    if low >= WEIGHT_MIN and high <= WEIGHT_MAX and not (weights & 1).any():
+        return "MIXED"
+    return "EXCITATORY" if low >= 0 else "INHIBITORY"
 
 
 def _uniform(values: Array) -> Array:

@@ -32,6 +32,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
+from neurodeploy.network.registers import LOIHI, Registers
 from neurodeploy.program.recording import Record, check_inputs, check_labels
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class FineTune:
         labels: their classes, ``[batch]``; without them only the float network is followed.
         iterations: gradients taken, at most.
         samples: that the network is trained on at most, chosen by ``seed``.
+        registers: widths of the chip's integers, where they are not Loihi's.
         tell: called with ``(iterations done, iterations, text)``.
     """
 
@@ -73,6 +75,7 @@ class FineTune:
     iterations: int = 30
     samples: int = 256
     seed: int = 0
+    registers: Registers = field(default=LOIHI, repr=False)
     tell: Callable[[int, int, str], None] | None = field(default=None, repr=False)
 
     def apply(self, network: Network) -> Network:
@@ -135,7 +138,7 @@ class _Tuning:
 
         options, network = self.options, self.network
         given = {n: torch.from_numpy(v[:, self.training].astype(np.float64)) for n, v in self.inputs.items()}
-        weights = Weights(network)
+        weights = Weights(network, options.registers)
 
         def loss() -> Tensor:
             return self._loss(run(network, weights.synapses, given), self.training)

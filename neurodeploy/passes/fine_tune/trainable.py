@@ -25,6 +25,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
+from neurodeploy.network.registers import LOIHI, Registers
 
 from ..quantise.scaling import Grid
 
@@ -45,12 +46,12 @@ class Synapses:
 class Weights:
     """All weights of an integer network as one long row that can be moved by steps."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, registers: Registers = LOIHI) -> None:
         self._network = network
         self.synapses: dict[str, Synapses] = {}
         for projection in network.projections:
             kind = projection.connectivity
-            grid = Grid.of(kind, kind.exponent)
+            grid = Grid.of(kind, kind.exponent, registers)
             steps = torch.from_numpy(kind.weights / float(grid.step)).requires_grad_()
             self.synapses[projection.name] = Synapses(projection, grid, steps)
         rows = [s.steps.detach().flatten() for s in self.synapses.values()]

@@ -36,6 +36,7 @@ from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.reach import reach
+from neurodeploy.network.registers import LOIHI, Registers
 
 from . import rounding
 from .calibration import MEMORY, Calibration
@@ -65,6 +66,7 @@ class Quantise:
         range: what fills the bits of the weights: the largest (``"max"``), the 99.9th percentile (``"percentile"``), or
             what gives the least mean square error (``"mse"``).
         rounding: ``"nearest"``, ``"compensated"`` (needs calibration), or ``"auto"`` for the latter where it can.
+        registers: widths of the chip's integers, where they are not Loihi's.
     """
 
     name: ClassVar[str] = "quantise"
@@ -73,6 +75,7 @@ class Quantise:
     thresholds: int | None = 1
     range: Range = "mse"
     rounding: Literal["auto", "nearest", "compensated"] = "auto"
+    registers: Registers = field(default=LOIHI, repr=False)
 
     def apply(self, network: Network) -> Network:
         """See the module's docstring.
@@ -105,7 +108,11 @@ class Quantise:
                 quantised, units[population.name] = _heard(quantised, seen.peak(population), network)
             populations.append(quantised)
             integer |= {p.name: p for p in done}
-            notes[f"quantise {population.name}"] = _describe(quantised, done) + _lost(population, quantised)
+            notes[f"quantise {population.name}"] = (
+                _describe(quantised, done)
+                + _lost(population, quantised, self.registers)
+                + self._narrow(population, quantised, seen)
+            )
         whole = replace(
             network,
             populations=tuple(populations),
@@ -130,7 +137,7 @@ class Quantise:
             for p in incoming
         }
         heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
-        scaling = Scaling(self.thresholds, self.range)
+        scaling = Scaling(self.thresholds, self.range, self.registers)
         if seen.recording is None:
             held = scaling.choose(population, neuron, incoming, [_largest_current(neuron, incoming, sources)], heard)
             found = held if _resolved(neuron, held[0]) else scaling.choose(population, neuron, incoming, [], heard)
@@ -139,7 +146,7 @@ class Quantise:
             found = scaling.choose(population, neuron, incoming, peaks, heard)
         if self.rounding == "nearest":
             traces = {}
-        tried = [_rounded(population, neuron, incoming, scales, traces) for scales in found]
+        tried = [_rounded(population, neuron, incoming, scales, traces, self.registers) for scales in found]
         if len(tried) == 1 or seen.recording is None:
             return tried[0]
         off = [spikes_off(*each, sources, seen.recording) for each in tried]
@@ -148,6 +155,17 @@ class Quantise:
             return tried[0]
         # The safest of those that are about as good as the best.
         return next(each for each, n in zip(tried, known, strict=True) if n <= BARELY * min(known))
+
+    def _narrow(self, before: Population, after: Population, seen: Calibration) -> str:
+        """What is known of states on a chip with fewer bits of them than are computed with."""
+        registers = self.registers
+        if registers.state_bits >= LOIHI.state_bits:
+            return ""
+        if seen.recording is None:
+            return f"; without calibration nothing says that its states stay within {registers.state_bits} bits"
+        reached = int(np.max(seen.peak(before) * after.scales, initial=0.0))
+        within = "within" if reached <= registers.state_max else "BEYOND"
+        return f"; states reach {reached:,} in calibration, {within} {registers.state_bits} bits"
 
 
 def _largest_current(neuron: Lif, incoming: list[Projection], sources: Mapping[str, Population]) -> Array:
@@ -179,15 +197,16 @@ def _rounded(
     incoming: list[Projection],
     scales: Scales,
     traces: Mapping[str, Array | None],
+    registers: Registers,
 ) -> tuple[Population, list[Projection]]:
     """The population and its projections in integers."""
     scale = scales.scale
     done = rounding.compensated(incoming, scale, scales.grids, traces)
     rounded = Lif(
-        du=np.clip(np.rint(neuron.du * loihi_ranges.DECAY_ONE) - 1, 0, loihi_ranges.DECAY_ONE - 1).astype(np.int32),
-        dv=_fraction(neuron.dv),
-        bias=_bias(population, neuron.bias * scale),
-        threshold=_threshold(population, neuron, scale),
+        du=_current_decay(neuron.du, registers),
+        dv=_fraction(neuron.dv, registers),
+        bias=_bias(population, neuron.bias * scale, registers),
+        threshold=_threshold(population, neuron, scale, registers),
         reset_to=np.zeros(population.size, dtype=np.int32),
         initial=_state(neuron.initial * scale),
         reset=neuron.reset,
@@ -197,7 +216,7 @@ def _rounded(
         max_spikes=neuron.max_spikes,
         floor=None if neuron.floor is None else _state(neuron.floor * scale),
         refractory=neuron.refractory,
-        threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay),
+        threshold_decay=None if neuron.threshold_decay is None else _fraction(neuron.threshold_decay, registers),
         threshold_jump=None if neuron.threshold_jump is None else _state(neuron.threshold_jump * scale),
         lower=None if neuron.lower is None else _state(np.rint(neuron.lower * scale / UNIT) * UNIT),
         reset_current=neuron.reset_current,
@@ -267,9 +286,18 @@ def _heard(population: Population, peak: Array, network: Network) -> tuple[Popul
     return replace(population, neuron=replace(neuron, send_shift=shift)), scale / 2**shift
 
 
-def _fraction(value: Array) -> Array:
-    """A decay in its 12-bit register."""
-    return np.asarray(np.clip(np.rint(value * loihi_ranges.DECAY_ONE), 0, loihi_ranges.DECAY_ONE - 1), dtype=np.int32)
+def _fraction(value: Array, registers: Registers) -> Array:
+    """A decay in its register, in units of Loihi's 12 bits."""
+    step = registers.decay_step
+    steps = np.clip(np.rint(value * (loihi_ranges.DECAY_ONE // step)), 0, (loihi_ranges.DECAY_ONE - 1) // step)
+    return np.asarray(steps * step, dtype=np.int32)
+
+
+def _current_decay(value: Array, registers: Registers) -> Array:
+    """Register of a current's decay, to which Loihi adds 1."""
+    step = registers.decay_step
+    steps = np.clip(np.rint(value * (loihi_ranges.DECAY_ONE // step)), 1, loihi_ranges.DECAY_ONE // step)
+    return np.asarray(steps * step - 1, dtype=np.int32)
 
 
 def _state(value: Array) -> Array:
@@ -277,23 +305,21 @@ def _state(value: Array) -> Array:
     return np.clip(np.rint(value), -loihi_ranges.STATE_MAX, loihi_ranges.STATE_MAX).astype(np.int32)
 
 
-def _bias(population: Population, bias: Array) -> Array:
-    largest = float(np.abs(bias).max(initial=0.0))
-    for exponent in range(loihi_ranges.BIAS_EXPONENT_MAX + 1):
-        if largest / 2**exponent <= loihi_ranges.BIAS_MANTISSA_MAX + 0.5:
-            mantissa = np.clip(
-                np.rint(bias / 2**exponent), -loihi_ranges.BIAS_MANTISSA_MAX, loihi_ranges.BIAS_MANTISSA_MAX
-            )
+def _bias(population: Population, bias: Array, registers: Registers) -> Array:
+    largest, most = float(np.abs(bias).max(initial=0.0)), registers.bias_mantissa_max
+    for exponent in range(registers.bias_exponent_max + 1):
+        if largest / 2**exponent <= most + 0.5:
+            mantissa = np.clip(np.rint(bias / 2**exponent), -most, most)
             return np.asarray(mantissa.astype(np.int32) << exponent)
     raise UnsupportedError(
         f"population {population.name!r}: its bias does not fit",
         found=f"{largest:.0f} in integer units",
-        allowed=f"up to {loihi_ranges.BIAS_MANTISSA_MAX << loihi_ranges.BIAS_EXPONENT_MAX}",
+        allowed=f"up to {most << registers.bias_exponent_max}",
         hint="train with smaller biases",
     )
 
 
-def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
+def _threshold(population: Population, neuron: Lif, scale: Array, registers: Registers) -> Array:
     if not neuron.spiking:
         return np.full(population.size, (loihi_ranges.THRESHOLD_MAX + 1) * UNIT, dtype=np.int32)
     mantissa = np.rint(neuron.threshold * scale / UNIT)
@@ -304,7 +330,7 @@ def _threshold(population: Population, neuron: Lif, scale: Array) -> Array:
             allowed="a threshold of at least 1 in units of the largest weight / 254",
             hint="train with a larger threshold or smaller weights",
         )
-    return np.asarray(np.minimum(mantissa, loihi_ranges.THRESHOLD_MAX) * UNIT, dtype=np.int32)
+    return np.asarray(np.minimum(mantissa, registers.threshold_max) * UNIT, dtype=np.int32)
 
 
 def _range(network: Network, calibrated: bool) -> str:
@@ -325,20 +351,23 @@ def _times(far: float) -> str:
     return f"could reach {far:.2g} times its range" if np.isfinite(far) else "could go on without end"
 
 
-def _lost(before: Population, after: Population) -> str:
-    """What happens to decays that 12 bits cannot tell from none, and to values beyond the registers."""
+def _lost(before: Population, after: Population, registers: Registers) -> str:
+    """What happens to decays that the register cannot tell from none, and to values beyond the registers."""
     floats, integers = expect(before, Lif, "quantise"), expect(after, Lif, "quantise")
     said = []
     for what, decay, least in (
-        ("leak", floats.dv, "none"), ("decay of the current", floats.du, "1/4096"),
+        ("leak", floats.dv, "none"), ("decay of the current", floats.du, f"1/{1 << registers.decay_bits}"),
         ("decay of the threshold", floats.threshold_decay, "none"),
     ):  # fmt: skip
-        small = (decay * loihi_ranges.DECAY_ONE < 0.5) & (decay > 0) if decay is not None else np.zeros(1, bool)
+        small = (decay * (1 << registers.decay_bits) < 0.5) & (decay > 0) if decay is not None else np.zeros(1, bool)
         if decay is not None and small.any():
             count = f"{int(small.sum()):,} neurons, {decay[small].max():.3g} a step at most"
-            said.append(f"the {what} of {count}, rounds to {least} (12 bits hold 1/4096)")
+            said.append(
+                f"the {what} of {count}, rounds to {least} "
+                f"({registers.decay_bits} bits hold 1/{1 << registers.decay_bits})"
+            )
     floats, scale = _reset_at_zero(floats), after.scales
-    limit = (loihi_ranges.THRESHOLD_MAX + 1) * UNIT if floats.spiking else np.inf
+    limit = (registers.threshold_max + 1) * UNIT if floats.spiking else np.inf
     for what, value, most in (
         ("threshold", floats.threshold, limit), ("initial potential", floats.initial, loihi_ranges.STATE_MAX + 1),
         ("lowest potential", floats.floor, loihi_ranges.STATE_MAX + 1),

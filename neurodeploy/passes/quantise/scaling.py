@@ -35,6 +35,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Connectivity, Conv2d, largest_sum
 from neurodeploy.network.network import Population, Projection
 from neurodeploy.network.neurons import Lif
+from neurodeploy.network.registers import LOIHI, Registers
 
 UNIT = 1 << loihi_ranges.STATE_SHIFT
 Range = Literal["max", "percentile", "mse"]
@@ -52,21 +53,30 @@ class Grid:
     exponent: int = 0
 
     @classmethod
-    def of(cls, kind: Connectivity, exponent: int = 0) -> Grid:
-        """Even numbers for weights of both signs, else all 8-bit numbers of that sign."""
+    def of(cls, kind: Connectivity, exponent: int = 0, registers: Registers = LOIHI) -> Grid:
+        """Even numbers for weights of both signs, else all 8-bit numbers of that sign; fewer with fewer bits.
+
+        Raises:
+            UnsupportedError: one bit for weights of both signs.
+        """
         low, high = float(kind.weights.min(initial=0)), float(kind.weights.max(initial=0))
+        bits, top = registers.grid_bits, -loihi_ranges.WEIGHT_MIN
+        step = 1 << (8 - bits)
         if low < 0 < high:
-            return cls(loihi_ranges.WEIGHT_MIN, loihi_ranges.WEIGHT_MAX, loihi_ranges.WEIGHT_STEP, exponent)
-        return (
-            cls(-loihi_ranges.WEIGHT_ONE_SIGN, 0, 1, exponent)
-            if low < 0
-            else cls(0, loihi_ranges.WEIGHT_ONE_SIGN, 1, exponent)
-        )
+            if bits < 2:
+                raise UnsupportedError(
+                    "a weight of 1 bit cannot have both signs",
+                    found=f"weights from {low:g} to {high:g} on one projection",
+                    allowed="weights of one sign",
+                    hint="run split-signs before quantise, or use another chip",
+                )
+            return cls(-top, top - 2 * step, 2 * step, exponent)
+        return cls(step - top, 0, step, exponent) if low < 0 else cls(0, top - step, step, exponent)
 
     @property
     def largest(self) -> int:
         """Largest magnitude that fits in every direction in which there are weights."""
-        return loihi_ranges.WEIGHT_MAX if self.step == loihi_ranges.WEIGHT_STEP else loihi_ranges.WEIGHT_ONE_SIGN
+        return self.high or -self.low
 
     @property
     def unit(self) -> float:
@@ -92,6 +102,7 @@ class Scaling:
 
     thresholds: int | None
     range: Range
+    registers: Registers = LOIHI
 
     def choose(
         self,
@@ -121,8 +132,10 @@ class Scaling:
         for peak in (*peaks, None):
             if peak is None and found:
                 break
-            ceiling = _ceilings(neuron, np.zeros(population.size) if peak is None else peak, group, count)
-            fitting = _Fitting(population, neuron, incoming, group, count, ceiling, heard)
+            ceiling = _ceilings(
+                neuron, np.zeros(population.size) if peak is None else peak, group, count, self.registers
+            )
+            fitting = _Fitting(population, neuron, incoming, group, count, ceiling, heard, self.registers)
             if peak is not None and fitting.projections and fitting.runs_away():
                 continue
             scales = self._fitted(fitting, neuron, incoming, group)
@@ -133,7 +146,7 @@ class Scaling:
     def _fitted(self, fitting: _Fitting, neuron: Lif, incoming: list[Projection], group: Array) -> Scales:
         if not fitting.projections:
             scale = np.minimum(fitting.ceiling, float(UNIT) * loihi_ranges.WEIGHT_MAX)
-            return Scales(self._settle(neuron, scale, group), {p.name: Grid.of(p.connectivity) for p in incoming})
+            return Scales(self._settle(neuron, scale, group), self._grids(incoming))
         clip = np.ones(len(fitting.ceiling))
         if self.range == "percentile":
             clip *= fitting.percentile()
@@ -141,8 +154,10 @@ class Scaling:
         if self.range == "mse":
             exponents, clip = fitting.search(exponents)
         scale = self._settle(neuron, fitting.scales(exponents, clip), group)
-        grids = {p.name: Grid.of(p.connectivity) for p in incoming}
-        return Scales(scale, grids | fitting.grids(exponents))
+        return Scales(scale, self._grids(incoming) | fitting.grids(exponents))
+
+    def _grids(self, incoming: list[Projection]) -> dict[str, Grid]:
+        return {p.name: Grid.of(p.connectivity, 0, self.registers) for p in incoming}
 
     def _groups(self, population: Population, incoming: list[Projection]) -> Array:
         """Group of each neuron; neurons of a group have one scale."""
@@ -185,15 +200,22 @@ def _ladder(values: Array, rungs: int) -> Array:
     return np.asarray(rung[on])
 
 
-def _ceilings(neuron: Lif, peak: Array, group: Array, count: int) -> Array:
-    """Largest scale of each group that threshold, bias and state allow."""
+def _ceilings(neuron: Lif, peak: Array, group: Array, count: int, registers: Registers = LOIHI) -> Array:
+    """Largest scale of each group that threshold, bias and state allow.
+
+    With fewer than Loihi's bits of state a threshold takes half of them at most, so that a potential can pass it.
+    """
     ceiling = np.full(count, np.inf)
+    narrow = registers.state_bits < LOIHI.state_bits
     largest: list[tuple[float, Array]] = [
-        (loihi_ranges.STATE_MAX, np.maximum(peak, np.abs(neuron.initial))),
-        (loihi_ranges.BIAS_MANTISSA_MAX << loihi_ranges.BIAS_EXPONENT_MAX, np.abs(neuron.bias)),
+        (registers.state_max, np.maximum(peak, np.abs(neuron.initial))),
+        (registers.bias_mantissa_max << registers.bias_exponent_max, np.abs(neuron.bias)),
     ]
+    if narrow:
+        largest.append((registers.state_max / 2, np.abs(neuron.bias)))
     if neuron.spiking:
-        largest.append((loihi_ranges.THRESHOLD_MAX * UNIT, neuron.threshold))
+        held = registers.threshold_max * UNIT
+        largest.append((min(held, registers.state_max / 2) if narrow else held, neuron.threshold))
     for limit, values in largest:
         _, most = _extremes(values, group, count)
         ceiling = np.minimum(ceiling, np.divide(limit, most, out=np.full(count, np.inf), where=most > 0))
@@ -218,10 +240,11 @@ class _Fitting:
         count: int,
         ceiling: Array,
         heard: Mapping[str, Array],
+        registers: Registers = LOIHI,
     ) -> None:
         self.population, self.neuron, self.group, self.ceiling = population, neuron, group, ceiling
         self.projections = [p for p in incoming if np.any(p.connectivity.weights)]
-        self.bases = [Grid.of(p.connectivity) for p in self.projections]
+        self.bases = [Grid.of(p.connectivity, 0, registers) for p in self.projections]
         self.heard = [_heard(p, heard) for p in self.projections]
         rows = [p.connectivity.onto_targets(np.abs(p.connectivity.weights), np.maximum) for p in self.projections]
         self.largest = np.array([_extremes(r, group, count)[1] for r in rows]).reshape(len(rows), count)
