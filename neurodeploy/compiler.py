@@ -21,7 +21,7 @@ from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import nir_file
-from neurodeploy.nir_graph.conventions import Conventions, resolve
+from neurodeploy.nir_graph.conventions import Conventions, named, resolve
 from neurodeploy.placement import fit
 from neurodeploy.placement.place import Place
 from neurodeploy.program.limits import Limits, Mesh
@@ -109,7 +109,7 @@ def compile_net(
         InvalidInputError: a convention was given as an option, or the file cannot be used.
         NeurodeployError: as the passes say.
     """
-    given = sorted(name for name, value in (options or {}).items() if value is not None)
+    given = named(options)
     if given:
         raise InvalidInputError(
             f"{path} is a lava-dl network, which leaves nothing to settle",
@@ -190,7 +190,7 @@ def compile_program(
         InvalidInputError: its numbers are integers already, or a convention was given, which it leaves no room for.
         NeurodeployError: as the passes say.
     """
-    settled = sorted(name for name, value in (given.get("options") or {}).items() if value is not None)
+    settled = named(given.get("options"))
     source = Program.load(path)
     if settled or source.network.arithmetic != "float":
         raise InvalidInputError(
