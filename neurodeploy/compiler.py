@@ -23,7 +23,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, check_registers
 from neurodeploy.network.neurons import Feature
 from neurodeploy.nir_graph import nir_file
-from neurodeploy.nir_graph.conventions import Conventions, resolve
+from neurodeploy.nir_graph.conventions import Conventions, named, resolve
 from neurodeploy.nir_graph.proof import Proof
 from neurodeploy.passes.graded_inputs import with_graded_inputs
 from neurodeploy.placement import fit, holds
@@ -161,7 +161,7 @@ def compile_net(
         InvalidInputError: a convention was given as an option, or the file cannot be used.
         NeurodeployError: as the passes say.
     """
-    given = sorted(name for name, value in (options or {}).items() if value is not None)
+    given = named(options)
     if given:
         raise InvalidInputError(
             f"{path} is a lava-dl network, which leaves nothing to settle",
@@ -248,7 +248,7 @@ def compile_program(
         InvalidInputError: its numbers are integers already, or a convention was given, which it leaves no room for.
         NeurodeployError: as the passes say.
     """
-    settled = sorted(name for name, value in (given.get("options") or {}).items() if value is not None)
+    settled = named(given.get("options"))
     source = Program.load(path)
     if settled or source.network.arithmetic != "float":
         raise InvalidInputError(

@@ -91,13 +91,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Refuse conventions of NIR files where the model says them itself; a torch module takes ``--dt``."""
     from neurodeploy.errors import InvalidInputError
+    from neurodeploy.nir_graph.conventions import named
 
-    said = options.given_conventions(args)
-    settled = [n for n, value in said.items() if value is not None and (n != "dt" or args.to == "lava")]
+    settled = [n for n in named(options.given_conventions(args)) if n != "dt" or args.to == "lava"]
     if settled and not args.model.endswith(".nir"):
         raise InvalidInputError(
             f"{args.model} leaves no convention to settle",
-            found=", ".join("as" if name == "tool" else name for name in settled),
+            found=", ".join(settled),
             allowed="--dt, and these options for .nir files alone",
             hint="leave them out: the module's own neurons say what they do",
         )

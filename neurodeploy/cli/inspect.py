@@ -114,12 +114,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Refuse what means nothing for a file that is no NIR graph."""
     from neurodeploy.errors import InvalidInputError
+    from neurodeploy.nir_graph.conventions import named
 
-    given = sorted(name for name, value in options.given_conventions(args).items() if value is not None)
+    given = named(options.given_conventions(args))
     if args.file.suffix in (".ndp", ".net") and (given or args.input):
         raise InvalidInputError(
             f"{args.file} leaves no convention to settle or to try",
-            found=", ".join([*given, *(["--input"] if args.input else [])]).replace("tool", "as"),
+            found=", ".join([*given, *(["input"] if args.input else [])]),
             allowed="these options for .nir files",
             hint="leave them out",
         )

@@ -53,7 +53,11 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
         raw = default if default is not None and not hasattr(node, attribute) else getattr(node, attribute)
         array = np.asarray(raw, dtype=np.float64)
         if not (np.isfinite(array) | (endless & np.isposinf(array))).all():
-            raise InvalidInputError(f"node {name!r}: parameter {attribute} is not finite", found=array.ravel()[:4])
+            raise InvalidInputError(
+                f"node {name!r}: parameter {attribute} is not finite",
+                found=array.ravel()[:4],
+                hint="snnTorch writes beta = 1 like this: --as snntorch" if np.isposinf(array).any() else "",
+            )
         return np.broadcast_to(array, shape).reshape(size) if array.size == 1 else array.reshape(size)
 
     def rate(attribute: str) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset, ResetTime
 from .metadata import OVERRIDDEN, RESETS, NeuronRules, section_of
 from .nir_file import NirFile
 from .recognise import Recognised, recognise
-from .shapes import Edge, delayed_edges, kind, of_kind
+from .shapes import NEURONS, Edge, delayed_edges, kind, of_kind
 from .tools import NIR, TOOLS, Tool
 from .writers import against, norse_time_unit, step_written_by
 
@@ -70,12 +71,12 @@ _SILENT = "NIR's, since the file's metadata say nothing else"
 
 _SPIKING = ("LIF", "IF", "CubaLIF")
 _MATTERS: Mapping[str, tuple[str, ...]] = {
-    "reset": _SPIKING,
-    "reset_time": _SPIKING,
     "comparison": (*_SPIKING, "Threshold"),
     "decay": ("LIF", "LI", "CubaLIF", "CubaLI"),
-    "max_spikes": _SPIKING,
+    "gain": NEURONS,
+    "initial": NEURONS,
 }
+"""Types of nodes to which a convention matters, where these are others than the neurons that reset."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,11 @@ def rules_of(name: str, node: Any, conventions: Conventions) -> NeuronRules:
     if start != "zero" and hasattr(node, start):
         graph["v_initial"] = np.asarray(getattr(node, start), np.float64)
     return NeuronRules.from_metadata({**graph, **own}, name, kind(node))
+
+
+def named(options: Mapping[str, Any] | None) -> list[str]:
+    """The options that were given, sorted, as the command line calls them."""
+    return sorted({"tool": "as"}.get(n, n) for n, value in (options or {}).items() if value is not None)
 
 
 def meant(file: NirFile, conventions: Conventions) -> nir.NIRGraph:
@@ -220,7 +226,7 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     if moved:
         shown = ", ".join(f"{a} -> {b} read as {c} -> {d}" for (a, b), (c, d) in sorted(moved.items()))
         notes["edges"] = f"{shown}: spyx draws the input of a recurrent layer into its recurrent weights"
-    own: dict[str, Any] = {"tau_unit": unit, "of_node": chosen.of_nodes(), "moved": moved}
+    own: dict[str, Any] = {"tau_unit": unit, "of_node": chosen.of_nodes, "moved": moved}
     return Conventions(dt=dt, notes=notes, given=frozenset(given), assumed=frozenset(nobody), **own, **values)
 
 
@@ -315,6 +321,7 @@ class _Choice:
         value = TOOLS[self.tool].values[name]
         return f", instead of {TOOLS[self.tool].title}'s {_shown(value)}"
 
+    @cached_property
     def of_nodes(self) -> dict[str, dict[str, Any]]:
         """What the taken row says differently of single nodes, where no option says otherwise."""
         if self.row is None or (self.tool is None and self.file.metadata):
@@ -342,7 +349,7 @@ class _Choice:
     def where(self, name: str) -> str:
         """In which nodes a convention has another value, for its note."""
         other: dict[Any, list[str]] = {}
-        for node, own in self.of_nodes().items():
+        for node, own in self.of_nodes.items():
             if name in own and own[name] != self.of(name)[0]:
                 other.setdefault(own[name], []).append(node)
         return "".join(f", {_shown(value)} in {', '.join(sorted(nodes)[:8])}" for value, nodes in sorted(other.items()))

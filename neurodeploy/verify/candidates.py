@@ -28,6 +28,7 @@ from neurodeploy.program.recording import check_inputs
 from .ambiguity import SMALL, noise, spikes_of, work_of
 
 IN_FORCE = "in force"
+TOO_LARGE = "too large to try here: compile it and run it"
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,26 @@ def candidates(
     """
     result: list[Candidate] = []
     before: dict[str, Array] | None = None
+    small = True
     if conventions is not None:
-        network = lower(file, conventions)
-        first, before = _tried(IN_FORCE, "", network, _cut(network, inputs), None)
+        first, before = _tried(IN_FORCE, "", lower(file, conventions), inputs, None)
         result.append(first)
+        small = before is not None
     for tool in TOOLS:
         if tool == options.get("tool"):
             continue
         reason = against(tool, file)
+        if not small:  # to lower it again and again would take as long
+            result.append(Candidate(tool, None, reason, why_not=TOO_LARGE))
+            continue
         try:
             network = lower(file, resolve(file, **{**options, "tool": tool}))
         except NeurodeployError as error:
             result.append(Candidate(tool, None, reason, why_not=error.what))
             continue
-        result.append(_tried(tool, reason, network, _cut(network, inputs), before)[0])
+        tried, spikes = _tried(tool, reason, network, inputs, before)
+        result.append(tried)
+        small = spikes is not None
     return tuple(result)
 
 
@@ -101,11 +108,12 @@ def _cut(network: Network, inputs: Mapping[str, Array] | None) -> dict[str, Arra
 
 
 def _tried(
-    tool: str, reason: str, network: Network, inputs: dict[str, Array] | None, before: Mapping[str, Array] | None
+    tool: str, reason: str, network: Network, inputs: Mapping[str, Array] | None, before: Mapping[str, Array] | None
 ) -> tuple[Candidate, dict[str, Array] | None]:
-    if inputs is None:
-        return Candidate(tool, network.dt, reason, why_not="too large to try here: compile it and run it"), None
-    spikes = spikes_of(network, run_network(network, inputs))
+    used = _cut(network, inputs)
+    if used is None:
+        return Candidate(tool, network.dt, reason, why_not=TOO_LARGE), None
+    spikes = spikes_of(network, run_network(network, used))
     differing = None
     if before is not None:
         differing = sum(int(np.count_nonzero(before[name] != a)) for name, a in spikes.items())

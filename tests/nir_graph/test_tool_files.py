@@ -185,3 +185,28 @@ def test_compile_and_run_as_a_user_does(unpacked, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["export", "m.py:net", "--to", "onnx", "--as", "sinabs", "--sample", str(x), "-o", "p.onnx"]) == 2
     assert "leaves no convention to settle" in capsys.readouterr().err
+
+
+def test_large_networks_are_lowered_once(unpacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neurodeploy.verify import candidates
+
+    file = nir_file.read(unpacked("snntorch-leaky")[0])
+    lowered = []
+    monkeypatch.setattr(candidates, "SMALL", 100)
+    monkeypatch.setattr(candidates, "lower", lambda f, c, real=candidates.lower: lowered.append(c) or real(f, c))
+    found = candidates.candidates(file, resolve(file, dt=1e-4), {"dt": 1e-4})
+    assert len(lowered) == 1 and {c.why_not for c in found} == {candidates.TOO_LARGE}
+
+
+def test_an_input_of_another_shape_is_refused(unpacked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, recorded = unpacked("norse-box")
+    np.save(tmp_path / "x.npy", recorded["x"][:, :, :4])
+    for options in ((), ("--as", "norse")):
+        assert main(["inspect", str(path), "-i", str(tmp_path / "x.npy"), *options]) == 2
+        assert "input 'input' has the wrong shape" in capsys.readouterr().err
+
+
+def test_an_infinite_time_constant_says_whose_it_may_be(unpacked, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", str(unpacked("snntorch-beta-1")[0]), "--dt", "1e-4", "--chip", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "is not finite" in said and "--as snntorch" in said
