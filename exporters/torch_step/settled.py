@@ -1,6 +1,6 @@
 """Modules that compute weights by code which looks at values, as fake quantisation does (``if self.enabled[0] == 1``).
 
-Such code is not one static graph, but what it gives is a constant all the same: the same in every run, whatever the input.
+Such code is not one static graph, but what it gives is a constant all the same, the same whatever the input.
 """
 
 from __future__ import annotations
