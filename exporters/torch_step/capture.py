@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from ..framework import Framework
+from .settled import settled
 from .steady import check_steady
 
 BATCH = 2
@@ -176,6 +177,13 @@ def capture(
         try:
             return torch.export.export(body, (sample, *states)), found
         except Exception as error:  # torch.export fails in many ways
+            inputs = (*_two_inputs(sample), sample - 1)
+            try:  # where only weights are computed by code that is no graph
+                constant = settled(copied(body), inputs, states, list(found))
+                if constant is not None:
+                    return torch.export.export(constant, (sample.double(), *states)), found
+            except Exception:  # the first message says what to do
+                pass
             raise UnsupportedError(
                 "the module is not one static graph",
                 found=f"{type(error).__name__}: {_first_line(error)}",

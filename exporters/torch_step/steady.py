@@ -67,7 +67,7 @@ def check_steady(module: nn.Module, inputs: tuple[Tensor, Tensor], states: tuple
         except Exception:  # a place that is not there, or one that cannot be set
             continue
         if not _equal(outcome, first["a"]):
-            raise _unsteady([place[:2]], late, f"after {far} more")
+            raise _unsteady(running, [place[:2]], late, f"after {far} more")
 
 
 def _outcome(module: nn.Module, given: Tensor, states: tuple[None, ...]) -> list[Tensor]:
@@ -119,15 +119,16 @@ def _refusal(
             continue
         if not same:
             guilty.append(place)
-    return _unsteady(guilty or changed, now, f"after {call}")
+    return _unsteady(start, guilty or changed, now, f"after {call}")
 
 
-def _unsteady(places: list[Place], values: Mapping[Place, Any], when: str) -> UnsupportedError:
+def _unsteady(module: nn.Module, places: list[Place], values: Mapping[Place, Any], when: str) -> UnsupportedError:
     names = []
     for path, name in places[:3]:
         held = next((v for p, v in values.items() if p == (path, name)), None)
         shown = f" = {held}" if isinstance(held, (int, float, str)) else ""
-        names.append(f"{f'{path}.{name}' if path else name!s}{shown}")
+        owner = type(module.get_submodule(path)).__name__
+        names.append(f"{f'{path}.{name}' if path else name!s}{shown} (of the {owner})")
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     outside = "something outside its attributes: a global variable, or random numbers that are not torch's"
     return UnsupportedError(

@@ -8,6 +8,7 @@ import snntorch as snn
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from neurodeploy.errors import UnsupportedError
@@ -109,6 +110,48 @@ CODE = {
         lambda p, m, x: torch.cat([2 * F.linear(x, p[0]), 3 * F.linear(x, p[1])], 1), (6,), (2, 6), (3, 6),
     ),
 }  # fmt: skip
+
+
+class Quantised(nn.Linear):
+    """As torch's quantisation-aware training does it: whether it rounds is the value of a buffer."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.rounds = FakeQuantize(observer=MovingAverageMinMaxObserver, quant_min=-8, quant_max=7, dtype=torch.qint8)
+        self.rounds(self.weight)
+        self.rounds.disable_observer()
+
+    def forward(self, x):
+        return F.linear(x, self.rounds(self.weight), self.bias)
+
+
+class Bounded(nn.Module):
+    def forward(self, w):
+        return w / w.abs().max() if w.abs().max() > 0.1 else w
+
+
+def bounded(linear):
+    parametrize.register_parametrization(linear, "weight", Bounded())
+    return linear
+
+
+@pytest.mark.parametrize("make", [lambda: Quantised(6, 5), lambda: bounded(nn.Linear(6, 5))])
+def test_weights_by_code_that_looks_at_values(make, tmp_path):
+    torch.manual_seed(0)
+    module = nn.Sequential(make(), lif(), nn.Linear(5, 3), lif())
+    proven(module, (6,), tmp_path)
+    weight = to_graph(module, (6,)).nodes["0"].weight
+    assert weight.shape == (5, 6)
+    assert len(np.unique(weight)) <= 16 or np.abs(weight).max() == 1
+
+
+def test_code_that_looks_at_the_input_is_still_refused():
+    class Looks(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 3 else -x
+
+    with pytest.raises(UnsupportedError, match="not one static graph"):
+        to_graph(nn.Sequential(bounded(nn.Linear(6, 5)), Looks(), lif()), (6,))
 
 
 def spikes(shape):

@@ -126,7 +126,7 @@ def test_the_command_names_what_stayed_unproven(tmp_path, capsys):
     (tmp_path / "m.py").write_text(
         "import torch, snntorch\n"
         "net = torch.nn.Sequential(torch.nn.Linear(6, 4), snntorch.Leaky(beta=.9, threshold=.1, init_hidden=True),\n"
-        "    torch.nn.Linear(4, 2), snntorch.Leaky(beta=.9, threshold=1e5, init_hidden=True))\n"
+        "    torch.nn.Linear(4, 2), snntorch.Leaky(beta=1., threshold=1e5, init_hidden=True))\n"
     )
     call = ["export", f"{tmp_path}/m.py:net", "--shape", "6", "-o", f"{tmp_path}/a.nir"]
     assert main(call) == 0
