@@ -300,7 +300,8 @@ def _check_numbers(network: Network, projection: Projection, targets: int) -> No
 def check_registers(network: Network) -> None:
     """Refuse an integer network that no registers of Loihi hold; called by every back-end, and where one is placed.
 
-    What learns has ranges of its own (`neurodeploy.network.plasticity.LIMITS`).
+    What learns has ranges of its own (`neurodeploy.network.plasticity.LIMITS`), and so have models of other packages
+    (`Neuron.registers`).
 
     Raises:
         UnsupportedError: names the population or projection, what was found and what is allowed.
@@ -310,8 +311,9 @@ def check_registers(network: Network) -> None:
     for population in network.populations:
         population.neuron.check_registers(population.name)
     for projection in network.projections:
-        kind = projection.connectivity
-        registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=projection.rule is not None)
+        if network.by_name[projection.target].neuron.registers:
+            kind = projection.connectivity
+            registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=projection.rule is not None)
 
 
 def _check_rule(network: Network, projection: Projection) -> None:

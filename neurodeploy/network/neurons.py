@@ -56,8 +56,9 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 
-from . import loihi_ranges, registers
+from . import loihi_ranges
 from .arrays import Array, Sealed
+from .registers import check_lif
 from .schema import check_numbers, check_within
 
 Arithmetic = Literal["float", "loihi"]
@@ -96,6 +97,8 @@ class Neuron(Sealed):
     """Whether synapses onto it may learn."""
     current_shift: ClassVar[int] = 0
     """Bits by which an integer neuron shifts up what arrives."""
+    registers: ClassVar[bool] = False
+    """Whether its integers, and the weights onto it, are those of Loihi's registers."""
     endless: ClassVar[tuple[str, ...]] = ()
     """Parameters that may be infinite in floats: levels that are never reached."""
     always_on: bool = False
@@ -248,6 +251,7 @@ class Lif(Neuron):
     ``v >> send_shift``, which keeps messages within a chip's payload. `refractory` is ``int32 [neurons]``, in steps.
     """
 
+    registers: ClassVar[bool] = True
     states: ClassVar[tuple[str, ...]] = ("u", "v")
     plastic: ClassVar[bool] = True
     current_shift: ClassVar[int] = 6
@@ -418,7 +422,7 @@ class Lif(Neuron):
 
     def check_registers(self, name: str) -> None:
         decays = {"du": self.du, "dv": self.dv}
-        registers.check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
+        check_lif(name, self.bias, self.threshold if self.spiking else None, decays, self.initial)
 
     def _check_times(self, name: str) -> None:
         """Refuse rules that mean nothing together; see the module's docstring."""
@@ -455,6 +459,7 @@ class SigmaDelta(Neuron):
         send_shift: fractional bits that the state has and the messages have not (integers; Lava's ``state_exp``).
     """
 
+    registers: ClassVar[bool] = True
     states: ClassVar[tuple[str, ...]] = ("u", "v")
     bias: Array
     threshold: Array
@@ -492,6 +497,7 @@ class Relu(Neuron):
     Lava's ``GradedReluVec``, with a bias.
     """
 
+    registers: ClassVar[bool] = True
     bias: Array
     threshold: Array
 
@@ -518,6 +524,7 @@ class Product(Neuron):
     In integers ``v = (I_0 I_1) >> shift``. Lava's ``ProdNeuron``. `Projection.port` says which port is meant.
     """
 
+    registers: ClassVar[bool] = True
     ports: ClassVar[int] = 2
     threshold: Array
     shift: int = 0

@@ -32,7 +32,7 @@ def needs(network: Network, limits: Limits) -> list[Need]:
         if network.arithmetic == "loihi" and not population.external:
             found += _values(population, limits)
     if network.arithmetic == "loihi":
-        found += [_weights(p, limits) for p in network.projections]
+        found += [_weights(p, limits) for p in network.projections if network.by_name[p.target].neuron.registers]
         found += _different(network, limits)
     return found
 

@@ -22,7 +22,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_we
 from neurodeploy.network.network import Network, Population, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
-from neurodeploy.network.registers import QUANTISE, doubled
+from neurodeploy.network.registers import QUANTISE, check_synapses, doubled
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
 from neurodeploy.program.schedule import Schedule, schedule
@@ -209,6 +209,9 @@ def _connection(
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     kind, latency = projection.connectivity, plan.latency[projection.name]
     _check_ends(network, projection, latency, fixed)
+    if fixed:
+        # Also onto a model with integers of its own: Lava would cut its weights to what a synapse holds.
+        check_synapses(projection.name, kind.weights, kind.exponent, plastic=False)
     number = np.dtype(np.int16) if fixed else np.dtype(np.float64)
     entry: dict[str, Any] = {
         "sign_mode": sign_mode(projection) if fixed else "",
