@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.network.arrays import Array
+    from neurodeploy.program.recording import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    import numpy as np
-
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
-    from neurodeploy.files.atomic import atomic_path
     from neurodeploy.hwsim.chips.embedded import arithmetic_of
     from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
@@ -66,21 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         recording, stopped = interrupted.recording, str(interrupted)
         console.error(f"run was stopped; what follows are the {stopped} that were complete")
     if args.output:
-        arrays: dict[str, np.ndarray[Any, Any]] = {}
-        for name, events in recording.spikes.items():
-            arrays |= {
-                f"spikes/{name}/time": events.time,
-                f"spikes/{name}/sample": events.sample,
-                f"spikes/{name}/neuron": events.neuron,
-            }
-            if events.payload is not None:
-                arrays[f"spikes/{name}/payload"] = events.payload
-        for state, values in recording.states.items():
-            arrays |= {f"{state}/{name}": value for name, value in values.items()}
-        for name, learned in recording.learned.items():
-            arrays |= {f"learned/{name}/{variable}": value for variable, value in learned.items()}
-        with atomic_path(args.output) as path, path.open("wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **arrays)
+        _write(recording, args.output)
     rows = []
     for name, events in recording.spikes.items():
         size = recording.steps * recording.samples * program.network.by_name[name].size
@@ -117,3 +104,26 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"wrote {args.output}")
     console.result(result)
     return 2 if stopped else 0
+
+
+def _write(recording: Recording, output: Path) -> None:
+    """Write spikes, states and what was learned as one .npz."""
+    import numpy as np
+
+    from neurodeploy.files.atomic import atomic_path
+
+    arrays: dict[str, Array] = {}
+    for name, events in recording.spikes.items():
+        arrays |= {
+            f"spikes/{name}/time": events.time,
+            f"spikes/{name}/sample": events.sample,
+            f"spikes/{name}/neuron": events.neuron,
+        }
+        if events.payload is not None:
+            arrays[f"spikes/{name}/payload"] = events.payload
+    for state, values in recording.states.items():
+        arrays |= {f"{state}/{name}": value for name, value in values.items()}
+    for name, learned in recording.learned.items():
+        arrays |= {f"learned/{name}/{variable}": value for variable, value in learned.items()}
+    with atomic_path(output) as path, path.open("wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays)

@@ -38,9 +38,9 @@ def check_proof(file: NirFile, network: Network, conventions: Conventions, *, al
     if proof is None:
         return []
     said = [
-        f"the proof in {file.path} says nothing about {item.neurons:,} of {item.of:,} neurons of {item.layer!r}: "
-        f"{item.why}"
+        f"the proof in {file.path} says nothing about {item.layer!r}: all of it {item.why}"
         for item in proof.unproven
+        if item.neurons == item.of
     ]
     work = proof.steps * proof.samples * sum(p.connectivity.synapses() for p in network.projections)
     if proof.sample is None or (work > LARGEST and not always):

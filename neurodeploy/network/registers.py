@@ -140,7 +140,8 @@ def check_lif(name: str, bias: Array, threshold: Array | None, decays: Mapping[s
                 hint=QUANTISE,
             )
     for parameter, decay in decays.items():
-        _within(f"{parameter} of {where}", decay, 0, loihi_ranges.DECAY_ONE - 1)
+        # All of a potential can decay; of a current, which decays by one more than its register says, all but that one.
+        _within(f"{parameter} of {where}", decay, 0, loihi_ranges.DECAY_ONE - (parameter == "du"))
     _within(f"initial of {where}", initial, -loihi_ranges.STATE_MAX, loihi_ranges.STATE_MAX)
 
 

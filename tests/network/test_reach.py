@@ -16,6 +16,7 @@ from tests.conformance.programs import random_case
 from tests.networks import placed
 
 M = (1 << 23) - 1
+BIAS = 4095 << 7
 
 
 def lif(size: int, **rules: object) -> Lif:
@@ -71,19 +72,21 @@ def test_potential_that_saturates(sign: int) -> None:
 
 def test_saturation_that_costs_nothing_is_not_counted() -> None:
     """Above the threshold a hard reset takes the potential anyway; a floor holds it; a refractory neuron waits."""
-    strong = lif(1, bias=M)
-    assert counted(one([255], strong, exponent=6)) == {}
-    assert reach(one([255], strong, exponent=6))["l"].bounded
+    strong = lif(1, bias=BIAS)
+    assert counted(one([255] * 8, strong, exponent=6)) == {}
+    assert reach(one([255] * 8, strong, exponent=6))["l"].bounded
     floored = lif(1, dv=0, floor=-64)
     assert counted(one([-200], floored, exponent=6), 30) == {}
-    assert counted(one([255], lif(1, bias=M, reset="subtract"), exponent=6)) == {"l": {"v_saturates": 24}}
+    assert counted(one([255] * 8, lif(1, bias=BIAS, reset="subtract"), exponent=6)) == {"l": {"v_saturates": 24}}
 
 
 def test_threshold_that_saturates() -> None:
-    network = one([255], lif(1, threshold_decay=0, threshold_jump=M, threshold=1), exponent=6)
+    network = one([255], lif(1, threshold_decay=0, threshold_jump=M, threshold=64), exponent=6)
     assert reach(network)["l"].v == np.inf
     assert "threshold_saturates" not in counted(network)
-    assert counted(one([255], lif(1, threshold_decay=0, threshold_jump=M // 3 * 2, threshold=1, bias=M), exponent=6))
+    assert counted(
+        one([255], lif(1, threshold_decay=0, threshold_jump=M // 3 * 2, threshold=64, bias=BIAS), exponent=6)
+    )
 
 
 def test_a_shared_kernel() -> None:
