@@ -84,9 +84,8 @@ def test_threshold_that_saturates() -> None:
     network = one([255], lif(1, threshold_decay=0, threshold_jump=M, threshold=64), exponent=6)
     assert reach(network)["l"].v == np.inf
     assert "threshold_saturates" not in counted(network)
-    assert counted(
-        one([255], lif(1, threshold_decay=0, threshold_jump=M // 3 * 2, threshold=64, bias=BIAS), exponent=6)
-    )
+    strong = lif(1, threshold_decay=0, threshold_jump=M // 3 * 2, threshold=64, bias=BIAS)
+    assert "threshold_saturates" in counted(one([255] * 8, strong, exponent=6))["l"]
 
 
 def test_a_shared_kernel() -> None:

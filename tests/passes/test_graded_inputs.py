@@ -63,7 +63,7 @@ def test_a_chip_with_graded_spikes_takes_counts(net: Path, chip: str | None, mos
     assert most == 1 or (clipped != spikes[1]).sum() > (spikes[0] != spikes[1]).sum(), "counts count"
 
 
-@pytest.mark.parametrize("chip", ["loihi1", "xylo"])
+@pytest.mark.parametrize("chip", ["loihi1"])
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
 def test_a_chip_without_them_says_what_to_do(net: Path, chip: str, kind: type) -> None:
     x = counts(3).astype(kind)
