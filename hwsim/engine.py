@@ -42,12 +42,17 @@ def run(
     record: Record = Record(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
+    """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too.
+
+    Raises:
+        UnsupportedError: integers that Loihi's registers do not hold.
+    """
+    check_registers(program.network)
     return Simulator(program).run(inputs, record=record, progress=progress)
 
 
 class Simulator:
-    """A Program, prepared to run many times.
+    """A Program, prepared to run many times; what weights learn to be on the way, from one run to the next, it takes.
 
     Args:
         program: to run.
@@ -61,7 +66,6 @@ class Simulator:
         precision: type[np.floating[Any]] = np.float64,
         threads: int | None = None,
     ) -> None:
-        check_registers(program.network)
         self.program = program
         self.flat = flatten(program, precision)
         self.threads = threads or os.cpu_count() or 1
