@@ -19,7 +19,6 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
-from neurodeploy.network.network import check_registers
 from neurodeploy.program.codec import physical_memory
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
@@ -42,12 +41,7 @@ def run(
     record: Record = Record(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too.
-
-    Raises:
-        UnsupportedError: integers that Loihi's registers do not hold.
-    """
-    check_registers(program.network)
+    """Run a Program; see `neurodeploy.backends.Backend`. Fills `Recording.active` too."""
     return Simulator(program).run(inputs, record=record, progress=progress)
 
 
