@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import check_registers
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.count_kinds import BY_NAME
 from neurodeploy.program.program import Program
@@ -183,9 +184,11 @@ def cost(
 
     Raises:
         InvalidInputError: inputs that do not match, a core that the chip does not have, or a tier that cannot time it.
+        UnsupportedError: integers that Loihi's registers do not hold.
     """
     if tier not in TIERS:
         raise InvalidInputError("there is no such tier of timing", found=tier, allowed=", ".join(TIERS))
+    check_registers(program.network)
     counter, simulator = Counter(program, arch), Simulator(program)
     recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
     counts = counter.count(recording, links=tier == "link")

@@ -19,7 +19,6 @@ import numpy as np
 
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array, sole
-from neurodeploy.network.network import check_registers
 from neurodeploy.program import overflow
 from neurodeploy.program.codec import physical_memory
 from neurodeploy.program.program import Program
@@ -48,7 +47,7 @@ def run(
 
 
 class Simulator:
-    """A Program, prepared to run many times.
+    """A Program, prepared to run many times; what weights learn to be on the way, from one run to the next, it takes.
 
     Args:
         program: to run.
@@ -62,7 +61,6 @@ class Simulator:
         precision: type[np.floating[Any]] = np.float64,
         threads: int | None = None,
     ) -> None:
-        check_registers(program.network)
         self.program = program
         self.flat = flatten(program, precision)
         self.threads = threads or os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import check_registers
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording
 
@@ -68,16 +70,25 @@ def missing(name: str) -> str | None:
 
 
 def get(name: str) -> Backend:
-    """Import and return the back-end ``name``.
+    """Import and return the back-end ``name``, which refuses integers that no register of Loihi holds, whichever it is.
 
     Raises:
         InvalidInputError: there is no such back-end.
     """
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name].partition(":")
-        return cast(Backend, getattr(import_module(module), attribute))
+        return _checked(cast(Backend, getattr(import_module(module), attribute)))
     for point in entry_points(group="neurodeploy.backends"):
         if point.name == name:
             backend: Any = point.load()
-            return cast(Backend, backend)
+            return _checked(cast(Backend, backend))
     raise InvalidInputError(f"unknown back-end {name!r}", allowed=", ".join(names()))
+
+
+def _checked(backend: Backend) -> Backend:
+    @wraps(backend)
+    def run(program: Program, inputs: Mapping[str, Array], **how: Any) -> Recording:
+        check_registers(program.network)
+        return backend(program, inputs, **how)
+
+    return cast(Backend, run)

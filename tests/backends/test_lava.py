@@ -194,7 +194,6 @@ def test_readout_is_recorded_without_being_asked_for() -> None:
         (small(bias=4097), "the bias of population 'out'"),
         (small(bias=4096 << 7), "the bias of population 'out'"),
         (small(du=4096), "du of population 'out'"),
-        (small(du=4096), "du of population 'out'"),
         (small(256), "the weights of projection 'w'"),
         (small(exponent=8), "the weight exponent of projection 'w'"),
         (small(delay=64), "projection 'w' needs a longer delay"),

@@ -338,7 +338,6 @@ def test_a_delayed_reset_is_the_one_that_gives_its_spikes() -> None:
         ([[2]], {"threshold": np.array([6401])}, "the threshold of population 'out'"),
         ([[2]], {"threshold": np.array([64 << 18])}, "threshold of population 'out'"),
         ([[2]], {"du": np.array([4096])}, "du of population 'out'"),
-        ([[2]], {"du": np.array([4096])}, "du of population 'out'"),
         ([[2]], {"initial": np.array([1 << 23])}, "initial of population 'out'"),
     ],
 )

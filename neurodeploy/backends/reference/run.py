@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
-from neurodeploy.network.network import Network, Population, Projection, check_registers
+from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
@@ -31,12 +31,7 @@ def run(
     record: Record = Record(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a Program; see `neurodeploy.backends.Backend`.
-
-    Raises:
-        UnsupportedError: integers that Loihi's registers do not hold.
-    """
-    check_registers(program.network)
+    """Run a Program; see `neurodeploy.backends.Backend`."""
     return run_network(program.network, inputs, record=record, progress=progress)
 
 

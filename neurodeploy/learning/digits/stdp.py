@@ -40,6 +40,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.engine import Simulator
 from neurodeploy.models import digits
 from neurodeploy.network.connectivity import Dense
+from neurodeploy.network.loihi_ranges import effective_weights
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.network.plasticity import LearningRule, Trace
@@ -206,7 +207,10 @@ class DigitsStdp:
         return given
 
     def program(self, learning: bool) -> Program:
-        """The network as it is now, on one core; with its rule, or frozen."""
+        """The network as it is now, on one core; with its rule, or frozen.
+
+        A synapse that does not learn holds even weights where both signs occur (`loihi_ranges.effective_weights`).
+        """
         s = self.settings
         none, all_of_it, leak, jump = (
             np.full(s.neurons, value, np.int32) for value in (0, 4095, s.leak, s.jump * UNIT)
@@ -218,15 +222,20 @@ class DigitsStdp:
         )  # fmt: skip
         others = -s.inhibition * (1 - np.eye(s.neurons, dtype=np.int16))
         populations = [Population("pixels", (PIXELS,), Source()), Population("neurons", (s.neurons,), neuron)]
+        weights = self.weights.astype(np.int16) if learning else effective_weights(self.weights)
+        odd = int((weights != self.weights).sum())
+        notes = (
+            {"frozen": f"{odd:,} of {weights.size:,} learned weights rounded down by 1, to even ones"} if odd else {}
+        )
         projections = [
-            Projection("learns", "pixels", "neurons", Dense(self.weights.astype(np.int16)), rule=self._rule(learning)),
+            Projection("learns", "pixels", "neurons", Dense(weights), rule=self._rule(learning)),
             Projection("inhibits", "neurons", "neurons", Dense(others.astype(np.int16), INHIBITION_EXPONENT), delay=1),
         ]
         if learning and s.factors == 3:
             populations.insert(1, Population("reward", (s.neurons,), Source(payload_bits=8)))
             one_each = Dense(np.eye(s.neurons, dtype=np.int16))
             projections.append(Projection("rewards", "reward", "neurons", one_each, port=1))
-        network = Network("digits", tuple(populations), tuple(projections), ("neurons",), 1e-3, "loihi")
+        network = Network("digits", tuple(populations), tuple(projections), ("neurons",), 1e-3, "loihi", notes)
         return Program(network, "loihi1", {"neurons": np.zeros(s.neurons, np.int32)})
 
     def _rule(self, learning: bool) -> LearningRule | None:
