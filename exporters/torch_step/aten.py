@@ -35,6 +35,7 @@ from .layers import (
     windows,
 )
 from .matrices import affine_of
+from .unseen import check_unseen
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -93,6 +94,7 @@ class Walk:
         graph = program.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
         self._needed = ancestors(results)
+        check_unseen(graph, self._needed, self._constants)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
@@ -282,12 +284,6 @@ class Walk:
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         path, shape = str(given["path"]), shape_of(node)
         name = node_name(path)
-        if name in self.nodes:
-            raise UnsupportedError(
-                f"the neuron {path!r} is called more than once in a step",
-                allowed="once: forward computes one time step",
-                hint="move a loop over time out of forward, or use a neuron of its own for each place",
-            )
         terms = (
             self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
         )
