@@ -35,7 +35,7 @@ from .layers import (
     windows,
 )
 from .matrices import affine_of
-from .unseen import check_unseen
+from .unseen import check_calls, check_writes
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -94,7 +94,7 @@ class Walk:
         graph = program.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
         self._needed = ancestors(results)
-        check_unseen(graph, self._needed, self._constants)
+        check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
@@ -111,6 +111,7 @@ class Walk:
                     raise type(error)(
                         f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
                     ) from error
+        check_calls(graph)
         if results and self._potentials.issuperset(results):
             raise UnsupportedError(
                 "the module returns membrane potentials only",
@@ -284,6 +285,8 @@ class Walk:
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         path, shape = str(given["path"]), shape_of(node)
         name = node_name(path)
+        if name in self.nodes:
+            check_calls(node.graph)
         terms = (
             self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
         )

@@ -19,8 +19,8 @@ from .capture import OPERATOR
 from .fxgraph import where
 
 
-def check_unseen(graph: fx.Graph, needed: Collection[fx.Node], constant: Collection[fx.Node]) -> None:
-    """Refuse a graph of which the nodes that its results depend on do not say all.
+def check_writes(graph: fx.Graph, needed: Collection[fx.Node], constant: Collection[fx.Node]) -> None:
+    """Refuse writes that a walk from the results back would miss.
 
     Args:
         graph: one step.
@@ -28,22 +28,12 @@ def check_unseen(graph: fx.Graph, needed: Collection[fx.Node], constant: Collect
         constant: nodes of which nothing arrives from the input; they are computed in the order of the graph.
 
     Raises:
-        UnsupportedError: a write that reaches a result through other memory than its own, or a neuron layer that is
-            called more than once in the step.
+        UnsupportedError: a write that reaches a result through another tensor than the one that it was called on.
     """
-    calls: dict[str, fx.Node] = {}
     writes: list[tuple[fx.Node, fx.Node]] = []
     for node in graph.nodes:
         if node in constant:
             continue
-        if str(node.target).startswith(OPERATOR):
-            path = str(node.args[1])
-            if calls.setdefault(path, node) is not node:
-                raise UnsupportedError(
-                    f"the neuron {path!r} is called more than once in a step",
-                    allowed="once: forward computes one time step",
-                    hint="move a loop over time out of forward, or use a neuron of its own for each place",
-                )
         for source in node.all_input_nodes if node in needed or node.op == "output" else ():
             line = _line(source)
             for write, owner in writes:
@@ -56,6 +46,25 @@ def check_unseen(graph: fx.Graph, needed: Collection[fx.Node], constant: Collect
                     )
         if _writes(node):
             writes.append((node, _line(node)[-1]))
+
+
+def check_calls(graph: fx.Graph) -> None:
+    """Refuse a step that calls a neuron layer more than once, used or not.
+
+    Raises:
+        UnsupportedError: names the layer.
+    """
+    called: set[str] = set()
+    for node in graph.nodes:
+        if str(node.target).startswith(OPERATOR):
+            path = str(node.args[1])
+            if path in called:
+                raise UnsupportedError(
+                    f"the neuron {path!r} is called more than once in a step",
+                    allowed="once: forward computes one time step",
+                    hint="move a loop over time out of forward, or use a neuron of its own for each place",
+                )
+            called.add(path)
 
 
 def _line(node: fx.Node) -> list[fx.Node]:

@@ -282,7 +282,8 @@ class _Fitting:
                     found=f"weights of {min(tops):g} to {max(tops):g}, threshold {self.neuron.threshold.min():g}",
                     allowed="a threshold within reach, or a read-out of the potential",
                     hint="a last layer: make it a read-out (NIR: LI; norse: LIBoxCell, LICell; sinabs: ExpLeak; "
-                    "snnTorch, SpikingJelly: an infinite threshold), and export again; a layer in front of others: "
+                    "snnTorch, SpikingJelly: an infinite threshold, and no reset by subtraction), and export again; "
+                    "a layer in front of others: "
                     "lower its threshold, or leave it out, since it sends nothing",
                 )
             raise UnsupportedError(
