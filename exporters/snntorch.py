@@ -100,6 +100,11 @@ def _refusal(module: Any) -> str | None:
         )
     if name == "RSynaptic" and not module.reset_delay:
         return "RSynaptic with reset_delay=False, which snnTorch 1.0.0 does not compute; use reset_delay=True"
+    if module.reset_mechanism == "subtract" and bool(torch.as_tensor(module.threshold).isinf().any()):
+        return (
+            "reset_mechanism='subtract' takes 0 times its infinite threshold from every potential, which is not a "
+            "number in snnTorch itself; for a read-out use reset_mechanism='none'"
+        )
     return _spikes_otherwise(module)
 
 

@@ -21,6 +21,7 @@ its input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,11 @@ def _refusal(module: Any) -> str | None:
     for method in _STEP:
         if getattr(type(module), method, None) is not getattr(kind, method, None):
             return f"it overrides {method} of {kind.__name__}, so what it computes is not known"
+    if getattr(module, "v_reset", 0.0) is None and math.isinf(float(module.v_threshold)):
+        return (
+            "v_reset=None takes 0 times its infinite v_threshold from every potential, which is not a number in "
+            "SpikingJelly itself; for a read-out use v_reset=0.0"
+        )
     probe = torch.tensor([-2.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 2.0])
     try:
         same = torch.equal(module.surrogate_function(probe).detach(), (probe >= 0).float())

@@ -35,6 +35,7 @@ from .layers import (
     windows,
 )
 from .matrices import affine_of
+from .unseen import check_calls, check_writes
 
 Sum = Mapping[str, float]
 """NIR node -> factor."""
@@ -93,6 +94,7 @@ class Walk:
         graph = program.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
         self._needed = ancestors(results)
+        check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
@@ -109,6 +111,7 @@ class Walk:
                     raise type(error)(
                         f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
                     ) from error
+        check_calls(graph)
         if results and self._potentials.issuperset(results):
             raise UnsupportedError(
                 "the module returns membrane potentials only",
@@ -283,11 +286,7 @@ class Walk:
         path, shape = str(given["path"]), shape_of(node)
         name = node_name(path)
         if name in self.nodes:
-            raise UnsupportedError(
-                f"the neuron {path!r} is called more than once in a step",
-                allowed="once: forward computes one time step",
-                hint="move a loop over time out of forward, or use a neuron of its own for each place",
-            )
+            check_calls(node.graph)
         terms = (
             self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
         )

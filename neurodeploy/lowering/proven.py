@@ -12,12 +12,15 @@ import numpy as np
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, VerificationError
 from neurodeploy.network.network import Network
-from neurodeploy.nir_graph.conventions import Conventions
+from neurodeploy.nir_graph.conventions import Conventions, named
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.proof import Proof
 
 LARGEST = 1 << 31
 """Synapses times steps times samples up to which the proof is run again also where no samples were given."""
+
+TOLERANCE = 1e-9
+"""Part of a read-out's potential that rounding in another order may change."""
 
 
 def check_proof(file: NirFile, network: Network, conventions: Conventions, *, always: bool = False) -> list[str]:
@@ -49,7 +52,7 @@ def check_proof(file: NirFile, network: Network, conventions: Conventions, *, al
     if not found:
         return said
     what = f"the network that {file.path} holds is not the one that was proven when it was written"
-    overridden = sorted(conventions.given)
+    overridden = named(dict.fromkeys(conventions.given - conventions.by_tool, True))
     if overridden:
         options = ", ".join("--" + {"tool": "as"}.get(name, name).replace("_", "-") for name in overridden)
         return [f"{what}: {found}; the options given ({options}) make it another network", *said]
@@ -67,9 +70,10 @@ def contradiction(network: Network, proof: Proof) -> str:
     """Where the network's spikes on the proof's sample differ from the proof's, in words; empty where nowhere."""
     assert proof.sample is not None
     try:
-        spikes = run_network(network, {"": proof.sample}).spikes
+        recording = run_network(network, {"": proof.sample})
     except InvalidInputError as error:
         return f"it does not take the proof's sample ({str(error).splitlines()[0]})"
+    spikes = recording.spikes
     for name, expected in proof.spikes.items():
         if name not in spikes:
             return f"it has no spiking population {name!r}"
@@ -79,6 +83,16 @@ def contradiction(network: Network, proof: Proof) -> str:
         if (off := found != expected).any():
             return (
                 f"{name!r} sends {int(found.sum()):,} spikes on the proof's sample, not {int(expected.sum()):,} "
+                f"({int(off.sum()):,} of {len(off):,} neurons differ)"
+            )
+    for name, expected in proof.potentials.items():
+        v = recording.states.get("v", {}).get(name)
+        if v is None or name in spikes or v.shape[2] != len(expected):
+            return f"it has no read-out {name!r} of {len(expected):,} neurons"
+        size = float(np.abs(v).sum((0, 1)).max(initial=0.0)) + float(np.abs(expected).max(initial=0.0))
+        if (off := ~(np.abs(v.sum((0, 1)) - expected) <= TOLERANCE * size)).any():
+            return (
+                f"the potential of {name!r} on the proof's sample is another one "
                 f"({int(off.sum()):,} of {len(off):,} neurons differ)"
             )
     return ""

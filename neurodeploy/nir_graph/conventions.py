@@ -90,6 +90,7 @@ class Conventions:
         recurrent_bias: whether the bias of a layer that is only fed by last step's spikes acts in step 0.
         notes: for each convention, its value and whose choice it was.
         given: names of those that were given as options: they also override the metadata of single nodes.
+        by_tool: those of them that only the tool settled that was named.
         assumed: names of those that nobody settled.
         reset_time: when a spike resets (`neurodeploy.network.neurons`).
         decay: what is kept of a state in a step: ``1 - dt / tau`` (euler) or ``exp(-dt / tau)`` (exponential).
@@ -109,6 +110,7 @@ class Conventions:
     recurrent_bias: RecurrentBias = "from-start"
     notes: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    by_tool: frozenset[str] = frozenset()
     assumed: frozenset[str] = frozenset()
     reset_time: ResetTime = "now"
     decay: Decay = "euler"
@@ -218,7 +220,8 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     if not any("reset" in section_of(node) for node in file.graph.nodes.values()):
         _check_reset(values)
     given = {name for name, value in options.items() if value is not None}
-    given |= set(chosen.row.values) if chosen.row and options.get("tool") else set()
+    by_tool = set(chosen.row.values) - given if chosen.row and options.get("tool") else set()
+    own_given = {"given": frozenset(given | by_tool), "by_tool": frozenset(by_tool)}
     unit = norse_time_unit(file, dt) if chosen.name == "norse" and not against("norse", file) else 1.0
     if unit != 1.0:
         notes["tau"] = f"times {unit:g}: norse 1.1.0 writes its time constants times dt, here all below {dt:g} s"
@@ -226,8 +229,8 @@ def resolve(file: NirFile, **options: Any) -> Conventions:
     if moved:
         shown = ", ".join(f"{a} -> {b} read as {c} -> {d}" for (a, b), (c, d) in sorted(moved.items()))
         notes["edges"] = f"{shown}: spyx draws the input of a recurrent layer into its recurrent weights"
-    own: dict[str, Any] = {"tau_unit": unit, "of_node": chosen.of_nodes, "moved": moved}
-    return Conventions(dt=dt, notes=notes, given=frozenset(given), assumed=frozenset(nobody), **own, **values)
+    own: dict[str, Any] = {"tau_unit": unit, "of_node": chosen.of_nodes, "moved": moved, **own_given}
+    return Conventions(dt=dt, notes=notes, assumed=frozenset(nobody), **own, **values)
 
 
 def _moved_by_spyx(graph: nir.NIRGraph) -> dict[Edge, Edge]:

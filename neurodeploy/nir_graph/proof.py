@@ -66,6 +66,8 @@ class Proof(Sealed):
         spikes: for each spiking population, by the name that `neurodeploy.lowering.lower` gives it, the spikes of each
             neuron (int64 ``[neurons]``), summed over steps and samples, as the original model sent them.
         unproven: what the sample left unproven.
+        potentials: for each read-out, the potential of each neuron (float64 ``[neurons]``), summed over steps and
+            samples, in the original model; empty in files of before they were kept.
     """
 
     statement: str
@@ -75,14 +77,23 @@ class Proof(Sealed):
     rate: float
     spikes: Mapping[str, Array]
     unproven: tuple[Unproven, ...] = field(default=())
+    potentials: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sample: Array, spikes: Mapping[str, Array], statement: str, unproven: Sequence[Unproven] = ()) -> Proof:
+    def of(
+        cls,
+        sample: Array,
+        spikes: Mapping[str, Array],
+        statement: str,
+        unproven: Sequence[Unproven] = (),
+        potentials: Mapping[str, Array] | None = None,
+    ) -> Proof:
         """The proof of a comparison on ``sample``.
 
         Args:
             sample: ``[time, batch, *shape]``.
             spikes: of each neuron of each spiking population, ``[neurons]``.
+            potentials: of each neuron of each read-out, ``[neurons]``.
         """
         rate = float(np.count_nonzero(sample) / sample.size) if sample.size else 0.0
         stored, _ = _packed(sample)
@@ -94,6 +105,7 @@ class Proof(Sealed):
             rate,
             {name: np.asarray(counts, np.int64) for name, counts in spikes.items()},
             tuple(unproven),
+            {name: np.asarray(v, np.float64) for name, v in (potentials or {}).items()},
         )
 
     @property
@@ -116,6 +128,9 @@ class Proof(Sealed):
             "spikes": np.concatenate([*self.spikes.values(), np.zeros(0, np.int64)]),
             "unproven": json.dumps([asdict(item) for item in self.unproven]),
         }
+        if self.potentials:
+            record["readouts"] = json.dumps([[name, len(v)] for name, v in self.potentials.items()])
+            record["potentials"] = np.concatenate([*self.potentials.values()])
         if self.sample is not None:
             stored, binary = _packed(self.sample)
             record["type"] = self.sample.dtype.newbyteorder("<").str
@@ -184,15 +199,15 @@ def _read(section: Mapping[str, Any]) -> Proof:
     digest = str(_text(record, "digest"))
     rate = float(plain(record["rate"]))
     _expect(0 <= rate <= 1, f"a rate of {rate}")
-    spikes, counts, first = {}, _array(record, "spikes", 1), 0
-    for name, neurons in json.loads(_text(record, "populations")):
-        size = _count(neurons, "the number of neurons")
-        _expect(isinstance(name, str) and name not in spikes, f"the population {name!r}")
-        _expect(first + size <= len(counts), "fewer spike counts than neurons")
-        spikes[name] = counts[first : first + size].astype(np.int64)
-        first += size
-    _expect(first == len(counts) and counts.dtype.kind in "iu", "spike counts that are not one for each neuron")
+    counts = _array(record, "spikes", 1)
+    _expect(counts.dtype.kind in "iu", "spike counts that are not whole numbers")
     _expect(not len(counts) or int(counts.min()) >= 0, "spike counts below 0")
+    spikes = _by_population(record, "populations", counts.astype(np.int64), "spike counts")
+    potentials = {}
+    if "readouts" in record or "potentials" in record:
+        values = _array(record, "potentials", 1).astype(np.float64)
+        _expect(bool(np.isfinite(values).all()), "potentials that are not finite")
+        potentials = _by_population(record, "readouts", values, "potentials")
     unproven = tuple(
         Unproven(str(item["layer"]), _count(item["neurons"], "neurons"), _count(item["of"], "of"), str(item["why"]))
         for item in json.loads(_text(record, "unproven"))
@@ -209,7 +224,21 @@ def _read(section: Mapping[str, Any]) -> Proof:
         _expect(digest_of(sample) == digest, "a sample that is not the one of its digest")
         share = np.count_nonzero(sample) / sample.size
         _expect(math.isclose(rate, share, rel_tol=1e-9), f"a rate of {rate} for a sample with {share}")
-    return Proof(statement, sample, shape, digest, rate, spikes, unproven)
+    return Proof(statement, sample, shape, digest, rate, spikes, unproven, potentials)
+
+
+def _by_population(record: Mapping[str, Any], key: str, values: Array, what: str) -> dict[str, Array]:
+    """One number for each neuron, by the names and sizes that stand under ``key``."""
+    found: dict[str, Array] = {}
+    first = 0
+    for name, neurons in json.loads(_text(record, key)):
+        size = _count(neurons, "the number of neurons")
+        _expect(isinstance(name, str) and name not in found, f"the population {name!r}")
+        _expect(first + size <= len(values), f"fewer {what} than neurons")
+        found[name] = values[first : first + size]
+        first += size
+    _expect(first == len(values), f"{what} that are not one for each neuron")
+    return found
 
 
 def _expect(good: bool, found: str) -> None:

@@ -12,7 +12,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Source
-from neurodeploy.program.recording import COUNTS_HINT, check_inputs
+from neurodeploy.program.recording import check_inputs, what_is_graded
 
 BYTE = 8
 """Bits of a message are a multiple of this, so that test samples may count more than the calibration samples do."""
@@ -52,11 +52,12 @@ def _graded(
     needed = max(abs(least), abs(largest)).bit_length() + 1
     if payload_bits is not None and needed > payload_bits:
         more = int(((values != 0) & (values != 1)).sum())
+        what, hint = what_is_graded(values)
         raise InvalidInputError(
-            f"input {population.name!r} counts several events in a step, which {chip} cannot take",
+            f"input {population.name!r} {what}, which {chip} cannot take",
             found=f"values from {least} to {largest}; {more:,} of {values.size:,} are not 0 or 1",
             allowed="spikes, 0 or 1: it has no graded spikes" if not payload_bits else f"{payload_bits} bits with sign",
-            hint=COUNTS_HINT,
+            hint=hint,
         )
     bits = min(-(-needed // BYTE) * BYTE, 32 if payload_bits is None else payload_bits)
     if bits <= source.payload_bits:

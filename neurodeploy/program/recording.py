@@ -257,6 +257,19 @@ COUNTS_HINT = (
 )
 """What to do about counts where single spikes are meant."""
 
+SIGNED_HINT = (
+    "give each sign channels of its own (numpy.concatenate([x > 0, x < 0], 2), and a network trained with them), or "
+    "take a chip with graded spikes (--chip loihi2)"
+)
+"""What to do about events of both signs where spikes are meant."""
+
+
+def what_is_graded(values: Array) -> tuple[str, str]:
+    """What whole numbers are that are no spikes, for a message, and what to do."""
+    if values.min() < 0:
+        return "has negative values", SIGNED_HINT
+    return "counts several events in a step", COUNTS_HINT
+
 
 def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, int, dict[str, Array]]:
     """Return ``(steps, samples, inputs)`` with every input as ``[time, batch, neurons]``.
@@ -303,16 +316,24 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                     hint="scale, clip and round the input, or compile with such samples as --calibration",
                 )
         elif network.arithmetic == "loihi" and not _binary(value):
-            whole = bool((value == np.rint(value)).all())
-            raise InvalidInputError(
-                f"input {population.name!r} " + ("counts several events in a step" if whole else "is not binary"),
-                found=f"values from {value.min()} to {value.max()}",
-                allowed="spikes, 0 or 1, as the Program was compiled for",
-                hint=COUNTS_HINT + ", compiled with such samples as --calibration" if whole
-                else "encode the sample as spikes (rate or latency) before running it on a chip",
-            )  # fmt: skip
+            raise _not_binary(population.name, value)
         extent = (value.shape[0], value.shape[1])
         flat[population.name] = value.reshape(*extent, population.size)
     if extent is None:
         raise InvalidInputError("the network has no input")
     return *extent, flat
+
+
+def _not_binary(name: str, value: Array) -> InvalidInputError:
+    """The refusal of an input that is not spikes: signed ones, counts, or values."""
+    whole = bool((value == np.rint(value)).all())
+    what, hint = "is not binary", "encode the sample as spikes (rate or latency) before running it on a chip"
+    if whole:
+        what, hint = what_is_graded(value)
+        hint += ", compiled with such samples as --calibration"
+    return InvalidInputError(
+        f"input {name!r} {what}",
+        found=f"values from {value.min()} to {value.max()}",
+        allowed="spikes, 0 or 1, as the Program was compiled for",
+        hint=hint,
+    )

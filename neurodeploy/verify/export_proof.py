@@ -110,7 +110,8 @@ def _prove(
     statement = "; ".join(map(_statement, [*pairs, *more]))
     if silent and own is not None:
         sample, recordings = own, lively
-    Proof.of(sample, _spikes(recordings["torch"], network), statement, left_unproven(takes)).store(graph)
+    ran = recordings["torch"]
+    Proof.of(sample, _spikes(ran, network), statement, left_unproven(takes), _read_outs(ran, network)).store(graph)
     write(graph, temporary)
     return [*pairs, *more]
 
@@ -119,6 +120,13 @@ def _spikes(recording: Recording, network: Network) -> dict[str, Array]:
     """Spikes of each neuron of each spiking population, summed over steps and samples."""
     names = [p.name for p in network.populations if not p.external and p.name in recording.spikes]
     return {name: np.rint(recording.spikes[name].dense().sum((0, 1))).astype(np.int64) for name in names}
+
+
+def _read_outs(recording: Recording, network: Network) -> dict[str, Array]:
+    """Potentials of each neuron of each population that does not spike, summed over steps and samples, if finite."""
+    names = [p.name for p in network.populations if not p.external and not p.spiking]
+    sums = {name: recording.states["v"][name].sum((0, 1)) for name in names if name in recording.states["v"]}
+    return {name: v for name, v in sums.items() if np.isfinite(v).all()}
 
 
 def export_onnx(

@@ -125,3 +125,20 @@ def test_compile_proposes_a_read_out(tmp_path):
     with pytest.raises(UnsupportedError, match=r"'last' can never spike(?s:.)*make it a read-out") as raised:
         compile_file(tmp_path / "a.nir", None)
     assert "closer together" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "good"),
+    [
+        (lambda: snntorch.Leaky(beta=0.9, threshold=INF, init_hidden=True), "reset_mechanism='none'"),
+        (lambda: snntorch.Leaky(0.9, threshold=INF, init_hidden=True, reset_delay=False), "reset_mechanism='none'"),
+        (lambda: snntorch.Synaptic(0.7, 0.8, threshold=INF, init_hidden=True), "reset_mechanism='none'"),
+        (lambda: sj.LIFNode(tau=2.0, v_threshold=INF, v_reset=None), "v_reset=0.0"),
+    ],
+)
+def test_an_infinite_threshold_that_is_subtracted_is_refused_by_name(make, good):
+    first = snntorch.Leaky if "snntorch" in type(make()).__module__ else None
+    hidden = first(beta=0.9, threshold=0.5, init_hidden=True) if first else sj.LIFNode(tau=2.0)
+    with pytest.raises(UnsupportedError, match=r"infinite (v_)?threshold from every potential") as raised:
+        to_graph(nn.Sequential(dense(6, 5), hidden, dense(5, 3), make()), (6,), None)
+    assert good in str(raised.value)

@@ -77,6 +77,47 @@ def test_an_option_that_makes_it_another_network(exported: Path, capsys: pytest.
     assert f"warning: {warning}" in found.err
 
 
+def test_the_warning_names_the_options_that_were_given(exported: Path) -> None:
+    for options, said in (
+        ({"tool": "norse"}, "(--as)"),
+        ({"tool": "norse", "reset": "hard"}, "(--as, --reset)"),
+        ({"tool": "sinabs", "dt": 2e-3, "max_spikes": 3}, "(--as, --dt, --max-spikes)"),
+    ):
+        (warning,) = compile_file(exported, None, integer=False, options=options).warnings
+        assert f"the options given {said} make it another network" in warning
+
+
+def negated(graph: nir.NIRGraph) -> None:
+    graph.nodes["2"].weight = -graph.nodes["2"].weight
+
+
+def last_bias(graph: nir.NIRGraph) -> None:
+    bias = graph.nodes["2"].bias.copy()
+    bias[1] += 1e-3
+    graph.nodes["2"].bias = bias
+
+
+def leak_of_the_read_out(graph: nir.NIRGraph) -> None:
+    node = next(node for node in graph.nodes.values() if isinstance(node, nir.LI))
+    node.tau = node.tau * 1.01
+
+
+def test_a_read_out_that_was_changed(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    hidden = snntorch.Leaky(beta=0.9, threshold=0.5, init_hidden=True)
+    last = snntorch.Leaky(beta=0.95, threshold=1e9, init_hidden=True)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 9), hidden, torch.nn.Linear(9, 4), last)
+    net[0].weight.data *= 3
+    sample = (np.random.default_rng(0).random((STEPS, SAMPLES, 6)) < 0.4).astype(np.uint8)
+    export_proven(net, sample, None, tmp_path / "net.nir")
+    for options in ({}, {"dt": 1e-3}):
+        assert compile_file(tmp_path / "net.nir", None, integer=False, options=options).warnings == ()
+    for change in (negated, last_bias, leak_of_the_read_out):
+        path = edited(tmp_path / "net.nir", tmp_path / "changed.nir", change)
+        with pytest.raises(VerificationError, match=r"potential of '3' on the proof's sample(?s:.)*neurons differ"):
+            compile_file(path, None)
+
+
 def test_an_option_that_says_the_same(exported: Path) -> None:
     assert compile_file(exported, None, integer=False, options={"comparison": ">"}).warnings == ()
 

@@ -20,6 +20,7 @@ from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.proof import RECORD, Proof, Unproven, digest_of
 from neurodeploy.verify.export_proof import export_proven
 
+POTENTIALS = {"out": np.array([-0.5, 1e-300])}
 COUNTS = {"a.b": np.array([3, 0, 7]), "last": np.array([2])}
 
 
@@ -43,7 +44,7 @@ def stored(made: Proof, path) -> nir_file.NirFile:
 def test_what_is_stored_comes_back(tmp_path) -> None:
     sample = (np.random.default_rng(0).random((7, 2, 3)) < 0.4).astype(np.uint8)
     left = (Unproven("last", 1, 1, "never spikes"),)
-    file = stored(Proof.of(sample, COUNTS, "NIR against torch: equal", left), tmp_path / "a.nir")
+    file = stored(Proof.of(sample, COUNTS, "NIR against torch: equal", left, POTENTIALS), tmp_path / "a.nir")
     found = Proof.read(file)
     assert found is not None
     np.testing.assert_array_equal(found.sample, sample)
@@ -51,6 +52,7 @@ def test_what_is_stored_comes_back(tmp_path) -> None:
     assert (found.steps, found.samples, found.shape) == (7, 2, (7, 2, 3))
     assert found.rate == pytest.approx(sample.mean())
     assert {k: v.tolist() for k, v in found.spikes.items()} == {k: v.tolist() for k, v in COUNTS.items()}
+    assert {k: v.tolist() for k, v in found.potentials.items()} == {k: v.tolist() for k, v in POTENTIALS.items()}
     assert found.statement == file.metadata["proof"] == "NIR against torch: equal"
     assert found.unproven == left
     assert not found.sample.flags.writeable
@@ -98,6 +100,8 @@ BAD = {
     "rate": [7.0, "often", np.array([0.1, 0.2]), float("nan")],
     "populations": ["{", "[[3, 3]]", '[["a", 2]]', '[["a", -1]]', '[["a", 1e99]]', "[" * 5000, 3],
     "spikes": [np.array([-1, 0, 7, 2]), np.array([0.5, 0, 0, 1]), np.array([1])],
+    "potentials": [np.array([np.inf, 0.0]), np.array([1.0]), np.ones((2, 1)), "x"],
+    "readouts": ["[[3, 3]]", '[["a", 1]]', '[["a", 3]]', 7],
     "unproven": ["[1]", '[{"layer": "a"}]', "nothing"],
     "type": ["O", "M8", "c16", "?!", "f4"],
     "binary": [0, "x"],
@@ -110,7 +114,7 @@ def test_a_damaged_proof_is_one_message(tmp_path, key) -> None:
     sample = (np.random.default_rng(0).random((7, 2, 3)) < 0.4).astype(np.uint8)
     for value in (*BAD[key], None):
         whole = graph()
-        Proof.of(sample, COUNTS, "x").store(whole)
+        Proof.of(sample, COUNTS, "x", potentials=POTENTIALS).store(whole)
         record = section_of(whole)[RECORD]
         if value is None:
             del record[key]

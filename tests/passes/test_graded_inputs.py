@@ -120,3 +120,16 @@ def test_the_commands_take_counts_and_count_them(
         main(["verify", "net.nir", *flags, "--input", "x.npy", "--chip", "loihi2", "--backends", "reference,hwsim"])
         == 0
     )
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_negative_inputs_are_not_told_to_clip(net: Path, chip: str) -> None:
+    signed = counts(1).astype(np.int64) - counts(1)[:, :, ::-1]
+    assert signed.min() == -1
+    program = compiled(net, chip, counts(1)).program
+    with pytest.raises(InvalidInputError, match="'input' has negative values") as caught:
+        engine.run(program, {"": signed})
+    assert "minimum" not in str(caught.value.hint) and "channels of its own" in str(caught.value.hint)
+    if chip == "loihi1":
+        with pytest.raises(InvalidInputError, match="has negative values, which loihi1 cannot take"):
+            compiled(net, chip, signed)

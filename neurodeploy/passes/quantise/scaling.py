@@ -281,8 +281,10 @@ class _Fitting:
                     f"population {self.population.name!r} can never spike",
                     found=f"weights of {min(tops):g} to {max(tops):g}, threshold {self.neuron.threshold.min():g}",
                     allowed="a threshold within reach, or a read-out of the potential",
-                    hint="make it a read-out (NIR: LI; norse: LIBoxCell, LICell; sinabs: ExpLeak; snnTorch, "
-                    "SpikingJelly: an infinite threshold in the last layer), and export again",
+                    hint="a last layer: make it a read-out (NIR: LI; norse: LIBoxCell, LICell; sinabs: ExpLeak; "
+                    "snnTorch, SpikingJelly: an infinite threshold, and no reset by subtraction), and export again; "
+                    "a layer in front of others: "
+                    "lower its threshold, or leave it out, since it sends nothing",
                 )
             raise UnsupportedError(
                 f"population {self.population.name!r}: weights and threshold do not fit one integer scale",
