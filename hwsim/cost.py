@@ -20,6 +20,7 @@ from neurodeploy.program.count_kinds import BY_NAME
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
+from . import narrow_states
 from .chips.arch import Architecture
 from .chips.computed import named
 from .chips.embedded import arithmetic_of
@@ -46,6 +47,7 @@ class Cost:
         mesh: of the tiers that follow messages.
         unlike: how the input is unlike what the network was proven on.
         arithmetic: with which it ran, in words.
+        beyond: which states went beyond the chip's bits (`neurodeploy.hwsim.narrow_states`).
     """
 
     program: Program
@@ -57,12 +59,13 @@ class Cost:
     mesh: Mesh | None = None
     unlike: tuple[str, ...] = ()
     arithmetic: str = ""
+    beyond: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
         """What may make these counts those of another network: an odd input, integers that left their range."""
         recording, network = self.recording, self.program.network
         left = overflow.said(recording.left, network, recording.steps, recording.samples)
-        return [*self.unlike, *left]
+        return [*self.unlike, *left, *self.beyond]
 
     def totals(self) -> dict[str, float]:
         """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
@@ -200,4 +203,5 @@ def cost(
     else:
         arithmetic = f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
     bill = price(counts, arch, timing)
-    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic)
+    beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
+    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic, tuple(beyond))
