@@ -155,7 +155,7 @@ class Cost:
             },
             "inference_ns": float(timing.inference_ns.mean()) if known else None,
             "terms_ns": {name: None if name in timing.missing else ns for name, ns in timing.terms.items()},
-            "core_ns": {str(core): float(ns) if known else None for core, ns in cores},
+            "core_ns": {str(core): float(ns) if timing.cores_known else None for core, ns in cores},
             "times_missing": list(timing.missing),
             "busiest_core": timing.busiest_core if known else None,
         }

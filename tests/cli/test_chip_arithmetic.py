@@ -244,7 +244,11 @@ def test_a_neuron_of_truenorth_has_four_weights() -> None:
     five = integers(np.array([[2, 4, 6, 8, 10]], np.int16), dv=np.array([0]))
     with pytest.raises(DoesNotFitError, match="5 different weights at a neuron"):
         place(five, arch, {})
-    place(integers(np.array([[2, 4, 6, 8, 0, 8]], np.int16), dv=np.array([0])), arch, {})
+    four = integers(np.array([[2, 4, 6, 8, 0, 8]], np.int16), dv=np.array([0]))
+    place(four, arch, {})
+    other = Projection("other", "in", "out", Dense(np.array([[10, 0, 0, 0, 0, 0]], np.int16)))
+    with pytest.raises(DoesNotFitError, match=r"5 different weights at a neuron.*\n.*join the 2 projections"):
+        place(replace(four, projections=(*four.projections, other)), arch, {})
 
 
 # --- kinds of neuron -------------------------------------------------------------------------------------------------
@@ -337,7 +341,6 @@ def test_a_delayed_reset_is_the_one_that_gives_its_spikes() -> None:
         ([[2]], {"bias": np.array([8191]), "reset": "subtract"}, "the bias of population 'out'"),
         ([[2]], {"threshold": np.array([6401])}, "the threshold of population 'out'"),
         ([[2]], {"threshold": np.array([64 << 18])}, "threshold of population 'out'"),
-        ([[2]], {"dv": np.array([4096])}, "dv of population 'out'"),
         ([[2]], {"du": np.array([4096])}, "du of population 'out'"),
         ([[2]], {"initial": np.array([1 << 23])}, "initial of population 'out'"),
     ],

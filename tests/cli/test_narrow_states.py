@@ -99,3 +99,18 @@ def test_compile_verify_and_the_report_say_it_too(run: Run, tmp_path: Path, net:
             assert (box.smallest, box.largest) == (16, 240)
         elif box.what == "potential":
             assert box.largest == registers.state_max == 8191
+
+
+def test_notes_of_an_earlier_chip_do_not_stay(run: Run, tmp_path: Path, net: Path) -> None:
+    """A Program in floats goes from chip to chip; what was said of the first is not said of the second."""
+    first, second = tmp_path / "first.ndp", tmp_path / "second.ndp"
+    for earlier in ("odin", "loihi1", "xylo"):
+        run("compile", net, "--dt", 1e-3, "--reset", "subtract", "--chip", earlier, "--float", "-o", first)
+        before = Program.load(first).network.notes
+        for later in ("loihi2", "none"):
+            code, _, err = run("compile", first, "--chip", later, "-o", second)
+            assert code == 0, err
+            after = Program.load(second).network.notes
+            assert earlier in " ".join((*before, *before.values()))
+            assert earlier not in " ".join((*after, *after.values()))
+            assert {"reset", "dt"} <= after.keys()
