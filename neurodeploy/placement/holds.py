@@ -96,8 +96,9 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
                     said=f"{_DOES[rule]}; the neurons of {limits.chip} have {_have(limits.resets)}", lacks=rule,
                 )  # fmt: skip
     if limits.features is not None:
-        # What spikes carry has a limit of its own; a model that does not say what it needs is not checked.
-        told = {"model of its own", *limits.unsure} | _carried(limits)
+        # What spikes carry to others has a limit of its own; a model that does not say what it needs is not checked.
+        heard = any(p.source == population.name for p in network.projections)
+        told = {"model of its own", *limits.unsure} | (_carried(limits) if heard else set())
         for feature in neuron.features(network.arithmetic):
             if feature not in limits.features and feature not in told:
                 yield Need(

@@ -101,6 +101,15 @@ def test_compile_verify_and_the_report_say_it_too(run: Run, tmp_path: Path, net:
             assert box.largest == registers.state_max == 8191
 
 
+def test_an_output_that_nobody_hears_spikes_several_times_only_where_neurons_can(run: Run, tmp_path: Path, net: Path):
+    given = ("--dt", 1e-3, "--reset", "subtract", "--max-spikes", 4, "-o", tmp_path / "p.ndp")
+    for chip, fits in (("loihi1", False), ("sanafe-loihi", False), ("loihi2", True), ("spinnaker2", True)):
+        one = nirgraphs.sequence((12,), {"fc": nir.Linear(np.ones((4, 12))), "lif": nirgraphs.lif(4)})
+        code, _, err = run("compile", nirgraphs.write(one, net), *given, "--chip", chip)
+        assert (code == 0) == fits, (chip, err)
+        assert fits or "several spikes a step" in err
+
+
 def test_notes_of_an_earlier_chip_do_not_stay(run: Run, tmp_path: Path, net: Path) -> None:
     """A Program in floats goes from chip to chip; what was said of the first is not said of the second."""
     first, second = tmp_path / "first.ndp", tmp_path / "second.ndp"
