@@ -21,6 +21,7 @@ from neurodeploy.program.count_kinds import BY_NAME
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
+from . import narrow_states
 from .chips.arch import Architecture
 from .chips.computed import named
 from .chips.embedded import arithmetic_of
@@ -47,6 +48,7 @@ class Cost:
         mesh: of the tiers that follow messages.
         unlike: how the input is unlike what the network was proven on.
         arithmetic: with which it ran, in words.
+        beyond: which states went beyond the chip's bits (`neurodeploy.hwsim.narrow_states`).
     """
 
     program: Program
@@ -58,12 +60,13 @@ class Cost:
     mesh: Mesh | None = None
     unlike: tuple[str, ...] = ()
     arithmetic: str = ""
+    beyond: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
         """What may make these counts those of another network: an odd input, integers that left their range."""
         recording, network = self.recording, self.program.network
         left = overflow.said(recording.left, network, recording.steps, recording.samples)
-        return [*self.unlike, *left]
+        return [*self.unlike, *left, *self.beyond]
 
     def totals(self) -> dict[str, float]:
         """Every kind of the whole chip, mean per sample, chip steps where cores count it."""
@@ -153,7 +156,7 @@ class Cost:
             },
             "inference_ns": float(timing.inference_ns.mean()) if known else None,
             "terms_ns": {name: None if name in timing.missing else ns for name, ns in timing.terms.items()},
-            "core_ns": {str(core): float(ns) if known else None for core, ns in cores},
+            "core_ns": {str(core): float(ns) if timing.cores_known else None for core, ns in cores},
             "times_missing": list(timing.missing),
             "busiest_core": timing.busiest_core if known else None,
         }
@@ -203,4 +206,5 @@ def cost(
     else:
         arithmetic = f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
     bill = price(counts, arch, timing)
-    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic)
+    beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
+    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic, tuple(beyond))

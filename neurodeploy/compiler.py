@@ -132,6 +132,7 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
         UnsupportedError: integers that Loihi's registers do not hold.
     """
     check_registers(network)
+    network = replace(network, notes=holds.others(network.notes))
     if arch is not None:
         from neurodeploy.hwsim.chips.embedded import chip_file
 

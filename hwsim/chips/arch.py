@@ -29,6 +29,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.files.atomic import existing_file
+from neurodeploy.network import loihi_ranges
 
 from . import extends
 from .arithmetic import Arithmetic, Fact
@@ -83,9 +84,18 @@ class Limits(Model):
     spike_payload_bits: Limit | None = None
 
     @model_validator(mode="after")
-    def _some_bits(self) -> Limits:
-        if self.weight_bits.value < 1:
-            raise ValueError("weight_bits must be at least 1")
+    def _enough(self) -> Limits:
+        least = {"neurons_per_core": 1, "weight_bits": 1, "synapse_word_bits": 1, "axons_out_per_core": 1}
+        least |= {"thresholds_per_core": 1, "bias_mantissa_bits": 2}
+        for name, value in least.items():
+            given = getattr(self, name)
+            if given is not None and given.value < value:
+                raise ValueError(f"{name} must be at least {value}")
+        if self.threshold_shift is not None and self.threshold_shift.value != loihi_ranges.STATE_SHIFT:
+            raise ValueError(
+                f"threshold_shift can only be {loihi_ranges.STATE_SHIFT}, since thresholds are computed in units of "
+                f"{1 << loihi_ranges.STATE_SHIFT}; leave it out for a chip with others"
+            )
         return self
 
 

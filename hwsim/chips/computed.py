@@ -44,7 +44,10 @@ def named(arithmetic: str, arch: Architecture | None) -> str:
     text = _integers(registers_of(arch))
     wide = _wider(arch.limits)
     if numbers == "loihi":
-        return f"{text}: the chip's own" + wide
+        few = arch.limits.state_bits
+        narrow = few is not None and few.value < LOIHI.state_bits
+        within = f", within {few.value} bits (states are computed with {LOIHI.state_bits})" if few and narrow else ""
+        return f"{text}: the chip's own{within}" + wide
     if numbers is None:
         return f"{text}; {arch.title}'s own numbers are not published: spikes may differ on the chip" + wide
     return f"{text}, not {arch.title}'s own: spikes may differ on the chip" + wide

@@ -67,7 +67,8 @@ class Timing:
         terms: for each name in `TERMS`, its share of an inference in ns (of the slowest core in every step), mean over
             samples; they add up to the mean of `inference_ns`.
         core_ns: mean working time of each core per inference, in the order of `Counts.cores`, ns.
-        busiest_core: the core that sets the length of the most steps, weighted by their length; None without cores.
+        busiest_core: the core that sets the length of the most steps, weighted by their length; None without cores, or
+            without a time for what they do.
         busiest_share: of the working time that is spent waiting for that core, 0 to 1.
         tiles: tiles in the barrier.
         missing: terms without a published time, taken as 0.
@@ -90,6 +91,11 @@ class Timing:
     def known(self) -> bool:
         """Whether the time of anything that happened was published; what nobody published is not 0."""
         return bool(self.step_ns.any()) or not self.missing
+
+    @property
+    def cores_known(self) -> bool:
+        """Whether the time of anything that a core does was published."""
+        return bool(self.core_ns.any()) or not self.missing
 
     @property
     def dominant(self) -> str:
@@ -221,7 +227,7 @@ def finished(
     """A `Timing` from the working time of each step, to which the barrier is added."""
     waited = np.bincount(bound[bound >= 0], weights=working[bound >= 0], minlength=len(counts.cores))
     busiest, share = None, 0.0
-    if len(waited) and bound.size:
+    if len(waited) and bound.size and (core_ns.any() or not missing):
         busiest = counts.cores[int(waited.argmax())]
         share = float(waited.max() / working.sum()) if working.sum() else 0.0
     tiles = tiles_of(counts, arch)

@@ -111,6 +111,7 @@ def _compiled(
 ) -> tuple[Program, list[dict[str, object]], list[str]]:
     """The Program, what each pass changed where samples were given, and warnings."""
     from neurodeploy.compiler import compile_file, compile_net, compile_program
+    from neurodeploy.hwsim import narrow_states
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
@@ -139,7 +140,8 @@ def _compiled(
     if calibration is None:
         return program, [], warnings
     steps, lost = _say_steps(stages, calibration, labels, console)
-    return program, steps, warnings + lost
+    beyond = narrow_states.said(narrow_states.found(program, arch, calibration), program, arch, calibration)
+    return program, steps, warnings + lost + beyond
 
 
 def _explained(

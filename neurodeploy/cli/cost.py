@@ -143,5 +143,5 @@ def _time(console: Console, found: Cost) -> None:
     steps = len(timing.step_ns)
     shares = timing.core_ns / (timing.inference_ns.mean() or 1.0)
     busy = sorted(zip(shares, found.counts.cores, strict=True), reverse=True)
-    if steps and busy:
+    if steps and busy and timing.cores_known:
         console.say("busiest cores: " + ", ".join(f"{core} ({share:.0%})" for share, core in busy[:5]))

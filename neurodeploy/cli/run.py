@@ -10,7 +10,9 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.network.arrays import Array
+    from neurodeploy.program.program import Program
     from neurodeploy.program.recording import Recording
 
 
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import backends
     from neurodeploy.errors import Interrupted, InvalidInputError
+    from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.embedded import arithmetic_of
     from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     backend = backends.get(args.backend)
     program = Program.load(args.program)
-    arithmetic = arithmetic_of(program)
+    arithmetic, arch = arithmetic_of(program), _chip(program)
     inputs = options.load_inputs(args.input)
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
@@ -80,6 +83,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.say(f"arithmetic: {arithmetic}")
     warnings = likeness.unlike(program.provenance, inputs)
     warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
+    beyond = {} if stopped else narrow_states.found(program, arch, inputs)
+    warnings += narrow_states.said(beyond, program, arch, inputs)
     for warning in warnings:
         console.warn(warning)
     decision = decisions(program.network, recording)
@@ -91,6 +96,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "spikes": {name: len(events) for name, events in recording.spikes.items()},
         "complete": not stopped,
         "out_of_range": recording.left,
+        "beyond_state_bits": beyond,
         "warnings": warnings,
         "predicted": decision.predicted.tolist(),
         "undecided": decision.undecided,
@@ -104,6 +110,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.say(f"wrote {args.output}")
     console.result(result)
     return 2 if stopped else 0
+
+
+def _chip(program: Program) -> Architecture | None:
+    """The chip of a Program; None where it has none, or a damaged description (which `arithmetic_of` says)."""
+    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.hwsim.chips.embedded import known_chip
+
+    try:
+        return known_chip(program)
+    except InvalidInputError:
+        return None
 
 
 def _write(recording: Recording, output: Path) -> None:

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
     from neurodeploy.compiler import NO_CHIP, compile_file
     from neurodeploy.errors import InvalidInputError
+    from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.computed import named
     from neurodeploy.program.recording import check_inputs
@@ -100,6 +101,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.say(f"arithmetic: {arithmetic}")
     show(verified, console, result.stages_on_all if result else ())
     warnings = [*compiled.warnings, *verified.warnings(compiled.program.network)]
+    ran = {key: value[:, : args.samples] for key, value in inputs.items()}
+    warnings += narrow_states.said(narrow_states.found(compiled.program, arch, ran), compiled.program, arch, ran)
     for warning in warnings:
         console.warn(warning)
     for name, why in left_out.items():

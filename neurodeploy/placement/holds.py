@@ -7,7 +7,7 @@ published of a chip is not checked, and stands in the notes of the Program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -22,6 +22,12 @@ from .need import Need
 DIFFERENT = "different weights at a neuron"
 FLOATS = "; --float takes it as it is, for counts and costs only"
 REMEDY = "compile the float network for this chip (compile the .nir file), so that quantise takes its widths"
+
+
+SEVERAL = (
+    "join the {count} projections that end there (a loop, a bias and each sign are one each, with own weights), "
+    "or use another chip"
+)
 
 
 def needs(network: Network, limits: Limits) -> list[Need]:
@@ -72,6 +78,12 @@ def notes(network: Network, limits: Limits) -> dict[str, str]:
     return found
 
 
+def others(notes: Mapping[str, str]) -> dict[str, str]:
+    """Notes without those of `notes`, which speak of the chip that a network was placed on before."""
+    begins = ("compartments ", "not on ", "not in the file of ")
+    return {k: v for k, v in notes.items() if not (k.startswith(begins) or k.endswith(" not checked") or k == "states")}
+
+
 def _kinds(population: Population, network: Network, limits: Limits) -> Iterator[Need]:
     """Reset rules and kinds of neuron that the chip has not; floats, which no chip computes with, fit all the same."""
     neuron, where, fits = population.neuron, population.handle.module, network.arithmetic == "float"
@@ -84,8 +96,9 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
                     said=f"{_DOES[rule]}; the neurons of {limits.chip} have {_have(limits.resets)}", lacks=rule,
                 )  # fmt: skip
     if limits.features is not None:
-        # What spikes carry has a limit of its own; a model that does not say what it needs is not checked.
-        told = {"model of its own", *limits.unsure} | _carried(limits)
+        # What spikes carry to others has a limit of its own; a model that does not say what it needs is not checked.
+        heard = any(p.source == population.name for p in network.projections)
+        told = {"model of its own", *limits.unsure} | (_carried(limits) if heard else set())
         for feature in neuron.features(network.arithmetic):
             if feature not in limits.features and feature not in told:
                 yield Need(
@@ -142,7 +155,8 @@ def _different(network: Network, limits: Limits) -> Iterator[Need]:
         if need > have:
             yield Need(
                 population.name, population.handle.module, DIFFERENT, "weights", need, have,
-                f"a neuron of {limits.chip}", REMEDY, fits=False,
+                f"a neuron of {limits.chip}", SEVERAL.format(count=len(pairs)) if len(pairs) > 1 else REMEDY,
+                fits=False,
             )  # fmt: skip
 
 

@@ -54,10 +54,11 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     lines = []
     for name, row in (left or {}).items():
         cells = steps * samples * network.by_name[name].size
-        counts = ", ".join(f"{KINDS[kind]} in {n:,} ({_percent(n / cells)})" for kind, n in row.items())
+        counts = ", ".join(f"{KINDS[kind]} in {n:,} ({percent(n / cells)})" for kind, n in row.items())
         lines.append(f"integers left their range in {name!r}: of {cells:,} neuron-steps {counts}; {HINT}")
     return lines
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share of neuron-steps in words."""
     return f"{100 * share:.2f} %" if share >= 1e-4 else "under 0.01 %"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
+from neurodeploy.hwsim import narrow_states
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
@@ -68,7 +69,8 @@ def assess(
         compiled, arch, recording, labels, verified.pairs, [*verified.accuracies, *more], name=name,
         description=description, states=verified.recordings.get("integer network"),
     )  # fmt: skip
-    found = (*compiled.warnings, *verified.warnings(network))
+    beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
+    found = (*compiled.warnings, *verified.warnings(network), *beyond)
     lost = [line for line in found if line not in result.warnings]
     result = result.model_copy(update={"warnings": (*lost, *result.warnings)})
     return result, verified

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 import numpy as np
 
 from neurodeploy.compiler import Compiled
-from neurodeploy.hwsim.chips.computed import named
+from neurodeploy.hwsim.chips.computed import named, registers_of
 from neurodeploy.hwsim.counts.counts import Counts, count
 from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing
@@ -83,7 +83,7 @@ def network_result(
         latency=latency_of(timing, arch) if timing.known else None,
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
-        spreads=spreads(compiled, states),
+        spreads=spreads(compiled, states, registers_of(arch)),
         warnings=tuple(overflow.said(recording.left, program.network, recording.steps, recording.samples)),
         notes={str(k): str(v) for k, v in program.network.notes.items()},
     )

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from neurodeploy.compiler import Compiled
-from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif, Neuron
+from neurodeploy.network.registers import LOIHI, Registers
 from neurodeploy.passes.quantise.scaling import UNIT, Grid
 from neurodeploy.program.recording import Recording
 
@@ -27,11 +27,12 @@ MOST = 200_000
 """Values that one box is made of at most; of more, every n-th."""
 
 
-def spreads(compiled: Compiled, recording: Recording | None) -> tuple[Spread, ...]:
+def spreads(compiled: Compiled, recording: Recording | None, registers: Registers = LOIHI) -> tuple[Spread, ...]:
     """Boxes of an integer network; none for one in floats.
 
     Args:
         recording: of the integer network, with its states, for the potentials.
+        registers: of the chip, which say what its integers can hold.
     """
     network = compiled.program.network
     if network.arithmetic == "float":
@@ -41,11 +42,11 @@ def spreads(compiled: Compiled, recording: Recording | None) -> tuple[Spread, ..
     found: list[Spread] = []
     for population in network.populations:
         if not population.external:
-            found += _weights(network, before, population)
-            found += _REGISTERS.get(type(population.neuron), _none)(population)
+            found += _weights(network, before, population, registers)
+            found += _REGISTERS.get(type(population.neuron), _none)(population, registers)
             if recording is not None and population.name in recording.states.get("v", {}):
                 potentials = recording.states["v"][population.name]
-                found.append(spread(population.name, "potential", potentials, 1, loihi_ranges.STATE_MAX))
+                found.append(spread(population.name, "potential", potentials, 1, registers.state_max))
     return tuple(found)
 
 
@@ -69,12 +70,12 @@ def spread(layer: str, what: str, values: Array, smallest: float, largest: float
     )
 
 
-def _weights(network: Network, before: Network, population: Population) -> list[Spread]:
+def _weights(network: Network, before: Network, population: Population, registers: Registers) -> list[Spread]:
     originals = {p.name: p for p in before.projections}
     found = []
     for projection in network.into(population.name):
         kind = projection.connectivity
-        grid = Grid.of(kind, kind.exponent)
+        grid = Grid.of(kind, kind.exponent, registers)
         values = kind.weights.astype(np.float64)
         original = originals.get(projection.name)
         if original is not None:
@@ -83,21 +84,21 @@ def _weights(network: Network, before: Network, population: Population) -> list[
     return found
 
 
-def _registers(population: Population) -> list[Spread]:
+def _registers(population: Population, registers: Registers) -> list[Spread]:
     neuron = expect(population, Lif, "numerics")
     found = []
     if population.spiking:
-        found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, loihi_ranges.THRESHOLD_MAX))
+        found.append(spread(population.name, "threshold / 64", neuron.threshold / UNIT, 1, registers.threshold_max))
     if np.any(neuron.bias):
-        largest = loihi_ranges.BIAS_MANTISSA_MAX << loihi_ranges.BIAS_EXPONENT_MAX
+        largest = registers.bias_mantissa_max << registers.bias_exponent_max
         found.append(spread(population.name, "bias", neuron.bias, 1, largest))
     return found
 
 
-def _none(population: Population) -> list[Spread]:
+def _none(population: Population, registers: Registers) -> list[Spread]:
     """Of a model whose registers are not known there is no box."""
-    del population
+    del population, registers
     return []
 
 
-_REGISTERS: Mapping[type[Neuron], Callable[[Population], list[Spread]]] = {Lif: _registers}
+_REGISTERS: Mapping[type[Neuron], Callable[[Population, Registers], list[Spread]]] = {Lif: _registers}

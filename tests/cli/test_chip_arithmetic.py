@@ -244,7 +244,11 @@ def test_a_neuron_of_truenorth_has_four_weights() -> None:
     five = integers(np.array([[2, 4, 6, 8, 10]], np.int16), dv=np.array([0]))
     with pytest.raises(DoesNotFitError, match="5 different weights at a neuron"):
         place(five, arch, {})
-    place(integers(np.array([[2, 4, 6, 8, 0, 8]], np.int16), dv=np.array([0])), arch, {})
+    four = integers(np.array([[2, 4, 6, 8, 0, 8]], np.int16), dv=np.array([0]))
+    place(four, arch, {})
+    other = Projection("other", "in", "out", Dense(np.array([[10, 0, 0, 0, 0, 0]], np.int16)))
+    with pytest.raises(DoesNotFitError, match=r"5 different weights at a neuron.*\n.*join the 2 projections"):
+        place(replace(four, projections=(*four.projections, other)), arch, {})
 
 
 # --- kinds of neuron -------------------------------------------------------------------------------------------------

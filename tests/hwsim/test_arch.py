@@ -170,6 +170,26 @@ def test_a_bad_file_is_refused_with_file_and_field(
     assert "allowed:" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("neurons_per_core", 0, "at least 1"),
+        ("weight_bits", 0, "at least 1"),
+        ("thresholds_per_core", 0, "at least 1"),
+        ("axons_out_per_core", 0, "at least 1"),
+        ("synapse_word_bits", 0, "at least 1"),
+        ("bias_mantissa_bits", 1, "at least 2"),
+        ("threshold_shift", 3, "can only be 6"),
+    ],
+)
+def test_a_limit_that_nothing_could_obey_is_refused(
+    changed: Callable[[Change], Path], limit: str, value: int, said: str
+) -> None:
+    figure = {"value": value, "unit": "bits", "source": "an example", "confidence": "assumed"}
+    with pytest.raises(InvalidInputError, match=f"{limit} .*{said}"):
+        load_architecture(changed(lambda c: c["limits"].update({limit: figure})))
+
+
 @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"- 1\n- 2\n", b"", b"a: b: c"])
 def test_a_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.yaml"

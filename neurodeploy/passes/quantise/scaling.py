@@ -274,6 +274,9 @@ class _Fitting:
             scale /= 2
         exponents = [math.ceil(math.log2(scale * top / UNIT) - 1e-9) for top in tops]
         low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
+        # The scale need not be a power of two below the ceiling: at it, the lowest exponent leaves a bit less at most.
+        held = [ceiling * top / UNIT >= 2.0 ** (low - 1) for top in tops]
+        exponents = [max(e, low) if there else e for e, there in zip(exponents, held, strict=True)]
         if min(exponents) < low or max(exponents) > high:
             tops = [float(row.max()) for row in self.largest]
             if self.neuron.never_spikes(sum(largest_sum(p.connectivity) for p in self.projections)).all():
