@@ -10,6 +10,8 @@ from neurodeploy.network.arrays import Array
 
 KEYS = ("proof_steps", "proof_samples", "proof_rate")
 """Of a Program's provenance: of the sample on which its file was proven."""
+STEPS = 4
+"""How many times shorter or longer an input may be."""
 RATE = 3.0
 """How many times more or less of an input may spike."""
 
@@ -40,6 +42,8 @@ def unlike(provenance: Mapping[str, str], inputs: Mapping[str, Array]) -> list[s
             f"the input looks like [batch, time]: it is read as {value.shape[1]:,} samples of {value.shape[0]:,} "
             f"steps; {proven}. If so, swap its first two axes"
         )
+    elif not steps / STEPS <= len(value) <= steps * STEPS:
+        said.append(f"the input has {len(value):,} steps (its first axis); {proven}")
     found = np.count_nonzero(value) / value.size
     if rate > 0 and not rate / RATE <= found <= rate * RATE:
         said.append(f"{100 * found:.3g} % of the input is not 0; {proven}")

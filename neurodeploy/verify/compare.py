@@ -1,7 +1,8 @@
 """Verification: one input through every stage, each compared with its neighbour, neuron by neuron, step by step.
 
 Where equality is exact by design (hwsim against Lava's fixed point, say) anything else is a failure, and so is
-silence: two networks that never spike prove nothing. Where it is not (quantisation) the difference is measured.
+silence: two networks that never spike prove nothing (those of read-outs alone are compared in their potentials). Where
+it is not (quantisation) the difference is measured.
 A potential or message that is infinite or not a number equals nothing, itself included, and fails every comparison.
 
 *Spike distance* of two stages: the number of (neuron, step) in which only one of them spikes, divided by the spikes of
@@ -89,8 +90,10 @@ class Pair:
         """What the comparison says; see the module's docstring."""
         if self.not_finite:
             return "failed"
-        if not any(self.spikes):
+        if self.per_layer and not any(self.spikes):
             return "silent"
+        if not self.per_layer and self.states_different is None:
+            return "measured"  # read-outs alone, in integers and in floats: there is nothing that could be equal
         if self.equal:
             return "equal"
         return "failed" if self.exact_by_design else "measured"

@@ -12,6 +12,7 @@ import torch
 from spikingjelly.activation_based import neuron as sj
 from torch import nn
 
+from neurodeploy.cli import main
 from neurodeploy.compiler import compile_file
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.export import to_graph
@@ -142,3 +143,17 @@ def test_an_infinite_threshold_that_is_subtracted_is_refused_by_name(make, good)
     with pytest.raises(UnsupportedError, match=r"infinite (v_)?threshold from every potential") as raised:
         to_graph(nn.Sequential(dense(6, 5), hidden, dense(5, 3), make()), (6,), None)
     assert good in str(raised.value)
+
+
+def test_a_network_of_read_outs_alone(tmp_path):
+    """No layer spikes: it is proven, and verified, on its potentials."""
+    torch.manual_seed(0)
+    net, path, x = nn.Sequential(dense(6, 3), leaky(INF)), tmp_path / "n.nir", spikes(6)
+    assert [pair.verdict for pair in export_proven(net, x, 1e-3, path)] == ["equal", "equal"]
+    np.save(tmp_path / "x.npy", x)
+    given = ["-i", str(tmp_path / "x.npy"), "--chip", "none", "--backends", "reference,hwsim"]
+    assert main(["verify", str(path), *given]) == 0
+    file = nir.read(path)
+    file.nodes["0"].weight = file.nodes["0"].weight * 1.5
+    nir.write(path, file)
+    assert main(["verify", str(path), *given]) == 2, "it is no longer the network that was proven"

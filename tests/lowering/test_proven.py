@@ -144,7 +144,8 @@ def test_unlike() -> None:
     x = np.zeros((32, 7, 5))
     x.reshape(-1)[::3] = 1
     assert unlike(known, {"in": x}) == []
-    assert unlike(known, {"in": x[:32, :4]}) == []
+    assert unlike(known, {"in": x[:32, :4]}) == unlike(known, {"in": x[:8]}) == []
+    assert unlike(known, {"in": x[:7, :3]})[0].startswith("the input has 7 steps (its first axis); the file was proven")
     assert unlike({}, {"in": x}) == unlike(known, {}) == unlike(known, {"in": np.zeros(0)}) == []
     assert "looks like [batch, time]" in unlike(known, {"in": x.swapaxes(0, 1)})[0]
     assert unlike(known, {"in": np.ones((32, 32, 5))})[0].startswith("100 % of the input is not 0")
