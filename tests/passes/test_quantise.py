@@ -234,3 +234,35 @@ def test_what_the_registers_cannot_hold_is_said(change: dict[str, np.ndarray], s
     assert said in made.notes["quantise lif1"]
     untouched = Quantise(calibration={"": spikes((12,))}).apply(network).notes["quantise lif1"]
     assert "held at" not in untouched and "rounds to" not in untouched
+
+
+def test_one_inhibited_neuron_does_not_coarsen_the_others(tmp_path: Path) -> None:
+    """Its potential goes to -2,000 thresholds: what holds that leaves the others no resolution."""
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=(8, 900)) * 0.03
+    weights[0] = -np.abs(weights).max()
+    graph = nirgraphs.sequence((900,), {"fc": nir.Linear(weights), "lif": nirgraphs.lif(8, tau=50e-3, r=10.0)})
+    network = network_of(graph, tmp_path)
+    x = {"": (rng.random((50, 4, 900)) < 0.5).astype(np.uint8)}
+    floats = run_network(network, x, record=Record(("v",)))
+    integer = Quantise(calibration=x).apply(network)
+    found = run_network(integer, x)
+    a, b = floats.spikes["lif"].dense(), found.spikes["lif"].dense()
+    assert -floats.states["v"]["lif"].min() > 100 * network.by_name["lif"].neuron.threshold.max()
+    assert a.sum() > 50
+    assert (a != b).sum() < 0.1 * a.sum()
+    assert set(found.left or {}) == {"lif"}, "its potential saturates, and that is counted"
+
+
+def test_without_samples_no_current_wraps_where_that_costs_little(tmp_path: Path) -> None:
+    rng, full = np.random.default_rng(6), np.full
+    cuba = nir.CubaLIF(
+        full(5, 1e-2), full(5, 2e-2), full(5, 1.0), full(5, 0.0), full(5, 1.0), full(5, 0.0), full(5, 1.0)
+    )
+    graph = nirgraphs.sequence((400,), {"fc": nir.Linear(np.abs(rng.normal(size=(5, 400)))), "lif": cuba})
+    network = network_of(graph, tmp_path)
+    x = {"": np.ones((60, 2, 400), np.uint8)}
+    integer = Quantise().apply(network)
+    found = run_network(integer, x)
+    assert all("u_wraps" not in row for row in (found.left or {}).values())
+    assert len(found.spikes["lif"]) == len(run_network(network, x).spikes["lif"]) > 100

@@ -146,7 +146,15 @@ class Quantise:
             found = scaling.choose(population, neuron, incoming, peaks, heard)
         if self.rounding == "nearest":
             traces = {}
-        tried = [_rounded(population, neuron, incoming, scales, traces, self.registers) for scales in found]
+        tried, refused = [], None
+        for scales in found:
+            try:
+                tried.append(_rounded(population, neuron, incoming, scales, traces, self.registers))
+            except UnsupportedError as error:
+                refused = refused or error  # the next scale holds less, and so may be finer
+        if not tried:
+            assert refused is not None
+            raise refused
         if len(tried) == 1 or seen.recording is None:
             return tried[0]
         off = [spikes_off(*each, sources, seen.recording) for each in tried]
