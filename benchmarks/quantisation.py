@@ -59,7 +59,7 @@ def digits(folder: Path) -> None:
         path = folder / f"{name}.nir"
         if not path.is_file():
             folder.mkdir(exist_ok=True)
-            export(trained.module, data.inputs[:, :1], model.dt, path)
+            export(trained.module, tuple(data.inputs.shape[2:]), model.dt, path)
         network = compile_file(path, None, integer=False).float_network
         print(f"\n{name}: {len(data.labels)} test images, calibrated on {len(training.labels)} training images")
         print(f"{'':<32}{'accuracy':>10}{'lost':>9}{'spikes that differ':>21}")
