@@ -187,7 +187,10 @@ class _Cell:
         parameters = {n: p if p.size == 1 else p.reshape(shape) for n, p in parameters.items()}
         zero: Array = np.zeros((samples, *shape), dtype)
         v = zero + np.asarray(rules.initial, dtype)
-        return cls(name, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
+        cell = cls(name, kind(node), parameters, conventions, rules, zero, v, zero, zero, zero)
+        if cell.spiking and rules.reset_time != "now":
+            cell.pending = cell._count(v)  # also of what is above its threshold before the first step
+        return cell
 
     @property
     def spiking(self) -> bool:

@@ -51,6 +51,11 @@ for step, which in ((0, 0), (1, 0), (2, 1), (4, 2)):
         # subtract, next: 1.5; .75 + 1.5 - 1 = 1.25; .625 + 3.25 - 1 = 2.875; 1.4375 - 1 = .4375; -1.78125; ...
         ({"reset": "subtract", "reset_time": "next"}, [1.5, 1.25, 2.875, 0.4375, -1.78125, -0.890625],
          [1, 1, 1, 0, 0, 0]),
+        # the same from 2, which is above 1 and so is taken down in step 0: 1 + 1.5 - 1 = 1.5
+        ({"reset": "subtract", "reset_time": "next", "v_initial": 2.0},
+         [1.5, 1.25, 2.875, 0.4375, -1.78125, -0.890625], [1, 1, 1, 0, 0, 0]),
+        ({"reset_time": "next", "v_initial": 2.0}, [1.5, 1.5, 3.25, 0, -2, -1], [1, 1, 1, 0, 0, 0]),
+        ({"reset_time": "gate", "v_initial": 2.0}, [0, 1.5, 0, 0, -2, -1], [0, 1, 0, 0, 0, 0]),
         # hard, next: 1.5; 0 + 1.5; 0 + 3.25; 0; -2; -1
         ({"reset_time": "next"}, [1.5, 1.5, 3.25, 0, -2, -1], [1, 1, 1, 0, 0, 0]),
         # hard, gate: 1.5; gated to 0; 3.25; gated to 0; -2; -1
