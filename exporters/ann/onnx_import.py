@@ -154,6 +154,8 @@ class _Walk:
         parts, bias = [], mapped.bias
         for ref, weight in zip(refs, mapped.matrices, strict=True):
             if ref is not None and weight is not None and weight.nnz:
+                if weight.shape != (math.prod(mapped.shape[1:]), math.prod(ref.shape[1:])):
+                    raise self._mismatch(list(weight.shape), f"{math.prod(ref.shape[1:]):,} values")
                 if not bias.any() and same(weight):
                     parts.append(self._reshaped(ref, mapped.shape))
                     continue

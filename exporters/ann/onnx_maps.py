@@ -335,6 +335,10 @@ def multiplied(call: Call) -> list[Mapped]:
     axis = len(shape) - (1 if right else 2)
     if weight.ndim != 2 or axis < 1:
         raise UnsupportedError("a product with a constant of this shape", found=list(weight.shape), allowed="a matrix")
+    if weight.shape[0 if right else 1] != shape[axis]:
+        raise UnsupportedError(
+            f"a product of {list(shape)} with a matrix of {list(weight.shape)}", allowed=f"a side of {shape[axis]}"
+        )
     turned = Call(call.node, [None, weight], [shape, None], call.attributes, call.versions)
     (mapped,) = _axes(turned, {axis: weight.T if right else weight})
     return [Mapped(mapped.shape, mapped.matrices if right else mapped.matrices[::-1], mapped.bias)]

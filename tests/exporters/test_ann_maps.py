@@ -286,3 +286,9 @@ def test_a_map_that_is_too_large_names_its_layer(tmp_path):
     ann = onnx_import.from_model(graph(nodes, scales(2, 2), shape=(1, 64, 64)))
     with pytest.raises(UnsupportedError, match=r"the layer 'Resize_0' is too large(.*\n)*.*make the image smaller"):
         spiking.convert(ann, RNG.random((2, 1, 64, 64)))
+
+
+@pytest.mark.parametrize("nodes", [[("MatMul", ["x", "w"], {})], [("MatMul", ["w", "x"], {})]])
+def test_a_matrix_that_does_not_fit_is_refused(nodes):
+    with pytest.raises(UnsupportedError, match="MatMul"):
+        onnx_import.from_model(graph(nodes, [("w", RNG.random((5, 3)).astype(np.float32))], shape=(2, 4, 4)))
