@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
+from neurodeploy.network.reach import reach
 
 KINDS: Mapping[str, str] = {
     "u_wraps": "its current wrapped",
@@ -48,11 +49,14 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     """Warnings: one for each population of which integers left their range; empty where none did.
 
     Args:
-        left: `Recording.left`; None from back-ends that do not count.
+        left: `Recording.left`; None from back-ends that do not count, which is said where a current could wrap.
         steps, samples: of the run.
     """
+    if left is None:
+        could = network.arithmetic == "loihi" and any(far.u > 1 for far in reach(network).values())
+        return ["currents could wrap, which this back-end does not count; hwsim and reference do"] if could else []
     lines = []
-    for name, row in (left or {}).items():
+    for name, row in left.items():
         cells = steps * samples * network.by_name[name].size
         counts = ", ".join(f"{KINDS[kind]} in {n:,} ({percent(n / cells)})" for kind, n in row.items())
         lines.append(f"integers left their range in {name!r}: of {cells:,} neuron-steps {counts}; {HINT}")

@@ -127,4 +127,6 @@ def test_said() -> None:
     assert lines[0].startswith(
         "integers left their range in 'l': of 24 neuron-steps its current wrapped in 24 (100.00 %); compile with"
     )
-    assert overflow.said({}, network, 12, 2) == overflow.said(None, network, 12, 2) == []
+    assert overflow.said({}, network, 12, 2) == []
+    assert "does not count" in overflow.said(None, network, 12, 2)[0]
+    assert overflow.said(None, one([254] * 8, lif(1), exponent=6), 12, 2) == []
