@@ -8,7 +8,6 @@ exactly one way is taken, and said; two that fit (the weights and their average,
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +131,7 @@ def _read(path: Path) -> Any:
             allowed="tensors only",
             hint="save torch.save(model.state_dict(), path), or safetensors",
         ) from error
-    except (RuntimeError, ValueError, EOFError, zipfile.BadZipFile, Exception) as error:
+    except Exception as error:
         raise InvalidInputError(
             f"{path} is not a checkpoint", found=said(error), allowed="a file of torch.save or safetensors"
         ) from error

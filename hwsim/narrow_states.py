@@ -60,8 +60,12 @@ def found(program: Program, arch: Architecture | None, inputs: Mapping[str, Arra
 def _beyond(program: Program, recording: Recording, name: str, most: int) -> tuple[int, int]:
     u, v = (recording.states.get(state, {}).get(name) for state in ("u", "v"))
     neuron = program.network.by_name[name].neuron
-    if v is not None and "subtract" in neuron.resets() and (thresholds := neuron.thresholds()) is not None:
-        v = v.astype(np.int64) + recording.spikes[name].dense() * thresholds.astype(np.int64)
+    now = "subtract" in neuron.resets() and getattr(neuron, "reset_time", "now") == "now"
+    if v is not None and now and (thresholds := neuron.thresholds()) is not None:
+        sent = recording.spikes[name].dense().astype(np.int64)
+        lower = getattr(neuron, "lower", None)
+        taken = sent * thresholds if lower is None else np.where(sent < 0, lower, sent * thresholds)
+        v = v.astype(np.int64) + taken
     return tuple(0 if x is None else int((np.abs(x) > most).sum()) for x in (u, v))  # type: ignore[return-value]
 
 

@@ -46,7 +46,7 @@ class Compiled:
     """Everything between the file and the Program, for `verify` and the report.
 
     Args:
-        warnings: what contradicts the file's proof, or is unlike it.
+        warnings: what contradicts the file's proof.
     """
 
     file: nir_file.NirFile
@@ -233,7 +233,6 @@ def compile_file(
     }
     if (proof := Proof.read(file)) is not None:
         provenance |= likeness.facts(proof.steps, proof.samples, proof.rate)
-    warnings += likeness.unlike(provenance, calibration or {})
     program = place(network, arch, provenance, **(given.get("placement") or {}))
     return Compiled(file, conventions, float_network, program, stages, tuple(warnings))
 

@@ -259,6 +259,13 @@ class Walk:
         """An average over windows: NIR's pool, or a convolution with ones and a Scale, or a matrix."""
         source = self._signal(node)
         before, after, terms = shape_of(source), shape_of(node), self._sum(source)
+        if len(before) not in (2, 3) or (len(before) == 2) != ("1d" in str(node.target)):
+            raise UnsupportedError(
+                "an average pool on samples of another rank",
+                found=list(before),
+                allowed="[channels, height, width] for a pool of images, [channels, length] for one along an axis",
+                hint="give the samples a channel axis (nn.Unflatten or unsqueeze in front of the pool)",
+            )
         made = avg_pool(given, before) if len(before) == 3 else None
         if self._vector(source) or (made is None and "output_size" in given):
             return self._as_matrix(node)

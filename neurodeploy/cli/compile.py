@@ -87,8 +87,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.say(f"arithmetic: {arithmetic}")
     for topic, text in program.network.notes.items() if explained is None else ():
         console.say(f"{topic}: {text}")
-    for warning in warnings:
-        console.warn(warning)
+    console.warn(*warnings)
     console.say(f"wrote {output}")
     console.result(
         {
@@ -112,6 +111,7 @@ def _compiled(
     """The Program, what each pass changed where samples were given, and warnings."""
     from neurodeploy.compiler import compile_file, compile_net, compile_program
     from neurodeploy.hwsim import narrow_states
+    from neurodeploy.program import likeness
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
@@ -139,6 +139,7 @@ def _compiled(
             warnings += compiled.warnings
     if calibration is None:
         return program, [], warnings
+    warnings += likeness.unlike(program.provenance, calibration)
     steps, lost = _say_steps(stages, calibration, labels, console)
     beyond = narrow_states.said(narrow_states.found(program, arch, calibration), program, arch, calibration)
     return program, steps, warnings + lost + beyond

@@ -56,9 +56,10 @@ class Console:
             sys.stderr.write(harmless(text) + "\n")
             sys.stderr.flush()
 
-    def warn(self, text: str) -> None:
-        """Print a warning (standard error), also beside machine-readable results, which hold it too."""
-        sys.stderr.write(f"warning: {harmless(text)}\n")
+    def warn(self, *texts: str) -> None:
+        """Print warnings (standard error), also beside machine-readable results, which hold them too."""
+        for text in texts:
+            sys.stderr.write(f"warning: {harmless(text)}\n")
         sys.stderr.flush()
 
     def listen(self, name: str) -> None:

@@ -71,8 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _learning(console, found)
     _energy(console, found)
     _time(console, found)
-    for warning in found.warnings():
-        console.warn(warning)
+    console.warn(*found.warnings())
     slowest = found.slowest_step
     if slowest is not None:
         console.say(f"slowest step of the first sample: chip step {slowest[0]}: {slowest[1]}")

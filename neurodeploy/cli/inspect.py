@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         file, given = nir_file.read(args.file), options.given_conventions(args)
         inputs = options.load_inputs(args.input) or None
         if not _has_time_step(file, given):
-            return _without_time_step(file, args.file, candidates(file, None, given, inputs), console)
+            return _without_time_step(file, args.file, candidates(file, None, given, inputs), bool(inputs), console)
         conventions = resolve(file, **given)
         network, left_open = lower(file, conventions), ambiguities(file, conventions)
         if inputs or not file.metadata:
@@ -138,7 +138,7 @@ def _has_time_step(file: NirFile, given: Mapping[str, Any]) -> bool:
     return timeless or (found is not None and found.certain)
 
 
-def _without_time_step(file: NirFile, path: Path, tried: tuple[Candidate, ...], console: Console) -> int:
+def _without_time_step(file: NirFile, path: Path, tried: tuple[Candidate, ...], given: bool, console: Console) -> int:
     """What can be said of a file that does not tell its time step: its nodes, and what each tool would make of it."""
     from neurodeploy.nir_graph.recognise import recognise
     from neurodeploy.nir_graph.shapes import delayed_edges, kind, shapes
@@ -162,7 +162,7 @@ def _without_time_step(file: NirFile, path: Path, tried: tuple[Candidate, ...], 
         f"conventions and what others would change. The tools' own steps, in seconds: {steps}."
     )
     _say_repairs(file.repairs, console)
-    _say_tried(tried, False, console)
+    _say_tried(tried, given, console)
     console.result(
         {
             "file": str(path),

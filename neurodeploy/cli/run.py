@@ -83,10 +83,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.say(f"arithmetic: {arithmetic}")
     warnings = likeness.unlike(program.provenance, inputs)
     warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
-    beyond = {} if stopped else narrow_states.found(program, arch, inputs)
-    warnings += narrow_states.said(beyond, program, arch, inputs)
-    for warning in warnings:
-        console.warn(warning)
+    beyond = None if stopped else narrow_states.found(program, arch, inputs)
+    warnings += narrow_states.said(beyond or {}, program, arch, inputs)
+    console.warn(*warnings)
     decision = decisions(program.network, recording)
     result = {
         "backend": args.backend,

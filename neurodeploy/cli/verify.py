@@ -48,6 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.computed import named
+    from neurodeploy.program import likeness
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.stages import verify_program
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         integer=not args.float,
         placement=options.given_placement(args),
     )
+    unlike = likeness.unlike(compiled.program.provenance, inputs)
     _, samples, inputs = check_inputs(compiled.program.network, inputs)
     labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
     model = None
@@ -100,11 +102,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     arithmetic = named(compiled.program.network.arithmetic, arch)
     console.say(f"arithmetic: {arithmetic}")
     show(verified, console, result.stages_on_all if result else ())
-    warnings = [*compiled.warnings, *verified.warnings(compiled.program.network)]
+    warnings = [*compiled.warnings, *unlike, *verified.warnings(compiled.program.network)]
     ran = {key: value[:, : args.samples] for key, value in inputs.items()}
     warnings += narrow_states.said(narrow_states.found(compiled.program, arch, ran), compiled.program, arch, ran)
-    for warning in warnings:
-        console.warn(warning)
+    console.warn(*warnings)
     for name, why in left_out.items():
         console.say(f"{name} was left out: {why}")
     if args.results:

@@ -187,7 +187,7 @@ class Lif(Neuron):
         return self.threshold
 
     def never_spikes(self, arriving: float) -> Array:
-        if not self.spiking:
+        if not self.spiking or self.lower is not None:
             return super().never_spikes(arriving)
         if self.threshold_decay is not None:
             return np.isposinf(self.threshold)

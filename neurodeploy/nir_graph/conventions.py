@@ -322,6 +322,8 @@ class _Choice:
         if self.tool is None:
             return ""
         value = TOOLS[self.tool].values[name]
+        if value is None or value == self.options[name]:
+            return ""
         return f", instead of {TOOLS[self.tool].title}'s {_shown(value)}"
 
     @cached_property

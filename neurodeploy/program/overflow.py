@@ -16,6 +16,7 @@ Where `neurodeploy.network.reach` proves that nothing of this can happen, hwsim 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from neurodeploy.network.arrays import Array
@@ -53,7 +54,7 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
         steps, samples: of the run.
     """
     if left is None:
-        could = network.arithmetic == "loihi" and any(far.u > 1 for far in reach(network).values())
+        could = network.arithmetic == "loihi" and any(1 < far.u < math.inf for far in reach(network).values())
         return ["currents could wrap, which this back-end does not count; hwsim and reference do"] if could else []
     lines = []
     for name, row in left.items():

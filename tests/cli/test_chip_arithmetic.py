@@ -191,7 +191,7 @@ def test_quantise_keeps_to_other_widths(run: Run, own: Own, net: Path, x: Path, 
     code, text, err = run("compile", net, "--dt", 1e-3, "--calibration", x, "--chip", own(limit, value), "-o", out)
     assert code == 0, err
     if limit == "state_bits":
-        assert "states reach" in text and "within 16 bits" in " ".join(text.split())
+        assert "states reach" in text and "in calibration, of 32,767" in " ".join(text.split())
         bare = run("compile", net, "--dt", 1e-3, "--chip", own(limit, value), "-o", out)[1]
         assert "without calibration nothing says" in bare
 

@@ -174,3 +174,9 @@ def test_what_is_not_linear_or_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(matrices, "LARGEST", 8)
     with pytest.raises(UnsupportedError, match=r"sum is too large(?s:.)*3 x 3 entries"):
         matrices.affine_of(lambda x: x, (3,), (3,), "sum")
+
+
+def test_a_pool_of_images_without_channels_is_refused():
+    net = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 3), lif())
+    with pytest.raises(UnsupportedError, match=r"an average pool on samples of another rank(.*\n)*.*channel axis"):
+        to_graph(net, (8, 8))

@@ -172,8 +172,7 @@ class Quantise:
         if seen.recording is None:
             return f"; without calibration nothing says that its states stay within {registers.state_bits} bits"
         reached = int(np.max(seen.peak(before) * after.scales, initial=0.0))
-        within = "within" if reached <= registers.state_max else "BEYOND"
-        return f"; states reach {reached:,} in calibration, {within} {registers.state_bits} bits"
+        return f"; after resets, states reach {reached:,} in calibration, of {registers.state_max:,}"
 
 
 def _largest_current(neuron: Lif, incoming: list[Projection], sources: Mapping[str, Population]) -> Array:
