@@ -152,7 +152,7 @@ def _common(neuron: Lif) -> bool:
 
 def _integer_scalars(neuron: Lif) -> tuple[float, ...]:
     """What is kept of u and v, the level above which it spikes, the reset, whether it is hard, the threshold."""
-    du, dv, threshold, reset_to = (value[0] for value in (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to))
+    du, dv, threshold, reset_to = (int(value[0]) for value in (neuron.du, neuron.dv, neuron.threshold, neuron.reset_to))
     above = int(threshold) - int(neuron.comparison == ">=") if neuron.spiking else np.iinfo(np.int32).max
     bounded = np.abs(neuron.bias.astype(np.int64)).max() < 1 << 28 and above >= 0 and threshold < 1 << 28
     bounded &= np.abs(neuron.initial.astype(np.int64)).max() < 1 << 28

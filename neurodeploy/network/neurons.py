@@ -231,7 +231,7 @@ class Lif(Neuron):
         """
         one, most = 4096, STATE_LIMIT - 1
         scale = 1 << self.current_shift
-        kept_u, kept_v = (one - 1 - self.du) / one, (one - self.dv) / one
+        kept_u, kept_v = (one - 1 - self.du.astype(np.float64)) / one, (one - self.dv.astype(np.float64)) / one
         lowest, highest = scale * _limit(-low, kept_u), scale * _limit(high, kept_u)
         u = max(lowest.max(initial=0.0), highest.max(initial=0.0)) / (STATE_LIMIT - 1)
         if self.spiking and (self.threshold <= 0).any():
@@ -241,7 +241,8 @@ class Lif(Neuron):
             if (self.threshold_jump < 0).any():
                 return float(u), math.inf
             jump = self.threshold_jump * float(self.largest_message("loihi"))
-            raised = float(_limit(jump, (one - self.threshold_decay) / one).max(initial=0.0))
+            kept = (one - self.threshold_decay.astype(np.float64)) / one
+            raised = float(_limit(jump, kept).max(initial=0.0))
         start = np.abs(self.initial.astype(np.float64))
         below = np.maximum(_limit(lowest - self.bias, kept_v), np.maximum(start, np.abs(self.reset_to)))
         if self.spiking and self.reset_time != "now" and self.reset == "subtract":

@@ -90,9 +90,9 @@ class Pair:
         """What the comparison says; see the module's docstring."""
         if self.not_finite:
             return "failed"
-        if self.per_layer and not any(self.spikes):
+        if not any(self.spikes) and self.per_layer:
             return "silent"
-        if not self.per_layer and self.states_different is None:
+        if not any(self.spikes) and self.states_different is None:
             return "measured"  # read-outs alone, in integers and in floats: there is nothing that could be equal
         if self.equal:
             return "equal"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -130,3 +132,15 @@ def test_said() -> None:
     assert overflow.said({}, network, 12, 2) == []
     assert "does not count" in overflow.said(None, network, 12, 2)[0]
     assert overflow.said(None, one([254] * 8, lif(1), exponent=6), 12, 2) == []
+
+
+@pytest.mark.parametrize("decay", [127, 100])
+def test_narrow_arrays_count_as_the_numbers_they_hold(decay: int) -> None:
+    """A file may keep small registers in 8 bits."""
+    wide = one([100] * 4, lif(1, du=decay, dv=decay))
+    small = replace(wide.populations[1].neuron, du=np.full(1, decay, np.int8), dv=np.full(1, decay, np.int8))
+    narrow = replace(wide, populations=(wide.populations[0], replace(wide.populations[1], neuron=small)))
+    assert reach(narrow) == reach(wide)
+    inputs = {"in": np.ones((40, 1, 4), np.uint8)}
+    runs = [r for n in (wide, narrow) for r in (run_network(n, inputs), run(placed(n), inputs))]
+    assert len({tuple(r.spikes["l"].time) for r in runs}) == 1

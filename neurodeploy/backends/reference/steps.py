@@ -113,7 +113,7 @@ def _lif(neuron: Lif, state: State, current: Array, second: Array, integer: bool
 
 def _step_integer(neuron: Lif, state: State, current: Array) -> tuple[Array, Array]:
     crossed = _spikes(neuron, state.v) if neuron.reset_time != "now" else None
-    u = decay(state.u, neuron.du + 1) + (current << 6)
+    u = decay(state.u, neuron.du.astype(np.int64) + 1) + (current << 6)
     state.left["u_wraps"] += int(((u > M) | (u <= -M)).sum())
     state.u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
     whole = _late_reset(neuron, decay(_rest(neuron, state.v, crossed), neuron.dv) + state.u + neuron.bias, crossed)
