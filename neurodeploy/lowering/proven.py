@@ -54,7 +54,7 @@ def check_proof(file: NirFile, network: Network, conventions: Conventions, *, al
     what = f"the network that {file.path} holds is not the one that was proven when it was written"
     overridden = named(dict.fromkeys(conventions.given - conventions.by_tool, True))
     if overridden:
-        options = ", ".join("--" + {"tool": "as"}.get(name, name).replace("_", "-") for name in overridden)
+        options = ", ".join("--" + name.replace("_", "-") for name in overridden)
         return [f"{what}: {found}; the options given ({options}) make it another network", *said]
     if "failed" in proof.statement:
         return [f"{what}: {found}; it was written in spite of that (--allow-divergence)", *said]
