@@ -25,6 +25,8 @@ from neurodeploy.nir_graph.metadata import NeuronRules
 if TYPE_CHECKING:
     import nir
 
+    from .sequence.record import Site
+
 ENTRY_POINTS = "neurodeploy.exporters"
 
 _OURS: Mapping[str, str] = {
@@ -85,6 +87,9 @@ class Framework:
         prepare: turns a copied module into one that computes a single step of ``[batch, *shape]``, in place; the paths
             of its neurons stay.
         keeps_state: whether a neuron module keeps its state inside, so that one module at two paths has one state.
+        opaque: ``(module, site)``: from now on the module calls ``site`` in place of computing anything
+            (`neurodeploy.exporters.sequence.record.Site`), and returns, keeps and resets what it always does; by
+            default its stub, for modules that compute one step.
     """
 
     name: str
@@ -101,6 +106,15 @@ class Framework:
     recurrent_bias: RecurrentBias = "from-start"
     prepare: Callable[[nn.Module], None] | None = None
     keeps_state: Callable[[nn.Module], bool] | None = None
+    opaque: Callable[[nn.Module, Site], None] | None = None
+
+    def make_opaque(self, module: nn.Module, site: Site) -> None:
+        """Let a neuron module, in place, call ``site`` and compute nothing itself; it returns what it always does."""
+        if self.opaque is not None:
+            self.opaque(module, site)
+        else:
+            stub = self.stub_for(module, site) if self.stub_for is not None else self.stub(site)
+            module.forward = stub.forward
 
 
 class Stub(nn.Module):

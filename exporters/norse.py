@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
-from norse.torch.functional.iaf import iaf_feed_forward_step
-from norse.torch.functional.leaky_integrator import li_feed_forward_step
-from norse.torch.functional.leaky_integrator_box import li_box_feed_forward_step
-from norse.torch.functional.lif import lif_feed_forward_step, lif_step
-from norse.torch.functional.lif_box import lif_box_feed_forward_step
-from norse.torch.functional.lif_refrac import lif_refrac_feed_forward_step
+import torch
+from norse.torch.functional.iaf import IAFFeedForwardState, iaf_feed_forward_step
+from norse.torch.functional.leaky_integrator import LIState, li_feed_forward_step
+from norse.torch.functional.leaky_integrator_box import LIBoxState, li_box_feed_forward_step
+from norse.torch.functional.lif import LIFFeedForwardState, LIFState, lif_feed_forward_step, lif_step
+from norse.torch.functional.lif_box import LIFBoxFeedForwardState, lif_box_feed_forward_step
+from norse.torch.functional.lif_refrac import LIFRefracFeedForwardState, lif_refrac_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 from norse.torch.module.lift import Lift
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, full
+from .sequence.record import STEP, Site
 
 if TYPE_CHECKING:
     from neurodeploy.network.arrays import Array
@@ -53,11 +55,24 @@ _STEPS: dict[str, Any] = {
 }
 """Cells that can be exported, and the step function that each must use."""
 
+_STATES: dict[str, Any] = {
+    "LIFBoxCell": LIFBoxFeedForwardState,
+    "LIBoxCell": LIBoxState,
+    "IAFCell": IAFFeedForwardState,
+    "LIFCell": LIFFeedForwardState,
+    "LICell": LIState,
+}
+"""What these return as their state."""
+
 _SEQUENCES = {"LIF": "LIFCell", "LI": "LICell", "IAF": "IAFCell", "LIFRecurrent": "LIFRecurrentCell"}
 """Modules that run a cell over time."""
 
-_TRANSPARENT = ("SequentialState", "Lift")
-"""Containers that are traced through."""
+_TRANSPARENT = (
+    "SequentialState", "Lift", "RegularizationCell", "ConstantCurrentLIFEncoder", "PoissonEncoder",
+    "PoissonEncoderStep", "PopulationEncoder", "SignedPoissonEncoder", "SpikeLatencyEncoder",
+    "SpikeLatencyLIFEncoder",
+)  # fmt: skip
+"""Containers, encoders and counters of spikes, which are traced through."""
 
 _REASONS = {
     "LIFAdExCell": "an adaptive exponential neuron, which NIR has no node for",
@@ -263,6 +278,56 @@ def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(after)
 
 
+def _opaque(module: Any, site: Site) -> None:
+    name, kind = _cell(module), _norse_class(module)
+    axis = 0 if kind is not None and kind.__name__ in _SEQUENCES else STEP
+    weights = getattr(module, "input_weights", None)
+
+    def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        if state is None:
+            site.reset()
+        x = nn.functional.linear(input_tensor, weights) if isinstance(weights, Tensor) else input_tensor
+        sent = site(x, [] if state is None else _tensors(state), axis)
+        whole = axis == 0 and not module.record_states
+
+        def kept(which: str) -> Tensor:
+            value = site.state(sent, which)
+            return value[-1] if whole else value
+
+        return sent, _state_of(name, sent[-1] if whole else sent, kept)
+
+    module.forward = forward
+
+
+def _tensors(state: Any) -> list[Tensor]:
+    """The potentials and currents in a state, without the spikes and what counts steps."""
+    if hasattr(state, "lif"):
+        state = state.lif
+    return [value for key in ("v", "i") if isinstance(value := getattr(state, key, None), Tensor)]
+
+
+def _state_of(name: str, sent: Tensor, kept: Callable[[str], Tensor]) -> Any:
+    """The state that a cell returns."""
+    if name in ("LIFBoxCell", "LIBoxCell", "IAFCell"):
+        return _STATES[name](kept("v"))
+    if name == "LIFRecurrentCell":
+        return LIFState(sent, kept("v"), kept("i"))
+    if name == "LIFRefracCell":
+        return LIFRefracFeedForwardState(LIFFeedForwardState(kept("v"), kept("i")), torch.zeros_like(sent))
+    return _STATES[name](kept("v"), kept("i"))
+
+
 FRAMEWORK = Framework(
-    "norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record, _stub_for, prepare=_prepare
+    "norse",
+    ">",
+    _claims,
+    _refusal,
+    _time_step,
+    _neuron,
+    _Stub,
+    _widen,
+    _record,
+    _stub_for,
+    prepare=_prepare,
+    opaque=_opaque,
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 
 from .framework import Framework, Neuron, Stub
+from .sequence.record import Site
 
 NAME = "torch"
 """Of plain torch, as a framework among others."""
@@ -60,6 +61,12 @@ def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(lambda _module, _args, output: note(output, module.neurodeploy_potential()))
 
 
+def _opaque(module: Any, site: Site) -> None:
+    module.forward = lambda x, *_given, **_named: site(x)
+    module.neurodeploy_potential = lambda: site.state(site.last, "v") if site.last is not None else None
+    module.neurodeploy_reset = site.reset
+
+
 FRAMEWORK = Framework(
     NAME,
     ">",
@@ -72,4 +79,5 @@ FRAMEWORK = Framework(
     _record,
     default_dt=1e-3,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
 )

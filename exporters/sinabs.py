@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from sinabs import activation
 from sinabs import layers as sl
+from sinabs.layers.reshape import SqueezeMixin
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
@@ -37,6 +38,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset
 
 from .framework import Framework, Neuron, Stub, full
+from .sequence.record import Site
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import inverse, leaky
 
@@ -234,6 +236,20 @@ def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
     module.forward = step
 
 
+def _opaque(module: Any, site: Site) -> None:
+    def sequence(x: Tensor) -> Tensor:
+        sent = site(x, (), 1)
+        v = site.state(sent, "v")
+        module.v_mem = v[:, -1]
+        if module.record_states:
+            module.recordings = {"v_mem": v}
+        return sent
+
+    squeezed = isinstance(module, SqueezeMixin)
+    module.forward = (lambda x: module.squeeze_forward(x, sequence)) if squeezed else sequence
+    module.reset_states = lambda *_given, **_named: site.reset()
+
+
 FRAMEWORK = Framework(
     "sinabs",
     ">=",
@@ -248,4 +264,5 @@ FRAMEWORK = Framework(
     recurrent_bias="after-delay",
     prepare=_prepare,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
 )

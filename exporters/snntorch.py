@@ -36,6 +36,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import Reset, ResetTime
 
 from .framework import Framework, Neuron, full
+from .sequence.record import Site
 from .torch_step.capture import potential_of
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import divisor, inverse, leaky
@@ -243,6 +244,28 @@ def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(after)
 
 
+def _opaque(module: Any, site: Site) -> None:
+    states = _STATES[_snntorch_class(module).__name__]
+
+    def forward(input_: Tensor, *given: Any, **named: Any) -> Any:
+        handed = () if module.init_hidden else [s for s in (*given, *named.values()) if isinstance(s, Tensor)]
+        spikes = site(input_, [one for one in handed if one.shape == input_.shape])
+        kept = {s: spikes if s == "spk" else site.state(spikes, "v" if s == "mem" else "i") for s in states}
+        for state, value in kept.items():
+            setattr(module, state, value)
+        if module.init_hidden and not module.output:
+            return spikes
+        return (spikes, *(kept[state] for state in states if state != "spk"))
+
+    reset = module.reset_mem
+
+    def reset_mem() -> Any:
+        site.reset()
+        return reset()
+
+    module.forward, module.reset_mem = forward, reset_mem
+
+
 FRAMEWORK = Framework(
     "snntorch",
     ">",
@@ -256,4 +279,5 @@ FRAMEWORK = Framework(
     stub_for=_stub_for,
     default_dt=1e-3,
     keeps_state=lambda module: bool(module.init_hidden),
+    opaque=_opaque,
 )

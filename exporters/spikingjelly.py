@@ -36,6 +36,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, full
+from .sequence.record import STEP, Site
 from .torch_step.steps import divisor, inverse, leaky
 
 _KNOWN = (
@@ -242,6 +243,21 @@ def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
     module.register_forward_hook(lambda _module, _args, output: note(output, inner.v))
 
 
+def _opaque(module: Any, site: Site) -> None:
+    stub = _stub_for(module, lambda x: site(x, (), 0 if module.step_mode == "m" else STEP))
+    inner = _inside(module.sub_module)[0] if _kind(module) in _RECURRENT else module
+
+    def forward(x: Tensor, *_given: Any, **_named: Any) -> Tensor:
+        sent: Tensor = stub(x)
+        v = site.state(sent, "v")
+        inner.v = v[-1] if module.step_mode == "m" else v
+        if getattr(inner, "store_v_seq", False):
+            inner.v_seq = v
+        return sent
+
+    module.forward, module.reset = forward, site.reset
+
+
 FRAMEWORK = Framework(
     "spikingjelly",
     ">=",
@@ -256,4 +272,5 @@ FRAMEWORK = Framework(
     default_dt=1e-3,
     prepare=_prepare,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
 )

@@ -20,7 +20,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import ancestors, applied, arguments, constants, flat, is_random, leaves, module_of, shape_of, where
+from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -48,7 +48,11 @@ _PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.c
 _RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
 _CONVOLUTIONS = ("aten.conv1d", "aten.conv2d")
 _POOLS = ("aten.avg_pool1d", "aten.avg_pool2d", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
+LATE, LATE_OF, PICK, READ_OUT = "neurodeploy.late", "neurodeploy.late_of", "neurodeploy.pick", "neurodeploy.read_out"
+"""Operators of folded sequences: what was sent some steps before, elements of a layer, a layer that is read."""
+
 _MATRICES = (
+    PICK,
     "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
     "aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d", "aten.mean", "aten.einsum",
     "aten.pad", "aten.constant_pad_nd", "aten.flip", "aten.pixel_shuffle", "aten.pixel_unshuffle",
@@ -71,32 +75,33 @@ class Walk:
     """Builds nodes and edges of one captured step.
 
     Args:
-        program: from `capture`.
+        step: from `capture`, or folded from a sequence.
         neuron: makes the node of a neuron layer.
-        paths: of all neuron layers, whose names are reserved.
+        paths: of all neuron layers, whose names are reserved: what stands for a layer in the step -> its module.
+        dt: seconds in a step.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, neuron: NeuronNode, paths: list[str]) -> None:
+    def __init__(self, step: Step, neuron: NeuronNode, paths: Mapping[str, str], dt: float) -> None:
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
-        self._neuron = neuron
+        self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
         self._sums: dict[fx.Node, Sum] = {}
         self._potentials: set[fx.Node] = set()
         self._maker: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
-        self._constants = constants(program)
-        self._leaves = leaves(node for node in program.graph.nodes if node not in self._constants)
-        self._run(program)
+        self._constants = step.constants
+        self._leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
+        self._run(step)
 
-    def _run(self, program: torch.export.ExportedProgram) -> None:
-        graph = program.graph
+    def _run(self, step: Step) -> None:
+        graph = step.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
         self._needed = ancestors(results)
         check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
-            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+            if node.op == "placeholder" and node.name in step.inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
                 self._sums[node] = {"input": 1.0}
             elif node.op == "call_function" and node in self._needed and node not in self._constants:
@@ -137,6 +142,10 @@ class Walk:
         given = arguments(node)
         if operator == OPERATOR:
             return self._at_neuron(node, given)
+        if operator in (LATE, LATE_OF):
+            return self._late(node, given)
+        if operator == READ_OUT:
+            return self._read_out(node)
         if is_random(node) and operator not in _PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",
@@ -297,7 +306,27 @@ class Walk:
         terms = (
             self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
         )
-        return self._add(node, self._neuron(path, shape), terms, name=name, path=path)
+        return self._add(node, self._neuron(path, shape), terms, name=name, path=self._paths[path])
+
+    def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """What a layer, or the input, sent some steps before; a loop of NIR is one step long by itself."""
+        shape, steps, site = shape_of(node), int(given["steps"]), str(given["site"])
+        source = node_name(site) if "x" not in given else "input"
+        if steps == 0:
+            return {source: 1.0}
+        name = self.unique(f"{source}.delay")
+        self.nodes[name] = nir.Delay(np.full(shape, steps * self._dt))
+        self.edges.append((source, name))
+        return {name: 1.0}
+
+    def _read_out(self, node: fx.Node) -> Sum:
+        """A leaky integrator that forgets all in each step: its potential is what it receives."""
+        shape = shape_of(node)
+        source = node.args[0]
+        terms = self._flattened(node, self._sum(source), shape) if self._vector(source) else self._sum(source)
+        path = module_of(node)
+        made = nir.LI(np.full(shape, self._dt), np.ones(shape), np.zeros(shape))
+        return self._add(node, made, terms, name=self.unique(f"{node_name(path)}.read_out" if path else "read_out"))
 
     def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         if given["training"] or given["running_mean"] is None:

@@ -1,0 +1,262 @@
+"""Recording what a module does with a whole sequence, every call of a neuron layer as one opaque operator.
+
+`make_fx` runs the module on a copy of its neurons that compute nothing and notes every operator in front of PyTorch's
+dispatcher, as `torch.export` does, so that loops over time, lists of states and functional code are seen as what they
+did. Each operator keeps the module it belongs to and the line of the user's file that called it.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.fx.traceback as fx_traceback
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+
+from ..framework import Framework
+from ..torch_step.capture import checked_sites, copied
+from ..usage import Usage
+
+CALL, STATE = "neurodeploy.call", "neurodeploy.state"
+"""Operators that stand for a call of a neuron layer, and for a state that it returns."""
+
+STEP = -1
+"""The time axis of a call that computes one step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a module did with one sample.
+
+    Args:
+        graph: operators in the order in which they ran; parameters and constants are attributes of its module.
+        sample: the node of the sample.
+        returned: nodes of the tensors that forward returned, in order; a tensor that no operator made is a constant.
+        neurons: neuron modules by path.
+    """
+
+    graph: fx.GraphModule
+    sample: fx.Node
+    returned: tuple[fx.Node, ...]
+    neurons: Mapping[str, nn.Module]
+
+
+@dataclass
+class Site:
+    """One neuron layer during the recording; a framework's ``opaque`` calls it in place of the layer.
+
+    Args:
+        path: of the module.
+        resets: how often its state was set back so far.
+    """
+
+    path: str
+    resets: int = 0
+    last: Tensor | None = field(default=None, repr=False)
+
+    def __call__(self, x: Tensor, handed: Sequence[Tensor] = (), axis: int = STEP) -> Tensor:
+        """What the layer sends for ``x``.
+
+        Args:
+            x: ``[batch, *shape]``, or a sequence with time at ``axis`` (0 or 1) and the batch beside it.
+            handed: states that the code around hands in.
+        """
+        self.last = _call()(x, list(handed), self.path, axis, self.resets)
+        return self.last
+
+    def state(self, output: Tensor, name: str) -> Tensor:
+        """State ``"v"`` (potential) or ``"i"`` (synaptic current) after a call, of every step of its output."""
+        return _state()(output, name)
+
+    def reset(self) -> None:
+        """The state is set back to what it was before the first step."""
+        self.resets += 1
+        self.last = None
+
+
+def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework) -> Recorded:
+    """Run ``module`` on ``sample`` as its user does, and note what it does.
+
+    Raises:
+        UnsupportedError: a neuron that cannot be exported, or code that depends on the values of the data.
+        InvalidInputError: the module does not take such a sample.
+    """
+    neurons = checked_sites(module, framework)
+    body = copied(module)
+    made: dict[int, str] = {}
+    for path in neurons:
+        part = body.get_submodule(path)
+        if made.setdefault(id(part), path) == path:  # one object at two paths is one neuron layer, called twice
+            framework.make_opaque(part, Site(path))
+    lines = _Lines(framework.name)
+    removed = [hook for path, part in body.named_modules() for hook in _stacked(path, part)]
+    results: list[Any] = []
+
+    def run(x: Tensor) -> list[Tensor]:
+        with lines:
+            results[:] = tensors_of(call_as_user(body, x, usage))
+        return [value for value in results if isinstance(value, Tensor)]
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), fx_traceback.preserve_node_meta(), torch.random.fork_rng([]):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            graph = make_fx(run, tracing_mode="real", pre_dispatch=True, _error_on_data_dependent_ops=True)(sample)
+    except (UnsupportedError, InvalidInputError):
+        raise
+    except Exception as error:  # user code: anything may come
+        raise _refusal(error, sample, usage, lines.now) from error
+    finally:
+        for hook in removed:
+            hook.remove()
+    nodes = list(graph.graph.nodes)
+    outputs = nodes[-1].args[0]
+    return Recorded(graph, nodes[0], tuple(outputs), neurons)
+
+
+def call_as_user(module: nn.Module, x: Tensor, usage: Usage) -> Any:
+    """What the user gets: forward of the sample, or of each step with the states of the step before."""
+    from ..torch_step.capture import states_of
+
+    if usage.axis != "step":
+        return module(x)
+    states: tuple[Any, ...] = states_of(module)
+    outs: list[list[Any]] = []
+    for t in range(x.shape[0]):
+        returned = module(x[t], *states)
+        values, states = _apart(returned, states, module)
+        outs.append(tensors_of(values))
+    return [torch.stack(list(each)) for each in zip(*outs, strict=True)]
+
+
+def _apart(returned: Any, states: tuple[Any, ...], module: nn.Module) -> tuple[Any, tuple[Any, ...]]:
+    """What a step returned, without the states that go into the next; and these."""
+    count = len(states)
+    if count and isinstance(returned, tuple) and len(returned) == count + 1:
+        return returned[0], tuple(returned[1:])
+    if count and isinstance(returned, tuple) and len(returned) == 2 and len(returned[1]) == count:
+        return returned[0], tuple(returned[1])
+    return returned, states
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [x for item in value.values() for x in tensors_of(item)]
+    if isinstance(value, (tuple, list)):
+        return [x for item in value for x in tensors_of(item)]
+    return []
+
+
+def line_of(node: fx.Node) -> str:
+    """The line of the user's file that called an operator, as ``net.py:12``; empty where unknown."""
+    return str(node.meta.get("custom", {}).get("line", ""))
+
+
+class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Notes the user's line in front of every operator."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = ""
+        ours = str(Path(__file__).resolve().parent.parent)
+        self._torch = (os.path.dirname(torch.__file__) + os.sep, ours + os.sep, "<")
+        self._installed = os.sep + "site-packages" + os.sep
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.now = self._line()
+        fx_traceback.current_meta["custom"] = {"line": self.now}
+        return func(*args, **(kwargs or {}))
+
+    def _line(self) -> str:
+        frame, inside = sys._getframe(2), ""
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if not file.startswith(self._torch):
+                said = f"{os.path.basename(file)}:{frame.f_lineno}"
+                if self._installed not in file:
+                    return said
+                inside = inside or said
+            frame = frame.f_back  # type: ignore[assignment]
+        return inside
+
+
+def _stacked(path: str, part: nn.Module) -> Iterator[Any]:
+    """Hooks that keep the stack of modules that are running, as `torch.export` notes it."""
+    kind = f"{type(part).__module__}.{type(part).__qualname__}"
+
+    def before(_module: nn.Module, _args: Any) -> None:
+        stack = fx_traceback.current_meta.get("nn_module_stack", {})
+        fx_traceback.current_meta["nn_module_stack"] = {**stack, f"{path}#{len(stack)}": (path, kind)}
+
+    def after(_module: nn.Module, _args: Any, _result: Any) -> None:
+        stack = dict(fx_traceback.current_meta["nn_module_stack"])
+        stack.popitem()
+        fx_traceback.current_meta["nn_module_stack"] = stack
+
+    yield part.register_forward_pre_hook(before)
+    yield part.register_forward_hook(after)
+
+
+def _refusal(error: Exception, sample: Tensor, usage: Usage, line: str) -> UnsupportedError | InvalidInputError:
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    at = f"{line}: " if line else ""
+    if "_local_scalar_dense" in said or "is_nonzero" in said or "data-dependent" in said.lower():
+        return UnsupportedError(
+            f"{at}what happens next depends on the values of the data",
+            found="if, while, .item() or float() of a tensor that is computed from the input",
+            allowed="the same operators for every input: no chip can follow another path for each sample",
+            hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
+        )
+    return InvalidInputError(
+        f"{at}the module does not take this sample",
+        found=f"{list(sample.shape)} with --time-axis {usage.axis} gave {type(error).__name__}: {said}",
+        allowed="what forward takes: --time-axis 0, 1 or -1 where time is a dimension of it, flat for batch*time, "
+        "none for a static input, step where forward computes one step",
+        hint="check the sample's shape and --time-axis",
+    )
+
+
+def is_getitem(node: fx.Node) -> bool:
+    """Whether a node picks one of several results of an operator."""
+    return node.target is operator.getitem
+
+
+@cache
+def _call() -> Callable[..., Tensor]:
+    made = torch.library.custom_op(
+        "neurodeploy::call",
+        lambda x, handed, path, axis, resets: x.clone(),
+        mutates_args=(),
+        schema="(Tensor x, Tensor[] handed, str path, int axis, int resets) -> Tensor",
+    )
+    made.register_fake(lambda x, handed, path, axis, resets: torch.empty_like(x))
+    return made
+
+
+@cache
+def _state() -> Callable[..., Tensor]:
+    made = torch.library.custom_op(
+        "neurodeploy::state",
+        lambda output, name: output.clone(),
+        mutates_args=(),
+        schema="(Tensor output, str name) -> Tensor",
+    )
+    made.register_fake(lambda output, name: torch.empty_like(output))
+    return made

@@ -1,0 +1,617 @@
+"""From the recording of a sequence to terms: operator by operator, on the identities of elements (`terms`).
+
+Four kinds of operators: those that only move data run on identities as they are; elementwise ones make a term for each
+combination of terms that meet; those over features (convolutions, normalisations, softmax) one for each step; and
+reductions over time join the terms of several steps. What depends on parameters alone is computed, in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from neurodeploy.errors import UnsupportedError
+
+from ..torch_step.fxgraph import arguments, is_random
+from ..torch_step.wide import in_float64, wider
+from . import operators as kinds
+from .operators import dims_of, packet
+from .record import CALL, STATE, STEP, Recorded, is_getitem, line_of
+from .terms import (
+    INPUT,
+    NEURON,
+    PICK,
+    REDUCE,
+    VIEW,
+    Chain,
+    Constant,
+    Group,
+    Term,
+    Terms,
+    constant_of,
+    features_of,
+    flat,
+    grouped,
+)
+from .terms import STATE as STATE_TERM
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a neuron layer in one step.
+
+    Args:
+        term: what the layer sends.
+        x: what it receives.
+        handed: states that were handed in, as terms or constants.
+        fresh: whether its own state was set back since its last call.
+    """
+
+    term: Term
+    x: Term | Constant
+    handed: tuple[Term | Constant, ...]
+    fresh: bool
+    node: fx.Node
+
+
+@dataclass(eq=False)
+class Unrolled:
+    """A recording as terms.
+
+    Args:
+        terms: all of them.
+        calls: of each chain, in order.
+        returned: for each tensor that forward returned its identities, or the constant that it is.
+    """
+
+    terms: Terms
+    calls: dict[Chain, list[Call]] = field(default_factory=dict)
+    returned: list[Tensor | Constant] = field(default_factory=list)
+
+
+Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
+"""Node that is an input of the network -> its identities."""
+
+
+def unroll(recorded: Recorded, inputs: Labels) -> Unrolled:
+    """Terms of a recording whose ``inputs`` are given.
+
+    Raises:
+        UnsupportedError: an operator that mixes samples, or code that cannot be followed; names the line.
+    """
+    return _Unrolling(recorded, inputs).result
+
+
+class _Unrolling:
+    def __init__(self, recorded: Recorded, inputs: Labels) -> None:
+        self.result = Unrolled(Terms())
+        self._terms, self._graph = self.result.terms, recorded.graph
+        self._ids: dict[fx.Node, Any] = {}
+        self._values: dict[fx.Node, Any] = {}
+        self._names: dict[fx.Node, str] = {}
+        self._keys: dict[fx.Node, Constant] = {}
+        self._chain_of: dict[int, Chain] = {}
+        self._resets: dict[Chain, int] = {}
+        self._dynamic = _dynamic(recorded, set(inputs))
+        self._inputs = inputs
+        with torch.no_grad(), in_float64():
+            for node in recorded.graph.graph.nodes:
+                self._run(node)
+        for node in recorded.returned:
+            self.result.returned.append(self._ids[node] if node in self._ids else self._constant(node))
+
+    # Nodes
+
+    def _run(self, node: fx.Node) -> None:
+        if node in self._inputs:
+            self._ids[node] = self._inputs[node](self._terms)
+        elif node.op == "get_attr":
+            value = getattr(self._graph, str(node.target))
+            self._values[node], self._names[node] = value.detach(), str(node.target)
+        elif node.op == "call_function":
+            if node not in self._dynamic:
+                self._values[node] = self._evaluated(node)
+            elif any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
+                return  # of an input that the network does not take in this form
+            else:
+                try:
+                    self._ids[node] = self._moved(node)
+                except UnsupportedError as error:
+                    raise self._located(node, error) from error
+
+    def _located(self, node: fx.Node, error: UnsupportedError) -> UnsupportedError:
+        line = line_of(node)
+        if not line or error.what.startswith(line):
+            return error
+        return UnsupportedError(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
+
+    def _evaluated(self, node: fx.Node) -> Any:
+        """What depends on nothing but parameters, in float64 where it is computed."""
+        target: Any = node.target
+
+        def value(other: fx.Node) -> Any:
+            found = self._values[other]
+            if not isinstance(found, Tensor):
+                return found
+            if other.op == "get_attr":
+                found = found.clone()
+            return found.double() if found.is_floating_point() and found.dtype != torch.float64 else found
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        made = target(*map(wider, args), **{name: wider(item) for name, item in named.items()})
+        if packet(node) in kinds.EMPTY and isinstance(made, Tensor):
+            made = torch.zeros_like(made)
+        return made
+
+    def _moved(self, node: fx.Node) -> Any:
+        """Identities of what an operator with an argument that depends on the input gives."""
+        name = packet(node)
+        if is_getitem(node):
+            return self._ids[node.args[0]][node.args[1]]  # type: ignore[index]
+        if str(node.target).startswith(CALL):
+            return self._call(node)
+        if str(node.target).startswith(STATE):
+            return self._state(node)
+        if name in kinds.CONSTANT:
+            return self._filled(node)
+        if not any(isinstance(a, fx.Node) and a in self._ids for a in flat((node.args, tuple(node.kwargs.values())))):
+            made = self._evaluated(node)  # constants that others write into
+            return self._terms.constant(made, node)
+        if name.endswith("_") and not name.startswith("_"):
+            return self._written(node, name)
+        if kinds.moves(node):
+            return self._structural(node)
+        if name in kinds.ELEMENTWISE:
+            return self._elementwise(node, name)
+        if name in kinds.REDUCTIONS:
+            return self._reduced(node)
+        return self._over_features(node)
+
+    # Kinds of operators
+
+    def _structural(self, node: fx.Node) -> Any:
+        target: Any = node.target
+
+        def value(other: fx.Node) -> Any:
+            if other in self._ids:
+                return self._ids[other]
+            held = self._values[other]
+            index = isinstance(held, Tensor) and not held.is_floating_point()
+            return held if index or not isinstance(held, Tensor) else self._terms.constant(held, other)
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        named = {key: item for key, item in named.items() if key not in ("dtype", "memory_format", "layout", "device")}
+        if packet(node) in kinds.SAME:
+            return args[0]
+        return target(*args, **named)
+
+    def _filled(self, node: fx.Node) -> Any:
+        """A new constant of the shape of something else (``zeros_like``)."""
+        target: Any = node.target
+
+        def value(other: fx.Node) -> Any:
+            if other in self._ids:
+                return torch.empty(self._ids[other].shape)
+            return self._values[other]
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        made = target(*map(wider, args), **{k: wider(v) for k, v in named.items()})
+        made = torch.zeros_like(made) if packet(node) in kinds.EMPTY else made
+        return self._terms.constant(made, node)
+
+    def _written(self, node: fx.Node, name: str) -> Any:
+        """An operator that writes into its first argument."""
+        given = arguments(node)
+        into = self._ids[node.args[0]]  # type: ignore[index]
+        if name == "aten.copy_":
+            source = self._as_ids(given["src"])
+            into.copy_(source.expand(into.shape) if source.dim() <= into.dim() else source.reshape(into.shape))
+        elif name in ("aten.zero_", "aten.fill_"):
+            number = float(given.get("value", 0) if not isinstance(given.get("value"), fx.Node) else 0)
+            into.copy_(self._terms.constant(torch.full(into.shape, number), node))
+        elif name == "aten.index_put_" and not given["accumulate"]:
+            where = [None if i is None else self._values[i] for i in given["indices"]]
+            into[tuple(slice(None) if w is None else w for w in where)] = self._as_ids(given["values"])
+        elif name in kinds.SAME_IN_PLACE:
+            pass
+        elif name[:-1] in kinds.ELEMENTWISE:
+            into.copy_(self._elementwise(node, name[:-1]))
+        else:
+            raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
+        return into
+
+    def _as_ids(self, value: Any) -> Tensor:
+        if isinstance(value, fx.Node) and value in self._ids:
+            return self._ids[value]
+        held = self._values[value] if isinstance(value, fx.Node) else torch.tensor(float(value))
+        return self._terms.constant(held, value if isinstance(value, fx.Node) else next(iter(self._inputs)))
+
+    def _elementwise(self, node: fx.Node, name: str) -> Tensor:
+        given = (*node.args, *node.kwargs.values())
+        if name in kinds.SAME and node.args[0] in self._ids:
+            return self._ids[node.args[0]]
+        return self._met(node, name, [a for a in flat(given) if isinstance(a, fx.Node) and a in self._ids])
+
+    def _met(self, node: fx.Node, name: str, signals: list[fx.Node]) -> Tensor:
+        """Elementwise: one term for each combination of terms and constants that meet."""
+        constants = [a for a in flat((node.args, tuple(node.kwargs.values())))
+                     if isinstance(a, fx.Node) and isinstance(self._values.get(a), Tensor)]  # fmt: skip
+        distinct = list(dict.fromkeys(signals))
+        shape = torch.broadcast_shapes(*(self._ids[s].shape for s in distinct),
+                                       *(self._values[c].shape for c in constants))  # fmt: skip
+        tensors = [self._ids[s].expand(shape) for s in distinct]
+        spread = {c: self._values[c].expand(shape) for c in dict.fromkeys(constants)}
+
+        def made(group: Group, features: tuple[int, ...], each: Mapping[fx.Node, Constant]) -> Term:
+            values = [self._value(content, features, node) for content in group.contents]
+            parts = {**dict(zip(distinct, values, strict=True)), **each}
+            args, named = _arguments(node, parts)
+            op: Any = _functional(node) if packet(node).endswith("_") else node.target
+            return self._terms.make(op, args, features, self._samples(values), node, named=named)
+
+        return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
+
+    def _by_rows(
+        self,
+        node: fx.Node,
+        tensors: Sequence[Tensor],
+        constants: Mapping[fx.Node, Tensor],
+        made: Callable[..., Term],
+        keep: Callable[[int], bool],
+        needed: Sequence[int] = (),
+    ) -> Tensor:
+        """Apply ``made`` to every group of rows, and put what it gives in its place.
+
+        Args:
+            keep: whether a dimension may belong to the features.
+            needed: dimensions that must.
+        """
+        shape = tuple(tensors[0].shape)
+        like = features_of(self._terms, tensors)
+        if any(not like[d] for d in needed):
+            raise UnsupportedError(
+                f"{packet(node)} over time or over the batch",
+                found=f"dimension {next(d for d in needed if not like[d])} of {list(shape)}",
+                allowed="each step and each sample by itself",
+                hint="compute it behind the last neuron, or in each step",
+            )
+        features = [d for d in range(len(shape)) if (like[d] and keep(d)) or d in needed]
+        outer = [d for d in range(len(shape)) if d not in features]
+        order = [*outer, *features]
+        inner = tuple(shape[d] for d in features)
+        rows = int(np.prod([shape[d] for d in outer]))
+        flattened = [t.permute(order).reshape(rows, -1) for t in tensors]
+        varying = {c: v.permute(order) for c, v in constants.items()}
+        groups = grouped(self._terms, flattened, packet(node))
+        result: Tensor | None = None
+        for group in _split_by_constants(groups, varying, len(outer)):
+            each = {c: self._of_row(c, v, len(outer), int(group.rows[0])) for c, v in varying.items()}
+            term = made(group, inner, each)
+            ids = self._terms.ids(term)
+            if result is None:
+                result = torch.zeros((rows, *ids.shape[1:]), dtype=torch.int64)
+            result[torch.from_numpy(group.rows)] = ids[torch.from_numpy(group.sample % term.samples)]
+        assert result is not None
+        result = result.reshape(*(shape[d] for d in outer), *result.shape[1:])
+        if result.dim() != len(order):
+            return result
+        back = [order.index(d) for d in range(len(order))]
+        return result.permute(back)
+
+    def _of_row(self, node: fx.Node, spread: Tensor, outer: int, row: int) -> Constant:
+        """A constant as it meets one row, as small as it was: dimensions along which it is expanded have length 1."""
+        whole, steps = spread, spread.stride()
+        lead = spread.shape[:outer]
+        if all(steps[d] == 0 or spread.shape[d] == 1 for d in range(outer)):
+            index = (0,) * outer
+            if self._values[node].dim() == 0 or self._values[node].numel() == 1:
+                return self._constant(node)
+        else:
+            index = tuple(int(i) for i in np.unravel_index(row, lead))
+        inner = whole[index]
+        small = tuple(slice(0, 1) if inner.stride(d) == 0 else slice(None) for d in range(inner.dim()))
+        return constant_of(inner[small].clone())
+
+    def _reduced(self, node: fx.Node) -> Any:
+        """A reduction: over features in each step, over time by joining the terms of the steps."""
+        given = arguments(node)
+        source = node.args[0]
+        ids = self._ids[source]  # type: ignore[index]
+        dims, keep = dims_of(given, ids.dim()), bool(given.get("keepdim", False))
+        like = features_of(self._terms, [ids])
+        over_time = [d for d in dims if not like[d]]
+        name = packet(node)
+        if over_time:
+            if name not in kinds.JOINS:
+                raise UnsupportedError(f"{name} over time", allowed=", ".join(sorted(kinds.JOINS)))
+            ids = self._joined(node, ids, over_time)
+        rest = [d for d in dims if d not in over_time]
+        if rest:
+            ids = self._by_rows(
+                node, [ids], {}, lambda group, inner, _: self._feature_reduction(node, group, inner, ids, rest),
+                keep=lambda d: d > 0, needed=rest,
+            )  # fmt: skip
+        if not keep:
+            for d in sorted(dims, reverse=True):
+                ids = ids.squeeze(d)
+        return (ids, ids) if name in kinds.WITH_INDICES and "dim" in given else ids
+
+    def _joined(self, node: fx.Node, ids: Tensor, dims: Sequence[int]) -> Tensor:
+        """One term over all steps for the dimensions ``dims``, which are kept with length 1."""
+        moved = ids.movedim(tuple(dims), tuple(range(len(dims))))
+        parts = list(moved.reshape(-1, *moved.shape[len(dims) :]))
+        name = packet(node)
+
+        def made(group: Group, features: tuple[int, ...], _each: Any) -> Term:
+            values = [self._value(content, features, node) for content in group.contents]
+            return self._terms.make(REDUCE, (kinds.JOINS[name], *values), features, self._samples(values), node)
+
+        result = self._by_rows(node, parts, {}, made, keep=lambda d: True)
+        for d in sorted(dims):
+            result = result.unsqueeze(d)
+        return result
+
+    def _feature_reduction(
+        self, node: fx.Node, group: Group, inner: tuple[int, ...], ids: Tensor, dims: Sequence[int]
+    ) -> Term:
+        like = features_of(self._terms, [ids])
+        features = [d for d in range(ids.dim()) if (like[d] and d > 0) or d in dims]
+        value = self._value(group.contents[0], inner, node)
+        within = tuple(1 + features.index(d) for d in dims)
+        after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))
+        return self._terms.make(
+            node.target, (value, within), after, self._samples([value]), node, named=(("keepdim", True),)
+        )
+
+    def _over_features(self, node: fx.Node) -> Any:
+        """An operator over the features of each sample of each step."""
+        signals = [
+            a for a in flat((node.args, tuple(node.kwargs.values()))) if isinstance(a, fx.Node) and a in self._ids
+        ]
+        distinct = list(dict.fromkeys(signals))
+        if len(distinct) > 1 and len({tuple(self._ids[s].shape[:1]) for s in distinct}) > 1:
+            raise UnsupportedError(f"{packet(node)} of two layers", allowed="one layer, and parameters")
+        ids = self._ids[distinct[0]]
+        needed, shift = kinds.needs(node, ids.dim())
+        if len(distinct) > 1:
+            return self._of_two(node, distinct)
+
+        def made(group: Group, inner: tuple[int, ...], _each: Any) -> Term:
+            value = self._value(group.contents[0], inner, node)
+            args, named = _arguments(node, {distinct[0]: value}, self._constant_part)
+            args, named = shift(args, named, ids.dim(), len(inner))
+            after = self._result_shape(node, args, named, inner)
+            return self._terms.make(node.target, args, after, self._samples([value]), node, named=named)
+
+        return self._by_rows(node, [ids], {}, made, keep=lambda d: d > 0, needed=needed)
+
+    def _of_two(self, node: fx.Node, signals: list[fx.Node]) -> Tensor:
+        """An operator on two layers that is not elementwise, as products of matrices in attention."""
+        shapes = [self._ids[s].shape for s in signals]
+        tensors = [self._ids[s].reshape(shapes[0][0], -1) for s in signals]
+        groups = grouped(self._terms, tensors, packet(node))
+        result: Tensor | None = None
+        for group in groups:
+            values = [self._value(c, tuple(s[1:]), node) for c, s in zip(group.contents, shapes, strict=True)]
+            args, named = _arguments(node, dict(zip(signals, values, strict=True)), self._constant_part)
+            after = self._result_shape(node, args, named, tuple(shapes[0][1:]))
+            term = self._terms.make(node.target, args, after, self._samples(values), node, named=named)
+            ids = self._terms.ids(term)
+            result = torch.zeros((shapes[0][0], *ids.shape[1:]), dtype=torch.int64) if result is None else result
+            result[torch.from_numpy(group.rows)] = ids[torch.from_numpy(group.sample % term.samples)]
+        assert result is not None
+        return result
+
+    def _result_shape(self, node: fx.Node, args: Any, named: Any, inner: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one sample of the result, found on tensors without data."""
+
+        def empty(value: Any) -> Any:
+            if isinstance(value, Term):
+                return torch.empty((2, *value.shape), device="meta")
+            if isinstance(value, Constant):
+                floats = value.value.is_floating_point()
+                return torch.empty(
+                    value.value.shape, dtype=torch.float32 if floats else value.value.dtype, device="meta"
+                )
+            if isinstance(value, (tuple, list)):
+                return type(value)(map(empty, value))
+            return value
+
+        target: Any = node.target
+        made = target(*map(empty, args), **{key: empty(value) for key, value in named})
+        made = made[0] if isinstance(made, (tuple, list)) else made
+        return tuple(made.shape[1:])
+
+    # Neurons
+
+    def _call(self, node: fx.Node) -> Tensor:
+        given = arguments(node)
+        ids, axis, path = self._as_ids(given["x"]), int(given["axis"]), str(given["path"])
+        if axis == STEP:
+            return self._called(node, given, ids, path)
+        steps = [self._called(node, given, each, path, first=i == 0) for i, each in enumerate(ids.unbind(axis))]
+        return torch.stack(steps, axis)
+
+    def _called(self, node: fx.Node, given: Mapping[str, Any], ids: Tensor, path: str, first: bool = True) -> Tensor:
+        """One step of a neuron layer on ``[batch, *shape]``."""
+        shape = tuple(ids.shape[1:])
+        groups = grouped(self._terms, [ids.reshape(len(ids), -1)], f"the neuron {path!r}")
+        if len(groups) != 1:
+            raise UnsupportedError(
+                f"the neuron {path!r} takes several steps as if they were samples of one",
+                found=f"an input of {list(ids.shape)} that holds {len(groups)} steps or layers",
+                allowed="one step a call, or a layer in its multi-step mode",
+                hint="hand it one step after the other, or set its step mode (SpikingJelly: set_step_mode(net, 'm'))",
+            )
+        x = self._value(groups[0].contents[0], shape, node)
+        handed = tuple(self._handed(one) for one in given["handed"]) if first else ()
+        chain, fresh = self._chain(node, path, handed, int(given["resets"]), first)
+        calls = self.result.calls.setdefault(chain, [])
+        samples = self._samples([x])
+        term = self._terms.make(NEURON, (chain, x), shape, max(samples, len(ids)), node, time=len(calls))
+        calls.append(Call(term, x, handed, fresh, node))
+        self._chain_of[term.index] = chain
+        order = torch.empty(len(ids), dtype=torch.int64)
+        order[torch.from_numpy(groups[0].rows)] = torch.from_numpy(groups[0].sample)
+        if term.samples == 1 or samples == 1:
+            order = torch.arange(len(ids)) % term.samples
+        return self._terms.ids(term)[order]
+
+    def _chain(self, node: fx.Node, path: str, handed: tuple[Any, ...], resets: int, first: bool) -> tuple[Chain, bool]:
+        """The chain that a call belongs to, and whether it starts anew."""
+        of_path = [chain for chain in self.result.calls if chain.path == path]
+        if not first:
+            return max(of_path, key=lambda c: self.result.calls[c][-1].term.index), False
+        for one in handed:
+            for term in [one] if isinstance(one, Term) else []:
+                for inner in _closure(term):
+                    if inner.op in (STATE_TERM, NEURON):
+                        neuron = inner if inner.op == NEURON else inner.args[0]
+                        if self._chain_of[neuron.index].path == path:
+                            return self._chain_of[neuron.index], False
+        if handed or not of_path:
+            made = Chain(path, len(of_path) + 1)
+            self._resets[made] = resets
+            return made, bool(of_path)
+        chain = of_path[-1]
+        fresh = self._resets[chain] != resets
+        self._resets[chain] = resets
+        return chain, fresh
+
+    def _handed(self, node: fx.Node) -> Term | Constant:
+        if node not in self._ids:
+            return self._constant(node)
+        ids = self._ids[node]
+        if not ids.numel():
+            return constant_of(torch.zeros(0))
+        groups = grouped(self._terms, [ids.reshape(len(ids), -1)], "a state")
+        return self._value(groups[0].contents[0], tuple(ids.shape[1:]), node)
+
+    def _state(self, node: fx.Node) -> Tensor:
+        given = arguments(node)
+        ids, name = self._ids[given["output"]], str(given["name"])
+        result = torch.empty_like(ids)
+        numbers = self._terms.decode(ids.numpy())[0]
+        for number in np.unique(numbers):
+            term = self._terms.found[int(number)]
+            made = self._terms.make(STATE_TERM, (term, name), term.shape, term.samples, node)
+            where = torch.from_numpy(numbers == number)
+            result[where] = ids[where] - term.first + made.first
+        return result
+
+    # Values
+
+    def _value(self, content: Any, shape: tuple[int, ...], node: fx.Node) -> Term:
+        """The term whose positions are these identities (of sample 0)."""
+        numbers, _, inside = self._terms.decode(content)
+        first = self._terms.found[int(numbers[0])] if len(numbers) else None
+        whole = first is not None and (numbers == numbers[0]).all() and first.size == len(content)
+        if first is not None and whole and (inside == np.arange(len(content))).all():
+            if first.shape == shape:
+                return first
+            return self._terms.make(VIEW, (first,), shape, first.samples, node)
+        distinct = [self._terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
+        place = {term.index: i for i, term in enumerate(distinct)}
+        which = np.array([place[int(n)] for n in numbers])
+        return self._terms.make(PICK, (tuple(distinct), which, inside), shape, self._samples(distinct), node)
+
+    def _samples(self, values: Sequence[Any]) -> int:
+        return max([value.samples for value in values if isinstance(value, Term)], default=1)
+
+    def _constant(self, node: fx.Node) -> Constant:
+        if node not in self._keys:
+            self._keys[node] = constant_of(self._values[node], self._names.get(node))
+        return self._keys[node]
+
+    def _constant_part(self, node: fx.Node) -> Any:
+        held = self._values[node]
+        return self._constant(node) if isinstance(held, Tensor) else held
+
+
+def _closure(term: Term) -> list[Term]:
+    """A term and those that it is made of within its step (not through neurons)."""
+    seen: dict[int, Term] = {}
+    stack = [term]
+    while stack:
+        one = stack.pop()
+        if one.index not in seen:
+            seen[one.index] = one
+            if one.op not in (NEURON, STATE_TERM, INPUT):
+                stack.extend(one.terms)
+    return list(seen.values())
+
+
+def _arguments(
+    node: fx.Node, parts: Mapping[fx.Node, Any], constant: Callable[[fx.Node], Any] | None = None
+) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    """The operator's arguments with terms and constants in the place of nodes."""
+
+    def value(other: Any) -> Any:
+        if isinstance(other, fx.Node):
+            return parts[other] if other in parts or constant is None else constant(other)
+        if isinstance(other, (tuple, list)):
+            return tuple(map(value, other))
+        return other
+
+    return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())
+
+
+def _functional(node: fx.Node) -> Any:
+    """The operator that computes what one that writes does."""
+    target: Any = node.target
+    plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
+    return getattr(plain, target._overloadname)
+
+
+def _split_by_constants(groups: list[Group], constants: Mapping[fx.Node, Tensor], outer: int) -> list[Group]:
+    """Groups whose rows meet the same constants."""
+    varying = [v for v in constants.values() if any(v.stride(d) and v.shape[d] > 1 for d in range(outer))]
+    if not varying:
+        return groups
+    result = []
+    for group in groups:
+        parts: dict[bytes, list[int]] = {}
+        for i, row in enumerate(group.rows):
+            key = b"".join(
+                v[tuple(int(n) for n in np.unravel_index(int(row), v.shape[:outer]))].contiguous().numpy().tobytes()
+                for v in varying
+            )
+            parts.setdefault(key, []).append(i)
+        for places in parts.values():
+            result.append(Group(group.contents, group.rows[places], group.sample[places]))
+    return result
+
+
+def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
+    """The nodes that depend on the inputs, or that something that does is written into."""
+    nodes = list(recorded.graph.graph.nodes)
+    roots: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        first = _shares(node)
+        roots[node] = roots[first] if first is not None else node
+    dynamic, size = set(inputs), -1
+    while size != len(dynamic):
+        size = len(dynamic)
+        for node in nodes:
+            if node.op == "placeholder" or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
+                dynamic.add(node)
+                if node.op == "call_function" and packet(node).endswith("_") and node.args:
+                    dynamic.add(roots[node.args[0]])  # type: ignore[index]
+    return dynamic
+
+
+def _shares(node: fx.Node) -> fx.Node | None:
+    """The argument whose memory the result of an operator is."""
+    if is_getitem(node):
+        return node.args[0]  # type: ignore[return-value]
+    if not isinstance(node.target, torch._ops.OpOverload) or not node.args:
+        return None
+    given = node.target._schema.arguments
+    if given and given[0].alias_info is not None and isinstance(node.args[0], fx.Node):
+        return node.args[0]
+    return node.args[0] if packet(node) in kinds.MAY_SHARE and isinstance(node.args[0], fx.Node) else None
