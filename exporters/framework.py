@@ -90,6 +90,7 @@ class Framework:
         opaque: ``(module, site)``: from now on the module calls ``site`` in place of computing anything
             (`neurodeploy.exporters.sequence.record.Site`), and returns, keeps and resets what it always does; by
             default its stub, for modules that compute one step.
+        simplify: replaces, in place, stateless layers that compute something plain in an unusual way.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Framework:
     prepare: Callable[[nn.Module], None] | None = None
     keeps_state: Callable[[nn.Module], bool] | None = None
     opaque: Callable[[nn.Module, Site], None] | None = None
+    simplify: Callable[[nn.Module], None] | None = None
 
     def make_opaque(self, module: nn.Module, site: Site) -> None:
         """Let a neuron module, in place, call ``site`` and compute nothing itself; it returns what it always does."""

@@ -220,9 +220,14 @@ def _stub_for(module: nn.Module, operator: Callable[[Tensor], Tensor]) -> nn.Mod
     weights = getattr(module, "input_weights", None)
     if not isinstance(weights, Tensor):
         return _Stub(operator)
+    return _Stub(operator, _front(weights))
+
+
+def _front(weights: Tensor) -> nn.Linear:
+    """The input weights of a recurrent cell, as a layer."""
     linear = nn.Linear(weights.shape[1], weights.shape[0], bias=False)
     linear.weight = nn.Parameter(weights.detach())
-    return _Stub(operator, linear)
+    return linear
 
 
 def _widen(module: nn.Module) -> None:
@@ -281,12 +286,15 @@ def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
 def _opaque(module: Any, site: Site) -> None:
     name, kind = _cell(module), _norse_class(module)
     axis = 0 if kind is not None and kind.__name__ in _SEQUENCES else STEP
-    weights = getattr(module, "input_weights", None)
+    if isinstance(getattr(module, "input_weights", None), Tensor):
+        front = _front(module.input_weights)
+        del module.input_weights
+        module.input_weights = front
 
     def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         if state is None:
             site.reset()
-        x = nn.functional.linear(input_tensor, weights) if isinstance(weights, Tensor) else input_tensor
+        x = module.input_weights(input_tensor) if hasattr(module, "input_weights") else input_tensor
         sent = site(x, [] if state is None else _tensors(state), axis)
         whole = axis == 0 and not module.record_states
 

@@ -189,14 +189,19 @@ def _recurrent(module: Any, path: str, shape: tuple[int, ...]) -> nir.NIRNode:
     return conv2d(given, weight, bias, shape)
 
 
+def _simplify(module: nn.Module) -> None:
+    for path, part in list(module.named_modules()):
+        if path and isinstance(part, sl.SumPool2d):
+            pool = nn.AvgPool2d(part.kernel_size, part.stride, ceil_mode=part.ceil_mode, divisor_override=1)
+            module.set_submodule(path, pool)
+
+
 def _prepare(module: nn.Module) -> None:
+    _simplify(module)
     for path, part in list(module.named_modules()):
         if not path:
             continue
-        if isinstance(part, sl.SumPool2d):
-            pool = nn.AvgPool2d(part.kernel_size, part.stride, ceil_mode=part.ceil_mode, divisor_override=1)
-            module.set_submodule(path, pool)
-        elif isinstance(part, (sl.FlattenTime, sl.UnflattenTime)):
+        if isinstance(part, (sl.FlattenTime, sl.UnflattenTime)):
             module.set_submodule(path, nn.Identity())
         elif isinstance(part, sl.Repeat):
             part.forward = lambda x, inner=part: inner.module(x)
@@ -265,4 +270,5 @@ FRAMEWORK = Framework(
     prepare=_prepare,
     keeps_state=lambda _module: True,
     opaque=_opaque,
+    simplify=_simplify,
 )

@@ -246,6 +246,8 @@ def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
 def _opaque(module: Any, site: Site) -> None:
     stub = _stub_for(module, lambda x: site(x, (), 0 if module.step_mode == "m" else STEP))
     inner = _inside(module.sub_module)[0] if _kind(module) in _RECURRENT else module
+    if inner is not module:
+        module.front = stub.front  # its operators are those of a module at this path
 
     def forward(x: Tensor, *_given: Any, **_named: Any) -> Tensor:
         sent: Tensor = stub(x)

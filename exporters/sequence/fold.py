@@ -47,6 +47,9 @@ def fold(unrolled: Unrolled, steps: int | None) -> Folded:
     Raises:
         UnsupportedError: steps that are not the same, states that are changed between them; names line and layer.
     """
+    failed = [one for one in unrolled.returned if isinstance(one, UnsupportedError)]
+    if failed and len(failed) == len(unrolled.returned):
+        raise failed[0]
     chains = _needed(unrolled)
     if not chains:
         raise UnsupportedError(

@@ -95,6 +95,8 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
     """
     neurons = checked_sites(module, framework)
     body = copied(module)
+    if framework.simplify is not None:
+        framework.simplify(body)
     made: dict[int, str] = {}
     for path in neurons:
         part = body.get_submodule(path)
@@ -173,8 +175,8 @@ class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
     def __init__(self, package: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = ""
-        ours = str(Path(__file__).resolve().parent.parent)
-        self._torch = (os.path.dirname(torch.__file__) + os.sep, ours + os.sep, "<")
+        ours = [str(path.parent.parent) + os.sep for path in (Path(__file__), Path(__file__).resolve())]
+        self._torch = (os.path.dirname(torch.__file__) + os.sep, *ours, "<")
         self._installed = os.sep + "site-packages" + os.sep
 
     def __torch_function__(

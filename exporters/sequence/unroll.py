@@ -66,12 +66,13 @@ class Unrolled:
     Args:
         terms: all of them.
         calls: of each chain, in order.
-        returned: for each tensor that forward returned its identities, or the constant that it is.
+        returned: for each tensor that forward returned its identities, or the constant that it is; or why it cannot be
+            followed.
     """
 
     terms: Terms
     calls: dict[Chain, list[Call]] = field(default_factory=dict)
-    returned: list[Tensor | Constant] = field(default_factory=list)
+    returned: list[Tensor | Constant | UnsupportedError] = field(default_factory=list)
 
 
 Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
@@ -92,6 +93,7 @@ class _Unrolling:
         self.result = Unrolled(Terms())
         self._terms, self._graph = self.result.terms, recorded.graph
         self._ids: dict[fx.Node, Any] = {}
+        self._failed: dict[fx.Node, UnsupportedError] = {}
         self._values: dict[fx.Node, Any] = {}
         self._names: dict[fx.Node, str] = {}
         self._keys: dict[fx.Node, Constant] = {}
@@ -103,7 +105,10 @@ class _Unrolling:
             for node in recorded.graph.graph.nodes:
                 self._run(node)
         for node in recorded.returned:
-            self.result.returned.append(self._ids[node] if node in self._ids else self._constant(node))
+            if node in self._failed:
+                self.result.returned.append(self._failed[node])
+            else:
+                self.result.returned.append(self._ids[node] if node in self._ids else self._constant(node))
 
     # Nodes
 
@@ -116,13 +121,16 @@ class _Unrolling:
         elif node.op == "call_function":
             if node not in self._dynamic:
                 self._values[node] = self._evaluated(node)
-            elif any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
-                return  # of an input that the network does not take in this form
-            else:
-                try:
-                    self._ids[node] = self._moved(node)
-                except UnsupportedError as error:
-                    raise self._located(node, error) from error
+                return
+            failed = next((self._failed[n] for n in node.all_input_nodes if n in self._failed), None)
+            if failed is None and any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
+                failed = UnsupportedError("the input is used in front of its encoder, too")
+            try:
+                if failed is not None:
+                    raise failed
+                self._ids[node] = self._moved(node)
+            except UnsupportedError as error:  # of use only where a neuron or a result needs it
+                self._failed[node] = self._located(node, error)
 
     def _located(self, node: fx.Node, error: UnsupportedError) -> UnsupportedError:
         line = line_of(node)
@@ -248,7 +256,8 @@ class _Unrolling:
         spread = {c: self._values[c].expand(shape) for c in dict.fromkeys(constants)}
 
         def made(group: Group, features: tuple[int, ...], each: Mapping[fx.Node, Constant]) -> Term:
-            values = [self._value(content, features, node) for content in group.contents]
+            values = [self._value(c, features, self._source(s, features))
+                      for s, c in zip(distinct, group.contents, strict=True)]  # fmt: skip
             parts = {**dict(zip(distinct, values, strict=True)), **each}
             args, named = _arguments(node, parts)
             op: Any = _functional(node) if packet(node).endswith("_") else node.target
@@ -361,7 +370,7 @@ class _Unrolling:
     ) -> Term:
         like = features_of(self._terms, [ids])
         features = [d for d in range(ids.dim()) if (like[d] and d > 0) or d in dims]
-        value = self._value(group.contents[0], inner, node)
+        value = self._value(group.contents[0], inner, self._source(node.args[0], inner))
         within = tuple(1 + features.index(d) for d in dims)
         after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))
         return self._terms.make(
@@ -382,7 +391,7 @@ class _Unrolling:
             return self._of_two(node, distinct)
 
         def made(group: Group, inner: tuple[int, ...], _each: Any) -> Term:
-            value = self._value(group.contents[0], inner, node)
+            value = self._value(group.contents[0], inner, self._source(distinct[0], inner))
             args, named = _arguments(node, {distinct[0]: value}, self._constant_part)
             args, named = shift(args, named, ids.dim(), len(inner))
             after = self._result_shape(node, args, named, inner)
@@ -397,7 +406,8 @@ class _Unrolling:
         groups = grouped(self._terms, tensors, packet(node))
         result: Tensor | None = None
         for group in groups:
-            values = [self._value(c, tuple(s[1:]), node) for c, s in zip(group.contents, shapes, strict=True)]
+            values = [self._value(c, tuple(s[1:]), self._source(n, tuple(s[1:])))
+                      for c, s, n in zip(group.contents, shapes, signals, strict=True)]  # fmt: skip
             args, named = _arguments(node, dict(zip(signals, values, strict=True)), self._constant_part)
             after = self._result_shape(node, args, named, tuple(shapes[0][1:]))
             term = self._terms.make(node.target, args, after, self._samples(values), node, named=named)
@@ -448,7 +458,7 @@ class _Unrolling:
                 allowed="one step a call, or a layer in its multi-step mode",
                 hint="hand it one step after the other, or set its step mode (SpikingJelly: set_step_mode(net, 'm'))",
             )
-        x = self._value(groups[0].contents[0], shape, node)
+        x = self._value(groups[0].contents[0], shape, self._source(given["x"], shape))
         handed = tuple(self._handed(one) for one in given["handed"]) if first else ()
         chain, fresh = self._chain(node, path, handed, int(given["resets"]), first)
         calls = self.result.calls.setdefault(chain, [])
@@ -505,6 +515,16 @@ class _Unrolling:
         return result
 
     # Values
+
+    def _source(self, node: Any, shape: tuple[int, ...]) -> fx.Node:
+        """The operator that first gave a tensor the features ``shape``, before it was only moved on."""
+        found = now = node
+        while isinstance(now, fx.Node) and now.op == "call_function" and (kinds.moves(now) or is_getitem(now)):
+            value = self._ids.get(now)
+            if isinstance(value, Tensor) and tuple(value.shape[value.dim() - len(shape) :]) == shape:
+                found = now
+            now = next((a for a in flat(now.args) if isinstance(a, fx.Node) and a in self._ids), None)
+        return found
 
     def _value(self, content: Any, shape: tuple[int, ...], node: fx.Node) -> Term:
         """The term whose positions are these identities (of sample 0)."""

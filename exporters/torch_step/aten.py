@@ -85,6 +85,7 @@ class Walk:
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
+        self.results: list[str] = []
         self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
         self._sums: dict[fx.Node, Sum] = {}
@@ -136,6 +137,7 @@ class Walk:
                 )
             self.nodes[name] = nir.Output(np.array(shape_of(result)))
             self._connect(terms, name, shape_of(result))
+            self.results.append(next(iter(terms)))
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]

@@ -43,7 +43,7 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
             "the shape of a sample is not one", found=list(sample_shape), allowed="for example 1,8,8"
         )
     program, modules = capture(module, sample_shape, framework)
-    return to_nir(Step.of(program), modules, {path: path for path in modules}, dt, framework)
+    return to_nir(Step.of(program), modules, {path: path for path in modules}, dt, framework)[0]
 
 
 def to_nir(
@@ -52,8 +52,8 @@ def to_nir(
     paths: Mapping[str, str],
     dt: float | None,
     framework: Framework,
-) -> nir.NIRGraph:
-    """The NIR graph of a captured step.
+) -> tuple[nir.NIRGraph, list[str]]:
+    """The NIR graph of a captured step, and the nodes that its results are.
 
     Args:
         modules: what stands for a neuron layer in the step -> its module.
@@ -93,7 +93,7 @@ def to_nir(
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
     graph = nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
     endless_read_outs(graph)
-    return graph
+    return graph, walk.results
 
 
 def _time_step(modules: Mapping[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:

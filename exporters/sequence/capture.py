@@ -1,0 +1,228 @@
+"""From a module as its user calls it to a NIR graph of one step, and the rule that gives what forward returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.answer import Answer
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.expressions import Series
+
+from ..framework import Framework
+from ..torch_step.graph import to_nir
+from ..usage import TimeAxis, Usage
+from .answers import answering
+from .emit import emit
+from .encoders import encoders_of
+from .fold import fold
+from .record import Recorded, record
+from .terms import INPUT, Terms
+from .unroll import unroll
+
+if TYPE_CHECKING:
+    import nir
+
+FEW = 5
+"""Steps of the sample that are recorded first; all of them where these do not say enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A module as one step.
+
+    Args:
+        graph: of one step.
+        answer: how what forward returns comes from it; None where nothing of it can be said as a rule.
+        usage: of the sample.
+        left_out: number of a returned value that is not kept -> why.
+        kept: numbers of the returned values that the answer gives, in its order.
+        encoded: lines of the encoder in front of the network, which stays on the host; empty where there is none.
+        recorded_steps: how many steps were recorded.
+    """
+
+    graph: nir.NIRGraph
+    answer: Answer | None
+    usage: Usage
+    left_out: Mapping[int, str]
+    kept: tuple[int, ...]
+    encoded: tuple[str, ...]
+    recorded_steps: int
+
+
+def captures(
+    module: nn.Module, sample: Array, axis: TimeAxis | None, dt: float | None, framework: Framework
+) -> Iterator[Captured]:
+    """Ways to say the module as one step, the likeliest first; a proof decides.
+
+    Args:
+        sample: exactly what forward takes (all steps, where forward takes one).
+        axis: where time lies in it; None finds out by what the module does.
+
+    Raises:
+        UnsupportedError: the module is not the same in every step, or an operator cannot be said.
+        InvalidInputError: the module does not take the sample, or the time axis is not clear.
+    """
+    found: list[TimeAxis] = [axis] if axis is not None else _axes(module, sample, framework)
+    failed: NeurodeployError | None = None
+    several = len(found) > 1
+    for one in found:
+        for part, usage in _parts(module, sample, one, framework):
+            try:
+                captured = _captured(module, part, usage, dt, framework)
+            except NeurodeployError as error:
+                failed = failed if failed is not None and several else error
+                continue
+            yield replace(captured, usage=whole_usage(sample, one, captured.usage))
+    if failed is not None:
+        raise failed
+
+
+def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
+    """The usage of the whole sample, from that of the part of it that was recorded."""
+    if axis == "none":
+        return Usage("none", part.steps, len(sample))
+    if axis == "flat":
+        return replace(part, steps=len(sample) // part.samples)
+    time = 0 if axis == "step" else axis
+    batch = 1 if time == 0 else 0
+    return Usage(axis, sample.shape[time], sample.shape[batch])
+
+
+def _axes(module: nn.Module, sample: Array, framework: Framework) -> list[TimeAxis]:
+    """Where time may lie in a sample, by what the module does with it.
+
+    Raises:
+        InvalidInputError: it is not clear.
+    """
+    raise NotImplementedError
+
+
+def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> Iterator[tuple[Array, Usage]]:
+    """Parts of the sample to record: a few steps of two samples first, all of it last."""
+    if axis == "none":
+        for samples in dict.fromkeys((2, len(sample))):
+            yield _batch(sample, 0, samples), Usage("none", 0, samples)
+        return
+    if axis == "flat":
+        for batch, outside in _flat_batches(module, len(sample)):
+            usage = Usage("flat", len(sample) // batch, batch, outside)
+            first = usage.time_first(sample)
+            for steps in dict.fromkeys((min(FEW, usage.steps), usage.steps)):
+                few = replace(usage, steps=steps)
+                yield few.as_given(first[:steps]), few
+        return
+    time = 0 if axis == "step" else axis % sample.ndim
+    if time >= sample.ndim or sample.ndim < 2:
+        raise InvalidInputError(
+            "the sample has no such time axis", found=f"--time-axis {axis} of {list(sample.shape)}",
+            allowed="a dimension for time and one for the batch",
+        )  # fmt: skip
+    batch = 1 if time == 0 else 0
+    steps, samples = sample.shape[time], sample.shape[batch]
+    for few, some in dict.fromkeys(((min(FEW, steps), 2), (min(FEW, steps), samples), (steps, 2), (steps, samples))):
+        part = np.take(_batch(sample, batch, some), range(few), axis=time)
+        yield part, Usage(axis, few, some)
+
+
+def _batch(sample: Array, axis: int, samples: int) -> Array:
+    """So many samples along ``axis``; those that there are again, where there are fewer."""
+    return np.take(sample, np.arange(samples) % sample.shape[axis], axis=axis)
+
+
+def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:
+    """Samples in a flat batch, and whether the batch is the outer one, that fit the module."""
+    found: dict[tuple[int, bool], None] = {}
+    for part in module.modules():
+        batch, steps = getattr(part, "batch_size", None), getattr(part, "num_timesteps", None)
+        if isinstance(batch, int) and batch > 0 and rows % batch == 0:
+            found[batch, True] = None
+        if isinstance(steps, int) and steps > 0 and rows % steps == 0:
+            found[rows // steps, True] = None
+    if not found:
+        for batch in range(1, rows + 1):
+            if rows % batch == 0 and batch < rows:
+                found |= {(batch, True): None, (batch, False): None}
+    return list(found)
+
+
+def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
+    recorded = record(module, tensor_of(module, part), usage, framework)
+    inputs, encoded = _labels(recorded, usage)
+    unrolled = unroll(recorded, inputs)
+    folded = fold(unrolled, None if usage.axis == "none" else usage.steps)
+    rules = answering(unrolled, folded)
+    read = [*rules.read]
+    if not read:
+        read = [folded.chains[-1]]
+    step = emit(folded, read)
+    sites = {chain.site: chain.path for chain in folded.chains}
+    graph, names = to_nir(step, {s: recorded.neurons[p] for s, p in sites.items()}, sites, dt, framework)
+    answer = None if rules.answer is None else _named(rules.answer, read, names, graph)
+    if answer is None:
+        said = "; ".join(rules.left_out.values())
+        raise UnsupportedError("nothing that forward returns can be kept as a rule", found=said)
+    steps = folded.last + 1
+    return Captured(graph, answer, replace(usage, steps=steps), rules.left_out, tuple(rules.kept), encoded, steps)
+
+
+def tensor_of(module: nn.Module, sample: Array) -> Tensor:
+    """The sample as the tensor that forward takes, of the type of the module's parameters where it holds fractions."""
+    made = torch.from_numpy(np.ascontiguousarray(sample))
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return made.to(dtype)
+
+
+def _labels(recorded: Recorded, usage: Usage) -> tuple[dict[fx.Node, Callable[[Terms], Tensor]], tuple[str, ...]]:
+    """What the network's inputs are: the sample, or what an encoder makes of it."""
+    encoders = encoders_of(recorded)
+    if not encoders:
+        return {recorded.sample: lambda terms: _sample_ids(terms, recorded.sample, usage)}, ()
+    lines = tuple(dict.fromkeys(said for _, said in encoders))
+    nodes = [node for node, _ in encoders]
+    if len(nodes) == 1:
+        return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, 0)}, lines
+    return {n: _step_ids(n, t) for t, n in enumerate(nodes)}, lines
+
+
+def _step_ids(node: fx.Node, step: int) -> Callable[[Terms], Tensor]:
+    shape = tuple(node.meta["val"].shape)
+    return lambda terms: terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node, time=step))
+
+
+def _sample_ids(terms: Terms, node: fx.Node, usage: Usage) -> Tensor:
+    shape = tuple(node.meta["val"].shape)
+    if usage.axis == "none":
+        return terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node))
+    if usage.axis == "flat":
+        steps = (usage.samples, usage.steps) if usage.batch_outside else (usage.steps, usage.samples)
+        ids = _axis_ids(terms, node, (*steps, *shape[1:]), 1 if usage.batch_outside else 0)
+        return ids.flatten(0, 1)
+    return _axis_ids(terms, node, shape, 0 if usage.axis == "step" else usage.axis % len(shape))
+
+
+def _axis_ids(terms: Terms, node: fx.Node, shape: tuple[int, ...], axis: int) -> Tensor:
+    rest = [n for d, n in enumerate(shape) if d != axis]
+    steps = [terms.ids(terms.make(INPUT, (), rest[1:], rest[0], node, time=t)) for t in range(shape[axis])]
+    return torch.stack(steps, axis)
+
+
+def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGraph) -> Answer:
+    """The answer with the names of nodes; what a node does not send is 0."""
+    named = answer.renamed({f"#{i}": name for i, name in enumerate(names)})
+    silent = {name: node for name, node in graph.nodes.items() if type(node).__name__ in ("LI", "I", "CubaLI")}
+
+    def meant(expr: Any) -> Any:
+        if isinstance(expr, Series):
+            if expr.port == "spikes" and expr.population in silent:
+                return replace(expr, port="potential")
+            return expr
+        return expr.rebuilt([meant(child) for child in expr.children])
+
+    return replace(named, returned=tuple(replace(one, value=meant(one.value)) for one in named.returned))
