@@ -17,13 +17,13 @@ from neurodeploy.network.expressions import Series
 
 from ..framework import Framework
 from ..torch_step.graph import to_nir
-from ..usage import TimeAxis, Usage
+from ..usage import AXES, TimeAxis, Usage
 from .answers import answering
 from .emit import emit
 from .encoders import encoders_of
 from .fold import fold
 from .record import Recorded, record
-from .terms import INPUT, Terms
+from .terms import INPUT, MixedError, Terms
 from .unroll import unroll
 
 if TYPE_CHECKING:
@@ -69,18 +69,18 @@ def captures(
         UnsupportedError: the module is not the same in every step, or an operator cannot be said.
         InvalidInputError: the module does not take the sample, or the time axis is not clear.
     """
-    found: list[TimeAxis] = [axis] if axis is not None else _axes(module, sample, framework)
+    one = axis if axis is not None else find_axis(module, sample, framework)
     failed: NeurodeployError | None = None
-    several = len(found) > 1
-    for one in found:
-        for part, usage in _parts(module, sample, one, framework):
-            try:
-                captured = _captured(module, part, usage, dt, framework)
-            except NeurodeployError as error:
-                failed = failed if failed is not None and several else error
-                continue
-            yield replace(captured, usage=whole_usage(sample, one, captured.usage))
-    if failed is not None:
+    some = False
+    for part, usage in _parts(module, sample, one, framework):
+        try:
+            captured = _captured(module, part, usage, dt, framework)
+        except NeurodeployError as error:
+            failed = failed or error
+            continue
+        some = True
+        yield replace(captured, usage=whole_usage(sample, one, captured.usage))
+    if failed is not None and not some:
         raise failed
 
 
@@ -95,13 +95,49 @@ def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
     return Usage(axis, sample.shape[time], sample.shape[batch])
 
 
-def _axes(module: nn.Module, sample: Array, framework: Framework) -> list[TimeAxis]:
-    """Where time may lie in a sample, by what the module does with it.
+def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxis:
+    """Where time lies in a sample, by what the module does with it: under any other reading its steps and the samples
+    of the batch are mixed.
 
     Raises:
         InvalidInputError: it is not clear.
+        UnsupportedError: the module cannot be exported under the only reading in which it runs.
     """
-    raise NotImplementedError
+    fitting: list[TimeAxis] = []
+    failed: dict[TimeAxis, NeurodeployError] = {}
+    for axis in ("step", 0, 1, "none", "flat", -1):
+        if axis == -1 and sample.ndim < 3:
+            continue
+        try:
+            for part, usage in _parts(module, sample, axis, framework):
+                try:
+                    recorded = record(module, tensor_of(module, part), usage, framework)
+                    folded = fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage))
+                except NeurodeployError as error:
+                    failed.setdefault(axis, error)
+                    continue
+                if axis != "none" or folded.last > 0:
+                    fitting.append(axis)
+                break
+        except InvalidInputError as error:
+            failed.setdefault(axis, error)
+    if len(fitting) == 1:
+        return fitting[0]
+    refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
+    if not fitting and refused:
+        raise refused[0]
+    tried = "; ".join(f"{axis}: {error.what}" for axis, error in failed.items())
+    raise InvalidInputError(
+        "where time lies in the sample is not clear",
+        found=f"it may be {' or '.join(map(str, fitting))}" if fitting else f"{list(sample.shape)}; {tried}",
+        allowed=f"--time-axis {', '.join(map(str, AXES))}",
+        hint="say it with --time-axis: 0, 1 or -1 where forward takes whole sequences, flat for batch*time, none for a "
+        "static input that forward repeats, step where forward computes one step a call",
+    )
+
+
+def _expected(usage: Usage) -> int | None:
+    return None if usage.axis == "none" else usage.steps
 
 
 def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> Iterator[tuple[Array, Usage]]:
@@ -156,7 +192,7 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
     recorded = record(module, tensor_of(module, part), usage, framework)
     inputs, encoded = _labels(recorded, usage)
     unrolled = unroll(recorded, inputs)
-    folded = fold(unrolled, None if usage.axis == "none" else usage.steps)
+    folded = fold(unrolled, _expected(usage))
     rules = answering(unrolled, folded)
     read = [*rules.read]
     if not read:

@@ -12,67 +12,48 @@ from . import operators as kinds
 from .operators import packet
 from .record import CALL, Recorded, line_of
 
-_SIGNALS = frozenset(
+_LINEAR = frozenset(
     f"aten.{n}"
-    for n in [
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "batch_norm",
-        "addmm",
-        "mm",
-        "matmul",
-        "add",
-        "sub",
-        "rsub",
-        "mul",
-        "div",
-        "neg",
-        "avg_pool1d",
-        "avg_pool2d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "add_",
-        "sub_",
-        "mul_",
-        "div_",
-        "pad",
-        "constant_pad_nd",
-    ]
+    for n in ["add", "sub", "rsub", "mul", "div", "neg", "add_", "sub_", "mul_", "div_", "dropout", "dropout_"]
 )
-"""Operators that a network may begin with."""
+"""Elementwise operators that a network may begin with."""
+
+_WEIGHTED = frozenset(
+    f"aten.{n}" for n in ["linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "batch_norm"]
+)
+
+_CODES = frozenset(
+    f"aten.{n}"
+    for n in ["cumsum", "cumprod", "sort", "argsort", "topk", "multinomial", "scatter", "scatter_", "one_hot"]
+)
+"""Operators of encoders that are not elementwise."""
 
 
 def encoders_of(recorded: Recorded) -> list[tuple[fx.Node, str]]:
     """The last operators of encoders, in order, each with a name for messages; none where the network takes the input.
 
     An operator belongs to an encoder where it draws random numbers, compares or is not linear, and nothing of it
-    depends on a neuron.
+    depends on a neuron or on a layer with weights.
     """
     before: set[fx.Node] = {recorded.sample}
-    drawn: set[fx.Node] = set()
     encoding: set[fx.Node] = set()
+    layers: set[fx.Node] = set()
     for node in recorded.graph.graph.nodes:
         if node.op != "call_function":
             continue
-        sources = node.all_input_nodes
-        if is_random(node) and not _passes(node):
-            drawn.add(node)
-        elif str(node.target).startswith(CALL) or not sources:
+        name, sources = packet(node), node.all_input_nodes
+        plain = name.removesuffix("_")
+        if str(node.target).startswith(CALL) or name in _WEIGHTED or any(s in layers for s in sources):
+            layers.add(node)
             continue
-        reached = [s for s in sources if s in before or s in drawn]
-        others = [s for s in sources if s not in before and s not in drawn and s.op == "call_function"]
-        if not reached and node not in drawn:
-            continue
-        if any(_from_neuron(s) for s in others):
+        drawn = is_random(node) and name not in kinds.SAME and name not in kinds.SAME_IN_PLACE
+        if not drawn and not any(s in before for s in sources):
             continue
         before.add(node)
-        name = packet(node)
-        plain = kinds.moves(node) or name in kinds.CONSTANT or name in _SIGNALS
-        if node in drawn or not plain or (any(s in encoding for s in sources) and any(s in drawn for s in sources)):
+        if drawn or name in _CODES or (plain in kinds.ELEMENTWISE and name not in _LINEAR and plain not in kinds.SAME):
             encoding.add(node)
+        elif not kinds.moves(node) and any(s in encoding for s in sources) and any(map(is_random, sources)):
+            encoding.add(node)  # noise that is added, say
     if not encoding:
         return []
     last = [
@@ -81,23 +62,6 @@ def encoders_of(recorded: Recorded) -> list[tuple[fx.Node, str]]:
     ]  # fmt: skip
     order = {node: i for i, node in enumerate(recorded.graph.graph.nodes)}
     return [(node, f"{packet(node)} ({line_of(node)})") for node in sorted(last, key=order.__getitem__)]
-
-
-def _passes(node: fx.Node) -> bool:
-    return packet(node) in kinds.SAME
-
-
-def _from_neuron(node: fx.Node) -> bool:
-    stack, seen = [node], set()
-    while stack:
-        one = stack.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        if str(one.target).startswith(CALL):
-            return True
-        stack.extend(one.all_input_nodes)
-    return False
 
 
 def _followers(node: fx.Node, within: set[fx.Node]) -> list[fx.Node]:

@@ -27,6 +27,7 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from ..framework import Framework
 from ..torch_step.capture import checked_sites, copied
+from ..torch_step.settled import settled
 from ..usage import Usage
 
 CALL, STATE = "neurodeploy.call", "neurodeploy.state"
@@ -102,14 +103,32 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
         part = body.get_submodule(path)
         if made.setdefault(id(part), path) == path:  # one object at two paths is one neuron layer, called twice
             framework.make_opaque(part, Site(path))
-    lines = _Lines(framework.name)
+    fresh = copied(body)
+    try:
+        return _recorded(body, sample, usage, neurons)
+    except UnsupportedError:  # perhaps only weights are computed by code that looks at values
+        constant = _settled(fresh, sample, usage, list(neurons))
+        if constant is None:
+            raise
+        return _recorded(constant, sample.double(), usage, neurons)
+
+
+def _settled(body: nn.Module, sample: Tensor, usage: Usage, neurons: list[str]) -> nn.Module | None:
+    """The module with constants in the place of the parts that give the same for every input; None without such."""
+    inputs = [sample, sample.roll(1, -1) * 0.5, 1 - sample]
+    try:
+        return settled(body, inputs, (), neurons, lambda part, x: call_as_user(part, x, usage))
+    except Exception:  # user code: anything may come; the first message says what to do
+        return None
+
+
+def _recorded(body: nn.Module, sample: Tensor, usage: Usage, neurons: Mapping[str, nn.Module]) -> Recorded:
+    lines = _Lines()
     removed = [hook for path, part in body.named_modules() for hook in _stacked(path, part)]
-    results: list[Any] = []
 
     def run(x: Tensor) -> list[Tensor]:
         with lines:
-            results[:] = tensors_of(call_as_user(body, x, usage))
-        return [value for value in results if isinstance(value, Tensor)]
+            return tensors_of(call_as_user(body, x, usage))
 
     try:
         with torch.no_grad(), warnings.catch_warnings(), fx_traceback.preserve_node_meta(), torch.random.fork_rng([]):
@@ -124,8 +143,7 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
         for hook in removed:
             hook.remove()
     nodes = list(graph.graph.nodes)
-    outputs = nodes[-1].args[0]
-    return Recorded(graph, nodes[0], tuple(outputs), neurons)
+    return Recorded(graph, nodes[0], tuple(nodes[-1].args[0]), neurons)
 
 
 def call_as_user(module: nn.Module, x: Tensor, usage: Usage) -> Any:
@@ -172,7 +190,7 @@ def line_of(node: fx.Node) -> str:
 class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """Notes the user's line in front of every operator."""
 
-    def __init__(self, package: str) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = ""
         ours = [str(path.parent.parent) + os.sep for path in (Path(__file__), Path(__file__).resolve())]

@@ -108,8 +108,8 @@ class Terms:
 
     found: list[Term] = field(default_factory=list)
     _by_key: dict[Hashable, Term] = field(default_factory=dict)
-    _firsts: list[int] = field(default_factory=list)
     _end: int = 0
+    _tables: tuple[Array, ...] = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
     def make(
         self, op: Any, args: tuple[Any, ...], shape: Sequence[int], samples: int, node: fx.Node, **more: Any
@@ -121,7 +121,6 @@ class Terms:
             made = Term(len(self.found), self._end, op, args, tuple(shape), samples, node, time, named)
             self._end += max(1, made.size * samples)
             self.found.append(made)
-            self._firsts.append(made.first)
             self._by_key[key] = made
         return self._by_key[key]
 
@@ -131,11 +130,23 @@ class Terms:
 
     def decode(self, ids: Array) -> tuple[Array, Array, Array]:
         """Number of the term, sample and position of every identity."""
-        firsts = np.array(self._firsts)
+        firsts, sizes, _ = self._table()
         numbers = np.searchsorted(firsts, ids, side="right") - 1
-        sizes = np.array([max(1, term.size) for term in self.found])
         inside = ids - firsts[numbers]
         return numbers, inside // sizes[numbers], inside % sizes[numbers]
+
+    def bases(self, numbers: Array) -> tuple[Array, Array]:
+        """Identity of position 0 of these terms, and whether they have several samples."""
+        firsts, _, batched = self._table()
+        return firsts[numbers], batched[numbers]
+
+    def _table(self) -> tuple[Array, Array, Array]:
+        """First identity, size, and whether there are several samples, of every term."""
+        if len(self._tables[0]) != len(self.found):
+            new = self.found[len(self._tables[0]) :]
+            rows = [[t.first for t in new], [max(1, t.size) for t in new], [t.samples > 1 for t in new]]
+            self._tables = tuple(np.concatenate([a, np.array(b, a.dtype)]) for a, b in zip(self._tables, rows, strict=True))
+        return self._tables
 
     def constant(self, value: Tensor, node: fx.Node) -> Tensor:
         """Identities of the elements of a constant tensor."""
@@ -210,8 +221,7 @@ def grouped(terms: Terms, tensors: Sequence[Tensor], what: str) -> list[Group]:
     for ids in tensors:
         array = ids.numpy()
         numbers, sample, inside = terms.decode(array)
-        firsts = np.array([term.first for term in terms.found])
-        batched = np.array([term.samples > 1 for term in terms.found])[numbers]
+        bases, batched = terms.bases(numbers)
         own = np.where(batched, sample, -1)
         whose = own.max(axis=1, initial=-1) if own.size else np.full(len(own), -1)
         if (batched & (own != whose[:, None])).any():
@@ -219,7 +229,7 @@ def grouped(terms: Terms, tensors: Sequence[Tensor], what: str) -> list[Group]:
         if samples is not None and ((samples != whose) & (samples >= 0) & (whose >= 0)).any():
             raise _mixed(what)
         samples = whose if samples is None else np.maximum(samples, whose)
-        contents.append(firsts[numbers] + inside)
+        contents.append(bases + inside)
     assert samples is not None
     keys: dict[bytes, list[int]] = {}
     joined = np.concatenate(contents, axis=1)
@@ -232,8 +242,12 @@ def grouped(terms: Terms, tensors: Sequence[Tensor], what: str) -> list[Group]:
     return groups
 
 
-def _mixed(what: str) -> UnsupportedError:
-    return UnsupportedError(
+class MixedError(UnsupportedError):
+    """Samples of a batch, or steps, that an operator or a neuron takes together: perhaps time lies elsewhere."""
+
+
+def _mixed(what: str) -> MixedError:
+    return MixedError(
         f"{what} mixes the samples of a batch, or several steps",
         allowed="each sample by itself, and layers of one step",
         hint="check which dimension of the data is the batch and which is time (--time-axis)",

@@ -31,6 +31,7 @@ from .terms import (
     Chain,
     Constant,
     Group,
+    MixedError,
     Term,
     Terms,
     constant_of,
@@ -136,7 +137,7 @@ class _Unrolling:
         line = line_of(node)
         if not line or error.what.startswith(line):
             return error
-        return UnsupportedError(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
+        return type(error)(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
 
     def _evaluated(self, node: fx.Node) -> Any:
         """What depends on nothing but parameters, in float64 where it is computed."""
@@ -452,7 +453,7 @@ class _Unrolling:
         shape = tuple(ids.shape[1:])
         groups = grouped(self._terms, [ids.reshape(len(ids), -1)], f"the neuron {path!r}")
         if len(groups) != 1:
-            raise UnsupportedError(
+            raise MixedError(
                 f"the neuron {path!r} takes several steps as if they were samples of one",
                 found=f"an input of {list(ids.shape)} that holds {len(groups)} steps or layers",
                 allowed="one step a call, or a layer in its multi-step mode",
