@@ -38,8 +38,10 @@ from torch import Tensor, nn
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.neurons import Reset
 
-from .framework import Framework, Neuron, full
+from .framework import Framework, Neuron, Note, full
+from .looking import looked_on, twin_of
 from .sequence.record import STEP, Site
+from .usage import TimeAxis
 
 if TYPE_CHECKING:
     from neurodeploy.network.arrays import Array
@@ -255,32 +257,38 @@ def _lifted(part: Any) -> Callable[..., Any]:
     return lambda x, state=None: part.lifted_module(x, state) if part.is_stateful else part.lifted_module(x)
 
 
-def _one_step(module: Any, kind: Any) -> None:
-    """Let a module that runs over time take a single step."""
-
-    def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        output, state = kind.forward(module, input_tensor[None], state)
-        return output[0], state
-
-    module.record_states, module.forward = False, forward
-
-
-def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
+def _observe(module: nn.Module, note: Note) -> None:
     kind = _norse_class(module)
-    if kind is not None and kind.__name__ in _SEQUENCES:
-        _one_step(module, kind)
-    last: list[Any] = [None]
+    assert kind is not None
+    whole = kind.__name__ in _SEQUENCES
 
-    def before(_module: nn.Module, args: Any, _kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (args[0], last[0]), {}
+    def look(forward: Callable[..., Any], input_tensor: Tensor, state: Any = None) -> Any:
+        x = input_tensor.detach().clone() if whole else input_tensor
+        result = forward(input_tensor, state)
+        output, after = result
+        if not whole:
+            note(output, (after.lif if hasattr(after, "lif") else after).v, None, state or (), after)
+        elif module.record_states:
+            note(output, after.v, 0, state or (), after)
+        else:
+            note(output, lambda: _potentials(module, x, state, output), 0, state or (), after)
+        return result
 
-    def after(_module: nn.Module, _args: Any, result: tuple[Tensor, Any]) -> None:
-        output, last[0] = result
-        state = last[0]
-        note(output, (state.lif if hasattr(state, "lif") else state).v)
+    looked_on(module, look)
 
-    module.register_forward_pre_hook(before, with_kwargs=True)
-    module.register_forward_hook(after)
+
+def _potentials(module: nn.Module, x: Tensor, state: Any, output: Tensor) -> Tensor | None:
+    """Of each step of a sequence, by a twin that keeps them and sends the same."""
+    twin = twin_of(module)
+    twin.record_states = True
+    same, states = twin(x, state)
+    return states.v if torch.equal(same, output) else None
+
+
+def _time_axis(module: nn.Module) -> TimeAxis:
+    kinds = [_norse_class(part) for part in module.modules()]
+    names = {kind.__name__ for kind in kinds if kind is not None}
+    return 0 if names & {*_SEQUENCES, "Lift"} else "step"
 
 
 def _opaque(module: Any, site: Site) -> None:
@@ -334,8 +342,9 @@ FRAMEWORK = Framework(
     _neuron,
     _Stub,
     _widen,
-    _record,
+    _observe,
     _stub_for,
     prepare=_prepare,
+    time_axis=_time_axis,
     opaque=_opaque,
 )

@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,12 +24,13 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
 from ..framework import Framework
 from ..torch_step.capture import checked_sites, copied
 from ..torch_step.settled import settled
 from ..usage import Usage
+from ..user_calls import call_as_user, failed, start_fresh
 
 CALL, STATE = "neurodeploy.call", "neurodeploy.state"
 """Operators that stand for a call of a neuron layer, and for a state that it returns."""
@@ -103,83 +105,56 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
         part = body.get_submodule(path)
         if made.setdefault(id(part), path) == path:  # one object at two paths is one neuron layer, called twice
             framework.make_opaque(part, Site(path))
+    start_fresh(body, framework, usage)
     fresh = copied(body)
-    try:
-        return _recorded(body, sample, usage, neurons)
-    except UnsupportedError:  # perhaps only weights are computed by code that looks at values
-        constant = _settled(fresh, sample, usage, list(neurons))
-        if constant is None:
-            raise
-        return _recorded(constant, sample.double(), usage, neurons)
+    with framework.alone(body) if framework.alone is not None else nullcontext():
+        try:
+            return _recorded(body, sample, usage, neurons, framework)
+        except UnsupportedError:  # perhaps only weights are computed by code that looks at values
+            constant = _settled(fresh, sample, usage, list(neurons), framework)
+            if constant is None:
+                raise
+            return _recorded(constant, sample.double(), usage, neurons, framework)
 
 
-def _settled(body: nn.Module, sample: Tensor, usage: Usage, neurons: list[str]) -> nn.Module | None:
+def _settled(
+    body: nn.Module, sample: Tensor, usage: Usage, neurons: list[str], framework: Framework
+) -> nn.Module | None:
     """The module with constants in the place of the parts that give the same for every input; None without such."""
     inputs = [sample, sample.roll(1, -1) * 0.5, 1 - sample]
     try:
-        return settled(body, inputs, (), neurons, lambda part, x: call_as_user(part, x, usage))
+        return settled(body, inputs, (), neurons, lambda part, x: call_as_user(part, x, usage, framework))
     except Exception:  # user code: anything may come; the first message says what to do
         return None
 
 
-def _recorded(body: nn.Module, sample: Tensor, usage: Usage, neurons: Mapping[str, nn.Module]) -> Recorded:
+def _recorded(
+    body: nn.Module, sample: Tensor, usage: Usage, neurons: Mapping[str, nn.Module], framework: Framework
+) -> Recorded:
     lines = _Lines()
     removed = [hook for path, part in body.named_modules() for hook in _stacked(path, part)]
 
     def run(x: Tensor) -> list[Tensor]:
         with lines:
-            return tensors_of(call_as_user(body, x, usage))
+            return list(call_as_user(body, x, usage, framework))
 
     try:
         with torch.no_grad(), warnings.catch_warnings(), fx_traceback.preserve_node_meta(), torch.random.fork_rng([]):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             graph = make_fx(run, tracing_mode="real", pre_dispatch=True, _error_on_data_dependent_ops=True)(sample)
-    except (UnsupportedError, InvalidInputError):
-        raise
     except Exception as error:  # user code: anything may come
-        raise _refusal(error, sample, usage, lines.now) from error
+        reason = error.__cause__ if isinstance(error, InvalidInputError) and error.__cause__ is not None else error
+        if any(word in str(reason) for word in _ON_DATA):
+            raise _on_data(lines.now) from error
+        if isinstance(error, NeurodeployError):
+            raise
+        raise failed("the module cannot be followed", error, list(sample.shape), usage) from error
     finally:
         for hook in removed:
             hook.remove()
     nodes = list(graph.graph.nodes)
     return Recorded(graph, nodes[0], tuple(nodes[-1].args[0]), neurons)
-
-
-def call_as_user(module: nn.Module, x: Tensor, usage: Usage) -> Any:
-    """What the user gets: forward of the sample, or of each step with the states of the step before."""
-    from ..torch_step.capture import states_of
-
-    if usage.axis != "step":
-        return module(x)
-    states: tuple[Any, ...] = states_of(module)
-    outs: list[list[Any]] = []
-    for t in range(x.shape[0]):
-        returned = module(x[t], *states)
-        values, states = _apart(returned, states, module)
-        outs.append(tensors_of(values))
-    return [torch.stack(list(each)) for each in zip(*outs, strict=True)]
-
-
-def _apart(returned: Any, states: tuple[Any, ...], module: nn.Module) -> tuple[Any, tuple[Any, ...]]:
-    """What a step returned, without the states that go into the next; and these."""
-    count = len(states)
-    if count and isinstance(returned, tuple) and len(returned) == count + 1:
-        return returned[0], tuple(returned[1:])
-    if count and isinstance(returned, tuple) and len(returned) == 2 and len(returned[1]) == count:
-        return returned[0], tuple(returned[1])
-    return returned, states
-
-
-def tensors_of(value: Any) -> list[Tensor]:
-    """All tensors in nested tuples, lists and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [x for item in value.values() for x in tensors_of(item)]
-    if isinstance(value, (tuple, list)):
-        return [x for item in value for x in tensors_of(item)]
-    return []
 
 
 def line_of(node: fx.Node) -> str:
@@ -234,22 +209,16 @@ def _stacked(path: str, part: nn.Module) -> Iterator[Any]:
     yield part.register_forward_hook(after)
 
 
-def _refusal(error: Exception, sample: Tensor, usage: Usage, line: str) -> UnsupportedError | InvalidInputError:
-    said = str(error).strip().split("\n")[0] or type(error).__name__
-    at = f"{line}: " if line else ""
-    if "_local_scalar_dense" in said or "is_nonzero" in said or "data-dependent" in said.lower():
-        return UnsupportedError(
-            f"{at}what happens next depends on the values of the data",
-            found="if, while, .item() or float() of a tensor that is computed from the input",
-            allowed="the same operators for every input: no chip can follow another path for each sample",
-            hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
-        )
-    return InvalidInputError(
-        f"{at}the module does not take this sample",
-        found=f"{list(sample.shape)} with --time-axis {usage.axis} gave {type(error).__name__}: {said}",
-        allowed="what forward takes: --time-axis 0, 1 or -1 where time is a dimension of it, flat for batch*time, "
-        "none for a static input, step where forward computes one step",
-        hint="check the sample's shape and --time-axis",
+_ON_DATA = ("_local_scalar_dense", "is_nonzero", "data-dependent", "aten.item", "nonzero")
+"""How PyTorch says that code asks for the value of a tensor."""
+
+
+def _on_data(line: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{line}{': ' if line else ''}what happens next depends on the values of the data",
+        found="if, while, .item() or float() of a tensor that is computed from the input",
+        allowed="the same operators for every input: no chip can follow another path for each sample",
+        hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
     )
 
 

@@ -145,7 +145,9 @@ class Terms:
         if len(self._tables[0]) != len(self.found):
             new = self.found[len(self._tables[0]) :]
             rows = [[t.first for t in new], [max(1, t.size) for t in new], [t.samples > 1 for t in new]]
-            self._tables = tuple(np.concatenate([a, np.array(b, a.dtype)]) for a, b in zip(self._tables, rows, strict=True))
+            self._tables = tuple(
+                np.concatenate([a, np.array(b, a.dtype)]) for a, b in zip(self._tables, rows, strict=True)
+            )
         return self._tables
 
     def constant(self, value: Tensor, node: fx.Node) -> Tensor:
