@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from .arrays import Array, Sealed
-from .expressions import FUNCTIONS as FUNCTIONS
 from .expressions import MOST, RANK, Expr, Function, Linear, OverTime, Product, Series, Total, expect
+
+__all__ = ["Answer", "Expr", "Function", "Linear", "OverTime", "Product", "Returned", "Series", "Total"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
-
-LATER = "added later"
-"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+from neurodeploy.network.schema import LATER as LATER
 
 LARGEST_HEADER = 64 << 20
 """Bytes of the names and options of a file; some 100,000 populations take so many."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.errors import InvalidInputError, MissingFileError
-from neurodeploy.program.program import VERSION, CoreUse, Program
+from neurodeploy.program.program import VERSION, WITH_CHIP, CoreUse, Program
 from tests.networks import placed, random_network
 
 
@@ -83,7 +83,7 @@ def test_a_carried_chip_survives_storage_and_needs_the_newer_version(tmp_path: P
     program.save(tmp_path / "a.ndp")
     assert_same(program, Program.load(tmp_path / "a.ndp"))
     with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
-        assert json.loads(archive.read("header.json"))["version"] == VERSION == 2
+        assert json.loads(archive.read("header.json"))["version"] == WITH_CHIP == 2
 
 
 def test_a_newer_version_is_refused(saved: Path) -> None:
