@@ -102,6 +102,15 @@ class Answer(Sealed):
         found: dict[Expr, Array] = {}
         return [item.arrange(_value(item.value, series, found)) for item in self.returned]
 
+    def check_steps(self, steps: int) -> None:
+        """Refuse a run of so many steps where the answer has weights for another number.
+
+        Raises:
+            InvalidInputError: says both.
+        """
+        for part in (part for item in self.returned for part in item.value.walk()):
+            part.check_steps(steps)
+
     @cached_property
     def series(self) -> tuple[Series, ...]:
         """The series that it reads, each once."""
