@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -35,6 +35,9 @@ Port = Literal["spikes", "potential"]
 
 class Expr(Sealed):
     """An expression over the run of a network."""
+
+    stored_under: ClassVar[str] = "answer."
+    """Before its class's name in files, where neurons have such names too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -235,11 +235,15 @@ def _check_answer(network: Network, answer: Answer) -> None:
         population = network.by_name.get(series.population)
         if population is None:
             raise InvalidInputError(
-                f"the answer reads {series.phrase}", found="no such population", allowed=sorted(network.by_name)
+                f"the answer reads {series.phrase}, and there is no such population",
+                found=series.population,
+                allowed=sorted(network.by_name),
             )
         if not (population.spiking if series.port == "spikes" else "v" in population.neuron.states):
             raise InvalidInputError(
-                f"the answer reads {series.phrase}", found=population.neuron.label, allowed="a population that has them"
+                f"the answer reads {series.phrase}, which it has not",
+                found=population.neuron.label,
+                allowed="a population that has them",
             )
         if int(np.prod(series.shape)) != population.size:
             raise InvalidInputError(

@@ -130,7 +130,7 @@ def _stored(name: str) -> type:
         InvalidInputError: this installation has none.
     """
     for kind in (*STORED, Program):
-        if kind.__name__ == name:
+        if codec.name_of(kind) == name:
             return kind
     for kind in known():
         if kind.__name__ == name:

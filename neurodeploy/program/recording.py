@@ -237,13 +237,18 @@ def check_labels(labels: Array, samples: int, classes: int | None = None, what: 
     return labels.astype(np.int64)
 
 
+TIE = 1e-12
+"""Part of a sample's largest score by which others may fall short of the best and still be equal to it: what rounding
+makes of equal numbers (shares of votes, means), in an order of additions that no two programs have in common."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decisions(Sealed):
     """The class of each sample, and for which of them it is no decision.
 
     Args:
         predicted: ``[batch]``, the class with the largest score; of several, the lowest, as argmax does.
-        tied: ``[batch]``, whether other classes share that score, or it is not a number.
+        tied: ``[batch]``, whether other classes share that score (to a part of `TIE`), or it is not a number.
         silent: ``[batch]``, whether no output neuron sent a spike; never so where a potential is read.
     """
 
@@ -264,8 +269,13 @@ class Decisions(Sealed):
 def decided(found: Array, silent: Array | None = None) -> Decisions:
     """Decide by the largest of the scores ``[batch, classes]``; ``silent`` as in `Decisions` (default: none is)."""
     best = found.max(axis=1, keepdims=True)
-    tied = ((found == best).sum(axis=1) != 1) | ~np.isfinite(best[:, 0])
-    return Decisions(found.argmax(axis=1), tied, np.zeros(len(found), bool) if silent is None else silent)
+    known = np.isfinite(best[:, 0])
+    with np.errstate(invalid="ignore"):
+        size = np.abs(found).max(axis=1, keepdims=True, where=np.isfinite(found), initial=0.0)
+        first = found >= best - TIE * size
+    predicted = np.where(known, first.argmax(axis=1), found.argmax(axis=1))
+    tied = (first.sum(axis=1) != 1) | ~known
+    return Decisions(predicted, tied, np.zeros(len(found), bool) if silent is None else silent)
 
 
 def decisions(network: Network, recording: Recording) -> Decisions:
