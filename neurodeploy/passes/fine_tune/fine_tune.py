@@ -132,7 +132,7 @@ class _Tuning:
             if population.spiking:
                 self.wanted[name, "spikes"] = recording.spikes[name].dense().astype(np.float64)
             if network.shows(name):
-                self.wanted[name, "potential"] = recording.states["v"][name]
+                self.wanted[name, "potential"] = recording.states["v"][name] - _rest(teacher.by_name[name])
         self.score = network.answer.score if network.answer else None
         self.temperature = 1.0
         if self.labels is not None:
@@ -262,6 +262,12 @@ def _traces(spikes: Tensor) -> Tensor:
         trace = (1 - 1 / TAU) * trace + step
         found.append(trace)
     return torch.stack(found)
+
+
+def _rest(population: Population) -> Array | float:
+    """What `quantise` counts potentials from."""
+    neuron = expect(population, Lif, "fine-tune")
+    return neuron.reset_to if neuron.reset == "hard" else 0.0
 
 
 def _flat(expr: Expr) -> bool:
