@@ -124,5 +124,5 @@ class Drawn:
         name = str(self.rng.choice([*(DIM if of.features else ()), *VALUE, *PLAIN]))
         if name in DIM:
             return Function(of, name, dim=int(self.rng.integers(len(of.features))))
-        value = float(self.rng.choice([-0.5, 0.25, 2.0, 3.0])) if name in VALUE else None
+        value = float(self.rng.choice([-1.5, 0.25, 2.0, 3.0])) if name in VALUE else None
         return Function(of, name, value=value)

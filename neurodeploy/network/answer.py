@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from .arrays import Array, Sealed
-from .expressions import FUNCTIONS as FUNCTIONS
 from .expressions import MOST, RANK, Expr, Function, Linear, OverTime, Product, Series, Total, expect
+
+__all__ = ["Answer", "Expr", "Function", "Linear", "OverTime", "Product", "Returned", "Series", "Total"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,15 @@ class Answer(Sealed):
         found: dict[Expr, Array] = {}
         return [item.arrange(_value(item.value, series, found)) for item in self.returned]
 
+    def check_steps(self, steps: int) -> None:
+        """Refuse a run of so many steps where the answer has weights for another number.
+
+        Raises:
+            InvalidInputError: says both.
+        """
+        for part in (part for item in self.returned for part in item.value.walk()):
+            part.check_steps(steps)
+
     @cached_property
     def series(self) -> tuple[Series, ...]:
         """The series that it reads, each once."""
@@ -144,11 +154,29 @@ class Answer(Sealed):
 
     def renamed(self, names: Mapping[str, str]) -> Answer:
         """The same of populations with other names, ``old -> new``; names that are not there stay."""
+        return self._with(lambda leaf: replace(leaf, population=names.get(leaf.population, leaf.population)))
+
+    def raised(self, by: Mapping[str, Array]) -> Answer:
+        """The same with so much added to the potentials of each neuron, ``population -> [neurons]``."""
+        more = {name: by[name] for name in self.potentials if name in by and by[name].any()}
+
+        def other(leaf: Series) -> Expr:
+            if leaf.port == "spikes" or leaf.population not in more:
+                return leaf
+            return Total(((1.0, leaf),), more[leaf.population].reshape(leaf.shape))
+
+        return self._with(other) if more else self
+
+    def _with(self, leaf: Callable[[Series], Expr]) -> Answer:
+        """The same with other leaves; parts that stand twice still do."""
+        made: dict[Expr, Expr] = {}
 
         def other(expr: Expr) -> Expr:
             if isinstance(expr, Series):
-                return replace(expr, population=names.get(expr.population, expr.population))
-            return expr.rebuilt([other(child) for child in expr.children])
+                return leaf(expr)
+            if expr not in made:
+                made[expr] = expr.rebuilt([other(child) for child in expr.children])
+            return made[expr]
 
         return replace(self, returned=tuple(replace(item, value=other(item.value)) for item in self.returned))
 

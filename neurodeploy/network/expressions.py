@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -35,6 +35,9 @@ Port = Literal["spikes", "potential"]
 
 class Expr(Sealed):
     """An expression over the run of a network."""
+
+    stored_under: ClassVar[str] = "answer."
+    """Before its class's name in files, where neurons have such names too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +78,13 @@ class Expr(Sealed):
     def rebuilt(self, children: Sequence[Expr]) -> Expr:
         """The same of other children."""
 
+    def check_steps(self, steps: int) -> None:
+        """Refuse a run of so many steps where it has weights for another number.
+
+        Raises:
+            InvalidInputError: says both.
+        """
+
     @cached_property
     def timed(self) -> bool:
         """Whether its value has one entry for each step."""
@@ -95,10 +105,15 @@ class Expr(Sealed):
         """Expressions of which it is made, itself included."""
         return 1 + sum(child.count for child in self.children)
 
+    def walk(self) -> Iterator[Expr]:
+        """All expressions of which it is made, itself included."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
     def series(self) -> Iterator[Series]:
         """The leaves."""
-        for child in self.children:
-            yield from child.series()
+        return (part for part in self.walk() if isinstance(part, Series))
 
 
 @dataclass(frozen=True)
@@ -134,9 +149,6 @@ class Series(Expr):
 
     def rebuilt(self, children: Sequence[Expr]) -> Series:
         return self
-
-    def series(self) -> Iterator[Series]:
-        yield self
 
 
 _OVER_TIME: Mapping[str, str] = {
@@ -183,12 +195,14 @@ class OverTime(Expr):
         if self.how == "last":
             return np.asarray(x[-1])
         if self.weights is not None:
-            expect(
-                len(x) == len(self.weights), "the answer weighs each step of a run of another length",
-                f"{len(x)} steps", f"{len(self.weights)} steps, as when the network was exported",
-            )  # fmt: skip
+            self.check_steps(len(x))
             return np.asarray(np.tensordot(self.weights.astype(np.float64), x, 1))
         return np.asarray(getattr(np, self.how)(x, axis=0))
+
+    def check_steps(self, steps: int) -> None:
+        weighed = steps if self.weights is None else len(self.weights)
+        expect(steps == weighed, "the answer weighs each step of a run of another length", f"{steps} steps",
+               f"{weighed} steps, as when the network was exported")  # fmt: skip
 
     def rebuilt(self, children: Sequence[Expr]) -> OverTime:
         return replace(self, of=children[0])

@@ -21,6 +21,9 @@ from neurodeploy.errors import InvalidInputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+LATER = "added later"
+"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+
 
 def check_types(owner: Any) -> None:
     """Refuse a field that does not hold what its annotation says.

@@ -17,7 +17,7 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedE
 from neurodeploy.files.hdf5 import numbers, plain
 from neurodeploy.network.answer import TYPES, Answer
 from neurodeploy.network.arrays import Array, sole
-from neurodeploy.program.codec import DAMAGED, decode, encode
+from neurodeploy.program.codec import DAMAGED, decode, encode, name_of
 
 from .metadata import put, section_of
 from .nir_file import NirFile
@@ -32,7 +32,7 @@ RECORD = "answer"
 LONGEST = 1 << 22
 """Characters of the rule at most."""
 
-_KNOWN = {known.__name__: known for known in TYPES}
+_KNOWN = {name_of(known): known for known in TYPES}
 _SPIKING = ("Input", "LIF", "IF", "CubaLIF", "Threshold")
 
 
@@ -103,6 +103,12 @@ def check(graph: nir.NIRGraph, answer: Answer) -> None:
             )
 
 
+def _kind(name: Any) -> type:
+    if name not in _KNOWN:
+        raise ValueError(f"the expression {str(name)[:80]!r}, which is not known")
+    return _KNOWN[name]
+
+
 def _read(record: Any) -> Answer:
     """The answer of our section; anything wrong is an exception of `DAMAGED` or what the expressions refuse."""
     if not isinstance(record, Mapping):
@@ -116,7 +122,7 @@ def _read(record: Any) -> Answer:
         if array is None:
             raise ValueError(f"{key} that is not numbers")
         arrays.append(sole(np.array(array)))
-    answer = decode(json.loads(rule), arrays, _KNOWN.__getitem__)
+    answer = decode(json.loads(rule), arrays, _kind)
     if not isinstance(answer, Answer):
         raise ValueError(f"a {type(answer).__name__} in place of an answer")
     return answer

@@ -21,9 +21,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
-
-LATER = "added later"
-"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+from neurodeploy.network.schema import LATER as LATER
 
 LARGEST_HEADER = 64 << 20
 """Bytes of the names and options of a file; some 100,000 populations take so many."""
@@ -132,6 +130,11 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
+def name_of(kind: type) -> str:
+    """What a dataclass is called in a file: its name, behind ``stored_under`` where others may have that name."""
+    return f"{getattr(kind, 'stored_under', '')}{kind.__name__}"
+
+
 def encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type]) -> Any:
     """What JSON holds of ``value``, made of the dataclasses ``types``; its arrays are added to ``arrays``.
 
@@ -150,7 +153,7 @@ def encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type
             item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
         ]
         entry = {item.name: encode(getattr(value, item.name), arrays, types) for item in told}
-        return {"type": type(value).__name__, "fields": entry}
+        return {"type": name_of(type(value)), "fields": entry}
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return {"array": len(arrays) - 1}

@@ -14,7 +14,16 @@ from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Decisions, Events, Record, Recording, check_inputs, check_labels, decisions
+from neurodeploy.program.recording import (
+    Decisions,
+    Events,
+    Record,
+    Recording,
+    check_inputs,
+    check_labels,
+    decidable,
+    decisions,
+)
 
 from . import losses
 from .compare import Pair, Stage, verify
@@ -148,8 +157,11 @@ def verify_program(
 
 
 def accuracy_of(stage: str, network: Network, recording: Recording, labels: Array | None) -> Accuracy:
-    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
-    if labels is None:
+    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does.
+
+    None without labels, and of a stage that does not record what the network's answer reads.
+    """
+    if labels is None or not decidable(network, recording):
         return Accuracy(stage, None, recording.samples)
     classes = check_labels(labels, recording.samples, network.classes)
     return judged(stage, decisions(network, recording), classes)

@@ -112,7 +112,7 @@ DAMAGE = {
 
 def deep(value, levels: int):
     for _ in range(levels):
-        value = {"type": "Function", "fields": {"of": value, "name": "abs", "dim": None, "value": None}}
+        value = {"type": "answer.Function", "fields": {"of": value, "name": "abs", "dim": None, "value": None}}
     return value
 
 
@@ -150,7 +150,7 @@ def test_an_answer_that_does_not_fit_its_graph(tmp_path, series, words) -> None:
 
     def put(record, rule):
         value = {"population": series.population, "port": series.port, "shape": list(series.shape)}
-        rule["fields"]["returned"][0]["fields"]["value"] = {"type": "Series", "fields": value}
+        rule["fields"]["returned"][0]["fields"]["value"] = {"type": "answer.Series", "fields": value}
 
     file = changed(tmp_path / "a.nir", put)
     with pytest.raises(InvalidInputError, match=r"(?s)a\.nir: .*" + words):
