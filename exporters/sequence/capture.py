@@ -18,9 +18,10 @@ from neurodeploy.network.expressions import Series
 from ..framework import Framework
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
+from ..user_run import as_taken
 from .answers import answering
 from .emit import emit
-from .encoders import encoders_of
+from .encoders import encode, encoders_of
 from .fold import fold
 from .record import Recorded, record
 from .terms import INPUT, MixedError, Terms
@@ -54,6 +55,17 @@ class Captured:
     kept: tuple[int, ...]
     encoded: tuple[str, ...]
     recorded_steps: int
+
+    def said(self) -> dict[str, Any]:
+        """What the file's metadata say of it besides its answer."""
+        entries: dict[str, Any] = {"time_axis": str(self.usage.axis)}
+        if self.usage.axis == "none":
+            entries["steps"] = self.usage.steps
+        if self.encoded:
+            entries["encoder"] = "; ".join(self.encoded)
+        if self.left_out:
+            entries["left_out"] = "; ".join(f"returned[{i}]: {why}" for i, why in self.left_out.items())
+        return entries
 
 
 def captures(
@@ -262,3 +274,17 @@ def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGrap
         return expr.rebuilt([meant(child) for child in expr.children])
 
     return replace(named, returned=tuple(replace(one, value=meant(one.value)) for one in named.returned))
+
+
+def network_input(
+    module: nn.Module, sample: Array, captured: Captured, framework: Framework, seed: int = 0
+) -> Array:
+    """What the network receives of a sample, ``[time, batch, *shape]``: the sample as the module takes it, or what its
+    encoder makes of it with the random numbers that follow ``seed``."""
+    if not captured.encoded:
+        taken = as_taken(module, sample)
+        return captured.usage.time_first(sample if np.array_equal(taken, sample) else taken)
+    given = tensor_of(module, sample)
+    recorded = record(module, given, captured.usage, framework)
+    values = encode(recorded, given, seed)
+    return (values[0] if len(values) == 1 else torch.stack(values)).numpy()

@@ -5,7 +5,10 @@ They stay on the host: the network begins behind them.
 
 from __future__ import annotations
 
-from torch import fx
+from typing import Any
+
+import torch
+from torch import Tensor, fx
 
 from ..torch_step.fxgraph import is_random
 from . import operators as kinds
@@ -74,3 +77,32 @@ def _followers(node: fx.Node, within: set[fx.Node]) -> list[fx.Node]:
         found[one] = None
         stack.extend(one.users)
     return list(found)
+
+
+def encode(recorded: Recorded, sample: Tensor, seed: int) -> list[Tensor]:
+    """What the encoders give for a sample, in order, with the random numbers that follow ``seed``."""
+    nodes = [node for node, _ in encoders_of(recorded)]
+    wanted: set[fx.Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in wanted:
+            wanted.add(node)
+            stack.extend(node.all_input_nodes)
+    values: dict[fx.Node, Any] = {}
+    left = set(nodes)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for node in recorded.graph.graph.nodes:
+            if node is recorded.sample:
+                values[node] = sample
+            elif node.op == "get_attr":
+                values[node] = getattr(recorded.graph, str(node.target))
+            elif node.op == "call_function" and (node in wanted or is_random(node)):
+                target: Any = node.target
+                args, named = fx.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
+                values[node] = target(*args, **named)
+            left.discard(node)
+            if not left:
+                break
+    return [values[node] for node in nodes]

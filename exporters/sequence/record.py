@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
 from ..framework import Framework
-from ..torch_step.capture import checked_sites, copied
+from ..torch_step.capture import checked_sites, copied, swapped
 from ..torch_step.settled import settled
 from ..usage import Usage
 from ..user_calls import call_as_user, failed, start_fresh
@@ -100,11 +100,10 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
     body = copied(module)
     if framework.simplify is not None:
         framework.simplify(body)
-    made: dict[int, str] = {}
-    for path in neurons:
-        part = body.get_submodule(path)
-        if made.setdefault(id(part), path) == path:  # one object at two paths is one neuron layer, called twice
-            framework.make_opaque(part, Site(path))
+    for path, part in neurons.items():
+        if sum(other is part for other in neurons.values()) > 1:
+            body = swapped(body, path, copied(part))  # an object at two places, whose states are handed to it
+        framework.make_opaque(body.get_submodule(path), Site(path))
     start_fresh(body, framework, usage)
     fresh = copied(body)
     with framework.alone(body) if framework.alone is not None else nullcontext():
