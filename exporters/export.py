@@ -40,9 +40,7 @@ def to_graph(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None 
     return build(module, sample_shape, dt, framework.of(module))
 
 
-def ways(
-    module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: float | None = None
-) -> Iterator[Captured]:
+def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: float | None = None) -> Iterator[Captured]:
     """Ways to say a module, called on ``sample`` as its user calls it, as one step; the likeliest first.
 
     Args:

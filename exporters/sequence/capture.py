@@ -15,7 +15,7 @@ from neurodeploy.network.answer import Answer
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
-from ..framework import Framework
+from ..framework import Framework, of
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
@@ -276,9 +276,7 @@ def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGrap
     return replace(named, returned=tuple(replace(one, value=meant(one.value)) for one in named.returned))
 
 
-def network_input(
-    module: nn.Module, sample: Array, captured: Captured, framework: Framework, seed: int = 0
-) -> Array:
+def network_input(module: nn.Module, sample: Array, captured: Captured, framework: Framework, seed: int = 0) -> Array:
     """What the network receives of a sample, ``[time, batch, *shape]``: the sample as the module takes it, or what its
     encoder makes of it with the random numbers that follow ``seed``."""
     if not captured.encoded:
@@ -288,3 +286,29 @@ def network_input(
     recorded = record(module, given, captured.usage, framework)
     values = encode(recorded, given, seed)
     return (values[0] if len(values) == 1 else torch.stack(values)).numpy()
+
+
+def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Array, TimeAxis]:
+    """A sample ``[time, batch, *shape]`` of our own as the module takes it, and where time lies in it.
+
+    Raises:
+        InvalidInputError, UnsupportedError: as `find_axis`, of the likeliest reading.
+    """
+    kind = of(module)
+    failed: NeurodeployError | None = None
+    for one in (axis,) if axis is not None else ("step", 0, 1, "flat", "none"):
+        usage = Usage(one, *steps.shape[:2])
+        if one == "flat":
+            batches = _flat_batches(module, steps.shape[0] * steps.shape[1])
+            usage = replace(usage, samples=batches[0][0], steps=steps.shape[0])
+            steps = steps[:, np.arange(usage.samples) % steps.shape[1]]
+        given = usage.as_given(np.repeat(steps[:1], len(steps), 0) if one == "none" else steps)
+        if axis is not None:
+            return given, one
+        try:
+            if find_axis(module, given, kind) == one:
+                return given, one
+        except NeurodeployError as error:
+            failed = failed if isinstance(failed, UnsupportedError) else error
+    assert failed is not None
+    raise failed

@@ -13,6 +13,7 @@ from .console import Console
 
 if TYPE_CHECKING:
     from neurodeploy.network.network import Network
+    from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
     from neurodeploy.report.document import NetworkResult, Stage
     from neurodeploy.verify.stages import Runner, Verified
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print accuracies")
     parser.add_argument("--model", metavar="FILE.py:NAME", help="the torch model, to start the comparison from it")
+    parser.add_argument(
+        "--time-axis", type=options.time_axis, metavar="AXIS",
+        help="where time lies in what it takes (see export; default: as it was exported)",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="its trained parameters (.safetensors, .pt)")
     parser.add_argument(
         "--backends", help=f"in this order (default: {BACKENDS}; Lava is left out where it is not set up)"
@@ -132,6 +137,22 @@ def _model(args: argparse.Namespace, network: Network, console: Console) -> Runn
     from neurodeploy.verify.stages import torch_runner
 
     return torch_runner(load_module(args.model, args.checkpoint, console.note), network)
+
+
+def _axis(args: argparse.Namespace, file: NirFile) -> Any:
+    """Where time lies in what the torch model takes: as the user says, or as it was exported."""
+    from neurodeploy.errors import UnsupportedError
+
+    if args.time_axis is not None:
+        return args.time_axis
+    if "encoder" in file.metadata:
+        raise UnsupportedError(
+            f"{args.file} begins behind an encoder of its model, so that both cannot take the same input",
+            found=f"encoder: {file.metadata['encoder']}",
+            hint="leave --model out: the file was proven against it when it was exported",
+        )
+    said = file.metadata.get("time_axis")
+    return None if said is None else options.time_axis(str(said))
 
 
 def _chosen(given: str | None) -> tuple[tuple[str, ...], dict[str, str]]:

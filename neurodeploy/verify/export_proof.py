@@ -106,9 +106,7 @@ class _Target:
     allow_divergence: bool
 
 
-def _prove(
-    module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: float | None, target: _Target
-) -> Exported:
+def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: float | None, target: _Target) -> Exported:
     """The first way to say the module as one step that can be proven."""
     from neurodeploy.exporters.export import ways
 

@@ -29,9 +29,10 @@ from . import losses
 from .compare import Pair, Stage, verify
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from neurodeploy.exporters.usage import TimeAxis
     from neurodeploy.exporters.user_run import UserRun
-    from torch import nn
 
 
 Runner = Callable[[Mapping[str, Array]], Recording]
@@ -91,6 +92,7 @@ def torch_runner(module: nn.Module, network: Network, axis: TimeAxis | None = No
             (`neurodeploy.exporters.trace.own_usage`).
     """
     import torch
+
     from neurodeploy.exporters.trace import own_usage
     from neurodeploy.exporters.usage import Usage
     from neurodeploy.exporters.user_run import run_user
