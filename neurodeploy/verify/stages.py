@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
@@ -22,6 +23,7 @@ from .compare import Pair, Stage, verify
 if TYPE_CHECKING:
     from torch import nn
 
+    from neurodeploy.exporters.usage import Usage
 
 Runner = Callable[[Mapping[str, Array]], Recording]
 Tell = Callable[[str, int, int], None]
@@ -72,17 +74,31 @@ class Verified:
         return said + [line for r in counting[:1] for line in overflow.said(r.left, network, r.steps, r.samples)]
 
 
-def torch_runner(module: nn.Module, network: Network) -> Runner:
-    """Run a torch module (in float64) as a stage; its layers are named as the populations of ``network``."""
+def torch_runner(module: nn.Module, network: Network, usage: Usage | None = None) -> Runner:
+    """Run a torch module, as its user does but in float64, as a stage; its layers are named as those of ``network``.
+
+    Args:
+        usage: where time lies in what the module takes, whatever the number of steps and samples; None for a module
+            that computes a step, or whose framework's layers compute whole sequences.
+    """
     from neurodeploy.exporters.trace import run_torch
 
     def run(inputs: Mapping[str, Array]) -> Recording:
         steps, samples, flat = check_inputs(network, inputs)
         (source,) = network.inputs
-        trace = run_torch(module, flat[source.name].reshape(steps, samples, *source.shape))
+        trace = run_torch(module, flat[source.name].reshape(steps, samples, *source.shape), usage=usage)
+        known = [name for name in trace.outputs if name in network.by_name]
+        if not known:
+            raise InvalidInputError(
+                "the torch module has no layer of the network",
+                found=", ".join(trace.outputs) or "no neuron that was called",
+                allowed=", ".join(p.name for p in network.populations if not p.external),
+                hint="give the module that the network was exported from",
+            )
         spikes = {source.name: Events.from_dense(flat[source.name])}
-        spikes |= {n: Events.from_dense(trace.outputs[n]) for n in trace.outputs if network.by_name[n].spiking}
-        return Recording("torch", steps, samples, spikes, {"v": trace.potentials})
+        spikes |= {n: Events.from_dense(trace.outputs[n]) for n in known if network.by_name[n].spiking}
+        potentials = {n: trace.potentials[n] for n in known if n in trace.potentials}
+        return Recording("torch", steps, samples, spikes, {"v": potentials})
 
     return run
 
