@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -19,13 +21,19 @@ def own_usage(module: nn.Module, steps: int, samples: int) -> Usage:
     return Usage("step" if time_axis is None else time_axis(module), steps, samples)
 
 
-def run_torch(module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float64) -> UserRun:
-    """Run a module on ``[time, batch, *sample shape]`` as `own_usage` says it is called.
+def run_torch(
+    module: nn.Module, inputs: Array, dtype: torch.dtype = torch.float64, usage: Usage | None = None
+) -> UserRun:
+    """Run a module on ``[time, batch, *sample shape]``, given as it takes it.
+
+    Args:
+        usage: how it is called, whatever its number of steps and samples; by default as `own_usage` says.
 
     Raises:
         UnsupportedError: a neuron that cannot be exported.
         NeurodeployError: as `run_user`.
     """
     checked_sites(module, framework.of(module))
-    usage = own_usage(module, len(inputs), inputs.shape[1])
-    return run_user(module, usage.as_given(inputs), usage, dtype)
+    steps, samples = inputs.shape[:2]
+    called = own_usage(module, steps, samples) if usage is None else replace(usage, steps=steps, samples=samples)
+    return run_user(module, called.as_given(inputs), called, dtype)

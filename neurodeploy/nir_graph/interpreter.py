@@ -59,7 +59,7 @@ def run(
     neurons = of_kind(graph, *NEURONS)
     cells = {name: _Cell.of(name, graph.nodes[name], shape_of[name], samples, conventions, dtype) for name in neurons}
     now: dict[str, Array] = {}
-    last = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
+    last: dict[str, Array] = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
     out: dict[str, Array] = {name: np.zeros((steps, samples, int(np.prod(shape_of[name]))), dtype) for name in neurons}
     v = {name: np.zeros_like(array) for name, array in out.items()}
     firing = [name for name in neurons if cells[name].spiking] if decisions else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
@@ -118,6 +119,13 @@ def recording_of(run: UserRun, network: Network, inputs: Mapping[str, Array]) ->
     steps, samples = x.shape[:2]
     spikes = {source.name: Events.from_dense(x.reshape(steps, samples, -1))}
     known = {name: sent for name, sent in run.outputs.items() if name in network.by_name}
+    if not known:
+        raise InvalidInputError(
+            "the torch module has no layer of the network",
+            found=", ".join(run.outputs) or "no neuron that was called",
+            allowed=", ".join(p.name for p in network.populations if not p.external),
+            hint="give the module that the network was exported from",
+        )
     spikes |= {name: Events.from_dense(sent) for name, sent in known.items() if network.by_name[name].spiking}
     v = {name: value for name, value in run.potentials.items() if name in network.by_name}
     v |= {name: sent for name, sent in known.items() if name not in v and not network.by_name[name].spiking}
