@@ -28,7 +28,7 @@ from .usage import TimeAxis
 if TYPE_CHECKING:
     import nir
 
-    from .sequence.record import Site
+    from .sequence.site import Site
 
 ENTRY_POINTS = "neurodeploy.exporters"
 
@@ -113,7 +113,7 @@ class Framework:
             of its neurons stay.
         keeps_state: whether a neuron module keeps its state inside, so that one module at two paths has one state.
         opaque: ``(module, site)``: from now on the module calls ``site`` in place of computing anything
-            (`neurodeploy.exporters.sequence.record.Site`), and returns, keeps and resets what it always does; by
+            (`neurodeploy.exporters.sequence.site.Site`), and returns, keeps and resets what it always does; by
             default its stub, for modules that compute one step.
         simplify: replaces, in place, stateless layers that compute something plain in an unusual way.
         fresh: what the framework's users call on a module before each sequence, in place; None if there is nothing.

@@ -40,7 +40,7 @@ from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, Note, full
 from .looking import looked_on, twin_of
-from .sequence.record import STEP, Site
+from .sequence.site import STEP, Site
 from .usage import TimeAxis
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from neurodeploy.errors import UnsupportedError
 
 from .framework import Framework, Neuron, Note, Stub
 from .looking import looked_on
-from .sequence.record import Site
+from .sequence.site import Site
 
 NAME = "torch"
 """Of plain torch, as a framework among others."""

@@ -39,7 +39,7 @@ from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset
 
 from .framework import Framework, Neuron, Note, Stub, full
 from .looking import looked_on, twin_of
-from .sequence.record import Site
+from .sequence.site import Site
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import inverse, leaky
 from .usage import TimeAxis

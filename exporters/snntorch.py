@@ -39,7 +39,7 @@ from neurodeploy.network.neurons import Reset, ResetTime
 
 from .framework import Framework, Neuron, Note, full
 from .looking import looked_on
-from .sequence.record import Site
+from .sequence.site import Site
 from .torch_step.capture import potential_of
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import divisor, inverse, leaky

@@ -37,7 +37,7 @@ from neurodeploy.network.neurons import Reset
 
 from .framework import Framework, Neuron, Note, full
 from .looking import looked_on, twin_of
-from .sequence.record import STEP, Site
+from .sequence.site import STEP, Site
 from .torch_step.steps import divisor, inverse, leaky
 from .usage import TimeAxis
 

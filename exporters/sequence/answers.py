@@ -126,7 +126,7 @@ class _Rules:
         if dim != 0 or len(flatly) != samples * steps:
             raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
         for batch_outside in (True, False):
-            rows = flatly.unflatten(0, (samples, steps) if batch_outside else (steps, samples))
+            rows = flatly.reshape(*((samples, steps) if batch_outside else (steps, samples)), *flatly.shape[1:])
             rows = rows.transpose(0, 1) if batch_outside else rows
             numbers = self.unrolled.terms.decode(rows.numpy())[0]
             if (numbers == numbers[:, :1]).all():
@@ -448,7 +448,8 @@ def _on(term: Term, base: Term, x: Tensor) -> Tensor:
 
     with torch.no_grad(), in_float64():
         made = term.op(*map(wider, value(term.args)), **{k: value(v) for k, v in term.named})
-    return made[0] if isinstance(made, (tuple, list)) else made
+    result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
+    return result
 
 
 def _inside(term: Term) -> list[Term]:

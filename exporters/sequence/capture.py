@@ -181,7 +181,8 @@ def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framewor
 
 def _batch(sample: Array, axis: int, samples: int) -> Array:
     """So many samples along ``axis``; those that there are again, where there are fewer."""
-    return np.take(sample, np.arange(samples) % sample.shape[axis], axis=axis)
+    taken: Array = np.take(sample, np.arange(samples) % sample.shape[axis], axis=axis)
+    return taken
 
 
 def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:

@@ -13,7 +13,8 @@ from torch import Tensor, fx
 from ..torch_step.fxgraph import is_random
 from . import operators as kinds
 from .operators import packet
-from .record import CALL, Recorded, line_of
+from .record import Recorded, line_of
+from .site import CALL
 
 _LINEAR = frozenset(
     f"aten.{n}"

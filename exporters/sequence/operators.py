@@ -106,7 +106,8 @@ def needs(node: fx.Node, rank: int) -> tuple[Sequence[int], Shift]:
     if name in _LAST_ONE:
         return [rank - 1], _kept
     if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):
-        return [int(node.args[1]) % rank], _dim_moved  # type: ignore[call-overload]
+        dim: Any = node.args[1]
+        return [int(dim) % rank], _dim_moved
     if name == "aten.layer_norm":
         return list(range(rank - len(node.args[1]), rank)), _kept  # type: ignore[arg-type]
     if name in ("aten.batch_norm", "aten.instance_norm"):

@@ -11,11 +11,11 @@ import operator
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+import neurodeploy
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
 from ..framework import Framework
@@ -31,12 +32,7 @@ from ..torch_step.capture import checked_sites, copied, swapped
 from ..torch_step.settled import settled
 from ..usage import Usage
 from ..user_calls import call_as_user, failed, start_fresh
-
-CALL, STATE = "neurodeploy.call", "neurodeploy.state"
-"""Operators that stand for a call of a neuron layer, and for a state that it returns."""
-
-STEP = -1
-"""The time axis of a call that computes one step."""
+from .site import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,39 +50,6 @@ class Recorded:
     sample: fx.Node
     returned: tuple[fx.Node, ...]
     neurons: Mapping[str, nn.Module]
-
-
-@dataclass
-class Site:
-    """One neuron layer during the recording; a framework's ``opaque`` calls it in place of the layer.
-
-    Args:
-        path: of the module.
-        resets: how often its state was set back so far.
-    """
-
-    path: str
-    resets: int = 0
-    last: Tensor | None = field(default=None, repr=False)
-
-    def __call__(self, x: Tensor, handed: Sequence[Tensor] = (), axis: int = STEP) -> Tensor:
-        """What the layer sends for ``x``.
-
-        Args:
-            x: ``[batch, *shape]``, or a sequence with time at ``axis`` (0 or 1) and the batch beside it.
-            handed: states that the code around hands in.
-        """
-        self.last = _call()(x, list(handed), self.path, axis, self.resets)
-        return self.last
-
-    def state(self, output: Tensor, name: str) -> Tensor:
-        """State ``"v"`` (potential) or ``"i"`` (synaptic current) after a call, of every step of its output."""
-        return _state()(output, name)
-
-    def reset(self) -> None:
-        """The state is set back to what it was before the first step."""
-        self.resets += 1
-        self.last = None
 
 
 def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework) -> Recorded:
@@ -161,13 +124,13 @@ def line_of(node: fx.Node) -> str:
     return str(node.meta.get("custom", {}).get("line", ""))
 
 
-class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Lines(TorchFunctionMode):
     """Notes the user's line in front of every operator."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.now = ""
-        ours = [str(path.parent.parent) + os.sep for path in (Path(__file__), Path(__file__).resolve())]
+        ours = [str(Path(neurodeploy.__file__).parent) + os.sep, str(Path(__file__).resolve().parent.parent) + os.sep]
         self._torch = (os.path.dirname(torch.__file__) + os.sep, *ours, "<")
         self._installed = os.sep + "site-packages" + os.sep
 
@@ -179,7 +142,8 @@ class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     def _line(self) -> str:
-        frame, inside = sys._getframe(2), ""
+        frame: FrameType | None = sys._getframe(2)
+        inside = ""
         while frame is not None:
             file = frame.f_code.co_filename
             if not file.startswith(self._torch):
@@ -187,7 +151,7 @@ class _Lines(TorchFunctionMode):  # type: ignore[no-untyped-call]
                 if self._installed not in file:
                     return said
                 inside = inside or said
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return inside
 
 
@@ -224,27 +188,3 @@ def _on_data(line: str) -> UnsupportedError:
 def is_getitem(node: fx.Node) -> bool:
     """Whether a node picks one of several results of an operator."""
     return node.target is operator.getitem
-
-
-@cache
-def _call() -> Callable[..., Tensor]:
-    made = torch.library.custom_op(
-        "neurodeploy::call",
-        lambda x, handed, path, axis, resets: x.clone(),
-        mutates_args=(),
-        schema="(Tensor x, Tensor[] handed, str path, int axis, int resets) -> Tensor",
-    )
-    made.register_fake(lambda x, handed, path, axis, resets: torch.empty_like(x))
-    return made
-
-
-@cache
-def _state() -> Callable[..., Tensor]:
-    made = torch.library.custom_op(
-        "neurodeploy::state",
-        lambda output, name: output.clone(),
-        mutates_args=(),
-        schema="(Tensor output, str name) -> Tensor",
-    )
-    made.register_fake(lambda output, name: torch.empty_like(output))
-    return made

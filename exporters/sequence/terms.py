@@ -1,7 +1,7 @@
 """What a recorded sequence computes, as terms: one for each value of one step.
 
-Whatever a module does with its sequences - loops over time, ``[T * B, ...]``, permuted or stacked tensors, lists - every
-element of every tensor is one number of one sample in one step. A `Term` is such a value of all samples,
+Whatever a module does with its sequences - loops over time, ``[T * B, ...]``, permuted or stacked tensors, lists -
+every element of every tensor is one number of one sample in one step. A `Term` is such a value of all samples,
 ``[batch, *shape]``: an input of one step, a call of a neuron in one step, or an operator on other terms. Tensors of the
 recording are carried as the *identities* of their elements: an int64 tensor of the same shape that names term, sample
 and position, so that moving data around (views, stacks, slices, permutations) is done by PyTorch itself, on identities.
@@ -109,7 +109,7 @@ class Terms:
     found: list[Term] = field(default_factory=list)
     _by_key: dict[Hashable, Term] = field(default_factory=dict)
     _end: int = 0
-    _tables: tuple[Array, ...] = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
+    _tables: tuple[Array, Array, Array] = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
     def make(
         self, op: Any, args: tuple[Any, ...], shape: Sequence[int], samples: int, node: fx.Node, **more: Any
@@ -144,9 +144,11 @@ class Terms:
         """First identity, size, and whether there are several samples, of every term."""
         if len(self._tables[0]) != len(self.found):
             new = self.found[len(self._tables[0]) :]
-            rows = [[t.first for t in new], [max(1, t.size) for t in new], [t.samples > 1 for t in new]]
-            self._tables = tuple(
-                np.concatenate([a, np.array(b, a.dtype)]) for a, b in zip(self._tables, rows, strict=True)
+            firsts, sizes, batched = self._tables
+            self._tables = (
+                np.concatenate([firsts, np.array([t.first for t in new])]),
+                np.concatenate([sizes, np.array([max(1, t.size) for t in new])]),
+                np.concatenate([batched, np.array([t.samples > 1 for t in new])]),
             )
         return self._tables
 

@@ -21,13 +21,12 @@ from ..torch_step.fxgraph import arguments, is_random
 from ..torch_step.wide import in_float64, wider
 from . import operators as kinds
 from .operators import dims_of, packet
-from .record import CALL, STATE, STEP, Recorded, is_getitem, line_of
+from .record import Recorded, is_getitem, line_of
+from .site import CALL, STATE, STEP
 from .terms import (
     INPUT,
     NEURON,
-    PICK,
     REDUCE,
-    VIEW,
     Chain,
     Constant,
     Group,
@@ -40,6 +39,7 @@ from .terms import (
     grouped,
 )
 from .terms import STATE as STATE_TERM
+from .values import Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +89,11 @@ def unroll(recorded: Recorded, inputs: Labels) -> Unrolled:
     return _Unrolling(recorded, inputs).result
 
 
-class _Unrolling:
+class _Unrolling(Values):
     def __init__(self, recorded: Recorded, inputs: Labels) -> None:
-        self.result = Unrolled(Terms())
-        self._terms, self._graph = self.result.terms, recorded.graph
-        self._ids: dict[fx.Node, Any] = {}
+        super().__init__(recorded.graph, next(iter(inputs)))
+        self.result = Unrolled(self._terms)
         self._failed: dict[fx.Node, UnsupportedError] = {}
-        self._values: dict[fx.Node, Any] = {}
-        self._names: dict[fx.Node, str] = {}
-        self._keys: dict[fx.Node, Constant] = {}
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
         self._dynamic = _dynamic(recorded, set(inputs))
@@ -138,24 +134,6 @@ class _Unrolling:
         if not line or error.what.startswith(line):
             return error
         return type(error)(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
-
-    def _evaluated(self, node: fx.Node) -> Any:
-        """What depends on nothing but parameters, in float64 where it is computed."""
-        target: Any = node.target
-
-        def value(other: fx.Node) -> Any:
-            found = self._values[other]
-            if not isinstance(found, Tensor):
-                return found
-            if other.op == "get_attr":
-                found = found.clone()
-            return found.double() if found.is_floating_point() and found.dtype != torch.float64 else found
-
-        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-        made = target(*map(wider, args), **{name: wider(item) for name, item in named.items()})
-        if packet(node) in kinds.EMPTY and isinstance(made, Tensor):
-            made = torch.zeros_like(made)
-        return made
 
     def _moved(self, node: fx.Node) -> Any:
         """Identities of what an operator with an argument that depends on the input gives."""
@@ -234,16 +212,10 @@ class _Unrolling:
             raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
         return into
 
-    def _as_ids(self, value: Any) -> Tensor:
-        if isinstance(value, fx.Node) and value in self._ids:
-            return self._ids[value]
-        held = self._values[value] if isinstance(value, fx.Node) else torch.tensor(float(value))
-        return self._terms.constant(held, value if isinstance(value, fx.Node) else next(iter(self._inputs)))
-
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
         if name in kinds.SAME and node.args[0] in self._ids:
-            return self._ids[node.args[0]]
+            return self._as_ids(node.args[0])
         return self._met(node, name, [a for a in flat(given) if isinstance(a, fx.Node) and a in self._ids])
 
     def _met(self, node: fx.Node, name: str, signals: list[fx.Node]) -> Tensor:
@@ -251,7 +223,8 @@ class _Unrolling:
         constants = [a for a in flat((node.args, tuple(node.kwargs.values())))
                      if isinstance(a, fx.Node) and isinstance(self._values.get(a), Tensor)]  # fmt: skip
         distinct = list(dict.fromkeys(signals))
-        shape = torch.broadcast_shapes(*(self._ids[s].shape for s in distinct),
+        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+            *(self._ids[s].shape for s in distinct),
                                        *(self._values[c].shape for c in constants))  # fmt: skip
         tensors = [self._ids[s].expand(shape) for s in distinct]
         spread = {c: self._values[c].expand(shape) for c in dict.fromkeys(constants)}
@@ -265,67 +238,6 @@ class _Unrolling:
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 
         return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
-
-    def _by_rows(
-        self,
-        node: fx.Node,
-        tensors: Sequence[Tensor],
-        constants: Mapping[fx.Node, Tensor],
-        made: Callable[..., Term],
-        keep: Callable[[int], bool],
-        needed: Sequence[int] = (),
-    ) -> Tensor:
-        """Apply ``made`` to every group of rows, and put what it gives in its place.
-
-        Args:
-            keep: whether a dimension may belong to the features.
-            needed: dimensions that must.
-        """
-        shape = tuple(tensors[0].shape)
-        like = features_of(self._terms, tensors)
-        if any(not like[d] for d in needed):
-            raise UnsupportedError(
-                f"{packet(node)} over time or over the batch",
-                found=f"dimension {next(d for d in needed if not like[d])} of {list(shape)}",
-                allowed="each step and each sample by itself",
-                hint="compute it behind the last neuron, or in each step",
-            )
-        features = [d for d in range(len(shape)) if (like[d] and keep(d)) or d in needed]
-        outer = [d for d in range(len(shape)) if d not in features]
-        order = [*outer, *features]
-        inner = tuple(shape[d] for d in features)
-        rows = int(np.prod([shape[d] for d in outer]))
-        flattened = [t.permute(order).reshape(rows, -1) for t in tensors]
-        varying = {c: v.permute(order) for c, v in constants.items()}
-        groups = grouped(self._terms, flattened, packet(node))
-        result: Tensor | None = None
-        for group in _split_by_constants(groups, varying, len(outer)):
-            each = {c: self._of_row(c, v, len(outer), int(group.rows[0])) for c, v in varying.items()}
-            term = made(group, inner, each)
-            ids = self._terms.ids(term)
-            if result is None:
-                result = torch.zeros((rows, *ids.shape[1:]), dtype=torch.int64)
-            result[torch.from_numpy(group.rows)] = ids[torch.from_numpy(group.sample % term.samples)]
-        assert result is not None
-        result = result.reshape(*(shape[d] for d in outer), *result.shape[1:])
-        if result.dim() != len(order):
-            return result
-        back = [order.index(d) for d in range(len(order))]
-        return result.permute(back)
-
-    def _of_row(self, node: fx.Node, spread: Tensor, outer: int, row: int) -> Constant:
-        """A constant as it meets one row, as small as it was: dimensions along which it is expanded have length 1."""
-        whole, steps = spread, spread.stride()
-        lead = spread.shape[:outer]
-        if all(steps[d] == 0 or spread.shape[d] == 1 for d in range(outer)):
-            index = (0,) * outer
-            if self._values[node].dim() == 0 or self._values[node].numel() == 1:
-                return self._constant(node)
-        else:
-            index = tuple(int(i) for i in np.unravel_index(row, lead))
-        inner = whole[index]
-        small = tuple(slice(0, 1) if inner.stride(d) == 0 else slice(None) for d in range(inner.dim()))
-        return constant_of(inner[small].clone())
 
     def _reduced(self, node: fx.Node) -> Any:
         """A reduction: over features in each step, over time by joining the terms of the steps."""
@@ -418,28 +330,6 @@ class _Unrolling:
         assert result is not None
         return result
 
-    def _result_shape(self, node: fx.Node, args: Any, named: Any, inner: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one sample of the result, found on tensors without data."""
-
-        def empty(value: Any) -> Any:
-            if isinstance(value, Term):
-                return torch.empty((2, *value.shape), device="meta")
-            if isinstance(value, Constant):
-                floats = value.value.is_floating_point()
-                return torch.empty(
-                    value.value.shape, dtype=torch.float32 if floats else value.value.dtype, device="meta"
-                )
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(empty, value))
-            return value
-
-        target: Any = node.target
-        made = target(*map(empty, args), **{key: empty(value) for key, value in named})
-        made = made[0] if isinstance(made, (tuple, list)) else made
-        return tuple(made.shape[1:])
-
-    # Neurons
-
     def _call(self, node: fx.Node) -> Tensor:
         given = arguments(node)
         ids, axis, path = self._as_ids(given["x"]), int(given["axis"]), str(given["path"])
@@ -515,44 +405,6 @@ class _Unrolling:
             result[where] = ids[where] - term.first + made.first
         return result
 
-    # Values
-
-    def _source(self, node: Any, shape: tuple[int, ...]) -> fx.Node:
-        """The operator that first gave a tensor the features ``shape``, before it was only moved on."""
-        found = now = node
-        while isinstance(now, fx.Node) and now.op == "call_function" and (kinds.moves(now) or is_getitem(now)):
-            value = self._ids.get(now)
-            if isinstance(value, Tensor) and tuple(value.shape[value.dim() - len(shape) :]) == shape:
-                found = now
-            now = next((a for a in flat(now.args) if isinstance(a, fx.Node) and a in self._ids), None)
-        return found
-
-    def _value(self, content: Any, shape: tuple[int, ...], node: fx.Node) -> Term:
-        """The term whose positions are these identities (of sample 0)."""
-        numbers, _, inside = self._terms.decode(content)
-        first = self._terms.found[int(numbers[0])] if len(numbers) else None
-        whole = first is not None and (numbers == numbers[0]).all() and first.size == len(content)
-        if first is not None and whole and (inside == np.arange(len(content))).all():
-            if first.shape == shape:
-                return first
-            return self._terms.make(VIEW, (first,), shape, first.samples, node)
-        distinct = [self._terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
-        place = {term.index: i for i, term in enumerate(distinct)}
-        which = np.array([place[int(n)] for n in numbers])
-        return self._terms.make(PICK, (tuple(distinct), which, inside), shape, self._samples(distinct), node)
-
-    def _samples(self, values: Sequence[Any]) -> int:
-        return max([value.samples for value in values if isinstance(value, Term)], default=1)
-
-    def _constant(self, node: fx.Node) -> Constant:
-        if node not in self._keys:
-            self._keys[node] = constant_of(self._values[node], self._names.get(node))
-        return self._keys[node]
-
-    def _constant_part(self, node: fx.Node) -> Any:
-        held = self._values[node]
-        return self._constant(node) if isinstance(held, Tensor) else held
-
 
 def _closure(term: Term) -> list[Term]:
     """A term and those that it is made of within its step (not through neurons)."""
@@ -589,25 +441,6 @@ def _functional(node: fx.Node) -> Any:
     return getattr(plain, target._overloadname)
 
 
-def _split_by_constants(groups: list[Group], constants: Mapping[fx.Node, Tensor], outer: int) -> list[Group]:
-    """Groups whose rows meet the same constants."""
-    varying = [v for v in constants.values() if any(v.stride(d) and v.shape[d] > 1 for d in range(outer))]
-    if not varying:
-        return groups
-    result = []
-    for group in groups:
-        parts: dict[bytes, list[int]] = {}
-        for i, row in enumerate(group.rows):
-            key = b"".join(
-                v[tuple(int(n) for n in np.unravel_index(int(row), v.shape[:outer]))].contiguous().numpy().tobytes()
-                for v in varying
-            )
-            parts.setdefault(key, []).append(i)
-        for places in parts.values():
-            result.append(Group(group.contents, group.rows[places], group.sample[places]))
-    return result
-
-
 def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
     """The nodes that depend on the inputs, or that something that does is written into."""
     nodes = list(recorded.graph.graph.nodes)
@@ -622,7 +455,7 @@ def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
             if node.op == "placeholder" or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
                 dynamic.add(node)
                 if node.op == "call_function" and packet(node).endswith("_") and node.args:
-                    dynamic.add(roots[node.args[0]])  # type: ignore[index]
+                    dynamic.add(roots[node.args[0]])
     return dynamic
 
 

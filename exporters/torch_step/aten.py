@@ -21,6 +21,7 @@ from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
+from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, REFUSED, RESHAPES
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -42,33 +43,6 @@ Sum = Mapping[str, float]
 
 NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 """Path and shape of a neuron layer -> its node."""
-
-_PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
-           "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
-_RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
-_CONVOLUTIONS = ("aten.conv1d", "aten.conv2d")
-_POOLS = ("aten.avg_pool1d", "aten.avg_pool2d", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
-LATE, LATE_OF, PICK, READ_OUT = "neurodeploy.late", "neurodeploy.late_of", "neurodeploy.pick", "neurodeploy.read_out"
-"""Operators of folded sequences: what was sent some steps before, elements of a layer, a layer that is read."""
-
-_MATRICES = (
-    PICK,
-    "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
-    "aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d", "aten.mean", "aten.einsum",
-    "aten.pad", "aten.constant_pad_nd", "aten.flip", "aten.pixel_shuffle", "aten.pixel_unshuffle",
-)  # fmt: skip
-"""Linear operators that NIR has no node for."""
-
-_REFUSED = {
-    "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
-    "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
-    "aten.select": (
-        "picking a part of what a layer sends",
-        "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
-    ),
-    "aten.stack": ("NIR has no node that joins layers", "return the layers as a tuple"),
-}
-"""Operator -> why NIR cannot say it, and what to do."""
 
 
 class Walk:
@@ -148,20 +122,20 @@ class Walk:
             return self._late(node, given)
         if operator == READ_OUT:
             return self._read_out(node)
-        if is_random(node) and operator not in _PASSES:
+        if is_random(node) and operator not in PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",
                 hint="leave noise out in evaluation mode (if self.training: ...)",
             )  # fmt: skip
-        if operator in _PASSES and is_random(node) and given.get("train"):
+        if operator in PASSES and is_random(node) and given.get("train"):
             raise UnsupportedError(
                 "dropout that is active in evaluation mode", found=f"{operator} with training=True",
                 allowed="dropout that lets all pass in evaluation mode",
                 hint="use torch.nn.Dropout, or give functional.dropout training=self.training",
             )  # fmt: skip
-        if operator in _PASSES and not given.get("train"):
+        if operator in PASSES and not given.get("train"):
             return self._sum(node.args[0])
-        if operator in _RESHAPES:
+        if operator in RESHAPES:
             source = self._signal(node)
             made, terms = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
             if made is None or self._vector(source):
@@ -178,7 +152,7 @@ class Walk:
             return {name: -value for name, value in self._sum(given["self"]).items()}
         if operator in ("aten.matmul", "aten.mm", "aten.addmm"):
             return self._matrix_product(node, given)
-        if operator in _MATRICES or (operator in _CONVOLUTIONS and self._vector(self._signal(node))):
+        if operator in MATRICES or (operator in CONVOLUTIONS and self._vector(self._signal(node))):
             return self._as_matrix(node)
         if operator == "aten.linear":
             made = linear(self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
@@ -190,10 +164,10 @@ class Walk:
             return self._joined(node, given)
         elif operator == "aten.batch_norm":
             return self._batch_norm(node, given)
-        elif operator in _POOLS:
+        elif operator in POOLS:
             return self._pool(node, given)
         else:
-            found, hint = _REFUSED.get(
+            found, hint = REFUSED.get(
                 operator, (None, "replace it, or move it out of the module into the code around it")
             )
             raise UnsupportedError(
@@ -324,7 +298,7 @@ class Walk:
     def _read_out(self, node: fx.Node) -> Sum:
         """A leaky integrator that forgets all in each step: its potential is what it receives."""
         shape = shape_of(node)
-        source = node.args[0]
+        source = self._signal(node)
         terms = self._flattened(node, self._sum(source), shape) if self._vector(source) else self._sum(source)
         path = module_of(node)
         made = nir.LI(np.full(shape, self._dt), np.ones(shape), np.zeros(shape))

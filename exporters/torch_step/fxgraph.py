@@ -174,4 +174,5 @@ def kind_of(node: fx.Node) -> str:
 def where(node: fx.Node) -> str:
     """How a message names an operator: the line of the user's code, where that is known, and the module."""
     line = str(node.meta.get("custom", {}).get("line", ""))
-    return f"{line}{': ' if line else ''}module {module_of(node) or '(outermost)'!r} ({kind_of(node) or 'operator'} {node.name})"
+    named = f"module {module_of(node) or '(outermost)'!r} ({kind_of(node) or 'operator'} {node.name})"
+    return f"{line}: {named}" if line else named

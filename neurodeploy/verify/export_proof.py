@@ -57,8 +57,8 @@ def export_proven(
 
     The module is run untouched, as its user runs it. What it returns must be what the file's answer gives; and in every
     layer, step and neuron the file must do what the module's layers did. Where a whole layer takes no part on the
-    sample, a livelier one of our own is compared as well (`neurodeploy.verify.livelier`). What stayed unproven stands in
-    the file (`neurodeploy.nir_graph.proof`).
+    sample, a livelier one of our own is compared as well (`neurodeploy.verify.livelier`). What stayed unproven stands
+    in the file (`neurodeploy.nir_graph.proof`).
 
     Args:
         sample: exactly what ``forward`` takes; ``[time, batch, *shape]`` where it computes one step a call. float64

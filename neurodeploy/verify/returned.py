@@ -68,6 +68,6 @@ def returned_refusal(path: Path, pair: Pair) -> VerificationError:
         f"{path} is not written: forward returns something else than the file gives",
         found=f"{pair.states_different:,} of {pair.compared:,} values differ; first {d.population} {d.handle}{values}",
         allowed="the same values, as the module returns them in float64",
-        hint="look for what a step depends on besides its layers (time, the batch, states that are changed or set back);"
-        " write it all the same with --allow-divergence",
+        hint="look for what a step depends on besides its layers (time, the batch, states that are changed); write it"
+        " all the same with --allow-divergence",
     )
