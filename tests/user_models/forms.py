@@ -127,7 +127,7 @@ def resetting(plan: Plan, what: str) -> list[str]:
 
 def loop(plan: Plan) -> list[str]:
     """A loop over time in forward."""
-    needs = any(trace.how == "assign" for trace in plan.traces)
+    needs = plan.counted or any(trace.how == "assign" for trace in plan.traces)
     outside = _first_outside(plan)
     found = loops.choose(plan, needs)
     plan.kinds.add(f"loop {found.kind.rpartition(', ')[2]}")

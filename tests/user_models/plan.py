@@ -50,6 +50,8 @@ class Neuron:
         weights: attribute of the weights that it holds itself, before which no linear layer stands.
         pair: returns its states with its output.
         sequence: takes a whole sequence.
+        zeros: its first states are given as zeros.
+        shared: is the module of another layer.
     """
 
     kind: str
@@ -64,6 +66,7 @@ class Neuron:
     sequence: bool = False
     spiking: bool = True
     zeros: bool = False
+    shared: bool = False
 
 
 @dataclass
@@ -144,6 +147,7 @@ class Plan:
     start: list[str] = field(default_factory=list)
     finish: str = "{y}"
     seeded: bool = False
+    counted: bool = False
     trap: bool = False
     random: bool = False
     names: dict[str, int] = field(default_factory=dict)

@@ -53,6 +53,8 @@ def program(seed: int) -> Program:
     form = rng.choice(FORMS[framework])
     if time == "step" and form in ("method", "layers"):
         form = "loop"
+    if time == "step" and form == "inside":
+        form = "root"
     if form == "root":
         time = _time_of_root(rng, framework, time)
     batch = rng.choice((2, 3))

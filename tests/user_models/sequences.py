@@ -206,7 +206,7 @@ def inside(plan: Plan) -> list[str]:
     if plan.framework == "norse":
         start, inner = ["state = None"], [f"out, state = self.net({found.step}, state)"]
     elif pair:
-        inner = [f"out, mem = {call}"]
+        inner = [f"out, {'syn, ' if plan.layers[-1].neuron.kind == 'Synaptic' else ''}mem = {call}"]
     else:
         inner = [f"out = {call}"]
     trace = plan.traces[0]

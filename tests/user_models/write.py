@@ -40,7 +40,7 @@ def _class(plan: Plan) -> list[str]:
     else:
         made = [
             *(f"self.{part.attr} = {part.make}" for layer in plan.layers for part in layer.parts if part.make),
-            *(f"self.{layer.neuron.attr} = {layer.neuron.make}" for layer in plan.layers),
+            *(f"self.{layer.neuron.attr} = {layer.neuron.make}" for layer in plan.layers if not layer.neuron.shared),
             *(f"self.{part.attr} = {part.make}" for part in plan.head if part.make),
         ]
         made += [line for layer in plan.layers for part in layer.parts for line in part.setup]
@@ -118,7 +118,7 @@ def _answer(plan: Plan) -> list[str]:
 def _stepped(plan: Plan, root: bool) -> list[str]:
     """The user's loop over steps."""
     lines = ["net.reset()"] if plan.store == "self" and forms.states(plan, "BATCH") else []
-    if root or "states returned" in plan.kinds or (plan.form == "inside" and plan.framework == "norse"):
+    if root or "states returned" in plan.kinds:
         return ["state, outs = None, []", "for x_t in x:", "    out, state = net(x_t, state)", "    outs.append(out)",
                 "return [torch.stack(outs)]"]  # fmt: skip
     pair = plan.form == "root" and plan.hidden and not plan.head
