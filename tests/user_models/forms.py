@@ -118,8 +118,8 @@ def shape_out(plan: Plan, layer: Layer) -> tuple[int, ...]:
 
 def resetting(plan: Plan, what: str) -> list[str]:
     """Lines that forget what the layers keep by themselves."""
-    if plan.framework == "snntorch" and plan.hidden:
-        return [f"utils.reset({what})"]
+    if plan.framework == "snntorch" and plan.hidden:  # which looks at the module's own children alone
+        return [f"utils.reset({what}.net)" if plan.form == "inside" else f"utils.reset({what})"]
     if plan.framework == "spikingjelly":
         return [f"functional.reset_net({what})"]
     return [f"sinabs.reset_states({what})"] if plan.framework == "sinabs" else []

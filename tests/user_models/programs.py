@@ -22,6 +22,16 @@ FORMS = {
 }
 
 
+WEIGHTS = dict.fromkeys(
+    ("membrane clamped", "states anew in the step", "states anew now and then", "another layer's state",
+     "states not zero at first", "membrane handed on", "product of spikes", "counter", "called twice a step",
+     "one neuron, one state, two places", "weights of the step", "time mixed between", "first steps dropped",
+     "stopped early", "summed up between", "shared layer", "one neuron, two states", "states as zeros",
+     "delay by shifting", "maximum pooling"), 4,
+)  # fmt: skip
+"""How much likelier a twist is that fits few programs."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A random program.
@@ -112,7 +122,7 @@ def _style(plan: Plan) -> None:
         plan.kinds.add("sample uint8")
     if time == "none":
         plan.values = "values"
-        if framework == "norse" and plan.form != "root" and plan.chance(0.25):
+        if framework == "norse" and plan.form != "root" and plan.chance(0.4):
             plan.kinds |= {"encoder", "encoder Poisson"}
             plan.seeded = True
             plan.setup.append(f"self.encoder = snn.PoissonEncoder(seq_length=STEPS, f_max=400)")
@@ -205,12 +215,12 @@ def _analogue(plan: Plan, shape: Shape, ending: str) -> None:
 
 def _twist(plan: Plan, twists: dict, trap: bool) -> None:
     """Apply one of those that fit."""
-    names = list(twists)
-    plan.rng.shuffle(names)
-    for name in names:
+    for name in sorted(twists, key=lambda name: plan.rng.random() ** (1 / WEIGHTS.get(name, 1)), reverse=True):
         if twists[name](plan):
             plan.kinds.add(f"{'trap' if trap else 'oddity'} {name}")
             plan.trap = trap
+            return
+        if name == "module between" and plan.chance(0.5):
             return
 
 

@@ -118,21 +118,26 @@ def _branch(plan: Plan) -> bool:
 
 @oddity("shared layer")
 def _shared(plan: Plan) -> bool:
-    """One module used at two places."""
+    """One module used at two places: a stateless one, or weights where the sizes fit."""
     if not stepped(plan):
         return False
-    all_parts = [part for layer in plan.layers for part in layer.parts if part.make]
-    same = [
-        (a, b) for i, a in enumerate(all_parts) for b in all_parts[i + 1 :] if a.make == b.make and a.kind != "norm"
-    ]
-    if not same:
+    found = [part for layer in plan.layers for part in layer.parts if part.make]
+    same = [(a, b) for i, a in enumerate(found) for b in found[i + 1 :] if a.make == b.make and a.kind != "norm"]
+    weights = [pair for pair in same if pair[0].gain]
+    if same:
+        first, second = plan.rng.choice(weights or same)
+        plan.gains.pop(second.gain, None)
+        second.code, second.make, second.attr = second.code.replace(second.attr, first.attr), "", first.attr
+        second.gain = ""
+        plan.kinds |= {"oddity shared weights"} if first.gain else set()
+        return True
+    layer = plan.rng.choice(plan.layers)
+    square = Part("linear", "", layer.neuron.shape, plan.name("fc"), gain="")
+    if len(square.shape) != 1 or not layer.parts:
         return False
-    first, second = plan.rng.choice(same)
-    plan.gains.pop(second.gain, None)
-    second.code, second.make, second.attr = second.code.replace(second.attr, first.attr), "", first.attr
-    if second.gain:
-        plan.kinds.add("oddity shared weights")
-    second.gain = ""
+    square.make, square.code = f"nn.Linear({square.shape[0]}, {square.shape[0]})", f"self.{square.attr}({{h}})"
+    layer.parts += [square, replace(square, make="")]
+    plan.kinds.add("oddity shared weights")
     return True
 
 
