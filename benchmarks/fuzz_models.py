@@ -100,7 +100,9 @@ def report(rows: list[Row], seconds: float) -> bool:
     for message, count in refusals.most_common(25):
         print(f"{count:5}  {message} (seed {examples[message]})")
     print("\nrefused, of traps")
-    for message, count in Counter(kind_of(r["remark"]) for r in rows if r["trap"] and r["verdict"] == "refused").most_common(12):
+    for message, count in Counter(
+        kind_of(r["remark"]) for r in rows if r["trap"] and r["verdict"] == "refused"
+    ).most_common(12):
         print(f"{count:5}  {message}")
     accepted = sum(row["verdict"] in ACCEPTED for row in listed)
     rate = accepted / max(len(listed), 1)

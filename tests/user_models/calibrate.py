@@ -11,7 +11,7 @@ import torch
 from .plan import Plan
 from .write import GAINS
 
-LOW, HIGH, ROUNDS = 0.06, 0.6, 12
+LOW, HIGH, ROUNDS = 0.06, 0.6, 20
 """Mean activity that is left as it is; how often gains are changed at most."""
 
 
@@ -48,7 +48,7 @@ def activities(plan: Plan, source: str) -> list[float]:
 
     for number, layer in enumerate(plan.layers):
         attr = layer.neuron.attr.removeprefix("net.net").removeprefix("net")
-        path = attr.strip("[]").replace("][", ".")
+        path = attr.replace("[", ".").replace("]", "").strip(".")
         if plan.form == "inside":
             path = f"net.{path}"
         net.get_submodule(path).register_forward_hook(hook(number))

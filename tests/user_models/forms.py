@@ -1,4 +1,4 @@
-"""The classes people write around their layers: a loop in forward, a method for a step, whole sequences, a Sequential."""
+"""Forms that compute a step at a time: a loop in forward, a method for a step, forward itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def call(plan: Plan, layer: Layer, current: str) -> list[str]:
     if plan.framework == "sinabs" and "Squeeze" not in neuron.kind:
         return [f"{spikes} = {module}({current}.unsqueeze(1)).squeeze(1)"]
     if not neuron.states:
-        return [f"{spikes}, mem{layer.number} = {module}({current})" if neuron.pair else f"{spikes} = {module}({current})"]
+        return [
+            f"{spikes}, mem{layer.number} = {module}({current})" if neuron.pair else f"{spikes} = {module}({current})"
+        ]
     states = plan.states(layer)
     given = f"{module}({', '.join([current, *states])})"
     if neuron.states[0] == "spk":  # its own last spikes are a state
@@ -35,10 +37,24 @@ def call(plan: Plan, layer: Layer, current: str) -> list[str]:
     return [f"{', '.join([spikes, *states])} = {given}"]
 
 
+def _blocks(plan: Plan, h: str) -> list[str]:
+    """Lines of one step through two ModuleLists."""
+    lines, last = [f"h = {h}"], plan.layers[-1]
+    if last.neuron.states:
+        lines += ["for i, (block, node) in enumerate(zip(self.blocks, self.nodes)):",
+                  "    h, states[i] = node(block(h), states[i])"]  # fmt: skip
+    else:
+        lines += ["for block, node in zip(self.blocks, self.nodes):", "    h = node(block(h))"]
+    return [*lines, f"{last.spikes} = h"]
+
+
 def body(plan: Plan, h: str) -> list[str]:
     """Lines of one step."""
     lines = list(plan.first)
-    for layer in plan.layers:
+    if plan.blocks:
+        lines += _blocks(plan, h)
+        h = plan.layers[-1].spikes
+    for layer in plan.layers if not plan.blocks else ():
         lines += layer.before
         if layer.late:
             queue = plan.held(f"late{layer.number}")
@@ -195,7 +211,9 @@ def method(plan: Plan) -> list[str]:
     else:
         calls = ["outs = []", f"for x_t in {source}:", "    outs.append(self.one_step(x_t))"]
     calls.append(f"{', '.join(names)} = zip(*outs)" if several else f"{names[0]} = outs")
-    results = [reads.of_list(plan, t.how, f"list({n})" if several else n) for t, n in zip(plan.traces, names, strict=True)]
+    results = [
+        reads.of_list(plan, t.how, f"list({n})" if several else n) for t, n in zip(plan.traces, names, strict=True)
+    ]
     lines += ["def forward(self, x):",
               *indented([*prelude(plan), "self.reset()", *[x for x in found.before if "t = 0" not in x], *calls,
                          f"return {reads.finished(plan, results)}"])]  # fmt: skip

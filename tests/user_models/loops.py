@@ -48,7 +48,9 @@ def time_first(plan: Plan) -> tuple[list[str], str]:
     if plan.time in ("0", "step"):
         return [], ""
     if plan.time == "1":
-        how = rng.choice(["x.transpose(0, 1)", "x.movedim(1, 0)", f"x.permute({_dims(plan, 1, 0)})", "x.swapaxes(0, 1)"])
+        how = rng.choice(
+            ["x.transpose(0, 1)", "x.movedim(1, 0)", f"x.permute({_dims(plan, 1, 0)})", "x.swapaxes(0, 1)"]
+        )
         return [f"x = {how}"], how[2 : how.index("(")]
     if plan.time == "-1":
         how = rng.choice(["x.movedim(-1, 0)", f"x.permute({_dims(plan, -1, 0)})"])
@@ -73,7 +75,7 @@ def choose(plan: Plan, needs_number: bool) -> Loop:
     rng, axis = plan.rng, plan.time
     if axis == "none" and not plan.kinds & {"encoder"} and plan.source == "{x}" and plan.chance(0.5):
         t = "t" if needs_number else rng.choice(["t", "_"])
-        return Loop(f"range, the same x", f"for {t} in range(STEPS):", "x", "STEPS", "x.shape[0]",
+        return Loop("range, the same x", f"for {t} in range(STEPS):", "x", "STEPS", "x.shape[0]",
                     t="t" if t == "t" else "", sequence="[x] * STEPS")  # fmt: skip
     direct = axis in ("1", "-1") and plan.source == "{x}" and not plan.kinds & {"loop first layer outside"}
     if direct and plan.chance(0.55):

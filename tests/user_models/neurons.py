@@ -112,9 +112,10 @@ def spikingjelly(plan: Plan, shape: Shape, last: bool, read: bool) -> Neuron:
 
 def sinabs(plan: Plan, shape: Shape, last: bool, read: bool) -> Neuron:
     rng = plan.rng
-    squeeze = plan.mode in ("flat", "step")
+    squeeze = plan.mode == "flat" or (plan.mode == "step" and (plan.form != "loop" or plan.chance(0.6)))
     ending = "Squeeze" if squeeze else ""
-    size = (f"batch_size={plan.batch}" if plan.chance(0.7) or plan.mode == "step" else f"num_timesteps={plan.steps}") if squeeze else ""  # fmt: skip
+    known = f"batch_size={plan.batch}" if plan.chance(0.7) or plan.mode == "step" else f"num_timesteps={plan.steps}"
+    size = known if squeeze else ""
     attr = plan.name("spike")
     if read:
         return Neuron(f"ExpLeak{ending}", f"sl.ExpLeak{ending}({_args('tau_mem=5.0', size)})", attr, shape,

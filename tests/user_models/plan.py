@@ -112,6 +112,9 @@ class Plan:
             ``inside`` (a Sequential called in a loop), ``root`` (a Sequential by itself).
         store: where states by hand are kept: ``local``, ``list``, ``dict`` or ``self``.
         mode: ``step``, or what a whole sequence looks like inside: ``TB``, ``BT`` or ``flat``.
+        hidden: snnTorch's layers keep their states by themselves.
+        nested: a Sequential holds one for each layer.
+        blocks: layers and neurons stand in two ModuleLists, which each step goes through.
         head: parts behind the last neurons.
         traces: what is read out, in which way.
         source: what becomes of the sequence ``{x}``, time first, before it is stepped through.
@@ -132,6 +135,8 @@ class Plan:
     order: str = "TB"
     values: str = "spikes"
     hidden: bool = False
+    nested: bool = False
+    blocks: bool = False
     layers: list[Layer] = field(default_factory=list)
     head: list[Part] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from . import forms, neurons, parts, reads, sequences
 from .calibrate import calibrated
-from .plan import Layer, Plan, Shape
-from .twists import ODDITIES, TRAPS
+from .oddities import ODDITIES
+from .plan import Layer, Part, Plan, Shape
+from .traps import TRAPS
+from .twists import Twist
 
 FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs")
 
@@ -72,10 +74,11 @@ def program(seed: int) -> Program:
     _style(plan)
     _network(plan)
     wanted = rng.random()
-    if wanted < 0.25:
+    if wanted < 0.25 and not (parts.modules_only(plan) and plan.chance(0.5)):
         _twist(plan, TRAPS, trap=True)
-    elif wanted < 0.5:
+    elif 0.25 <= wanted < 0.5:
         _twist(plan, ODDITIES, trap=False)
+    _grouped(plan)
     source = calibrated(plan, _written(plan))
     return Program(seed, source, framework, time, frozenset(plan.kinds), plan.trap, plan.random, plan.order)
 
@@ -104,9 +107,8 @@ def _style(plan: Plan) -> None:
     if whole:
         plan.mode = "TB"
         if framework == "sinabs":
-            plan.mode = "flat" if time == "flat" or (plan.form == "layers" and time in ("1", "none") and plan.chance(0.4)) else "BT"  # fmt: skip
-            if plan.form == "root":
-                plan.mode = "flat" if time == "flat" else "BT"
+            folded = plan.form == "layers" and time in ("1", "none") and plan.chance(0.4)
+            plan.mode = "flat" if time == "flat" or folded else "BT"
     sinabs = framework == "sinabs"
     plan.order = "BT" if sinabs or plan.chance(0.4) else "TB"
     if plan.form == "method" or (time == "step" and plan.form == "loop"):
@@ -125,7 +127,7 @@ def _style(plan: Plan) -> None:
         if framework == "norse" and plan.form != "root" and plan.chance(0.4):
             plan.kinds |= {"encoder", "encoder Poisson"}
             plan.seeded = True
-            plan.setup.append(f"self.encoder = snn.PoissonEncoder(seq_length=STEPS, f_max=400)")
+            plan.setup.append("self.encoder = snn.PoissonEncoder(seq_length=STEPS, f_max=400)")
     if framework != "norse" and plan.chance(0.5) and plan.form in ("loop", "layers", "inside"):
         plan.kinds.add("reset in forward")
 
@@ -137,12 +139,14 @@ def _network(plan: Plan) -> None:
     ending = rng.choice(("spikes", "spikes", "spikes", "read-out", "analogue", "pool"))
     if ending == "pool" and len(shape) != 3:
         ending = "analogue"
+    if plan.framework == "spikingjelly" and ending == "read-out":
+        ending = "vote" if plan.chance(0.5) else "spikes"
     modules = parts.modules_only(plan)
     for number in range(1, count + 1):
         last = number == count
-        flat = len(shape) == 1 or (last and ending != "pool" and plan.chance(0.85))
+        flat = len(shape) == 1 or (last and ending != "pool" and (plan.chance(0.85) or ending == "vote"))
         size = rng.choice((4, 6, 8, 10)) if flat else None
-        read = last and ending == "read-out" and not (plan.framework == "spikingjelly") and count > 1
+        read = last and ending == "read-out" and plan.framework != "spikingjelly" and count > 1
         front = parts.in_front(plan, shape, number == 1)
         inner = front[-1].shape if front else shape
         found = front + parts.weights(plan, inner, size)
@@ -162,6 +166,10 @@ def _network(plan: Plan) -> None:
             plan.kinds.add("read-out layer")
     if not modules and plan.mode == "step" and "states returned" not in plan.kinds:
         _recurrence(plan)
+    if ending == "vote" and len(shape) == 1 and shape[0] % 2 == 0:
+        attr = plan.name("vote")
+        plan.head = [Part("voting layer", f"self.{attr}({{h}})", (shape[0] // 2,), attr, "layer.VotingLayer(2)",
+                          folds=True)]  # fmt: skip
     if ending in ("analogue", "pool") and plan.layers[-1].neuron.spiking:
         _analogue(plan, shape, ending)
     reads.choose(plan)
@@ -213,14 +221,38 @@ def _analogue(plan: Plan, shape: Shape, ending: str) -> None:
     plan.head.append(parts.linear(plan, plan.head[-1].shape if plan.head else shape, plan.rng.choice((4, 6))))
 
 
-def _twist(plan: Plan, twists: dict, trap: bool) -> None:
+def _grouped(plan: Plan) -> None:
+    """Layers in containers: a Sequential for each, or two ModuleLists that a step goes through."""
+    if plan.form == "root" and plan.framework in ("spikingjelly", "sinabs") and plan.mode in ("step", "flat"):
+        plan.nested = plan.chance(0.3)
+        plan.kinds |= {"form nested"} if plan.nested else set()
+    if plan.form != "loop" or plan.mode != "step" or plan.trap:
+        return
+    alone = all(
+        not (layer.join or layer.back or layer.late or layer.before or layer.after or layer.neuron.shared)
+        and len(layer.neuron.states) < 2 and layer.parts and all(part.make for part in layer.parts)
+        and layer.current == "{h}" and all(part.code == f"self.{part.attr}({{h}})" for part in layer.parts)
+        for layer in plan.layers
+    )  # fmt: skip
+    hidden = any(trace.what == "hidden" for trace in plan.traces)
+    if alone and not hidden and plan.framework != "sinabs" and plan.time != "step" and plan.chance(0.4):
+        plan.blocks, plan.store = True, "list"
+        plan.kinds.add("form ModuleList")
+        for number, layer in enumerate(plan.layers):
+            for place, part in enumerate(layer.parts):
+                sequences.renamed(plan, part, f"blocks[{number}][{place}]")
+            sequences.renamed(plan, layer.neuron, f"nodes[{number}]")
+        for trace in plan.traces:
+            if trace.what == "membrane" and plan.layers[-1].neuron.spiking:
+                trace.value = reads.membrane(plan)
+
+
+def _twist(plan: Plan, twists: dict[str, Twist], trap: bool) -> None:
     """Apply one of those that fit."""
     for name in sorted(twists, key=lambda name: plan.rng.random() ** (1 / WEIGHTS.get(name, 1)), reverse=True):
         if twists[name](plan):
             plan.kinds.add(f"{'trap' if trap else 'oddity'} {name}")
             plan.trap = trap
-            return
-        if name == "module between" and plan.chance(0.5):
             return
 
 
@@ -244,7 +276,8 @@ def _written(plan: Plan) -> str:
                 layer.neuron.sequence = True
         elif plan.framework == "spikingjelly":
             _multi_step(plan)
-    if plan.form == "loop" and plan.mode == "step" and plan.time not in ("none", "step") and plan.chance(0.12):
+    looped = plan.form == "loop" and plan.mode == "step" and not plan.blocks
+    if looped and plan.time not in ("none", "step") and plan.chance(0.12):
         first = plan.layers[0]
         if not any(part.code.count("STEP") for part in first.parts) and not first.late:
             plan.kinds.add("loop first layer outside")

@@ -13,15 +13,15 @@ def choose(plan: Plan) -> None:
     last = layers[-1]
     size = plan.head[-1].shape if plan.head else last.neuron.shape
     found: list[tuple[str, str, tuple[int, ...]]] = []
-    membrane = _membrane(plan)
+    potential = membrane(plan)
     if plan.head:
         found.append(("head", "y", size))
     elif not last.neuron.spiking:
         found.append(("membrane", last.spikes, size))
     else:
         found.append(("spikes", last.out, joined(plan)))
-        if membrane and plan.chance(0.55):
-            found.append(("membrane", membrane, last.neuron.shape))
+        if potential and plan.chance(0.55):
+            found.append(("membrane", potential, last.neuron.shape))
             if plan.chance(0.35):
                 del found[0]  # the membrane alone
     if len(layers) > 1 and layers[0].neuron.spiking and plan.chance(0.15):
@@ -52,7 +52,7 @@ def joined(plan: Plan) -> tuple[int, ...]:
     return shape
 
 
-def _membrane(plan: Plan) -> str:
+def membrane(plan: Plan) -> str:
     """The expression of the last layer's membrane, where there is one."""
     last = plan.layers[-1]
     if not last.neuron.membrane or (plan.mode != "step" and plan.framework != "snntorch") or last.neuron.pair is None:
@@ -74,7 +74,10 @@ def _post(plan: Plan, trace: Trace) -> None:
         plan.kinds.add("read-out vote")
         groups = rng.choice([2, size // 2])
         trace.post = rng.choice(
-            [f"{{y}}.view(-1, {size // groups}, {groups}).mean(-1)", f"{{y}}.reshape({plan.batch}, -1, {groups}).sum(2)"]
+            [
+                f"{{y}}.view(-1, {size // groups}, {groups}).mean(-1)",
+                f"{{y}}.reshape({plan.batch}, -1, {groups}).sum(2)",
+            ]
         )
     if plan.chance(0.15):
         plan.kinds.add("read-out softmax")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import loops, reads
 from .forms import joining, prelude, through
-from .plan import Layer, Part, Plan, indented
+from .plan import Layer, Neuron, Part, Plan, indented
 
 CONTAINERS = {
     "spikingjelly": "layer.SeqToANNContainer({})",
@@ -39,7 +39,9 @@ def wrapped(plan: Plan, parts: list[Part], how: str) -> list[Part]:
         plan.kinds.add("layers layer.*")
         for part in parts:
             name = part.make.partition("(")[0].removeprefix("nn.")
-            if name in OF_SPIKINGJELLY:
+            if part.make.startswith("layer."):
+                part.folds = False
+            elif name in OF_SPIKINGJELLY:
                 part.make = part.make.replace("nn.", "layer.", 1)
                 part.folds = False
     if how != "container":
@@ -112,11 +114,10 @@ def _by_hand(plan: Plan, layer: Layer, h: str) -> list[str]:
     module, neuron, spikes, number = f"self.{layer.neuron.attr}", layer.neuron, layer.spikes, layer.number
     states = list(neuron.states)
     outs = ["spk", *[s for s in states if s != "spk"]]
-    lines = [f"{', '.join(states)} = {neuron.init.format(n=module)}", f"{spikes}, mems{number} = [], []",
+    return [f"{', '.join(states)} = {neuron.init.format(n=module)}", f"{spikes}, mems{number} = [], []",
              f"for one in {h}:", f"    {', '.join(outs)} = {module}(one, {', '.join(states)})",
              f"    {spikes}.append(spk)", f"    mems{number}.append(mem)",
              f"{spikes}, mems{number} = torch.stack({spikes}), torch.stack(mems{number})"]  # fmt: skip
-    return lines
 
 
 def layers(plan: Plan) -> list[str]:
@@ -175,7 +176,8 @@ def sequential(plan: Plan) -> str:
     kind = "snn.SequentialState" if plan.framework == "norse" else "nn.Sequential"
     made = []
     for layer in plan.layers:
-        made += [part.make for part in layer.parts] + [layer.neuron.make]
+        own = [part.make for part in layer.parts] + [layer.neuron.make]
+        made += [f"nn.Sequential({', '.join(own)})"] if plan.nested else own
     made += [part.make for part in plan.head]
     inner = "".join(f"        {one},\n" for one in made)
     return f"{kind}(\n{inner}    )"
@@ -184,17 +186,22 @@ def sequential(plan: Plan) -> str:
 def numbered(plan: Plan, root: str) -> None:
     """Give the layers of a Sequential their numbers as attributes, and the gains too."""
     at = 0
-    for parts, neuron in [*((layer.parts, layer.neuron) for layer in plan.layers), (plan.head, None)]:
-        for part in parts:
-            for attr in [key for key in plan.gains if part.attr and (key == part.attr or key.startswith((f"{part.attr}.", f"{part.attr}[")))]:  # fmt: skip
-                plan.gains[f"{root}[{at}]{attr.removeprefix(part.attr)}"] = plan.gains.pop(attr)
-            part.attr = f"{root}[{at}]"
+    for number, layer in enumerate(plan.layers):
+        for place, one in enumerate([*layer.parts, layer.neuron]):
+            renamed(plan, one, f"{root}[{number}][{place}]" if plan.nested else f"{root}[{at}]")
             at += 1
-        if neuron is not None:
-            if neuron.weights:
-                plan.gains[f"{root}[{at}].input_weights"] = plan.gains.pop(neuron.weights)
-            neuron.attr = f"{root}[{at}]"
-            at += 1
+    for place, part in enumerate(plan.head):
+        part.attr = f"{root}[{place + (len(plan.layers) if plan.nested else at)}]"
+
+
+def renamed(plan: Plan, one: Part | Neuron, attr: str) -> None:
+    """Another attribute for a part or a neuron, and for its gain."""
+    old = one.attr
+    for key in [key for key in plan.gains if old and (key == old or key.startswith((f"{old}.", f"{old}[")))]:
+        plan.gains[f"{attr}{key.removeprefix(old)}"] = plan.gains.pop(key)
+    if isinstance(one, Part):
+        one.code = one.code.replace(f"self.{old}", f"self.{attr}")
+    one.attr = attr
 
 
 def inside(plan: Plan) -> list[str]:

@@ -23,8 +23,15 @@ def write(plan: Plan) -> str:
         {*plan.imports, "import torch", "from torch import nn", *IMPORTS[plan.framework]},
         key=lambda line: (line.startswith("from"), line),
     )
-    head = [f'"""A random program: {", ".join(sorted(plan.kinds))}."""', "", *imports, "",
-            f"FRAMEWORK, TIME, STEPS, BATCH = {plan.framework!r}, {_time(plan)}, {plan.steps}, {plan.batch}", "", ""]
+    head = [
+        f'"""A random program: {", ".join(sorted(plan.kinds))}."""',
+        "",
+        *imports,
+        "",
+        f"FRAMEWORK, TIME, STEPS, BATCH = {plan.framework!r}, {_time(plan)}, {plan.steps}, {plan.batch}",
+        "",
+        "",
+    ]
     source = [*head, *plan.classes, *made, *_model(plan, root), "", "", *_sample(plan), "", "", *_answer(plan)]
     return "\n".join(line.rstrip() for line in source) + "\n"
 
@@ -39,8 +46,7 @@ def _class(plan: Plan) -> list[str]:
         made = [f"self.net = {sequences.sequential(plan)}"]
     else:
         made = [
-            *(f"self.{part.attr} = {part.make}" for layer in plan.layers for part in layer.parts if part.make),
-            *(f"self.{layer.neuron.attr} = {layer.neuron.make}" for layer in plan.layers if not layer.neuron.shared),
+            *_made(plan),
             *(f"self.{part.attr} = {part.make}" for part in plan.head if part.make),
         ]
         made += [line for layer in plan.layers for part in layer.parts for line in part.setup]
@@ -54,6 +60,19 @@ def _class(plan: Plan) -> list[str]:
         setup.append("self.reset()")
     made = [line for one in made for line in one.split("\n")]
     return ["def __init__(self):", *indented(["super().__init__()", *made, *setup]), "", *body]
+
+
+def _made(plan: Plan) -> list[str]:
+    """Lines of ``__init__`` that make the layers."""
+    if plan.blocks:
+        blocks = [f"nn.Sequential({', '.join(part.make for part in layer.parts)})" for layer in plan.layers]
+        nodes = ", ".join(layer.neuron.make for layer in plan.layers)
+        return [f"self.blocks = nn.ModuleList([\n    {', '.join(blocks)}\n])",
+                f"self.nodes = nn.ModuleList([\n    {nodes}\n])"]  # fmt: skip
+    return [
+        *(f"self.{part.attr} = {part.make}" for layer in plan.layers for part in layer.parts if part.make),
+        *(f"self.{layer.neuron.attr} = {layer.neuron.make}" for layer in plan.layers if not layer.neuron.shared),
+    ]
 
 
 def _model(plan: Plan, root: bool) -> list[str]:
