@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import torch
 from tests.user_models import judge as judging
 from tests.user_models.calibrate import loaded
 from tests.user_models.judge import judge, own_run
-from tests.user_models.programs import FRAMEWORKS, TIMES, program
+from tests.user_models.programs import FRAMEWORKS, TIMES
+from tests.user_models.programs import program as made_anew
 
-SEEDS = range(24)
+program = cache(made_anew)
+
+SEEDS = range(12)
 """Every framework and every place of time stand among them."""
 
 ACCEPTED = 3
@@ -38,13 +42,13 @@ def test_programs_are_what_they_say() -> None:
         assert all(bool(torch.isfinite(out).all()) for out in first)
         assert one.random or all(map(torch.equal, first, again)), f"seed {one.seed}"
         loud += any(bool(out.any()) for out in first)
-    assert loud >= len(made) - 2
-    assert program(3) == made[3]
+    assert loud >= len(made) - 1
+    assert made_anew(3) == made[3]
 
 
-@pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed % 2 == 0])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_programs_are_exported_exactly_or_refused(tmp_path: Path, seed: int) -> None:
-    found = judge(program(seed), tmp_path, axis=seed % 8 != 0)
+    found = judge(program(seed), tmp_path, axis=seed % 4 != seed // 4)
     assert found.verdict in ("exact", "layers exact", "unchecked", "refused"), f"{found.verdict}: {found.remark}"
 
 
@@ -53,7 +57,7 @@ def test_the_judge_sees_what_differs(tmp_path: Path) -> None:
     made = program(ACCEPTED)
     found = judge(made, tmp_path)
     assert found.verdict in ("exact", "layers exact"), found.remark
-    for old, new in (("net[0].weight.mul_(", "net[0].weight.mul_(1.3 * "), ("tau_mem=10.0", "tau_mem=7.0")):
+    for old, new in ((".weight.mul_(", ".weight.mul_(1.3 * "), ("tau_mem=10.0", "tau_mem=7.0")):
         other = replace(made, source=made.source.replace(old, new))
         assert other.source != made.source
         verdict, remark = judging.check(other, tmp_path / "m.nir", tmp_path)

@@ -135,7 +135,8 @@ def shape_out(plan: Plan, layer: Layer) -> tuple[int, ...]:
 def resetting(plan: Plan, what: str) -> list[str]:
     """Lines that forget what the layers keep by themselves."""
     if plan.framework == "snntorch" and plan.hidden:  # which looks at the module's own children alone
-        return [f"utils.reset({what}.net)" if plan.form == "inside" else f"utils.reset({what})"]
+        inner = ".net" if plan.form == "inside" else ".nodes" if plan.blocks else ""
+        return [f"utils.reset({what}{inner})"]
     if plan.framework == "spikingjelly":
         return [f"functional.reset_net({what})"]
     return [f"sinabs.reset_states({what})"] if plan.framework == "sinabs" else []
@@ -170,8 +171,8 @@ def prelude(plan: Plan) -> list[str]:
     lines = resetting(plan, "self") if "reset in forward" in plan.kinds and plan.time != "step" else []
     if plan.values == "uint8":
         lines.append("x = x.float()")
-    if "encoder" in plan.kinds:
-        lines.append("x = self.encoder(x)")
+    if plan.encoder:
+        lines.append(f"x = {plan.encoder}")
     return lines
 
 

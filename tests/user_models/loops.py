@@ -73,14 +73,14 @@ def time_first(plan: Plan) -> tuple[list[str], str]:
 def choose(plan: Plan, needs_number: bool) -> Loop:
     """A way to step through time; with the step's number where something needs it."""
     rng, axis = plan.rng, plan.time
-    if axis == "none" and not plan.kinds & {"encoder"} and plan.source == "{x}" and plan.chance(0.5):
+    if axis == "none" and not plan.encoder and plan.source == "{x}" and plan.chance(0.5):
         t = "t" if needs_number else rng.choice(["t", "_"])
         return Loop("range, the same x", f"for {t} in range(STEPS):", "x", "STEPS", "x.shape[0]",
                     t="t" if t == "t" else "", sequence="[x] * STEPS")  # fmt: skip
     direct = axis in ("1", "-1") and plan.source == "{x}" and not plan.kinds & {"loop first layer outside"}
     if direct and plan.chance(0.55):
         return _along(plan, needs_number)
-    before, how = ([], "") if plan.kinds & {"encoder"} else time_first(plan)
+    before, how = ([], "") if plan.encoder else time_first(plan)
     loop = _over_first(plan, needs_number)
     loop.before = before + loop.before
     loop.kind = f"{how}, {loop.kind}" if how else loop.kind

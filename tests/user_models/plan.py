@@ -118,6 +118,8 @@ class Plan:
         head: parts behind the last neurons.
         traces: what is read out, in which way.
         source: what becomes of the sequence ``{x}``, time first, before it is stepped through.
+        encoder: expression of the sequence made of a static sample at random.
+        counted: a line of a step asks for its number.
         first, last: lines at the beginning and the end of each step.
         start: lines in front of the loop.
     """
@@ -151,7 +153,7 @@ class Plan:
     last: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
     finish: str = "{y}"
-    seeded: bool = False
+    encoder: str = ""
     counted: bool = False
     trap: bool = False
     random: bool = False

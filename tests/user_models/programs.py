@@ -24,6 +24,16 @@ FORMS = {
 }
 
 
+ENCODERS = {
+    "norse": ("self.encoder(x)", "self.encoder = snn.PoissonEncoder(seq_length=STEPS, f_max=400)", ""),
+    "snntorch": ("spikegen.rate(x, num_steps=STEPS)", "", "from snntorch import spikegen"),
+    "spikingjelly": (
+        "torch.stack([self.encoder(x) for _ in range(STEPS)])", "self.encoder = encoding.PoissonEncoder()",
+        "from spikingjelly.activation_based import encoding",
+    ),
+}  # fmt: skip
+"""A random spike train of a static sample: its expression, a line of ``__init__``, an import."""
+
 WEIGHTS = dict.fromkeys(
     ("membrane clamped", "states anew in the step", "states anew now and then", "another layer's state",
      "states not zero at first", "membrane handed on", "product of spikes", "counter", "called twice a step",
@@ -124,10 +134,11 @@ def _style(plan: Plan) -> None:
         plan.kinds.add("sample uint8")
     if time == "none":
         plan.values = "values"
-        if framework == "norse" and plan.form != "root" and plan.chance(0.4):
-            plan.kinds |= {"encoder", "encoder Poisson"}
-            plan.seeded = True
-            plan.setup.append("self.encoder = snn.PoissonEncoder(seq_length=STEPS, f_max=400)")
+        if framework in ENCODERS and plan.form != "root" and plan.chance(0.3):
+            plan.kinds.add("encoder")
+            plan.encoder, setup, imports = ENCODERS[framework]
+            plan.setup += [setup] if setup else []
+            plan.imports |= {imports} if imports else set()
     if framework != "norse" and plan.chance(0.5) and plan.form in ("loop", "layers", "inside"):
         plan.kinds.add("reset in forward")
 

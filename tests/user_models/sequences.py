@@ -152,7 +152,7 @@ def layers(plan: Plan) -> list[str]:
 
 def _arranged(plan: Plan) -> tuple[list[str], str]:
     """Lines that bring the sample into the order that the layers take."""
-    if "encoder" in plan.kinds:
+    if plan.encoder:
         return [], ""
     if plan.mode == "TB":
         return loops.time_first(plan)
@@ -179,8 +179,8 @@ def sequential(plan: Plan) -> str:
         own = [part.make for part in layer.parts] + [layer.neuron.make]
         made += [f"nn.Sequential({', '.join(own)})"] if plan.nested else own
     made += [part.make for part in plan.head]
-    inner = "".join(f"        {one},\n" for one in made)
-    return f"{kind}(\n{inner}    )"
+    inner = "".join(f"    {one},\n" for one in made)
+    return f"{kind}(\n{inner})"
 
 
 def numbered(plan: Plan, root: str) -> None:

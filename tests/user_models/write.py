@@ -117,7 +117,7 @@ def _answer(plan: Plan) -> list[str]:
     lines = []
     if "reset in forward" not in plan.kinds or plan.time == "step":
         lines += forms.resetting(plan, "net")
-    if plan.seeded:
+    if plan.encoder:
         lines.append("torch.manual_seed(7)  # it draws at random")
     norse_root = plan.form == "root" and plan.framework == "norse"
     if plan.time == "step":
@@ -129,8 +129,9 @@ def _answer(plan: Plan) -> list[str]:
         whole = {"dict": "list(net(x).values())", "list": "list(net(x))", "tuple": "list(net(x))", "plain": "[net(x)]"}
         lines.append(f"return {whole[plan.returns if several or plan.returns == 'dict' else 'plain']}")
     lines = ["def answer(net, x):", *indented(lines)]
-    if "encoder" in plan.kinds:
-        lines += ["", "", "def chip_input(net, x):", "    torch.manual_seed(7)", "    return net.encoder(x)"]
+    if plan.encoder:
+        encoded = plan.encoder.replace("self.", "net.")
+        lines += ["", "", "def chip_input(net, x):", "    torch.manual_seed(7)", f"    return {encoded}"]
     return lines
 
 
