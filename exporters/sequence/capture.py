@@ -88,7 +88,7 @@ def captures(
         try:
             captured = _captured(module, part, usage, dt, framework)
         except NeurodeployError as error:
-            failed = failed or error
+            failed = error  # of the last, all of the sample, in the end
             continue
         some = True
         yield replace(captured, usage=whole_usage(sample, one, captured.usage))

@@ -153,10 +153,11 @@ class Terms:
         return self._tables
 
     def constant(self, value: Tensor, node: fx.Node) -> Tensor:
-        """Identities of the elements of a constant tensor."""
-        constant = constant_of(value)
-        term = self.make(CONSTANT, (constant,), value.shape, 1, node)
-        return self.ids(term)[0].clone()
+        """Identities of the elements of a constant tensor, one for each number."""
+        numbers, where = np.unique(value.detach().double().numpy(), return_inverse=True)
+        terms = [self.make(CONSTANT, (Constant(torch.tensor(n), float(n).hex()),), (), 1, node) for n in numbers]
+        firsts = torch.tensor([term.first for term in terms], dtype=torch.int64)
+        return firsts[torch.from_numpy(where.reshape(-1))].reshape(value.shape)
 
     def of(self, ids: Tensor) -> list[Term]:
         """The terms that occur among identities."""
