@@ -21,7 +21,7 @@ from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
 from .answers import answering
 from .emit import emit
-from .encoders import encode, encoders_of
+from .encoders import draws, encode, encoders_of
 from .fold import fold
 from .record import Recorded, record
 from .terms import INPUT, MixedError, Terms
@@ -124,22 +124,19 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
     """
     fitting: list[TimeAxis] = []
     failed: dict[TimeAxis, NeurodeployError] = {}
-    for axis in ("step", 0, 1, "none", "flat", -1):
-        if axis == -1 and sample.ndim < 3:
-            continue
-        try:
-            for part, usage in _parts(module, sample, axis, framework):
-                try:
-                    recorded = record(module, tensor_of(module, part), usage, framework)
-                    folded = fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage))
-                except NeurodeployError as error:
-                    failed.setdefault(axis, error)
-                    continue
-                if axis != "none" or folded.last > 0:
-                    fitting.append(axis)
-                break
-        except InvalidInputError as error:
-            failed.setdefault(axis, error)
+    for axes in _READINGS:
+        for axis in axes:
+            if axis == -1 and sample.ndim < 3:
+                continue
+            try:
+                steps = _steps_under(module, sample, axis, framework)
+            except NeurodeployError as error:
+                failed[axis] = error
+                continue
+            if axis != "none" or steps > 1:
+                fitting.append(axis)
+        if fitting:
+            break
     if len(fitting) == 1:
         return fitting[0]
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
@@ -153,6 +150,29 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
         hint="say it with --time-axis: 0, 1 or -1 where forward takes whole sequences, flat for batch*time, none for a "
         "static input that forward repeats, step where forward computes one step a call",
     )
+
+
+_READINGS: tuple[tuple[TimeAxis, ...], ...] = (("step", 0, 1, "none"), ("flat", -1))
+"""Where time is looked for: in the second places where it is in none of the first."""
+
+
+def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> int:
+    """Steps of a module when its sample is read in this way.
+
+    Raises:
+        NeurodeployError: it is not the same in every step, or does not take the sample, read in this way.
+    """
+    failed: NeurodeployError | None = None
+    for part, usage in _parts(module, sample, axis, framework):
+        try:
+            recorded = record(module, tensor_of(module, part), usage, framework)
+            return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
+        except NeurodeployError as error:
+            failed = _plainer(failed, error)
+            if isinstance(error, MixedError):  # as it would be in the whole sample
+                break
+    assert failed is not None
+    raise failed
 
 
 def _expected(usage: Usage) -> int | None:
@@ -238,13 +258,24 @@ def tensor_of(module: nn.Module, sample: Array) -> Tensor:
 def _labels(recorded: Recorded, usage: Usage) -> tuple[dict[fx.Node, Callable[[Terms], Tensor]], tuple[str, ...]]:
     """What the network's inputs are: the sample, or what an encoder makes of it."""
     encoders = encoders_of(recorded)
-    if not encoders:
+    if not encoders or not _encodes(recorded, encoders, usage):
         return {recorded.sample: lambda terms: _sample_ids(terms, recorded.sample, usage)}, ()
     lines = tuple(dict.fromkeys(said for _, said in encoders))
     nodes = [node for node, _ in encoders]
     if len(nodes) == 1:
         return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, 0)}, lines
     return {n: _step_ids(n, t) for t, n in enumerate(nodes)}, lines
+
+
+def _encodes(recorded: Recorded, encoders: list[tuple[fx.Node, str]], usage: Usage) -> bool:
+    """Whether what stands in front of the network turns the sample into spikes over time, or draws them at random.
+
+    Anything else that no chip computes is refused where it stands: a user may feed the file with the sample itself.
+    """
+    if draws(recorded):
+        return True
+    (node, _), *more = encoders
+    return usage.axis == "none" and not more and node.meta["val"].dim() == recorded.sample.meta["val"].dim() + 1
 
 
 def _step_ids(node: fx.Node, step: int) -> Callable[[Terms], Tensor]:

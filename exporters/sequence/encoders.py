@@ -80,6 +80,17 @@ def _followers(node: fx.Node, within: set[fx.Node]) -> list[fx.Node]:
     return list(found)
 
 
+def draws(recorded: Recorded) -> bool:
+    """Whether the encoders draw random numbers."""
+    stack, seen = [node for node, _ in encoders_of(recorded)], set()
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.all_input_nodes)
+    return any(is_random(node) for node in seen)
+
+
 def encode(recorded: Recorded, sample: Tensor, seed: int) -> list[Tensor]:
     """What the encoders give for a sample, in order, with the random numbers that follow ``seed``."""
     nodes = [node for node, _ in encoders_of(recorded)]

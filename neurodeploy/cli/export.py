@@ -38,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where time lies in the sample: 0, 1, -1, flat (batch*time), none (forward repeats it) or step (forward "
         "computes one step); default: what the module does with it",
     )  # fmt: skip
+    parser.add_argument(
+        "--write-input", type=Path, metavar="IN.npy",
+        help="also write what the network receives of the sample, [time, batch, *shape], as compile and run take it",
+    )  # fmt: skip
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
@@ -94,6 +98,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     silent = any(pair.verdict == "silent" for pair in pairs)
     unproven = _unproven(args.output, silent, console) if args.to == "nir" else []
     console.say(f"wrote {args.output}")
+    if args.write_input is not None:
+        _write_input(args.write_input, made.x if made else sample)
+        console.say(f"wrote {args.write_input}")
     console.result(
         {
             "file": str(args.output),
@@ -127,6 +134,15 @@ def _say(made: Exported, console: Console) -> None:
     if captured.encoded:
         console.say(f"encoder, which stays on the host: {'; '.join(captured.encoded)}; give its spikes to the file")
     console.warn(*made.notes)
+
+
+def _write_input(path: Path, x: Any) -> None:
+    import numpy as np
+
+    from neurodeploy.files.atomic import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, x)
 
 
 def _as_json(made: Exported) -> dict[str, Any]:

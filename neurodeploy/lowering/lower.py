@@ -98,6 +98,8 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
     if not outputs:
         raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
     notes = {**conventions.notes, **lowering.notes}
+    if "encoder" in file.metadata:
+        notes["encoder"] = f"the input is what the model's encoder gives, {file.metadata['encoder']}; not its sample"
     if looped:
         notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(looped))
     return Network(
