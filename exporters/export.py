@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from neurodeploy.errors import NeurodeployError
+
+from .usage import TimeAxis
 
 if TYPE_CHECKING:
     import nir
     from torch import nn
+
+    from neurodeploy.network.arrays import Array
+
+    from .sequence.capture import Captured
 
 
 def to_graph(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None = None) -> nir.NIRGraph:
@@ -28,6 +38,43 @@ def to_graph(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None 
     from .torch_step.graph import build
 
     return build(module, sample_shape, dt, framework.of(module))
+
+
+def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: float | None = None) -> Iterator[Captured]:
+    """Ways to say a module, called on ``sample`` as its user calls it, as one step; the likeliest first.
+
+    Args:
+        sample: exactly what ``forward`` takes; ``[time, batch, *shape]`` where it computes one step a call.
+        axis: where time lies in it (`neurodeploy.exporters.usage.AXES`); None finds out by what the module does.
+        dt: as for `to_graph`.
+
+    Raises:
+        UnsupportedError: as `to_graph`; a module that is not the same in every step.
+        InvalidInputError: as `to_graph`; a sample that does not fit, or whose time axis is not clear.
+    """
+    from . import framework
+    from .sequence.capture import captures
+
+    kind = framework.of(module)
+    for captured in captures(module, sample, axis, dt, kind):
+        yield _as_a_step(module, captured, dt) if captured.usage.axis == "step" else captured
+
+
+def _as_a_step(module: nn.Module, captured: Captured, dt: float | None) -> Captured:
+    """The same with the graph of the module's one step, where that can be captured by itself.
+
+    Raises:
+        UnsupportedError: the module counts steps, and will compute something else in a later one.
+    """
+    shape = tuple(int(n) for n in captured.graph.nodes["input"].input_type["input"])
+    try:
+        graph = to_graph(module, shape, dt)
+    except NeurodeployError as error:
+        if error.what.startswith("time-dependent forward"):
+            raise
+        return captured
+    read = captured.answer.populations if captured.answer else ()
+    return replace(captured, graph=graph) if set(read) <= set(graph.nodes) else captured
 
 
 def export(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, path: Path | str) -> nir.NIRGraph:

@@ -7,10 +7,11 @@ of the group ``neurodeploy.exporters``, called like that package, that loads a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +23,12 @@ from neurodeploy.network.neurons import Comparison, Reset
 from neurodeploy.nir_graph.conventions import RecurrentBias
 from neurodeploy.nir_graph.metadata import NeuronRules
 
+from .usage import TimeAxis
+
 if TYPE_CHECKING:
     import nir
+
+    from .sequence.site import Site
 
 ENTRY_POINTS = "neurodeploy.exporters"
 
@@ -62,6 +67,28 @@ class Neuron(NeuronRules, _Node):
     recurrent: nir.NIRNode | None = None
 
 
+class Note(Protocol):
+    """What is told of a call of a neuron module, as its caller saw it.
+
+    Args:
+        outputs: what it sent, ``[batch, ...]`` of one step, or with time in a dimension.
+        potentials: the membranes after each step, shaped like ``outputs``; or a function that gives them (or None),
+            called after the run; None where the module does not tell them.
+        time_axis: where time lies in ``outputs``; None for a call of one step.
+        state_in: the state that the call got, any nesting of tensors; None where the module keeps its state.
+        state_out: the state that it returned.
+    """
+
+    def __call__(
+        self,
+        outputs: Tensor,
+        potentials: Tensor | Callable[[], Tensor | None] | None = None,
+        time_axis: int | None = None,
+        state_in: Any = None,
+        state_out: Any = None,
+    ) -> None: ...
+
+
 @dataclass(frozen=True)
 class Framework:
     """How a framework's modules are understood.
@@ -76,8 +103,8 @@ class Framework:
         stub: ``(operator)``: a module that calls ``operator(input) -> output`` and returns what the framework's
             neurons return.
         widen: turns parameters that torch does not know of into float64, in place.
-        record: ``(module, note)``: from now on the module keeps its state between calls and calls
-            ``note(output, membrane potential)`` after each step.
+        observe: ``(module, note)``: from now on the module calls ``note`` (a `Note`) after each call. It only looks on:
+            what the module gets, keeps and returns is as it was.
         stub_for: ``(module, operator)``, where the stub depends on the module it stands for; used instead of `stub`.
             It may do linear work of its own (input weights) in front of the operator, in submodules.
         default_dt: seconds in a step where neither the neurons nor the user say it; None if one must be given.
@@ -85,6 +112,14 @@ class Framework:
         prepare: turns a copied module into one that computes a single step of ``[batch, *shape]``, in place; the paths
             of its neurons stay.
         keeps_state: whether a neuron module keeps its state inside, so that one module at two paths has one state.
+        opaque: ``(module, site)``: from now on the module calls ``site`` in place of computing anything
+            (`neurodeploy.exporters.sequence.site.Site`), and returns, keeps and resets what it always does; by
+            default its stub, for modules that compute one step.
+        simplify: replaces, in place, stateless layers that compute something plain in an unusual way.
+        fresh: what the framework's users call on a module before each sequence, in place; None if there is nothing.
+        alone: ``(copy)``: a context in which what the framework keeps outside of modules is that of the copy.
+        time_axis: where time lies in what a module takes whose layers compute whole sequences by themselves, and
+            "step" where they compute one step; "step" for all modules without it.
     """
 
     name: str
@@ -95,12 +130,25 @@ class Framework:
     neuron: Callable[[nn.Module, str, tuple[int, ...], float], Neuron]
     stub: Callable[[Callable[[Tensor], Tensor]], nn.Module]
     widen: Callable[[nn.Module], None]
-    record: Callable[[nn.Module, Callable[[Tensor, Tensor], None]], None]
+    observe: Callable[[nn.Module, Note], None]
     stub_for: Callable[[nn.Module, Callable[[Tensor], Tensor]], nn.Module] | None = None
     default_dt: float | None = None
     recurrent_bias: RecurrentBias = "from-start"
     prepare: Callable[[nn.Module], None] | None = None
     keeps_state: Callable[[nn.Module], bool] | None = None
+    opaque: Callable[[nn.Module, Site], None] | None = None
+    simplify: Callable[[nn.Module], None] | None = None
+    fresh: Callable[[nn.Module], None] | None = None
+    alone: Callable[[nn.Module], AbstractContextManager[None]] | None = None
+    time_axis: Callable[[nn.Module], TimeAxis] | None = None
+
+    def make_opaque(self, module: nn.Module, site: Site) -> None:
+        """Let a neuron module, in place, call ``site`` and compute nothing itself; it returns what it always does."""
+        if self.opaque is not None:
+            self.opaque(module, site)
+        else:
+            stub = self.stub_for(module, site) if self.stub_for is not None else self.stub(site)
+            module.forward = stub.forward
 
 
 class Stub(nn.Module):
@@ -138,6 +186,15 @@ def get(name: str) -> Framework:
     return found
 
 
+def names_in(module: nn.Module) -> list[str]:
+    """The frameworks that a module's classes come from, "torch" for neurons of the user's own."""
+    classes = [kind for part in module.modules() for kind in type(part).__mro__]
+    packages = {kind.__module__.partition(".")[0] for kind in classes} - {"torch"}
+    if any(callable(getattr(part, "neurodeploy_neuron", None)) for part in module.modules()):
+        packages.add("torch")
+    return sorted(packages & set(names()))
+
+
 def of(module: nn.Module) -> Framework:
     """The framework that a module's neurons come from, by the packages of the classes in it.
 
@@ -146,11 +203,7 @@ def of(module: nn.Module) -> Framework:
     Raises:
         UnsupportedError: no framework that we know, or several at once.
     """
-    classes = [kind for part in module.modules() for kind in type(part).__mro__]
-    packages = {kind.__module__.partition(".")[0] for kind in classes} - {"torch"}
-    if any(callable(getattr(part, "neurodeploy_neuron", None)) for part in module.modules()):
-        packages.add("torch")
-    found = sorted(packages & set(names()))
+    found = names_in(module)
     if len(found) != 1:
         own = sorted({type(part).__name__ for part in module.modules()})
         raise UnsupportedError(

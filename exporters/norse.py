@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
-from norse.torch.functional.iaf import iaf_feed_forward_step
-from norse.torch.functional.leaky_integrator import li_feed_forward_step
-from norse.torch.functional.leaky_integrator_box import li_box_feed_forward_step
-from norse.torch.functional.lif import lif_feed_forward_step, lif_step
-from norse.torch.functional.lif_box import lif_box_feed_forward_step
-from norse.torch.functional.lif_refrac import lif_refrac_feed_forward_step
+import torch
+from norse.torch.functional.iaf import IAFFeedForwardState, iaf_feed_forward_step
+from norse.torch.functional.leaky_integrator import LIState, li_feed_forward_step
+from norse.torch.functional.leaky_integrator_box import LIBoxState, li_box_feed_forward_step
+from norse.torch.functional.lif import LIFFeedForwardState, LIFState, lif_feed_forward_step, lif_step
+from norse.torch.functional.lif_box import LIFBoxFeedForwardState, lif_box_feed_forward_step
+from norse.torch.functional.lif_refrac import LIFRefracFeedForwardState, lif_refrac_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 from norse.torch.module.lift import Lift
 from torch import Tensor, nn
@@ -37,7 +38,10 @@ from torch import Tensor, nn
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.neurons import Reset
 
-from .framework import Framework, Neuron, full
+from .framework import Framework, Neuron, Note, full
+from .looking import looked_on, twin_of
+from .sequence.site import STEP, Site
+from .usage import TimeAxis
 
 if TYPE_CHECKING:
     from neurodeploy.network.arrays import Array
@@ -53,11 +57,24 @@ _STEPS: dict[str, Any] = {
 }
 """Cells that can be exported, and the step function that each must use."""
 
+_STATES: dict[str, Any] = {
+    "LIFBoxCell": LIFBoxFeedForwardState,
+    "LIBoxCell": LIBoxState,
+    "IAFCell": IAFFeedForwardState,
+    "LIFCell": LIFFeedForwardState,
+    "LICell": LIState,
+}
+"""What these return as their state."""
+
 _SEQUENCES = {"LIF": "LIFCell", "LI": "LICell", "IAF": "IAFCell", "LIFRecurrent": "LIFRecurrentCell"}
 """Modules that run a cell over time."""
 
-_TRANSPARENT = ("SequentialState", "Lift")
-"""Containers that are traced through."""
+_TRANSPARENT = (
+    "SequentialState", "Lift", "RegularizationCell", "ConstantCurrentLIFEncoder", "PoissonEncoder",
+    "PoissonEncoderStep", "PopulationEncoder", "SignedPoissonEncoder", "SpikeLatencyEncoder",
+    "SpikeLatencyLIFEncoder",
+)  # fmt: skip
+"""Containers, encoders and counters of spikes, which are traced through."""
 
 _REASONS = {
     "LIFAdExCell": "an adaptive exponential neuron, which NIR has no node for",
@@ -205,9 +222,14 @@ def _stub_for(module: nn.Module, operator: Callable[[Tensor], Tensor]) -> nn.Mod
     weights = getattr(module, "input_weights", None)
     if not isinstance(weights, Tensor):
         return _Stub(operator)
+    return _Stub(operator, _front(weights))
+
+
+def _front(weights: Tensor) -> nn.Linear:
+    """The input weights of a recurrent cell, as a layer."""
     linear = nn.Linear(weights.shape[1], weights.shape[0], bias=False)
     linear.weight = nn.Parameter(weights.detach())
-    return _Stub(operator, linear)
+    return linear
 
 
 def _widen(module: nn.Module) -> None:
@@ -235,34 +257,94 @@ def _lifted(part: Any) -> Callable[..., Any]:
     return lambda x, state=None: part.lifted_module(x, state) if part.is_stateful else part.lifted_module(x)
 
 
-def _one_step(module: Any, kind: Any) -> None:
-    """Let a module that runs over time take a single step."""
+def _observe(module: nn.Module, note: Note) -> None:
+    kind = _norse_class(module)
+    assert kind is not None
+    whole = kind.__name__ in _SEQUENCES
+
+    def look(forward: Callable[..., Any], input_tensor: Tensor, state: Any = None) -> Any:
+        x = input_tensor.detach().clone() if whole else input_tensor
+        result = forward(input_tensor, state)
+        output, after = result
+        if not whole:
+            note(output, (after.lif if hasattr(after, "lif") else after).v, None, state or (), after)
+        elif module.record_states:
+            note(output, after.v, 0, state or (), after)
+        else:
+            note(output, lambda: _potentials(module, x, state, output), 0, state or (), after)
+        return result
+
+    looked_on(module, look)
+
+
+def _potentials(module: nn.Module, x: Tensor, state: Any, output: Tensor) -> Tensor | None:
+    """Of each step of a sequence, by a twin that keeps them and sends the same."""
+    twin = twin_of(module)
+    twin.record_states = True
+    same, states = twin(x, state)
+    return states.v if torch.equal(same, output) else None
+
+
+def _time_axis(module: nn.Module) -> TimeAxis:
+    kinds = [_norse_class(part) for part in module.modules()]
+    names = {kind.__name__ for kind in kinds if kind is not None}
+    return 0 if names & {*_SEQUENCES, "Lift"} else "step"
+
+
+def _opaque(module: Any, site: Site) -> None:
+    name, kind = _cell(module), _norse_class(module)
+    axis = 0 if kind is not None and kind.__name__ in _SEQUENCES else STEP
+    if isinstance(getattr(module, "input_weights", None), Tensor):
+        front = _front(module.input_weights)
+        del module.input_weights
+        module.input_weights = front
 
     def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        output, state = kind.forward(module, input_tensor[None], state)
-        return output[0], state
+        if state is None:
+            site.reset()
+        x = module.input_weights(input_tensor) if hasattr(module, "input_weights") else input_tensor
+        sent = site(x, [] if state is None else _tensors(state), axis)
+        whole = axis == 0 and not module.record_states
 
-    module.record_states, module.forward = False, forward
+        def kept(which: str) -> Tensor:
+            value = site.state(sent, which)
+            return value[-1] if whole else value
+
+        return sent, _state_of(name, sent[-1] if whole else sent, kept)
+
+    module.forward = forward
 
 
-def _record(module: nn.Module, note: Callable[[Tensor, Tensor], None]) -> None:
-    kind = _norse_class(module)
-    if kind is not None and kind.__name__ in _SEQUENCES:
-        _one_step(module, kind)
-    last: list[Any] = [None]
+def _tensors(state: Any) -> list[Tensor]:
+    """The potentials and currents in a state, without the spikes and what counts steps."""
+    if hasattr(state, "lif"):
+        state = state.lif
+    return [value for key in ("v", "i") if isinstance(value := getattr(state, key, None), Tensor)]
 
-    def before(_module: nn.Module, args: Any, _kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (args[0], last[0]), {}
 
-    def after(_module: nn.Module, _args: Any, result: tuple[Tensor, Any]) -> None:
-        output, last[0] = result
-        state = last[0]
-        note(output, (state.lif if hasattr(state, "lif") else state).v)
-
-    module.register_forward_pre_hook(before, with_kwargs=True)
-    module.register_forward_hook(after)
+def _state_of(name: str, sent: Tensor, kept: Callable[[str], Tensor]) -> Any:
+    """The state that a cell returns."""
+    if name in ("LIFBoxCell", "LIBoxCell", "IAFCell"):
+        return _STATES[name](kept("v"))
+    if name == "LIFRecurrentCell":
+        return LIFState(sent, kept("v"), kept("i"))
+    if name == "LIFRefracCell":
+        return LIFRefracFeedForwardState(LIFFeedForwardState(kept("v"), kept("i")), torch.zeros_like(sent))
+    return _STATES[name](kept("v"), kept("i"))
 
 
 FRAMEWORK = Framework(
-    "norse", ">", _claims, _refusal, _time_step, _neuron, _Stub, _widen, _record, _stub_for, prepare=_prepare
+    "norse",
+    ">",
+    _claims,
+    _refusal,
+    _time_step,
+    _neuron,
+    _Stub,
+    _widen,
+    _observe,
+    _stub_for,
+    prepare=_prepare,
+    time_axis=_time_axis,
+    opaque=_opaque,
 )

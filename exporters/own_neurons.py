@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 
-from .framework import Framework, Neuron, Stub
+from .framework import Framework, Neuron, Note, Stub
+from .looking import looked_on
+from .sequence.site import Site
 
 NAME = "torch"
 """Of plain torch, as a framework among others."""
@@ -55,9 +57,25 @@ def _widen(module: nn.Module) -> None:
             setattr(module, name, value.detach().double())
 
 
-def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
-    module.neurodeploy_reset()
-    module.register_forward_hook(lambda _module, _args, output: note(output, module.neurodeploy_potential()))
+def _observe(module: Any, note: Note) -> None:
+    def look(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        spikes = forward(*args, **kwargs)
+        note(spikes, module.neurodeploy_potential())
+        return spikes
+
+    looked_on(module, look)
+
+
+def _fresh(module: nn.Module) -> None:
+    for part in module.modules():
+        if declares(part):
+            part.neurodeploy_reset()  # type: ignore[operator]
+
+
+def _opaque(module: Any, site: Site) -> None:
+    module.forward = lambda x, *_given, **_named: site(x)
+    module.neurodeploy_potential = lambda: site.state(site.last, "v") if site.last is not None else None
+    module.neurodeploy_reset = site.reset
 
 
 FRAMEWORK = Framework(
@@ -69,7 +87,9 @@ FRAMEWORK = Framework(
     _neuron,
     Stub,
     _widen,
-    _record,
+    _observe,
     default_dt=1e-3,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
+    fresh=_fresh,
 )

@@ -30,15 +30,19 @@ import numpy as np
 import torch
 from sinabs import activation
 from sinabs import layers as sl
+from sinabs.layers.reshape import SqueezeMixin
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import UNLIMITED, Comparison, Reset
 
-from .framework import Framework, Neuron, Stub, full
+from .framework import Framework, Neuron, Note, Stub, full
+from .looking import looked_on, twin_of
+from .sequence.site import Site
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import inverse, leaky
+from .usage import TimeAxis
 
 _RECURRENT = (sl.LIFRecurrent, sl.IAFRecurrent, sl.ALIFRecurrent)
 
@@ -187,14 +191,19 @@ def _recurrent(module: Any, path: str, shape: tuple[int, ...]) -> nir.NIRNode:
     return conv2d(given, weight, bias, shape)
 
 
+def _simplify(module: nn.Module) -> None:
+    for path, part in list(module.named_modules()):
+        if path and isinstance(part, sl.SumPool2d):
+            pool = nn.AvgPool2d(part.kernel_size, part.stride, ceil_mode=part.ceil_mode, divisor_override=1)
+            module.set_submodule(path, pool)
+
+
 def _prepare(module: nn.Module) -> None:
+    _simplify(module)
     for path, part in list(module.named_modules()):
         if not path:
             continue
-        if isinstance(part, sl.SumPool2d):
-            pool = nn.AvgPool2d(part.kernel_size, part.stride, ceil_mode=part.ceil_mode, divisor_override=1)
-            module.set_submodule(path, pool)
-        elif isinstance(part, (sl.FlattenTime, sl.UnflattenTime)):
+        if isinstance(part, (sl.FlattenTime, sl.UnflattenTime)):
             module.set_submodule(path, nn.Identity())
         elif isinstance(part, sl.Repeat):
             part.forward = lambda x, inner=part: inner.module(x)
@@ -216,22 +225,66 @@ def _widen(module: Any) -> None:
         module.spike_fn = _Double(module.spike_fn)
 
 
-def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
-    kind = _kind(module)
-    whole, recurrent = _SEQUENCE[kind], kind in _RECURRENT
-    for name, _ in list(module.named_buffers(recurse=False)):
-        module.register_buffer(name, torch.zeros(0))
-    last: list[Tensor] = []
+def _observe(module: Any, note: Note) -> None:
+    def look(forward: Callable[..., Any], input_data: Tensor) -> Tensor:
+        twin, x = twin_of(module), input_data.detach().clone()
+        output: Tensor = forward(input_data)
+        sent = output.detach().clone()
+        note(_inflated(module, sent), lambda: _potentials(twin, _inflated(twin, x), _inflated(twin, sent)), 1)
+        return output
 
-    def step(input_data: Tensor) -> Tensor:
-        # sinabs starts each call without what the last spikes send back.
-        back = module.rec_connect(last[0]).reshape(input_data.shape) if recurrent and last else 0.0
-        spikes = whole(module, (input_data + back)[:, None])[:, 0]
-        last[:] = [spikes.to(input_data.dtype)]
-        note(spikes, module.v_mem)
-        return last[0]
+    looked_on(module, look)
 
-    module.forward = step
+
+def _inflated(module: Any, x: Tensor) -> Tensor:
+    """``[batch, time, ...]``, also of a layer that takes both in one dimension."""
+    return x.reshape(module.batch_size, module.num_timesteps, *x.shape[1:]) if _squeezes(module) else x
+
+
+def _squeezes(module: Any) -> bool:
+    return isinstance(module, sl.SqueezeMixin)
+
+
+def _potentials(twin: Any, x: Tensor, sent: Tensor) -> Tensor | None:
+    """Of each step of a sequence, by a twin in the state before it that takes the steps one by one and sends the same.
+
+    sinabs 3.1.3 keeps the potentials before the reset where a layer is recurrent or adaptive.
+    """
+    whole, recurrent = _SEQUENCE[_kind(twin)], _kind(twin) in _RECURRENT
+    back: Any = 0.0  # sinabs starts each call without what the last spikes send back
+    potentials, same = [], []
+    for t in range(x.shape[1]):
+        spikes = whole(twin, (x[:, t] + back)[:, None])[:, 0]
+        back = twin.rec_connect(spikes).reshape(spikes.shape) if recurrent else 0.0
+        potentials.append(twin.v_mem.clone())
+        same.append(spikes)
+    return torch.stack(potentials, 1) if torch.equal(torch.stack(same, 1), sent) else None
+
+
+def _fresh(module: nn.Module) -> None:
+    """What ``sinabs.reset_states`` does, which passes over layers that have layers inside."""
+    for part in module.modules():
+        if isinstance(part, sl.StatefulLayer):
+            part.reset_states()
+
+
+def _time_axis(module: nn.Module) -> TimeAxis:
+    layers = [part for part in module.modules() if _claims(part)]
+    return "flat" if any(map(_squeezes, layers)) else 1
+
+
+def _opaque(module: Any, site: Site) -> None:
+    def sequence(x: Tensor) -> Tensor:
+        sent = site(x, (), 1)
+        v = site.state(sent, "v")
+        module.v_mem = v[:, -1]
+        if module.record_states:
+            module.recordings = {"v_mem": v}
+        return sent
+
+    squeezed = isinstance(module, SqueezeMixin)
+    module.forward = (lambda x: module.squeeze_forward(x, sequence)) if squeezed else sequence
+    module.reset_states = lambda *_given, **_named: site.reset()
 
 
 FRAMEWORK = Framework(
@@ -243,9 +296,13 @@ FRAMEWORK = Framework(
     _neuron,
     Stub,
     _widen,
-    _record,
+    _observe,
     default_dt=1e-3,
     recurrent_bias="after-delay",
     prepare=_prepare,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
+    simplify=_simplify,
+    fresh=_fresh,
+    time_axis=_time_axis,
 )

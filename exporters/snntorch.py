@@ -23,19 +23,23 @@ Lapicque always delays; RSynaptic has no reset_delay=False that works (its sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import nir
 import numpy as np
 import torch
+from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import Reset, ResetTime
 
-from .framework import Framework, Neuron, full
+from .framework import Framework, Neuron, Note, full
+from .looking import looked_on
+from .sequence.site import Site
 from .torch_step.capture import potential_of
 from .torch_step.layers import conv2d, linear
 from .torch_step.steps import divisor, inverse, leaky
@@ -225,22 +229,62 @@ def _widen(module: Any) -> None:
         module.recurrent.V = module.V  # torch does not know the inner one where it is not trained
 
 
-def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
-    last = {state: torch.zeros(0) for state in _STATES[_snntorch_class(module).__name__]}
+def _observe(module: Any, note: Note) -> None:
+    names = _STATES[_snntorch_class(module).__name__]
 
-    def before(_module: nn.Module, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        # Whatever the code around hands in or has reset: the layer keeps its own state from step to step.
-        for state, value in last.items():
+    def look(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        handed = dict(zip(names, args[1:], strict=False)) | {name: kwargs[name] for name in names if name in kwargs}
+        before = [getattr(module, name) if handed.get(name) is None else handed[name] for name in names]
+        result = forward(*args, **kwargs)
+        spikes = result[0] if isinstance(result, tuple) else result
+        note(spikes, module.mem, None, before, [getattr(module, name) for name in names])
+        return result
+
+    looked_on(module, look)
+
+
+def _fresh(module: nn.Module) -> None:
+    """What ``snntorch.utils.reset`` does, which only finds the neurons of classes that the module itself holds."""
+    for part in module.modules():
+        if callable(getattr(part, "reset_mem", None)) and isinstance(part, SpikingNeuron):
+            part.reset_mem()
+
+
+@contextmanager
+def _alone(module: nn.Module) -> Iterator[None]:
+    """``snntorch.utils.reset`` resets all neurons of a list of those that were built; copies are not in it."""
+    neurons = [part for part in module.modules() if isinstance(part, SpikingNeuron)]
+    kinds = {kind for part in neurons for kind in type(part).__mro__ if "instances" in vars(kind)}
+    before: dict[Any, Any] = {kind: vars(kind)["instances"] for kind in kinds}
+    try:
+        for kind in before:
+            kind.instances = list(neurons)
+        yield
+    finally:
+        for kind, instances in before.items():
+            kind.instances = instances
+
+
+def _opaque(module: Any, site: Site) -> None:
+    states = _STATES[_snntorch_class(module).__name__]
+
+    def forward(input_: Tensor, *given: Any, **named: Any) -> Any:
+        handed = () if module.init_hidden else [s for s in (*given, *named.values()) if isinstance(s, Tensor)]
+        spikes = site(input_, [one for one in handed if one.shape == input_.shape])
+        kept = {s: spikes if s == "spk" else site.state(spikes, "v" if s == "mem" else "i") for s in states}
+        for state, value in kept.items():
             setattr(module, state, value)
-        return (args[0] if args else kwargs["input_"],), {}
+        if module.init_hidden and not module.output:
+            return spikes
+        return (spikes, *(kept[state] for state in states if state != "spk"))
 
-    def after(_module: nn.Module, _args: Any, result: Any) -> None:
-        for state in last:
-            last[state] = getattr(module, state)
-        note(result[0] if isinstance(result, tuple) else result, last["mem"])
+    reset = module.reset_mem
 
-    module.register_forward_pre_hook(before, with_kwargs=True)
-    module.register_forward_hook(after)
+    def reset_mem() -> Any:
+        site.reset()
+        return reset()
+
+    module.forward, module.reset_mem = forward, reset_mem
 
 
 FRAMEWORK = Framework(
@@ -252,8 +296,11 @@ FRAMEWORK = Framework(
     _neuron,
     _stub,
     _widen,
-    _record,
+    _observe,
     stub_for=_stub_for,
     default_dt=1e-3,
     keeps_state=lambda module: bool(module.init_hidden),
+    opaque=_opaque,
+    fresh=_fresh,
+    alone=_alone,
 )

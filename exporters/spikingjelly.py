@@ -28,15 +28,18 @@ from typing import Any
 import nir
 import numpy as np
 import torch
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.neurons import Reset
 
-from .framework import Framework, Neuron, full
+from .framework import Framework, Neuron, Note, full
+from .looking import looked_on, twin_of
+from .sequence.site import STEP, Site
 from .torch_step.steps import divisor, inverse, leaky
+from .usage import TimeAxis
 
 _KNOWN = (
     neuron.IFNode,
@@ -237,9 +240,64 @@ def _widen(_module: nn.Module) -> None:
     """Nothing: its parameters are numbers, and torch's own."""
 
 
-def _record(module: Any, note: Callable[[Tensor, Tensor], None]) -> None:
+def _observe(module: Any, note: Note) -> None:
+    def look(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if module.step_mode == "s":
+            spikes = forward(*args, **kwargs)
+            note(spikes, _firing(module).v)
+            return spikes
+        twin, x = twin_of(module), args[0].detach().clone()
+        spikes = forward(*args, **kwargs)
+        last, sent = _firing(module).v.clone(), spikes.detach().clone()
+        note(sent, lambda: _potentials(twin, x, sent, last), 0)
+        return spikes
+
+    looked_on(module, look)
+
+
+def _firing(module: Any) -> Any:
+    """The neuron layer, also of a container around it."""
+    return _inside(module.sub_module)[0] if _kind(module) in _RECURRENT else module
+
+
+def _potentials(twin: Any, x: Tensor, sent: Tensor, last: Tensor) -> Tensor | None:
+    """Of each step of a sequence, by a twin in the state before it that keeps them and sends the same."""
+    firing = _firing(twin)
+    firing.store_v_seq = True
+    spikes = twin(x)
+    same = torch.equal(spikes, sent) and torch.equal(firing.v_seq[-1], last)
+    return firing.v_seq[-len(x) :] if same else None
+
+
+def _fresh(module: nn.Module) -> None:
+    """What ``functional.reset_net`` does to what is inside a module; its own ``reset`` is called for all frameworks."""
+    for part in module.modules():
+        if part is not module or isinstance(part, base.MemoryModule):
+            reset = getattr(part, "reset", None)
+            if callable(reset):
+                reset()
+
+
+def _time_axis(module: nn.Module) -> TimeAxis:
+    whole = any(isinstance(part, _SEQUENCES) or getattr(part, "step_mode", "s") == "m" for part in module.modules())
+    return 0 if whole else "step"
+
+
+def _opaque(module: Any, site: Site) -> None:
+    stub = _stub_for(module, lambda x: site(x, (), 0 if module.step_mode == "m" else STEP))
     inner = _inside(module.sub_module)[0] if _kind(module) in _RECURRENT else module
-    module.register_forward_hook(lambda _module, _args, output: note(output, inner.v))
+    if inner is not module:
+        module.front = stub.front  # its operators are those of a module at this path
+
+    def forward(x: Tensor, *_given: Any, **_named: Any) -> Tensor:
+        sent: Tensor = stub(x)
+        v = site.state(sent, "v")
+        inner.v = v[-1] if module.step_mode == "m" else v
+        if getattr(inner, "store_v_seq", False):
+            inner.v_seq = v
+        return sent
+
+    module.forward, module.reset = forward, site.reset
 
 
 FRAMEWORK = Framework(
@@ -251,9 +309,12 @@ FRAMEWORK = Framework(
     _neuron,
     _Stub,
     _widen,
-    _record,
+    _observe,
     stub_for=_stub_for,
     default_dt=1e-3,
     prepare=_prepare,
     keeps_state=lambda _module: True,
+    opaque=_opaque,
+    fresh=_fresh,
+    time_axis=_time_axis,
 )

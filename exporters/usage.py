@@ -44,7 +44,7 @@ class Usage:
             if self.batch_outside:
                 return sample.reshape(self.samples, self.steps, *sample.shape[1:]).swapaxes(0, 1)
             return sample.reshape(self.steps, self.samples, *sample.shape[1:])
-        return np.moveaxis(sample, self.axis, 0)
+        return np.moveaxis(sample, int(self.axis), 0)
 
     def as_given(self, steps: Array) -> Array:
         """``[time, batch, *shape]`` as ``forward`` takes it; the inverse of `time_first`.
@@ -64,4 +64,4 @@ class Usage:
         if self.axis == "flat":
             outer = steps.swapaxes(0, 1) if self.batch_outside else steps
             return np.ascontiguousarray(outer.reshape(-1, *steps.shape[2:]))
-        return np.ascontiguousarray(np.moveaxis(steps, 0, self.axis))
+        return np.ascontiguousarray(np.moveaxis(steps, 0, int(self.axis)))

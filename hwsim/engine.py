@@ -141,8 +141,7 @@ class _Kept:
         found: dict[str, dict[str, slice]] = {"u": {}, "v": {}}
         at = {"u": 0, "v": 0}
         for row, population in enumerate(flat.network.populations):
-            wanted = set(record.states) & {"u", "v"} | (set() if population.spiking else {"v"})
-            for name in wanted.intersection(population.neuron.states):
+            for name in record.kept(flat.network, population) & {"u", "v"}:
                 table[row, layout.RECORD_U if name == "u" else layout.RECORD_V] = at[name]
                 found[name][population.name] = slice(at[name], at[name] + population.size)
                 at[name] += population.size

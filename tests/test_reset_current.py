@@ -236,7 +236,8 @@ def test_the_torch_twin_of_fine_tuning_is_the_reference() -> None:
     network = Network("twin", populations, (Projection("w", "in", "n", kind),), ("n",), DT, "loihi")
     given = (rng.random((30, 4, 5)) < 0.4).astype(np.int64)
     expected = run_network(network, {"in": given}).spikes["n"].dense()
-    found = run(network, Weights(network).synapses, {"in": torch.from_numpy(given).double()})["n"].detach().numpy()
+    sent = run(network, Weights(network).synapses, {"in": torch.from_numpy(given).double()})
+    found = sent["n", "spikes"].detach().numpy()
     assert 0.1 < expected.mean() < 0.9
     np.testing.assert_array_equal(found, expected)
     kept = replace(

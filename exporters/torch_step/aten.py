@@ -20,7 +20,8 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import ancestors, applied, arguments, constants, flat, is_random, leaves, module_of, shape_of, where
+from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
+from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, REFUSED, RESHAPES
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -43,60 +44,39 @@ Sum = Mapping[str, float]
 NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 """Path and shape of a neuron layer -> its node."""
 
-_PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
-           "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
-_RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
-_CONVOLUTIONS = ("aten.conv1d", "aten.conv2d")
-_POOLS = ("aten.avg_pool1d", "aten.avg_pool2d", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
-_MATRICES = (
-    "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
-    "aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d", "aten.mean", "aten.einsum",
-    "aten.pad", "aten.constant_pad_nd", "aten.flip", "aten.pixel_shuffle", "aten.pixel_unshuffle",
-)  # fmt: skip
-"""Linear operators that NIR has no node for."""
-
-_REFUSED = {
-    "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
-    "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
-    "aten.select": (
-        "picking a part of what a layer sends",
-        "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
-    ),
-    "aten.stack": ("NIR has no node that joins layers", "return the layers as a tuple"),
-}
-"""Operator -> why NIR cannot say it, and what to do."""
-
 
 class Walk:
     """Builds nodes and edges of one captured step.
 
     Args:
-        program: from `capture`.
+        step: from `capture`, or folded from a sequence.
         neuron: makes the node of a neuron layer.
-        paths: of all neuron layers, whose names are reserved.
+        paths: of all neuron layers, whose names are reserved: what stands for a layer in the step -> its module.
+        dt: seconds in a step.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, neuron: NeuronNode, paths: list[str]) -> None:
+    def __init__(self, step: Step, neuron: NeuronNode, paths: Mapping[str, str], dt: float) -> None:
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
-        self._neuron = neuron
+        self.results: list[str] = []
+        self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
         self._sums: dict[fx.Node, Sum] = {}
         self._potentials: set[fx.Node] = set()
         self._maker: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
-        self._constants = constants(program)
-        self._leaves = leaves(node for node in program.graph.nodes if node not in self._constants)
-        self._run(program)
+        self._constants = step.constants
+        self._leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
+        self._run(step)
 
-    def _run(self, program: torch.export.ExportedProgram) -> None:
-        graph = program.graph
+    def _run(self, step: Step) -> None:
+        graph = step.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
         self._needed = ancestors(results)
         check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
-            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+            if node.op == "placeholder" and node.name in step.inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
                 self._sums[node] = {"input": 1.0}
             elif node.op == "call_function" and node in self._needed and node not in self._constants:
@@ -131,26 +111,31 @@ class Walk:
                 )
             self.nodes[name] = nir.Output(np.array(shape_of(result)))
             self._connect(terms, name, shape_of(result))
+            self.results.append(next(iter(terms)))
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]
         given = arguments(node)
         if operator == OPERATOR:
             return self._at_neuron(node, given)
-        if is_random(node) and operator not in _PASSES:
+        if operator in (LATE, LATE_OF):
+            return self._late(node, given)
+        if operator == READ_OUT:
+            return self._read_out(node)
+        if is_random(node) and operator not in PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",
                 hint="leave noise out in evaluation mode (if self.training: ...)",
             )  # fmt: skip
-        if operator in _PASSES and is_random(node) and given.get("train"):
+        if operator in PASSES and is_random(node) and given.get("train"):
             raise UnsupportedError(
                 "dropout that is active in evaluation mode", found=f"{operator} with training=True",
                 allowed="dropout that lets all pass in evaluation mode",
                 hint="use torch.nn.Dropout, or give functional.dropout training=self.training",
             )  # fmt: skip
-        if operator in _PASSES and not given.get("train"):
+        if operator in PASSES and not given.get("train"):
             return self._sum(node.args[0])
-        if operator in _RESHAPES:
+        if operator in RESHAPES:
             source = self._signal(node)
             made, terms = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
             if made is None or self._vector(source):
@@ -167,7 +152,7 @@ class Walk:
             return {name: -value for name, value in self._sum(given["self"]).items()}
         if operator in ("aten.matmul", "aten.mm", "aten.addmm"):
             return self._matrix_product(node, given)
-        if operator in _MATRICES or (operator in _CONVOLUTIONS and self._vector(self._signal(node))):
+        if operator in MATRICES or (operator in CONVOLUTIONS and self._vector(self._signal(node))):
             return self._as_matrix(node)
         if operator == "aten.linear":
             made = linear(self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
@@ -179,10 +164,10 @@ class Walk:
             return self._joined(node, given)
         elif operator == "aten.batch_norm":
             return self._batch_norm(node, given)
-        elif operator in _POOLS:
+        elif operator in POOLS:
             return self._pool(node, given)
         else:
-            found, hint = _REFUSED.get(
+            found, hint = REFUSED.get(
                 operator, (None, "replace it, or move it out of the module into the code around it")
             )
             raise UnsupportedError(
@@ -297,7 +282,27 @@ class Walk:
         terms = (
             self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
         )
-        return self._add(node, self._neuron(path, shape), terms, name=name, path=path)
+        return self._add(node, self._neuron(path, shape), terms, name=name, path=self._paths[path])
+
+    def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
+        """What a layer, or the input, sent some steps before; a loop of NIR is one step long by itself."""
+        shape, steps, site = shape_of(node), int(given["steps"]), str(given["site"])
+        source = node_name(site) if "x" not in given else "input"
+        if steps == 0:
+            return {source: 1.0}
+        name = self.unique(f"{source}.delay")
+        self.nodes[name] = nir.Delay(np.full(shape, steps * self._dt))
+        self.edges.append((source, name))
+        return {name: 1.0}
+
+    def _read_out(self, node: fx.Node) -> Sum:
+        """A leaky integrator that forgets all in each step: its potential is what it receives."""
+        shape = shape_of(node)
+        source = self._signal(node)
+        terms = self._flattened(node, self._sum(source), shape) if self._vector(source) else self._sum(source)
+        path = module_of(node)
+        made = nir.LI(np.full(shape, self._dt), np.ones(shape), np.zeros(shape))
+        return self._add(node, made, terms, name=self.unique(f"{node_name(path)}.read_out" if path else "read_out"))
 
     def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         if given["training"] or given["running_mean"] is None:

@@ -225,6 +225,11 @@ def potential_of(output: Tensor) -> Tensor:
     return _potential()(output)
 
 
+def neuron_operator() -> Callable[[Tensor, str], Tensor]:
+    """The opaque operator that stands for a neuron in a step."""
+    return _operator()
+
+
 def _neuron_at(path: str) -> Callable[[Tensor], Tensor]:
     operator = _operator()
     return lambda x: operator(x, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,26 @@ from neurodeploy.errors import UnsupportedError
 
 from .capture import BATCH
 from .wide import in_float64, wider
+
+
+@dataclass(eq=False)
+class Step:
+    """One captured step.
+
+    Args:
+        graph: of ATen operators; every node's shape stands in its ``meta["val"]``, with a batch of `BATCH`.
+        constants: what depends on nothing but parameters.
+        inputs: names of the placeholders that the user feeds.
+    """
+
+    graph: fx.Graph
+    constants: dict[fx.Node, Tensor]
+    inputs: set[str]
+
+    @staticmethod
+    def of(program: torch.export.ExportedProgram) -> Step:
+        """The step that `torch.export` captured."""
+        return Step(program.graph, constants(program), set(program.graph_signature.user_inputs))
 
 
 def constants(program: torch.export.ExportedProgram) -> dict[fx.Node, Tensor]:
@@ -151,5 +172,7 @@ def kind_of(node: fx.Node) -> str:
 
 
 def where(node: fx.Node) -> str:
-    """How a message names an operator."""
-    return f"module {module_of(node) or '(outermost)'!r} ({kind_of(node) or 'operator'} {node.name})"
+    """How a message names an operator: the line of the user's code, where that is known, and the module."""
+    line = str(node.meta.get("custom", {}).get("line", ""))
+    named = f"module {module_of(node) or '(outermost)'!r} ({kind_of(node) or 'operator'} {node.name})"
+    return f"{line}: {named}" if line else named

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import nir
@@ -22,6 +23,7 @@ from ..framework import Framework, Neuron
 from ..read_out import endless_read_outs
 from .aten import Walk
 from .capture import capture, node_name
+from .fxgraph import Step
 
 
 def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, framework: Framework) -> nir.NIRGraph:
@@ -41,20 +43,40 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
             "the shape of a sample is not one", found=list(sample_shape), allowed="for example 1,8,8"
         )
     program, modules = capture(module, sample_shape, framework)
+    return to_nir(Step.of(program), modules, {path: path for path in modules}, dt, framework)[0]
+
+
+def to_nir(
+    captured: Step,
+    modules: Mapping[str, nn.Module],
+    paths: Mapping[str, str],
+    dt: float | None,
+    framework: Framework,
+) -> tuple[nir.NIRGraph, list[str]]:
+    """The NIR graph of a captured step, and the nodes that its results are.
+
+    Args:
+        modules: what stands for a neuron layer in the step -> its module.
+        paths: the same -> the path of that module.
+        dt: seconds; None takes what the neurons were built for.
+
+    Raises:
+        UnsupportedError, InvalidInputError: see `neurodeploy.exporters.export.export`.
+    """
     step, origin = _time_step(modules, dt, framework)
     neurons: dict[str, Neuron] = {}
 
-    def neuron(path: str, shape: tuple[int, ...]) -> nir.NIRNode:
-        made = neurons[path] = framework.neuron(modules[path], path, shape, step)
+    def neuron(site: str, shape: tuple[int, ...]) -> nir.NIRNode:
+        made = neurons[site] = framework.neuron(modules[site], paths[site], shape, step)
         return made.node
 
-    walk = Walk(program, neuron, list(modules))
+    walk = Walk(captured, neuron, paths, step)
     resets = Counter(made.reset for made in neurons.values() if made.reset is not None)
     reset = resets.most_common(1)[0][0] if resets else "none"
-    for path, made in neurons.items():
+    for site, made in neurons.items():
         put(made.node, made.to_metadata(reset, framework.comparison))
         if made.recurrent is not None:
-            _close_loop(walk, node_name(path), path, made.recurrent)
+            _close_loop(walk, node_name(site), paths[site], made.recurrent)
     metadata = {
         "dt": step,
         "reset": reset,
@@ -71,10 +93,10 @@ def build(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, fr
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
     graph = nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
     endless_read_outs(graph)
-    return graph
+    return graph, walk.results
 
 
-def _time_step(modules: dict[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:
+def _time_step(modules: Mapping[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:
     """Seconds, and where they come from if it was our choice."""
     own = {path: step for path, part in modules.items() if (step := framework.time_step(part)) is not None}
     origin = ""

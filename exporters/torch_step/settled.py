@@ -29,7 +29,11 @@ class _Constant(nn.Module):
 
 
 def settled(
-    module: nn.Module, inputs: Collection[Tensor], states: tuple[None, ...], neurons: Collection[str]
+    module: nn.Module,
+    inputs: Collection[Tensor],
+    states: tuple[None, ...],
+    neurons: Collection[str],
+    call: Callable[[nn.Module, Tensor], Any] | None = None,
 ) -> nn.Module | None:
     """A copy in float64 whose parts that give a constant are that constant; None where there are none.
 
@@ -39,6 +43,7 @@ def settled(
             (the proof of the export runs the original).
         states: what ``forward`` takes besides.
         neurons: paths of the stubs, which no constant may hold.
+        call: runs the module on an input, if not as ``module(input, *states)``.
     """
     running = copy.deepcopy(module).double()
     given: dict[str, list[Any]] = {}
@@ -54,10 +59,13 @@ def settled(
             part.register_forward_hook(noting(path))
     with torch.no_grad(), in_float64():
         for one in inputs:
-            running(one.double(), *states)
+            if call is None:
+                running(one.double(), *states)
+            else:
+                call(running, one.double())
     made, found = copy.deepcopy(module).double(), False
     for path, (first, *others) in sorted(given.items()):
-        same = len(others) == len(inputs) - 1 and all(_same(first, other) for other in others)
+        same = (len(others) + 1) % len(inputs) == 0 and all(_same(first, other) for other in others)
         if same and not isinstance(_part(made, path), (_Constant, type(None))):
             made.set_submodule(path, _Constant(first))
             found = True

@@ -12,32 +12,59 @@ from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
-def in_float64() -> Iterator[None]:
+def in_float64(written_for: torch.dtype = torch.float32) -> Iterator[Wide]:
     """``torch.zeros(3)``, ``(x > 0).float()`` and ``x.to(torch.float32)`` give float64 in here.
 
     A float32 tensor that meets a float64 one (a weight that is no parameter, which ``module.double()`` leaves as it
     is) is taken as float64, as torch promotes it where it promotes at all.
+
+    Args:
+        written_for: another type that is taken as float64, where the code was written for half precision.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Wide():
-            yield
+        with Wide(frozenset({torch.float32, written_for} - {torch.float64})) as mode:
+            yield mode
     finally:
         torch.set_default_dtype(before)
 
 
-class _Wide(TorchFunctionMode):
+_CASTS = {
+    torch.Tensor.float: torch.float32,
+    torch.Tensor.half: torch.float16,
+    torch.Tensor.bfloat16: torch.bfloat16,
+}
+"""Methods that ask for a type by their names."""
+
+
+class Wide(TorchFunctionMode):
+    """Makes what is asked for in the types ``narrow`` float64; `generators` tells whether one was handed over."""
+
+    def __init__(self, narrow: frozenset[torch.dtype]) -> None:
+        super().__init__()
+        self.narrow = narrow
+        self.generators = False
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        asked = torch.Tensor.double if func is torch.Tensor.float else func
+        asked = torch.Tensor.double if _CASTS.get(func) in self.narrow else func
         named = kwargs or {}
+        self.generators |= named.get("generator") is not None
         types_met = {one.dtype for one in _tensors((args, tuple(named.values())))}
-        each = wider
-        if {torch.float32, torch.float64} <= types_met and not _writes(func) and "out" not in named:
-            each = _promoted
+        each = self._wider
+        if torch.float64 in types_met and types_met & self.narrow and not _writes(func) and "out" not in named:
+            each = self._promoted
         return asked(*map(each, args), **{name: each(value) for name, value in named.items()})
+
+    def _wider(self, value: Any) -> Any:
+        return torch.float64 if isinstance(value, torch.dtype) and value in self.narrow else value
+
+    def _promoted(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.double() if value.dtype in self.narrow else value
+        return type(value)(map(self._promoted, value)) if type(value) in (tuple, list) else self._wider(value)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -52,12 +79,6 @@ def _writes(func: Callable[..., Any]) -> bool:
     """Whether a function of torch writes into what it is given, by torch's own way of naming such functions."""
     name = str(getattr(func, "__name__", ""))
     return name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-
-
-def _promoted(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.double() if value.dtype == torch.float32 else value
-    return type(value)(map(_promoted, value)) if type(value) in (tuple, list) else wider(value)
 
 
 def wider(value: Any) -> Any:

@@ -80,8 +80,8 @@ def _one(
     data = model.data()
     nir_path = args.output / f"{model.name}.nir"
     with console.progress(f"{model.name}: export"):
-        pairs = export_proven(trained.module, data.inputs[:, : args.samples], model.dt, nir_path)
-    console.note(f"  exported {nir_path}: {pairs[0].spikes[1]:,} spikes, the same in torch and in the file")
+        pairs = export_proven(trained.module, data.inputs[:, : args.samples], model.dt, nir_path).pairs
+    console.note(f"  exported {nir_path}: {pairs[1].spikes[1]:,} spikes, the same in torch and in the file")
     compiled = compile_file(
         nir_path,
         arch,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import options
 from .console import Console
+
+if TYPE_CHECKING:
+    from neurodeploy.verify.compare import Pair
+    from neurodeploy.verify.export_proof import Exported
 
 STEPS, SAMPLES, RATE = 32, 4, 0.3
 """Of a generated sample: Bernoulli spikes."""
@@ -25,7 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path,
         help="trained parameters (.safetensors, or .pt with weights only; FILE:KEY where it holds several)",
     )  # fmt: skip
-    parser.add_argument("--sample", type=Path, metavar="X.npy", help="input spikes, [time, batch, *shape]")
+    parser.add_argument(
+        "--sample", type=Path, metavar="X.npy",
+        help="what forward takes; [time, batch, *shape] where it computes one step, and for .nir files",
+    )  # fmt: skip
+    parser.add_argument(
+        "--time-axis", type=options.time_axis, metavar="AXIS",
+        help="where time lies in the sample: 0, 1, -1, flat (batch*time), none (forward repeats it) or step (forward "
+        "computes one step); default: what the module does with it",
+    )  # fmt: skip
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
@@ -38,6 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.exporters.load_module import load_module
     from neurodeploy.verify.export_proof import export_onnx, export_proven
 
+    made: Exported | None = None
     _check(args)
     if args.to == "lava":
         return _lava(args, console)
@@ -59,21 +72,27 @@ def run(args: argparse.Namespace, console: Console) -> int:
                             allow_divergence=args.allow_divergence,
                             options=options.given_conventions(args))  # fmt: skip
     else:
-        sample = _sample(args)
         module = load_module(args.model, args.checkpoint, console.note)
+        sample, axis = _given(args, module)
         if args.to == "nir":
-            pairs = export_proven(module, sample, args.dt, args.output, allow_divergence=args.allow_divergence)
+            made = export_proven(module, sample, args.dt, args.output, time_axis=axis,
+                                 allow_divergence=args.allow_divergence)  # fmt: skip
+            pairs = made.pairs
         else:
-            pairs = export_onnx(module, sample, args.output, dt=args.dt, scan=args.scan,
+            pairs = export_onnx(module, sample, args.output, dt=args.dt, time_axis=axis, scan=args.scan,
                                 allow_divergence=args.allow_divergence)  # fmt: skip
+    samples, steps = (made.samples, made.steps) if made else (pairs[-1].samples, sample.shape[0])
     console.table(
         ("compared", "verdict", "spikes", "differ"),
-        [(f"{p.first} = {p.second}", p.verdict, p.spikes[1], p.spikes_different) for p in pairs],
-        title=f"{sample.shape[1]} sample(s), {sample.shape[0]} steps, every neuron of every layer",
+        [_row(pair) for pair in pairs],
+        title=f"{samples} sample(s), {steps} steps, every neuron of every layer",
     )
-    for name, (spikes, _, _) in pairs[0].per_layer.items():
+    if made:
+        _say(made, console)
+    for name, (spikes, _, _) in next((p.per_layer for p in pairs if p.per_layer), {}).items():
         console.say(f"{name}: {spikes:,} spikes")
-    unproven = _unproven(args.output, pairs[0].verdict == "silent", console) if args.to == "nir" else []
+    silent = any(pair.verdict == "silent" for pair in pairs)
+    unproven = _unproven(args.output, silent, console) if args.to == "nir" else []
     console.say(f"wrote {args.output}")
     console.result(
         {
@@ -83,9 +102,53 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 for p in pairs
             ],
             **({"unproven": unproven} if args.to == "nir" else {}),
+            **(_as_json(made) if made else {}),
         }
     )
     return 0
+
+
+def _row(pair: Pair) -> tuple[Any, ...]:
+    if pair.per_layer or pair.states_different is None:
+        return (f"{pair.first} = {pair.second}", pair.verdict, pair.spikes[1], pair.spikes_different)
+    return (f"{pair.first} = {pair.second}", pair.verdict, "-", pair.spikes_different or pair.states_different)
+
+
+def _say(made: Exported, console: Console) -> None:
+    """How the sample was read, and what of the module the file holds."""
+    from neurodeploy.exporters.user_calls import MEANING
+
+    captured = made.captured
+    console.say(MEANING[captured.usage.axis])
+    if captured.answer is not None:
+        console.say(f"answer: {captured.answer.described()}")
+    for index, why in captured.left_out.items():
+        console.say(f"returned[{index}] is not kept: {why}")
+    if captured.encoded:
+        console.say(f"encoder, which stays on the host: {'; '.join(captured.encoded)}; give its spikes to the file")
+    console.warn(*made.notes)
+
+
+def _as_json(made: Exported) -> dict[str, Any]:
+    captured = made.captured
+    return {
+        "time_axis": captured.usage.axis,
+        "steps": made.steps,
+        "samples": made.samples,
+        "answer": captured.answer.described() if captured.answer else None,
+        "left_out": {str(index): why for index, why in captured.left_out.items()},
+        "encoder": list(captured.encoded),
+        "warnings": list(made.notes),
+    }
+
+
+def _given(args: argparse.Namespace, module: Any) -> tuple[Any, Any]:
+    """The sample of a module, and where time lies in it."""
+    from neurodeploy.exporters.sequence.capture import laid_out
+
+    if args.sample is not None:
+        return options.load_array(args.sample, "what forward takes"), args.time_axis
+    return laid_out(module, _sample(args), args.time_axis)
 
 
 def _check(args: argparse.Namespace) -> None:

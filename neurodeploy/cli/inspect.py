@@ -80,10 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         ("projection", "kind", "stored weights", "synapses", "delay", "from"),
         [(p["name"], p["kind"], p["stored_weights"], p["synapses"], p["delay"], p["handle"]) for p in projections],
     )
-    for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
-        console.say(f"{topic}: {text}")
-    for text in not_held:
-        console.say(f"not held: {text}")
+    _say_facts(network, facts, not_held, console)
     _say_repairs(repairs, console)
     if left_open:
         console.table(
@@ -100,6 +97,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "populations": populations,
             "projections": projections,
             "outputs": list(network.outputs),
+            "answer": network.answer.described() if network.answer else None,
             "notes": dict(network.notes),
             "repairs": list(repairs),
             "not_held": not_held,
@@ -109,6 +107,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
         }
     )
     return 0
+
+
+def _say_facts(network: Network, facts: Mapping[str, Any], not_held: list[str], console: Console) -> None:
+    """What forward returns, what was assumed, what the file says of itself, and what registers do not hold."""
+    if network.answer:
+        console.say(f"answer: {network.answer.described()}")
+    for topic, text in {**network.notes, **{k: v for k, v in facts.items() if k not in network.notes}}.items():
+        console.say(f"{topic}: {text}")
+    for text in not_held:
+        console.say(f"not held: {text}")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -142,6 +142,14 @@ def shape(text: str) -> tuple[int, ...]:
     return found
 
 
+def time_axis(text: str) -> int | str:
+    """Where time lies in what a module takes (argparse type)."""
+    allowed = ("0", "1", "-1", "flat", "none", "step")
+    if text not in allowed:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(allowed)}, not {text}")
+    return text if text in ("flat", "none", "step") else int(text)
+
+
 def positive(text: str) -> int:
     """A positive whole number (argparse type)."""
     value = int(text)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="hwsim",
         help="reference, hwsim, lava, lava-stock (Lava's own runtime) or onnxruntime (default: hwsim)",
     )
-    parser.add_argument("-o", "--output", type=Path, help="write spikes and states as .npz")
+    parser.add_argument("-o", "--output", type=Path, help="write spikes, states and what forward returns as .npz")
     parser.add_argument(
         "--record", default="", metavar="u,v,learning", help="record state variables, and what learns after every step"
     )
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.hwsim.chips.embedded import arithmetic_of
     from neurodeploy.program import likeness, overflow
     from neurodeploy.program.program import Program
-    from neurodeploy.program.recording import Record, check_inputs, decisions
+    from neurodeploy.program.recording import Record, check_inputs, decisions, returned
     from neurodeploy.report.accuracies import said
     from neurodeploy.verify.stages import accuracy_of
 
@@ -54,10 +54,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
         raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")
-    labels = None
-    if args.labels:
-        _, samples, inputs = check_inputs(program.network, inputs)
-        labels = options.load_labels(args.labels, samples, program.network.classes)
+    steps, samples, inputs = check_inputs(program.network, inputs)
+    labels = options.load_labels(args.labels, samples, program.network.classes)
+    if answer := program.network.answer:
+        answer.check_steps(steps)
     record = Record(tuple(s for s in states if s != "learning"), learning="learning" in states)
     options.use_lava_python(args)
     stopped = ""
@@ -69,8 +69,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             raise
         recording, stopped = interrupted.recording, str(interrupted)
         console.error(f"run was stopped; what follows are the {stopped} that were complete")
+    values = returned(program.network, recording)
     if args.output:
-        _write(recording, args.output)
+        _write(recording, values, args.output)
     rows = []
     for name, events in recording.spikes.items():
         size = recording.steps * recording.samples * program.network.by_name[name].size
@@ -81,6 +82,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         title=f"{args.backend}: {recording.samples} sample(s), {recording.steps} steps",
     )
     console.say(f"arithmetic: {arithmetic}")
+    if answer:
+        console.say(f"answer: {answer.described()}")
     warnings = likeness.unlike(program.provenance, inputs)
     warnings += overflow.said(recording.left, program.network, recording.steps, recording.samples)
     beyond = None if stopped else narrow_states.found(program, arch, inputs)
@@ -97,6 +100,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "out_of_range": recording.left,
         "beyond_state_bits": beyond,
         "warnings": warnings,
+        "answer": answer.described() if answer else None,
+        "returned": [list(value.shape) for value in values],
         "predicted": decision.predicted.tolist(),
         "undecided": decision.undecided,
         "silent": int(decision.silent.sum()),
@@ -122,8 +127,8 @@ def _chip(program: Program) -> Architecture | None:
         return None
 
 
-def _write(recording: Recording, output: Path) -> None:
-    """Write spikes, states and what was learned as one .npz."""
+def _write(recording: Recording, returned: list[Array], output: Path) -> None:
+    """Write spikes, states, what was learned and what the user's ``forward`` returns as one .npz."""
     import numpy as np
 
     from neurodeploy.files.atomic import atomic_path
@@ -141,5 +146,6 @@ def _write(recording: Recording, output: Path) -> None:
         arrays |= {f"{state}/{name}": value for name, value in values.items()}
     for name, learned in recording.learned.items():
         arrays |= {f"learned/{name}/{variable}": value for variable, value in learned.items()}
+    arrays |= {f"returned/{index}": value for index, value in enumerate(returned)}
     with atomic_path(output) as path, path.open("wb") as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)

@@ -12,9 +12,11 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
+    from neurodeploy.network.network import Network
+    from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
     from neurodeploy.report.document import NetworkResult, Stage
-    from neurodeploy.verify.stages import Verified
+    from neurodeploy.verify.stages import Runner, Verified
 
 BACKENDS = "reference,hwsim,lava"
 
@@ -26,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print accuracies")
     parser.add_argument("--model", metavar="FILE.py:NAME", help="the torch model, to start the comparison from it")
+    parser.add_argument(
+        "--time-axis", type=options.time_axis, metavar="AXIS",
+        help="where time lies in what it takes (see export; default: as it was exported)",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="its trained parameters (.safetensors, .pt)")
     parser.add_argument(
         "--backends", help=f"in this order (default: {BACKENDS}; Lava is left out where it is not set up)"
@@ -71,14 +77,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         placement=options.given_placement(args),
     )
     unlike = likeness.unlike(compiled.program.provenance, inputs)
-    _, samples, inputs = check_inputs(compiled.program.network, inputs)
+    steps, samples, inputs = check_inputs(compiled.program.network, inputs)
+    if answer := compiled.program.network.answer:
+        answer.check_steps(steps)
     labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
-    model = None
-    if args.model:
-        from neurodeploy.exporters.load_module import load_module
-        from neurodeploy.verify.stages import torch_runner
-
-        model = torch_runner(load_module(args.model, args.checkpoint, console.note), compiled.float_network)
+    model = _model(args, compiled.float_network, console)
     names, left_out = _chosen(args.backends)
     result: NetworkResult | None = None
     with console.progress("verify") as progress:
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
     arithmetic = named(compiled.program.network.arithmetic, arch)
     console.say(f"arithmetic: {arithmetic}")
+    if answer:
+        console.say(f"answer: {answer.described()}")
     show(verified, console, result.stages_on_all if result else ())
     warnings = [*compiled.warnings, *unlike, *verified.warnings(compiled.program.network)]
     ran = {key: value[:, : args.samples] for key, value in inputs.items()}
@@ -115,12 +120,39 @@ def run(args: argparse.Namespace, console: Console) -> int:
         {
             **as_json(verified),
             "arithmetic": arithmetic,
+            "answer": answer.described() if answer else None,
             "accuracies_on_all": on_all,
             "warnings": warnings,
             "left_out": left_out,
         }
     )
     return 0 if verified.passed else 1
+
+
+def _model(args: argparse.Namespace, network: Network, console: Console) -> Runner | None:
+    """What runs the torch model that was given, if any."""
+    if not args.model:
+        return None
+    from neurodeploy.exporters.load_module import load_module
+    from neurodeploy.verify.stages import torch_runner
+
+    return torch_runner(load_module(args.model, args.checkpoint, console.note), network)
+
+
+def _axis(args: argparse.Namespace, file: NirFile) -> Any:
+    """Where time lies in what the torch model takes: as the user says, or as it was exported."""
+    from neurodeploy.errors import UnsupportedError
+
+    if args.time_axis is not None:
+        return args.time_axis
+    if "encoder" in file.metadata:
+        raise UnsupportedError(
+            f"{args.file} begins behind an encoder of its model, so that both cannot take the same input",
+            found=f"encoder: {file.metadata['encoder']}",
+            hint="leave --model out: the file was proven against it when it was exported",
+        )
+    said = file.metadata.get("time_axis")
+    return None if said is None else options.time_axis(str(said))
 
 
 def _chosen(given: str | None) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -20,6 +20,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.nir_graph.answer import read as read_answer
 from neurodeploy.nir_graph.conventions import Conventions, late_edges, meant
 from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.nir_file import NirFile
@@ -99,7 +100,10 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
     notes = {**conventions.notes, **lowering.notes}
     if looped:
         notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(looped))
-    return Network(file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes)
+    return Network(
+        file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes,
+        answer=read_answer(file),
+    )  # fmt: skip
 
 
 class _Lowering:

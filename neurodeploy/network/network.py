@@ -17,11 +17,12 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 
 from . import registers
+from .answer import Answer
 from .arrays import Array, Sealed, seal, sole
 from .connectivity import Connectivity, Dense
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
-from .schema import check_numbers, check_types, check_within
+from .schema import LATER, check_numbers, check_types, check_within
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,9 @@ class Network:
         dt: length of a step in seconds.
         arithmetic: ``"float"`` or ``"loihi"`` (integers).
         notes: what was assumed, folded or left on the way here, as ``topic -> text``.
-        read: which potential of a read-out is a score: the sum over all steps, or that of the last one.
+        read: which potential of a read-out is a score: the sum over all steps, or that of the last one; where there
+            is no answer.
+        answer: how what its user's ``forward`` returns comes from spikes and potentials; None where nobody says.
 
     Raises:
         InvalidInputError: an inconsistent network; the message names the object.
@@ -159,6 +162,7 @@ class Network:
     arithmetic: Arithmetic = "float"
     notes: Mapping[str, str] = field(default_factory=dict)
     read: Literal["sum", "last"] = "sum"
+    answer: Answer | None = field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -181,8 +185,18 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """Neurons of all outputs, whose scores are compared."""
-        return sum(self.by_name[name].size for name in self.outputs)
+        """Scores that are compared: those of the answer, or one for each neuron of all outputs."""
+        own = self.answer.classes if self.answer else None
+        return own or sum(self.by_name[name].size for name in self.outputs)
+
+    @cached_property
+    def heard(self) -> tuple[str, ...]:
+        """Names of the populations that the user reads, as outputs or in the answer, each once."""
+        return tuple(dict.fromkeys((*self.outputs, *(self.answer.populations if self.answer else ()))))
+
+    def shows(self, name: str) -> bool:
+        """Whether the user reads the potential of population ``name``: a read-out's, or one in the answer."""
+        return not self.by_name[name].spiking or (self.answer is not None and name in self.answer.potentials)
 
     @cached_property
     def inputs(self) -> tuple[Population, ...]:
@@ -211,6 +225,32 @@ def check(network: Network) -> None:
     for name in network.outputs:
         if name not in order:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+    if network.answer is not None:
+        _check_answer(network, network.answer)
+
+
+def _check_answer(network: Network, answer: Answer) -> None:
+    """Refuse an answer that reads what the network does not have."""
+    for series in answer.series:
+        population = network.by_name.get(series.population)
+        if population is None:
+            raise InvalidInputError(
+                f"the answer reads {series.phrase}, and there is no such population",
+                found=series.population,
+                allowed=sorted(network.by_name),
+            )
+        if not (population.spiking if series.port == "spikes" else "v" in population.neuron.states):
+            raise InvalidInputError(
+                f"the answer reads {series.phrase}, which it has not",
+                found=population.neuron.label,
+                allowed="a population that has them",
+            )
+        if int(np.prod(series.shape)) != population.size:
+            raise InvalidInputError(
+                f"the answer reads {series.phrase} in another size",
+                found=list(series.shape),
+                allowed=list(population.shape),
+            )
 
 
 def _check_population(population: Population, arithmetic: Arithmetic) -> None:

@@ -7,8 +7,8 @@ walk.
 
 from __future__ import annotations
 
-import math
 import numbers
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -20,6 +20,9 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+LATER = "added later"
+"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
 
 
 def check_types(owner: Any) -> None:
@@ -75,8 +78,13 @@ def _holds(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, numbers.Integral)
     if hint is float:
-        return isinstance(value, numbers.Real) and math.isfinite(float(value))
+        return isinstance(value, numbers.Real) and _finite(value)
     return isinstance(value, NoneType if hint is None else hint)
+
+
+def _finite(value: Any) -> bool:
+    """Whether a float can hold it; whole numbers may be beyond all of them."""
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)
 
 
 def _shown(value: Any) -> str:

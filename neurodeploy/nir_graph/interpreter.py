@@ -34,15 +34,19 @@ def run(
     *,
     dtype: type = np.float64,
     progress: Callable[[int, int], None] | None = None,
+    decisions: bool = False,
 ) -> Recording:
     """Interpret a graph.
 
     Args:
         inputs: for each Input node ``[time, batch, *shape]``; the key ``""`` names the only one.
         dtype: of the arithmetic.
+        decisions: whether to keep what each spike was decided by, too.
 
     Returns:
-        Spikes and the state ``v`` (after the reset) of every neuron node, flattened per sample.
+        Spikes and the state ``v`` (after the reset) of every neuron node, flattened per sample; with ``decisions`` also
+        the states ``decided`` (the potential that was compared, before the reset of this step) and ``threshold`` (what
+        it was compared with) of every node that spikes.
 
     Raises:
         InvalidInputError: inputs that do not match the graph.
@@ -51,27 +55,15 @@ def run(
     graph = meant(file, conventions)
     delayed, shape_of, edges = late_edges(graph, conventions), shapes(graph), digraph(graph)
     looped = delayed_edges(graph)
-    sources = of_kind(graph, "Input")
-    given = {sources[0] if k == "" and len(sources) == 1 else k: np.asarray(v) for k, v in inputs.items()}
-    if sorted(given) != sources:
-        raise InvalidInputError("the inputs do not match the graph", found=sorted(given), allowed=sources)
-    steps, samples = next(iter(given.values())).shape[:2]
-    values: dict[str, Array] = {}
-    for name in sources:
-        if given[name].shape[:2] != (steps, samples) or given[name][0, 0].size != np.prod(shape_of[name]):
-            raise InvalidInputError(
-                f"input {name!r} has the wrong shape",
-                found=list(given[name].shape),
-                allowed=f"[time, batch, {', '.join(map(str, shape_of[name]))}]",
-            )
-        values[name] = given[name].reshape(steps, samples, *shape_of[name]).astype(dtype)
-
+    values, steps, samples = _inputs(graph, shape_of, inputs, dtype)
     neurons = of_kind(graph, *NEURONS)
     cells = {name: _Cell.of(name, graph.nodes[name], shape_of[name], samples, conventions, dtype) for name in neurons}
     now: dict[str, Array] = {}
-    last = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
+    last: dict[str, Array] = {name: np.zeros((samples, *shape_of[name]), dtype) for name in neurons}
     out: dict[str, Array] = {name: np.zeros((steps, samples, int(np.prod(shape_of[name]))), dtype) for name in neurons}
     v = {name: np.zeros_like(array) for name, array in out.items()}
+    firing = [name for name in neurons if cells[name].spiking] if decisions else []
+    compared = {name: (np.zeros_like(v[name]), np.zeros_like(v[name])) for name in firing}
     waiting = {name: _Waiting.of(name, graph, shape_of[name], conventions.dt) for name in of_kind(graph, "Delay")}
     sequence = order(graph, delayed)
     for t in range(steps):
@@ -98,14 +90,41 @@ def run(
             elif name in cells:
                 now[name] = cells[name].step(total.reshape(samples, *shape_of[name]))
                 out[name][t], v[name][t] = now[name].reshape(samples, -1), cells[name].v.reshape(samples, -1)
+                for array, value in zip(compared.get(name, ()), cells[name].compared, strict=False):
+                    array[t] = np.broadcast_to(value, (samples, *shape_of[name])).reshape(samples, -1)
             else:
                 now[name] = _linear(name, node, total)
         last = {name: now[name] for name in neurons}
         if progress:
             progress(t + 1, steps)
     spikes = {n: Events.from_dense(out[n]) for n in neurons if cells[n].spiking}
-    spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in sources}
-    return Recording("nir", steps, samples, spikes, {"v": v})
+    spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in of_kind(graph, "Input")}
+    states = {"v": v}
+    if decisions:
+        states["decided"] = {name: potential for name, (potential, _) in compared.items()}
+        states["threshold"] = {name: threshold for name, (_, threshold) in compared.items()}
+    return Recording("nir", steps, samples, spikes, states)
+
+
+def _inputs(
+    graph: Any, shape_of: Mapping[str, tuple[int, ...]], inputs: Mapping[str, Array], dtype: type
+) -> tuple[dict[str, Array], int, int]:
+    """What each Input node gets, ``[time, batch, *shape]``, with the numbers of steps and samples."""
+    sources = of_kind(graph, "Input")
+    given = {sources[0] if k == "" and len(sources) == 1 else k: np.asarray(v) for k, v in inputs.items()}
+    if sorted(given) != sources:
+        raise InvalidInputError("the inputs do not match the graph", found=sorted(given), allowed=sources)
+    steps, samples = next(iter(given.values())).shape[:2]
+    values: dict[str, Array] = {}
+    for name in sources:
+        if given[name].shape[:2] != (steps, samples) or given[name][0, 0].size != np.prod(shape_of[name]):
+            raise InvalidInputError(
+                f"input {name!r} has the wrong shape",
+                found=list(given[name].shape),
+                allowed=f"[time, batch, {', '.join(map(str, shape_of[name]))}]",
+            )
+        values[name] = given[name].reshape(steps, samples, *shape_of[name]).astype(dtype)
+    return values, steps, samples
 
 
 @dataclass(eq=False)
@@ -176,6 +195,8 @@ class _Cell:
     """Steps for which a neuron stays refractory."""
     raised: Array
     """What an adaptive threshold is raised by."""
+    compared: tuple[Array, ...] = ()
+    """The potential and the threshold that decided on the spikes of the last step."""
 
     @classmethod
     def of(
@@ -201,6 +222,7 @@ class _Cell:
         p, rules = self.parameters, self.rules
         if self.what == "Threshold":
             self.v = x
+            self.compared = (x, self._threshold())
             return self._count(x)
         v_reset = p.get("v_reset", np.zeros((), x.dtype))
         before = self.v
@@ -214,6 +236,7 @@ class _Cell:
         elif (rules.reset, rules.reset_time) in (("subtract", "next"), ("subtract", "once")):
             self.v = self.v - self.pending * p["v_threshold"]
         spikes = self._count(self.v)
+        self.compared = (self.v, self._threshold())
         if rules.reset_time == "once":
             self.v = self.v - (spikes - self.pending) * p["v_threshold"]
         elif rules.reset_time == "now" and rules.reset == "hard":

@@ -21,18 +21,17 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
-
-LATER = "added later"
-"""Metadata of a dataclass's field that older files lack; it is written only where it is not the default."""
+from neurodeploy.network.schema import LATER as LATER
 
 LARGEST_HEADER = 64 << 20
 """Bytes of the names and options of a file; some 100,000 populations take so many."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, LookupError, TypeError, ValueError, EOFError,
     AttributeError, OSError,
 )  # fmt: skip
+"""What a damaged file raises, beside what the dataclasses themselves refuse."""
 
 
 def save(value: Any, path: Path, kind: str, version: int, types: Iterable[type]) -> None:
@@ -43,7 +42,7 @@ def save(value: Any, path: Path, kind: str, version: int, types: Iterable[type])
         StorageError: the folder cannot be written to, or the disk is full.
     """
     arrays: list[np.ndarray[Any, Any]] = []
-    header = {"format": kind, "version": version, "value": _encode(value, arrays, frozenset(types))}
+    header = {"format": kind, "version": version, "value": encode(value, arrays, frozenset(types))}
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "header.json", json.dumps(header, indent=1, allow_nan=False).encode())
         for index, array in enumerate(arrays):
@@ -72,10 +71,10 @@ def load(path: Path, kind: str, version: int, find: Callable[[str], type]) -> An
                 if found[0] == kind and found[1] <= version:
                     members = {name for name in archive.namelist() if name.startswith("arrays/")}
                     arrays = [_read_array(archive, f"arrays/{index}.npy") for index in range(len(members))]
-                    return _decode(header["value"], arrays, find)
+                    return decode(header["value"], arrays, find)
         except NeurodeployError as error:
             raise InvalidInputError(f"{path} is not a valid {kind}", found=error.what, hint=error.hint) from error
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise InvalidInputError(
                 f"{path} is damaged or not a {kind}",
                 found=f"{type(error).__name__}: {error}",
@@ -131,7 +130,17 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type]) -> Any:
+def name_of(kind: type) -> str:
+    """What a dataclass is called in a file: its name, behind ``stored_under`` where others may have that name."""
+    return f"{getattr(kind, 'stored_under', '')}{kind.__name__}"
+
+
+def encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type]) -> Any:
+    """What JSON holds of ``value``, made of the dataclasses ``types``; its arrays are added to ``arrays``.
+
+    Raises:
+        UnsupportedError: it holds another dataclass, which `decode` would not know.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         if type(value) not in types:
             raise UnsupportedError(
@@ -143,15 +152,15 @@ def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[typ
         told = [
             item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
         ]
-        entry = {item.name: _encode(getattr(value, item.name), arrays, types) for item in told}
-        return {"type": type(value).__name__, "fields": entry}
+        entry = {item.name: encode(getattr(value, item.name), arrays, types) for item in told}
+        return {"type": name_of(type(value)), "fields": entry}
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return {"array": len(arrays) - 1}
     if isinstance(value, (tuple, list)):
-        return [_encode(item, arrays, types) for item in value]
+        return [encode(item, arrays, types) for item in value]
     if isinstance(value, Mapping):
-        return {"map": {str(key): _encode(item, arrays, types) for key, item in value.items()}}
+        return {"map": {str(key): encode(item, arrays, types) for key, item in value.items()}}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -159,15 +168,16 @@ def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[typ
     raise TypeError(f"cannot store a {type(value).__name__}")
 
 
-def _decode(value: Any, arrays: list[np.ndarray[Any, Any]], find: Callable[[str], type]) -> Any:
+def decode(value: Any, arrays: list[np.ndarray[Any, Any]], find: Callable[[str], type]) -> Any:
+    """What `encode` wrote; ``find`` gives the dataclass of a name, or refuses it. What is damaged raises `DAMAGED`."""
     if isinstance(value, list):
-        return tuple(_decode(item, arrays, find) for item in value)
+        return tuple(decode(item, arrays, find) for item in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
         return arrays[value["array"]]
     if "map" in value:
-        return {key: _decode(item, arrays, find) for key, item in value["map"].items()}
+        return {key: decode(item, arrays, find) for key, item in value["map"].items()}
     if "float" in value:
         return float(value["float"])
-    return find(value["type"])(**{key: _decode(item, arrays, find) for key, item in value["fields"].items()})
+    return find(value["type"])(**{key: decode(item, arrays, find) for key, item in value["fields"].items()})

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.network import answer
 from neurodeploy.network.arrays import Array, Sealed
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.dispatch import GROUP, known, models
@@ -21,8 +22,10 @@ from neurodeploy.network.schema import check_numbers, check_types, check_within
 from . import codec
 
 FORMAT = "neurodeploy program"
-VERSION = 2
-"""Written into a file that an older neurodeploy could no longer read: one that holds a chip."""
+VERSION = 3
+"""Written into a file that an older neurodeploy could no longer read: one that holds an answer."""
+WITH_CHIP = 2
+"""Written into one that holds a chip."""
 MOST_CORES = 1 << 24
 """Over all chips; a table of cores is as long as the largest number in it."""
 PLAIN = 1
@@ -45,6 +48,7 @@ class CoreUse:
 
 STORED = (
     Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, Handle, Population, Projection, Network, CoreUse,
+    *answer.TYPES,
 )  # fmt: skip
 """What a Program is made of, beside itself and neurons of other packages."""
 
@@ -102,7 +106,8 @@ class Program(Sealed):
         """
         own = {type(p.neuron) for p in self.network.populations} - set(NEURONS)
         types = (*STORED, type(self), *(model.neuron for model in (models() if own else ())))
-        codec.save(self, Path(path), FORMAT, VERSION if self.chip_file else PLAIN, types)
+        version = VERSION if self.network.answer else WITH_CHIP if self.chip_file else PLAIN
+        codec.save(self, Path(path), FORMAT, version, types)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -125,7 +130,7 @@ def _stored(name: str) -> type:
         InvalidInputError: this installation has none.
     """
     for kind in (*STORED, Program):
-        if kind.__name__ == name:
+        if codec.name_of(kind) == name:
             return kind
     for kind in known():
         if kind.__name__ == name:

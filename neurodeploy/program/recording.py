@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.answer import Series
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity
-from neurodeploy.network.network import Network
+from neurodeploy.network.network import Network, Population
 
 from .count_kinds import counted
 from .overflow import Left
@@ -60,7 +61,8 @@ class Events(Sealed):
 class Record:
     """What to record beside the spikes: state variables (``"u"``, ``"v"``) of all neuron populations.
 
-    Read-outs that do not spike are always recorded in ``v``, since that is their output.
+    Read-outs that do not spike are always recorded in ``v``, since that is their output, and so is every population
+    whose potential the network's answer reads.
 
     Args:
         states: to keep.
@@ -69,6 +71,11 @@ class Record:
 
     states: tuple[str, ...] = ()
     learning: bool = False
+
+    def kept(self, network: Network, population: Population) -> frozenset[str]:
+        """State variables of a population that are recorded."""
+        wanted = {*self.states} | ({"v"} if network.shows(population.name) else set())
+        return frozenset(wanted.intersection(population.neuron.states))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +132,62 @@ def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:
     }
 
 
-def scores(network: Network, recording: Recording) -> Array:
-    """Class scores ``[batch, neurons of all outputs]``.
+def series_of(network: Network, recording: Recording) -> Callable[[Series], Array]:
+    """Gives what an answer reads, ``[time, batch, neurons]``: payloads, or potentials in float units.
 
-    Spikes sent (payloads added up), or the potential of a read-out, summed or of the last step as the network has it
-    (`Network.read`); integer potentials are divided by the population's scale.
+    Integer potentials are divided by the population's scale.
+
+    Raises:
+        InvalidInputError: when asked for what was not recorded.
     """
+
+    def series(leaf: Series) -> Array:
+        name = leaf.population
+        if not recorded(leaf, recording):
+            raise InvalidInputError(
+                f"the answer reads {leaf.phrase}, which {recording.backend} did not record",
+                hint="run it on another back-end, or record them",
+            )
+        if leaf.port == "spikes":
+            return recording.spikes[name].dense()
+        return np.asarray(recording.states["v"][name] / network.by_name[name].scales)
+
+    return series
+
+
+def recorded(leaf: Series, recording: Recording) -> bool:
+    """Whether a recording holds what a part of an answer reads."""
+    there = recording.spikes if leaf.port == "spikes" else recording.states.get("v", {})
+    return leaf.population in there
+
+
+def decidable(network: Network, recording: Recording) -> bool:
+    """Whether a recording holds all that `scores` reads by the network's answer."""
+    own = network.answer.score if network.answer else None
+    return own is None or all(recorded(leaf, recording) for leaf in own.series())
+
+
+def returned(network: Network, recording: Recording) -> list[Array]:
+    """What the user's ``forward`` returns, float64 each; nothing where the network has no answer.
+
+    Raises:
+        InvalidInputError: as `Answer.evaluate` and `series_of`.
+    """
+    return network.answer.evaluate(series_of(network, recording)) if network.answer else []
+
+
+def scores(network: Network, recording: Recording) -> Array:
+    """Class scores ``[batch, classes]``: those of the network's answer.
+
+    Where it has none: for each neuron of all outputs the spikes sent (payloads added up), or the potential of a
+    read-out, summed or of the last step as the network has it (`Network.read`), in float units.
+
+    Raises:
+        InvalidInputError: as `returned`.
+    """
+    own = network.answer.scores(series_of(network, recording)) if network.answer else None
+    if own is not None:
+        return own
     parts = []
     for name in network.outputs:
         population = network.by_name[name]
@@ -180,14 +237,19 @@ def check_labels(labels: Array, samples: int, classes: int | None = None, what: 
     return labels.astype(np.int64)
 
 
+TIE = 1e-12
+"""Part of a sample's largest score by which others may fall short of the best and still be equal to it: what rounding
+makes of equal numbers (shares of votes, means), in an order of additions that no two programs have in common."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decisions(Sealed):
     """The class of each sample, and for which of them it is no decision.
 
     Args:
         predicted: ``[batch]``, the class with the largest score; of several, the lowest, as argmax does.
-        tied: ``[batch]``, whether other classes share that score, or it is not a number.
-        silent: ``[batch]``, whether no output neuron sent a spike; never so where an output is a read-out.
+        tied: ``[batch]``, whether other classes share that score (to a part of `TIE`), or it is not a number.
+        silent: ``[batch]``, whether no output neuron sent a spike; never so where a potential is read.
     """
 
     predicted: Array
@@ -207,19 +269,27 @@ class Decisions(Sealed):
 def decided(found: Array, silent: Array | None = None) -> Decisions:
     """Decide by the largest of the scores ``[batch, classes]``; ``silent`` as in `Decisions` (default: none is)."""
     best = found.max(axis=1, keepdims=True)
-    tied = ((found == best).sum(axis=1) != 1) | ~np.isfinite(best[:, 0])
-    return Decisions(found.argmax(axis=1), tied, np.zeros(len(found), bool) if silent is None else silent)
+    known = np.isfinite(best[:, 0])
+    with np.errstate(invalid="ignore"):
+        size = np.abs(found).max(axis=1, keepdims=True, where=np.isfinite(found), initial=0.0)
+        first = found >= best - TIE * size
+    predicted = np.where(known, first.argmax(axis=1), found.argmax(axis=1))
+    tied = (first.sum(axis=1) != 1) | ~known
+    return Decisions(predicted, tied, np.zeros(len(found), bool) if silent is None else silent)
 
 
 def decisions(network: Network, recording: Recording) -> Decisions:
     """Decide by `scores`."""
-    outputs = [network.by_name[name] for name in network.outputs]
+    own = network.answer.score if network.answer else None
+    if own is not None:
+        read = {(leaf.population, leaf.port == "spikes") for leaf in own.series()}
+    else:
+        read = {(name, network.by_name[name].spiking) for name in network.outputs}
     sent = np.zeros(recording.samples, np.int64)
-    for population in outputs:
-        if population.spiking:
-            sent += np.bincount(recording.spikes[population.name].sample, minlength=recording.samples)
-    silent = (sent == 0) & all(population.spiking for population in outputs)
-    return decided(scores(network, recording), silent)
+    for name, spiking in read:
+        if spiking:
+            sent += np.bincount(recording.spikes[name].sample, minlength=recording.samples)
+    return decided(scores(network, recording), (sent == 0) & all(spiking for _, spiking in read))
 
 
 def accuracy(network: Network, recording: Recording, labels: Array) -> float:

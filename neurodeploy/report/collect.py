@@ -85,8 +85,16 @@ def network_result(
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states, registers_of(arch)),
         warnings=tuple(overflow.said(recording.left, program.network, recording.steps, recording.samples)),
-        notes={str(k): str(v) for k, v in program.network.notes.items()},
+        notes=_notes(program),
     )
+
+
+def _notes(program: Program) -> dict[str, str]:
+    """What was assumed or done on the way, and the rule by which the network decides."""
+    answer = program.network.answer
+    return ({"answer": answer.described()} if answer else {}) | {
+        str(k): str(v) for k, v in program.network.notes.items()
+    }
 
 
 def _versions(facts: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.errors import VerificationError
+from neurodeploy.errors import NeurodeployError, VerificationError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
@@ -19,16 +19,23 @@ from neurodeploy.network.network import Network
 from neurodeploy.network.unreachable import never_spiking
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.answer import store as store_answer
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.nir_graph.metadata import put
 from neurodeploy.nir_graph.proof import Proof, Unproven
 from neurodeploy.program.recording import Recording
 
 from .compare import Pair, Stage, compare, verify
 from .livelier import asleep, idle, left_unproven, livelier
-from .stages import STATES, torch_runner
+from .margins import check_precision, decisions
+from .returned import compare_returned, returned_refusal
+from .stages import STATES, recording_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from neurodeploy.exporters.sequence.capture import Captured
+    from neurodeploy.exporters.usage import TimeAxis
 
 LIVELIER = " (livelier sample)"
 """Behind the stages of a comparison on a sample of our own."""
@@ -43,77 +50,202 @@ def export_proven(
     dt: float | None,
     path: Path | str,
     *,
+    time_axis: TimeAxis | None = None,
     allow_divergence: bool = False,
-) -> list[Pair]:
-    """Write ``module`` as a `.nir` file if, read back, it computes the same in every layer, step and neuron.
+) -> Exported:
+    """Write ``module`` as a `.nir` file if, read back, it is the same network.
 
-    Where a whole layer takes no part on the sample, a livelier one of our own is compared as well
-    (`neurodeploy.verify.livelier`). What stayed unproven stands in the file (`neurodeploy.nir_graph.proof`).
+    The module is run untouched, as its user runs it. What it returns must be what the file's answer gives; and in every
+    layer, step and neuron the file must do what the module's layers did. Where a whole layer takes no part on the
+    sample, a livelier one of our own is compared as well (`neurodeploy.verify.livelier`). What stayed unproven stands
+    in the file (`neurodeploy.nir_graph.proof`).
 
     Args:
-        sample: input spikes ``[time, batch, *shape]``; float64 arithmetic on both sides leaves rounding out.
+        sample: exactly what ``forward`` takes; ``[time, batch, *shape]`` where it computes one step a call. float64
+            arithmetic on both sides leaves rounding out; the module's own precision is compared with it.
         dt: length of a step in seconds; None takes what the neurons were built for.
+        time_axis: where time lies in the sample; None finds out by what the module does.
         allow_divergence: write the file even if it differs.
-
-    Returns:
-        torch compared with the NIR reference, and that with the lowered network; then the same on the livelier sample,
-        if there was one.
 
     Raises:
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
-        UnsupportedError, InvalidInputError, StorageError: as `neurodeploy.exporters.export.export`.
+        UnsupportedError, InvalidInputError, StorageError: as `neurodeploy.exporters.export.ways`.
     """
     path = Path(path)
     with atomic_path(path) as temporary:
-        return _prove(module, sample, dt, temporary, path, allow_divergence)
+        return _prove(module, sample, time_axis, dt, _Target(temporary, path, allow_divergence))
 
 
-def _prove(
-    module: nn.Module, sample: Array, dt: float | None, temporary: Path, named: Path, allow_divergence: bool
-) -> list[Pair]:
-    """Write, read back and compare; messages call the file ``named``."""
-    from neurodeploy.exporters.export import to_graph
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote and proved.
+
+    Args:
+        pairs: what forward returns, compared with what the file gives; torch compared with the NIR reference, and that
+            with the lowered network; then the same on the livelier sample, if there was one.
+        captured: the network as one step, how the sample was read, and the answer.
+        x: what the network receives of the sample, ``[time, batch, *shape]``.
+        samples, steps: of the sample.
+        notes: what the user should know.
+    """
+
+    pairs: list[Pair]
+    captured: Captured
+    x: Array
+    samples: int
+    steps: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a file is written while it is proven, what messages call it, and whether it may differ."""
+
+    temporary: Path
+    named: Path
+    allow_divergence: bool
+
+
+def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: float | None, target: _Target) -> Exported:
+    """The first way to say the module as one step that can be proven."""
+    from neurodeploy.exporters.export import ways
+
+    failed: VerificationError | None = None
+    for captured in ways(module, sample, time_axis, dt):
+        try:
+            return _proven(module, sample, captured, target)
+        except VerificationError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
+
+
+def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Target) -> Exported:
+    """Write, read back and compare."""
+    from neurodeploy.exporters import framework
+    from neurodeploy.exporters.sequence.capture import network_input
+    from neurodeploy.exporters.user_run import own_dtype, run_user
+    from neurodeploy.exporters.write_nir import write as write_graph
+
+    graph, usage = captured.graph, captured.usage
+    file, network = _written(captured, target)
+    conventions = resolve(file)
+    (source,) = network.inputs
+    x = network_input(module, sample, captured, framework.of(module))
+    wide = run_user(module, sample, usage, torch_float64())
+    ran = recording_of(wide, network, {source.name: x})
+    decided = nir_reference.run(file, {source.name: x}, conventions, decisions=True)
+    stages = [
+        Stage("torch", lambda _: ran, exact=True, integer=False),
+        Stage("NIR", lambda _: decided, exact=True, integer=False),
+        Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
+    ]
+    recordings, pairs = verify(stages, {source.name: x}, network)
+    takes = [idle(ran, network)]
+    lively = _livelier(module, captured, file, network, takes)
+    more = lively.pairs if lively else []
+    silent = pairs[0].verdict == "silent" and any(pair.verdict != "silent" for pair in more)
+    for pair in more if silent else [*pairs, *more]:
+        if not pair.passed and not target.allow_divergence:
+            raise _refusal(target.named, pair, left_unproven(takes))
+    returned = compare_returned(wide, recordings["float network"], network, captured.kept)
+    if not returned.equal and not target.allow_divergence:
+        raise returned_refusal(target.named, returned)
+    own = run_user(module, sample, usage)
+    layers = [p.name for p in network.populations if not p.external]
+    precision = str(own_dtype(module)).removeprefix("torch.")
+    note = check_precision(own, wide, decisions(decided), layers, precision)
+    pairs, given = [returned, *pairs], x
+    statement = "; ".join(map(_statement, [*pairs, *more]))
+    if silent and lively is not None:
+        x, ran = lively.sample, lively.ran
+    Proof.of(x, _spikes(ran, network), statement, left_unproven(takes), _read_outs(ran, network)).store(graph)
+    write_graph(graph, target.temporary)
+    return Exported([*pairs, *more], captured, given, usage.samples, usage.steps, (note,) if note else ())
+
+
+def torch_float64() -> Any:
+    """The type that leaves rounding out."""
+    import torch
+
+    return torch.float64
+
+
+def _written(captured: Captured, target: _Target) -> tuple[nir_file.NirFile, Network]:
+    """Write the graph with its answer and read it back; a layer that never spikes becomes a read-out."""
     from neurodeploy.exporters.read_out import make_read_out
     from neurodeploy.exporters.write_nir import write
 
-    shape = tuple(sample.shape[2:])
-    graph = to_graph(module, shape, dt)
-    write(graph, temporary)
-    file = nir_file.read(temporary)
+    graph = captured.graph
+    put(graph, captured.said())
+    if captured.answer is not None:
+        store_answer(graph, captured.answer)
+    write(graph, target.temporary)
+    file = nir_file.read(target.temporary)
     conventions = resolve(file)
     network = lower(file, conventions)
-    if silent_for_ever := [name for name in never_spiking(network) if name in graph.nodes]:
+    read = {leaf.population for leaf in captured.answer.series if leaf.port == "spikes"} if captured.answer else set()
+    silent_for_ever = [n for n in never_spiking(network) if n in graph.nodes and n not in read]
+    if silent_for_ever:
         for name in silent_for_ever:
             make_read_out(graph, name)
-        write(graph, temporary)
-        file = nir_file.read(temporary)
+        write(graph, target.temporary)
+        file = nir_file.read(target.temporary)
         network = lower(file, conventions)
+    return file, network
+
+
+@dataclass(frozen=True, eq=False)
+class _Lively:
+    """A comparison on a livelier sample ``[time, batch, *shape]`` of our own."""
+
+    sample: Array
+    ran: Recording
+    pairs: list[Pair]
+
+
+def _livelier(
+    module: nn.Module, captured: Captured, file: nir_file.NirFile, network: Network, takes: list[Any]
+) -> _Lively | None:
+    """The comparison on a livelier sample, where a layer took no part and another one wakes more.
+
+    ``takes`` gets what took no part in it. Nothing is drawn for an encoder, whose sample is not the network's.
+    """
+    from neurodeploy.exporters.user_run import run_user
+
+    usage = captured.usage
     (source,) = network.inputs
-    torch = torch_runner(module, network)
+    if captured.encoded or not asleep(takes[0]):
+        return None
+
+    def as_taken(sample: Array) -> Array:
+        if usage.axis == "none":
+            return np.repeat(sample[:1], usage.steps, 0)
+        return sample[:, np.arange(usage.samples) % sample.shape[1]] if usage.axis == "flat" else sample
+
+    def run(sample: Array) -> Recording:
+        sample = as_taken(sample)
+        drawn = replace(usage, steps=len(sample), samples=sample.shape[1])
+        made = run_user(module, drawn.as_given(sample), drawn, torch_float64())
+        return recording_of(made, network, {source.name: sample})
+
+    try:
+        found = livelier(run, network, source.shape, takes[0])
+    except NeurodeployError:  # a module that takes this many steps and samples alone
+        return None
+    if found is None:
+        return None
+    sample, conventions = as_taken(found), resolve(file)
+    ran = run(found)
     stages = [
-        Stage("torch", torch, exact=True, integer=False),
+        Stage("torch", lambda _: ran, exact=True, integer=False),
         Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
     ]
-    recordings, pairs = verify(stages, {source.name: sample}, network)
-    takes = [idle(recordings["torch"], network)]
-    own = livelier(lambda x: torch({source.name: x}), network, shape, takes[0]) if asleep(takes[0]) else None
-    more: list[Pair] = []
-    if own is not None:
-        lively, more = verify(stages, {source.name: own}, network)
-        more = [replace(pair, first=f"{pair.first}{LIVELIER}", second=f"{pair.second}{LIVELIER}") for pair in more]
-        takes.append(idle(lively["torch"], network))
-    silent = pairs[0].verdict == "silent" and any(pair.verdict != "silent" for pair in more)
-    for pair in more if silent else [*pairs, *more]:
-        if not pair.passed and not allow_divergence:
-            raise _refusal(named, pair, left_unproven(takes))
-    statement = "; ".join(map(_statement, [*pairs, *more]))
-    if silent and own is not None:
-        sample, recordings = own, lively
-    ran = recordings["torch"]
-    Proof.of(sample, _spikes(ran, network), statement, left_unproven(takes), _read_outs(ran, network)).store(graph)
-    write(graph, temporary)
-    return [*pairs, *more]
+    _, pairs = verify(stages, {source.name: sample}, network)
+    takes.append(idle(ran, network))
+    named = [replace(pair, first=f"{pair.first}{LIVELIER}", second=f"{pair.second}{LIVELIER}") for pair in pairs]
+    return _Lively(sample, ran, named)
 
 
 def _spikes(recording: Recording, network: Network) -> dict[str, Array]:
@@ -135,6 +267,7 @@ def export_onnx(
     path: Path | str,
     *,
     dt: float | None = None,
+    time_axis: TimeAxis | None = None,
     scan: bool = False,
     allow_divergence: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -147,7 +280,7 @@ def export_onnx(
 
     Args:
         model: a module, which is exported as `export_proven` does it first, or the path of a file.
-        sample, dt, allow_divergence: as for `export_proven`.
+        sample, dt, time_axis, allow_divergence: as for `export_proven`; of a file ``[time, batch, *shape]``.
         scan: write the whole sequence as one graph instead of one step.
         options: of a file, the conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
 
@@ -161,16 +294,17 @@ def export_onnx(
 
     path = Path(path)
     pairs: list[Pair] = []
+    x = sample
     with TemporaryDirectory() as folder:
         if isinstance(model, (str, Path)):
             source = Path(model)
         else:
             source = Path(folder) / path.with_suffix(".nir").name
-            pairs = _prove(model, sample, dt, source, path, allow_divergence)
-            dt = None
+            made = _prove(model, sample, time_axis, dt, _Target(source, path, allow_divergence))
+            pairs, x, dt = made.pairs, made.x, None
         file = nir_file.read(source)
     network = lower(file, resolve(file, **{**(options or {}), "dt": dt}))
-    inputs = {network.inputs[0].name: sample}
+    inputs = {network.inputs[0].name: x}
     stages = [
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
         Stage("onnxruntime", lambda x: run_onnx(network, x, record=STATES, scan=scan), exact=True, integer=False),

@@ -9,18 +9,31 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from neurodeploy import backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import Decisions, Events, Record, Recording, check_inputs, check_labels, decisions
+from neurodeploy.program.recording import (
+    Decisions,
+    Events,
+    Record,
+    Recording,
+    check_inputs,
+    check_labels,
+    decidable,
+    decisions,
+)
 
 from . import losses
 from .compare import Pair, Stage, verify
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from neurodeploy.exporters.usage import TimeAxis
+    from neurodeploy.exporters.user_run import UserRun
 
 
 Runner = Callable[[Mapping[str, Array]], Recording]
@@ -72,19 +85,51 @@ class Verified:
         return said + [line for r in counting[:1] for line in overflow.said(r.left, network, r.steps, r.samples)]
 
 
-def torch_runner(module: nn.Module, network: Network) -> Runner:
-    """Run a torch module (in float64) as a stage; its layers are named as the populations of ``network``."""
-    from neurodeploy.exporters.trace import run_torch
+def torch_runner(module: nn.Module, network: Network, axis: TimeAxis | None = None) -> Runner:
+    """Run a torch module, untouched and in float64, as a stage; its layers are named as the populations of ``network``.
+
+    Args:
+        axis: where time lies in what the module takes; None takes what its layers say
+            (`neurodeploy.exporters.trace.own_usage`).
+    """
+    import torch
+
+    from neurodeploy.exporters.trace import own_usage
+    from neurodeploy.exporters.usage import Usage
+    from neurodeploy.exporters.user_run import run_user
 
     def run(inputs: Mapping[str, Array]) -> Recording:
         steps, samples, flat = check_inputs(network, inputs)
         (source,) = network.inputs
-        trace = run_torch(module, flat[source.name].reshape(steps, samples, *source.shape))
-        spikes = {source.name: Events.from_dense(flat[source.name])}
-        spikes |= {n: Events.from_dense(trace.outputs[n]) for n in trace.outputs if network.by_name[n].spiking}
-        return Recording("torch", steps, samples, spikes, {"v": trace.potentials})
+        x = flat[source.name].reshape(steps, samples, *source.shape)
+        usage = own_usage(module, steps, samples) if axis is None else Usage(axis, steps, samples)
+        return recording_of(run_user(module, usage.as_given(x), usage, torch.float64), network, {source.name: x})
 
     return run
+
+
+def recording_of(run: UserRun, network: Network, inputs: Mapping[str, Array]) -> Recording:
+    """What a torch module did, as the recording of a stage.
+
+    Args:
+        inputs: what the network receives, ``[time, batch, *shape]``.
+    """
+    (source,) = network.inputs
+    x = inputs[source.name]
+    steps, samples = x.shape[:2]
+    spikes = {source.name: Events.from_dense(x.reshape(steps, samples, -1))}
+    known = {name: sent for name, sent in run.outputs.items() if name in network.by_name}
+    if not known:
+        raise InvalidInputError(
+            "the torch module has no layer of the network",
+            found=", ".join(run.outputs) or "no neuron that was called",
+            allowed=", ".join(p.name for p in network.populations if not p.external),
+            hint="give the module that the network was exported from",
+        )
+    spikes |= {name: Events.from_dense(sent) for name, sent in known.items() if network.by_name[name].spiking}
+    v = {name: value for name, value in run.potentials.items() if name in network.by_name}
+    v |= {name: sent for name, sent in known.items() if name not in v and not network.by_name[name].spiking}
+    return Recording("torch", steps, samples, spikes, {"v": v})
 
 
 def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:
@@ -148,8 +193,11 @@ def verify_program(
 
 
 def accuracy_of(stage: str, network: Network, recording: Recording, labels: Array | None) -> Accuracy:
-    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does."""
-    if labels is None:
+    """Accuracy of a recording; ties of the scores go to the lower class, as argmax does.
+
+    None without labels, and of a stage that does not record what the network's answer reads.
+    """
+    if labels is None or not decidable(network, recording):
         return Accuracy(stage, None, recording.samples)
     classes = check_labels(labels, recording.samples, network.classes)
     return judged(stage, decisions(network, recording), classes)

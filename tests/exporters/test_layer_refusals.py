@@ -112,7 +112,7 @@ def test_another_step_function():
 
 
 def test_running_torch_on_another_shape():
-    with pytest.raises(InvalidInputError, match=r"the module does not take this input\n.*a step of shape \[3, 5\]"):
+    with pytest.raises(InvalidInputError, match=r"the module does not take this sample\n.*a step of shape \[3, 5\]"):
         run_torch(Net(lambda m, x: m.a(x), a=nn.Linear(6, 6)), np.zeros((4, 3, 5)))
 
 

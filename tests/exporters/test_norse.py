@@ -348,10 +348,12 @@ def test_reserved_names_and_shared_cells(tmp_path):
             self.input, self.output = big(nn.Linear(5, 5), 10), lif()
             self.again = self.output
 
-        def forward(self, x):
-            return self.again(self.input(self.output(self.input(x))[0]))[0]
+        def forward(self, x, first=None, second=None):
+            z, first = self.output(self.input(x), first)
+            z, second = self.again(self.input(z), second)
+            return z, first, second
 
-    # One cell object at two paths is two layers: norse hands each its own state.
+    # One cell object at two paths is two layers, each with the state that it is handed.
     assert_equal_to_torch(Model(), tmp_path / "m.nir", spikes(30, 3, 5), at_least=0.001)
     names = set(to_graph(Model(), (5,)).nodes)
     assert {"input", "output", "input_", "input__2", "output_", "again"} == names

@@ -8,6 +8,7 @@ import pytest
 
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.network.answer import Answer, Function, Linear, OverTime, Returned, Series
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
@@ -15,6 +16,7 @@ from neurodeploy.passes.fine_tune.fine_tune import FineTune, _temperature, _Tuni
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.recording import Record, scores
 from tests import nirgraphs
+from tests.answers import Drawn, torch_value
 from tests.networks import random_network
 from tests.passes.test_quantise import network_of, spikes
 
@@ -32,8 +34,9 @@ def test_the_torch_twin_is_the_reference(seed: int) -> None:
     found = run(network, Weights(network).synapses, {n: torch.from_numpy(x).double() for n, x in inputs.items()})
     for population in network.populations:
         name = population.name
+        port = "spikes" if population.spiking else "potential"
         values = expected.spikes[name].dense() if population.spiking else expected.states["v"][name]
-        np.testing.assert_array_equal(found[name].detach().numpy(), values, err_msg=name)
+        np.testing.assert_array_equal(found[name, port].detach().numpy(), values, err_msg=name)
 
 
 def one_synapse(weight: int) -> Network:
@@ -176,3 +179,64 @@ def test_a_read_out_that_is_read_at_its_last_step() -> None:
     log_share = found - np.log(np.exp(found).sum(axis=1, keepdims=True))
     entropy = -log_share[np.arange(len(found)), labels[labelled.held]].mean()
     assert labelled._judge(integer)[0] == pytest.approx(plain._judge(integer)[0] + entropy)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_answers_are_computed_in_torch_as_everywhere(seed: int) -> None:
+    from neurodeploy.passes.fine_tune.answers import value
+
+    rng = np.random.default_rng(seed)
+    leaves = [Series("a", "spikes", (2, 3)), Series("b", "potential", (6,))]
+    answer = Drawn(rng, leaves, 4).answer()
+    held = {leaf: torch.from_numpy(rng.normal(size=(4, 2, 6))) for leaf in leaves}
+    for item in answer.returned:
+        expected = torch_value(item.value, held.get)
+        torch.testing.assert_close(value(item.value, held.get), expected, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+LIF1, LIF2, V2 = Series("lif1", "spikes", (20,)), Series("lif2", "spikes", (5,)), Series("lif2", "potential", (5,))
+VOTES = Linear(OverTime(LIF1, "mean"), np.kron(np.eye(4), np.ones((1, 5))), np.ones(4), (4,))
+HEADS = {
+    "mean of spikes": OverTime(LIF2, "mean"),
+    "last potential of spiking neurons": OverTime(V2, "last"),
+    "highest potential, soft-max": Function(OverTime(V2, "max"), "log_softmax", dim=0),
+    "votes of a hidden layer": VOTES,
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_labels_train_towards_the_answer(head: str, tmp_path: Path) -> None:
+    """The cross entropy is that of the answer's own scores, in the integers that run, and it has a gradient."""
+    from neurodeploy.passes.fine_tune.trainable import Weights, run
+
+    network = replace(network_of(nirgraphs.mlp(), tmp_path), answer=Answer((Returned(HEADS[head]),)))
+    integer, x = Quantise().apply(network), {"input": spikes((12,))}
+    labels = np.arange(4) % 4
+    plain = _Tuning(FineTune(network, x), integer, network, x)
+    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    found = scores(integer, run_network(integer, {n: v[:, labelled.held] for n, v in x.items()}))
+    found = found / labelled.temperature
+    log_share = found - np.log(np.exp(found).sum(axis=1, keepdims=True))
+    entropy = -log_share[np.arange(len(found)), labels[labelled.held]].mean()
+    assert labelled._judge(integer)[0] == pytest.approx(plain._judge(integer)[0] + entropy)
+    weights = Weights(integer)
+    given = {"input": torch.from_numpy(x["input"][:, labelled.held]).double()}
+    sent = run(integer, weights.synapses, given)
+    assert labelled._loss(sent, labelled.held).item() == pytest.approx(labelled._judge(integer)[0])
+    entropy_alone = torch.nn.functional.cross_entropy(labelled._scores(sent), torch.from_numpy(labels[labelled.held]))
+    assert weights.gradient(entropy_alone).abs().max() > 0
+
+
+def test_what_labels_cannot_train_is_said(tmp_path: Path) -> None:
+    counts = OverTime(LIF2, "sum")
+    inner = Linear(Function(counts, "argmax", dim=0), np.arange(3.0)[:, None], None, (3,))
+    network = replace(network_of(nirgraphs.mlp(), tmp_path), answer=Answer((Returned(inner),)))
+    x = {"": spikes((12,))}
+    tuned = FineTune(network, x, labels=np.array([2, 0, 1, 2]), iterations=1).apply(Quantise().apply(network))
+    assert "labels judged moves but proposed none, since the answer takes an argmax" in tuned.notes["fine-tune"]
+    assert tuned.answer is network.answer
+    network = replace(network, answer=Answer((Returned(Function(counts, "log")),)))
+    assert np.isinf(scores(network, run_network(network, x))).any()
+    with pytest.raises(UnsupportedError, match=r"(?s)sum over time of the spikes of lif2, then log\) are not finite"):
+        FineTune(network, x, labels=np.zeros(4, int)).apply(Quantise().apply(network))
+    FineTune(network, x, iterations=1).apply(Quantise().apply(network))

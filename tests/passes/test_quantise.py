@@ -266,3 +266,22 @@ def test_without_samples_no_current_wraps_where_that_costs_little(tmp_path: Path
     found = run_network(integer, x)
     assert all("u_wraps" not in row for row in (found.left or {}).values())
     assert len(found.spikes["lif"]) == len(run_network(network, x).spikes["lif"]) > 100
+
+
+def test_an_answer_reads_potentials_as_the_float_network_has_them(tmp_path: Path) -> None:
+    """The last layer resets to -0.2, from which its integers are counted; its potentials are returned from 0."""
+    from neurodeploy.network.answer import Answer, OverTime, Returned, Series
+    from neurodeploy.program.recording import returned
+
+    whole, halves = Series("out", "potential", (3,)), Series("hidden", "potential", (4, 2))
+    answer = Answer((Returned(whole), Returned(OverTime(halves, "last")), Returned(Series("out", "spikes", (3,)))))
+    network = replace(network_of(nirgraphs.recurrent(), tmp_path), answer=answer)
+    integer = Quantise(calibration={"": spikes((6,))}).apply(network)
+    assert network.by_name["out"].neuron.reset_to.max() < -0.1
+    x = {"": spikes((6,))[:6]}
+    floats, integers = (returned(n, run_network(n, x)) for n in (network, integer))
+    assert [a.shape for a in integers] == [a.shape for a in floats]
+    off = np.abs(floats[0] - integers[0])
+    assert np.median(off) < 0.01, "to a rounding, where the spikes are the same"
+    assert np.median(np.abs(floats[1] - integers[1])) < 0.02
+    np.testing.assert_allclose(integers[0][(integers[2] > 0)], -0.2, atol=1e-9)

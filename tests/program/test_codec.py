@@ -1,5 +1,6 @@
 """Programs survive storage without loss; damaged, foreign and newer files are refused in one message."""
 
+import contextlib
 import io
 import json
 import zipfile
@@ -11,9 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import InvalidInputError, MissingFileError
-from neurodeploy.program.program import VERSION, CoreUse, Program
+from neurodeploy.backends.reference import run as reference
+from neurodeploy.errors import InvalidInputError, MissingFileError, NeurodeployError
+from neurodeploy.network.answer import Answer, Returned, Series
+from neurodeploy.program.codec import name_of
+from neurodeploy.program.program import STORED, VERSION, WITH_CHIP, CoreUse, Program
+from neurodeploy.program.recording import returned, scores
+from tests.answers import Drawn
 from tests.networks import placed, random_network
+from tests.program_mutants import NUMBERS, OTHERS, at, leaves
 
 
 def assert_same(a, b, path="value") -> None:
@@ -83,7 +90,90 @@ def test_a_carried_chip_survives_storage_and_needs_the_newer_version(tmp_path: P
     program.save(tmp_path / "a.ndp")
     assert_same(program, Program.load(tmp_path / "a.ndp"))
     with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
-        assert json.loads(archive.read("header.json"))["version"] == VERSION == 2
+        assert json.loads(archive.read("header.json"))["version"] == WITH_CHIP == 2
+
+
+def answered(seed: int) -> Program:
+    """A random Program whose answer reads its last population and its input."""
+    program = placed(random_network(1))
+    last, source = program.network.populations[-1], program.network.inputs[0]
+    leaves = [Series(last.name, "potential", (last.size,)), Series(source.name, "spikes", source.shape)]
+    leaves += [Series(last.name, "spikes", last.shape)] if last.spiking else []
+    answer = Drawn(np.random.default_rng(seed), leaves, 5).answer()
+    return replace(program, network=replace(program.network, answer=answer))
+
+
+def test_no_two_classes_have_the_same_name_in_a_file() -> None:
+    names = [name_of(kind) for kind in (*STORED, Program)]
+    assert len(set(names)) == len(names)
+    assert {"Product", "answer.Product"} <= set(names)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_answer_survives_storage_and_needs_the_newest_version(seed: int, tmp_path: Path) -> None:
+    program = answered(seed)
+    program.save(tmp_path / "a.ndp")
+    back = Program.load(tmp_path / "a.ndp")
+    assert_same(program, back)
+    with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
+        assert json.loads(archive.read("header.json"))["version"] == VERSION == 3
+    network = program.network
+    x = {p.name: np.random.default_rng(0).integers(0, 2, (5, 2, p.size)) for p in network.inputs}
+    recording = reference.run(program, x)
+    for a, b in zip(returned(network, recording), returned(back.network, recording), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(scores(network, recording), scores(back.network, recording))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"population": "nobody"}, "no such population"), ({"shape": [3]}, "in another size"),
+        ({"port": "current"}, "'port'"), ({"shape": [-1]}, "shape"), ({"shape": "x"}, "'shape'"),
+    ],
+)  # fmt: skip
+def test_a_program_whose_answer_does_not_fit_is_refused(change: dict, words: str, tmp_path: Path) -> None:
+    program = answered(0)
+    source = program.network.inputs[0]
+    leaf = Series(source.name, "spikes", source.shape)
+    network = replace(program.network, answer=Answer((Returned(leaf),)))
+    replace(program, network=network).save(tmp_path / "a.ndp")
+    with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
+        value = json.loads(archive.read("header.json"))["value"]
+    value["fields"]["network"]["fields"]["answer"]["fields"]["returned"][0]["fields"]["value"]["fields"] |= change
+    rewrite_header(tmp_path / "a.ndp", value=value)
+    with pytest.raises(InvalidInputError, match=r"(?s)a\.ndp.*" + words):
+        Program.load(tmp_path / "a.ndp")
+
+
+def test_an_answer_that_was_changed_is_refused_or_computed(tmp_path: Path) -> None:
+    """By somebody who knows the format: no other exception, and what is taken is computed to the end."""
+    path, taken = tmp_path / "a.ndp", 0
+    for seed in range(60):
+        program, rng = answered(seed), np.random.default_rng(seed)
+        program.save(path)
+        with zipfile.ZipFile(path) as archive:
+            value = json.loads(archive.read("header.json"))["value"]
+        fields = value["fields"]["network"]["fields"]
+        places = [p for p in leaves(fields["answer"]) if not isinstance(at(fields["answer"], p), (dict, list))]
+        for _ in range(rng.integers(1, 3)):
+            place = places[rng.integers(len(places))]
+            here = at(fields["answer"], place)
+            alike = [one for p in leaves(fields["answer"]) if type(one := at(fields["answer"], p)) is type(here)]
+            choices = alike if rng.random() < 0.7 else [*NUMBERS, *OTHERS, 10**400]
+            with contextlib.suppress(LookupError, TypeError):  # an earlier change took that place away
+                at(fields["answer"], place[:-1])[place[-1]] = choices[rng.integers(len(choices))]
+        rewrite_header(path, value=value)
+        try:
+            network = Program.load(path).network
+            x = {p.name: np.ones((5, 2, p.size), np.uint8) for p in network.inputs}
+            recording = reference.run_network(network, x)
+            assert all(values.dtype == np.float64 for values in returned(network, recording))
+            assert scores(network, recording).shape == (2, network.classes)
+            taken += 1
+        except NeurodeployError:
+            continue
+    assert 2 < taken < 50, "most changes matter, some do not"
 
 
 def test_a_newer_version_is_refused(saved: Path) -> None:

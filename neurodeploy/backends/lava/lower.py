@@ -19,7 +19,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_weights
-from neurodeploy.network.network import Network, Population, Projection, check_registers
+from neurodeploy.network.network import Network, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
 from neurodeploy.network.registers import QUANTISE, check_synapses, doubled
@@ -129,7 +129,7 @@ def lower(
             window = {"interval": slot, "offset": lag, "length": steps, "samples": samples}
             window["limit"] = described.limit
             entry = {"kind": described.kind, "rules": dict(described.rules), "window": window}
-            entry |= {"states": _states(population, record), "progress": name == reporter}
+            entry |= {"states": sorted(record.kept(network, population)), "progress": name == reporter}
             files[name] = f"population{index}"
             if population.neuron.graded(network.arithmetic):
                 graded.add(name)
@@ -171,11 +171,6 @@ def _as_registers(network: Network) -> Network:
 
 def _doubled(projection: Projection) -> bool:
     return projection.rule is None and doubled(projection.connectivity.weights)
-
-
-def _states(population: Population, record: Record) -> list[str]:
-    wanted = {*record.states} | (set() if population.spiking else {"v"})
-    return sorted(wanted.intersection(population.neuron.states))
 
 
 def _read(network: Network, name: str) -> bool:

@@ -39,7 +39,7 @@ class Kind:
         process: with its module; no module for ours.
         fixed, floating: ProcessModels, with their module where it is Lava's.
         reset: state variables.
-        v: the variable that is recorded as ``v`` for a read-out.
+        v: the variable that is recorded as ``v`` where the potential is read.
         ports: of its input.
     """
 
@@ -208,8 +208,8 @@ class _Script:
         process, model = self._import(kind.process), self._import(kind.fixed if self.fixed else kind.floating)
         population = self.job.network.by_name[original]
         note = [f"name={original!r}", f"lag={lag}", f"reset={kind.reset!r}"]
-        if not population.spiking:
-            note.append(f"read={kind.v!r}")
+        if self.job.network.shows(original):
+            note += [f"read={kind.v!r}"] + (["spiking=True"] if population.spiking else [])
         line = f"{name} = {process}({', '.join(arguments)})"
         return [*_folded(line), f"net.neurons({name}, {model}, {', '.join(note)})"]
 

@@ -11,7 +11,7 @@ TEMPLATE = '''"""{title}
     python {file} x.npy --hardware              on Loihi 2, with Intel's extension for Lava (never tried on a chip)
 
 Results: "spikes of <population>" [time, batch, neurons] (with payloads where they carry any), "v of <population>" for
-read-outs that do not spike, "<variable> of <projection>" as learned at the end of each sample.
+read-outs and of what else is read, "<variable> of <projection>" as learned at the end of each sample.
 
 Time. Each hop costs a step: a population with lag l computes step k of a sample l steps later than a source sends it.
 It is awake only then, from its initial state, so its bias does not act before its first input can arrive.
@@ -81,7 +81,7 @@ class Net:
         spikes[start:] = 1
         return self.source(spikes, lag)
 
-    def neurons(self, process, model, name, lag, reset, read=""):
+    def neurons(self, process, model, name, lag, reset, read="", spiking=False):
         if self.hardware:
             return self.on_chip(process, name, read)
         prefix = str(self.folder / f"population{{len(self.files)}}")
@@ -90,7 +90,7 @@ class Net:
         files = {{"prefix": prefix, "progress": "", "name": name}}
         process.proc_params["recording"] = {{**window, "reset": reset, "states": states, **files}}
         self.models[process] = recording(model)
-        self.files[name] = prefix, int(np.prod(process.s_out.shape)), read
+        self.files[name] = prefix, int(np.prod(process.s_out.shape)), read, spiking or not read
         self.last = process
 
     def on_chip(self, process, name, read):
@@ -167,14 +167,14 @@ class Net:
 
     def results(self):
         found = {{}}
-        for name, (prefix, size, read) in self.files.items():
+        for name, (prefix, size, read, spiking) in self.files.items():
             with np.load(f"{{prefix}}.npz", allow_pickle=False) as data:
                 payload = data["payloads"] if "payloads" in data else np.array(True)
                 sent = np.zeros((self.samples * self.steps, size), payload.dtype)
                 sent[np.repeat(np.arange(len(sent)), data["counts"]), data["neurons"]] = payload
             if read:
                 found[f"v of {{name}}"] = self.by_time(np.load(f"{{prefix}}.v.npy", allow_pickle=False))
-            else:
+            if spiking:
                 found[f"spikes of {{name}}"] = self.by_time(sent)
         for name, (prefix, shape) in self.learned.items():
             for variable in LEARNED:

@@ -43,7 +43,7 @@ def run_network(
 
     Args:
         dtype: ``np.float64`` or ``np.float32``.
-        scan: all steps in one call of the Scan form, which shows the potentials of read-outs only.
+        scan: all steps in one call of the Scan form, which shows only potentials that are read.
 
     Raises:
         InvalidInputError: inputs that do not match the network.
@@ -90,7 +90,9 @@ def run_model(
     neurons = [p for p in network.populations if not p.external]
     feeds = {s["input"]: _initial(s, samples, number) for s in said["states"]}
     wanted = {(p.name, ""): said["outputs"][p.name] for p in neurons}
+    shown = [p.name for p in neurons if p.spiking and network.shows(p.name)]
     if said["form"] == "scan":
+        wanted |= {(name, "v"): said["outputs"][f"{name}.v"] for name in shown}
         values = _call(session, list(wanted.values()), {**feeds, **fed}, "the sequence")
         made = {key: values[value] for key, value in wanted.items()}
         if progress:
@@ -98,7 +100,7 @@ def run_model(
     else:
         kept = {(s["population"], s["variable"]): s["output"] for s in said["states"]}
         for name, variable in ((p.name, variable) for p in neurons for variable in ("u", "v")):
-            if variable in record.states:
+            if variable in record.states or (variable == "v" and name in shown):
                 wanted[name, variable] = kept.get((name, variable)) or said["outputs"][f"{name}.u"]
         back = {s["output"]: s["input"] for s in said["states"]}
         names = sorted({*back, *wanted.values()})
@@ -146,7 +148,7 @@ def _recording(
             states.setdefault("v", {})[name] = made[name, ""]
     for (name, variable), values in made.items():
         if variable:
-            states[variable].setdefault(name, values)
+            states.setdefault(variable, {}).setdefault(name, values)
     return Recording("onnxruntime", *extent, spikes, dict(states))
 
 

@@ -8,8 +8,9 @@ sends (``NAME.spikes``, or ``NAME.potential`` of a read-out) ``[batch, neurons]`
 library of ours.
 
 With ``scan`` the sources and outputs have time in front and the states are those before the first and after the last
-step. The metadata under ``neurodeploy`` (JSON) say it all for programs: ``dt``, the populations with their rules and
-debug handles, and the states with their initial values.
+step; potentials of spiking populations that the network's answer reads are outputs too (``NAME.v.read``). The metadata
+under ``neurodeploy`` (JSON) say it all for programs: ``dt``, the populations with their rules and debug handles, the
+states with their initial values, and what is read.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def to_onnx(network: Network, *, scan: bool = False, dtype: type = np.float32, c
             allowed="a float network",
             hint="lower the .nir file without quantising it",
         )
-    step = _Step(network, np.dtype(dtype), currents)
+    step = _Step(network, np.dtype(dtype), currents, scan)
     step.build()
     if step.size > LARGEST_FILE:
         raise UnsupportedError(
@@ -123,6 +124,7 @@ class _Step:
     network: Network
     number: np.dtype[Any]
     currents: bool
+    scan: bool
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, TensorProto] = field(default_factory=dict)
     functions: dict[str, Lif] = field(default_factory=dict)
@@ -224,6 +226,9 @@ class _Step:
         u_next = u.next if u else self.unique(name, "u.next")
         self.add(operator, current, *([u.name] if u else []), v.name, *values, outputs=[output, u_next, v.next])
         self.outputs[name] = output, list(shape)
+        if self.scan and population.spiking and self.network.shows(name):
+            read = self.add("Identity", v.next, outputs=[self.unique(name, "v.read")])
+            self.outputs[f"{name}.v"] = read, list(shape)
         if self.currents and not u:
             self.outputs[f"{name}.u"] = u_next, list(shape)
         return output
@@ -312,6 +317,7 @@ class _Step:
             "inputs": {name: value for name, (value, _) in self.inputs.items()},
             "outputs": {name: value for name, (value, _) in self.outputs.items()},
             "read": list(network.outputs),
+            "answer": network.answer.described() if network.answer else None,
             "states": [
                 {
                     "population": s.population,

@@ -80,7 +80,7 @@ class _Run:
             name: {
                 p.name: np.zeros((self.steps, samples, p.size), number)
                 for p in neurons
-                if name in p.neuron.states and (name in record.states or (name == "v" and not p.spiking))
+                if name in record.kept(network, p)
             }
             for name in ("u", "v")
         }

@@ -12,10 +12,11 @@ With traces x <- (1 - 1/TAU) x + s of the spikes s, the loss is
                                  mean (v / S - v_float)^2 / mean v_float^2  read-outs: of potentials)
       + cross entropy of scores / temperature against the labels, where there are labels,
 
-with the temperature at which the float network's cross entropy is least (Guo et al., ICML 2017), so that nothing is
-gained by louder outputs alone. Samples that were held out (a fifth; all where there are fewer than five) judge every
-accepted move by the same loss. The best network is kept, and the one that was given takes part, so that by this
-measure the result is never worse.
+with the scores of the network's answer (`neurodeploy.program.recording.scores`) and the temperature at which the float
+network's cross entropy is least (Guo et al., ICML 2017), so that nothing is gained by louder outputs alone. A potential
+of spiking neurons that the answer reads counts as those of read-outs do. Samples that were held out (a fifth; all where
+there are fewer than five) judge every accepted move by the same loss. The best network is kept, and the one that was
+given takes part, so that by this measure the result is never worse.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.answer import Expr, Function
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.expressions import Port
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.registers import LOIHI, Registers
@@ -123,12 +126,19 @@ class _Tuning:
         self.held = np.sort(chosen[:held] if held else chosen)
         self.training = np.sort(chosen[held : held + options.samples])
         recording = run_network(teacher, calibration, record=Record(("v",)))
-        self.wanted = {
-            p.name: recording.spikes[p.name].dense().astype(np.float64) if p.spiking else recording.states["v"][p.name]
-            for p in network.populations
-            if not p.external
-        }
-        self.temperature = 1.0 if self.labels is None else _temperature(scores(teacher, recording), self.labels)
+        self.wanted: dict[tuple[str, Port], Array] = {}
+        for population in (p for p in network.populations if not p.external):
+            name = population.name
+            if population.spiking:
+                self.wanted[name, "spikes"] = recording.spikes[name].dense().astype(np.float64)
+            if network.shows(name):
+                self.wanted[name, "potential"] = recording.states["v"][name] - _rest(teacher.by_name[name])
+        self.score = network.answer.score if network.answer else None
+        self.temperature = 1.0
+        if self.labels is not None:
+            found = scores(teacher, recording)
+            _refuse_scores(network, found)
+            self.temperature = _temperature(found, self.labels)
 
     def run(self) -> Network:
         """Move weights as long as that helps, and return the best network."""
@@ -167,31 +177,46 @@ class _Tuning:
             f"on {len(self.held)} samples held out, {before[1]:.2%} of the spikes differed from the float network's "
             f"before and {best[1]:.2%} after (loss {before[0]:.4f} and {best[0]:.4f})"
         )
+        if self.labels is not None and self.score is not None and any(map(_flat, self.score.walk())):
+            text += "; labels judged moves but proposed none, since the answer takes an argmax on the way"
         return replace(result, notes={**result.notes, "fine-tune": text})
 
-    def _loss(self, sent: Mapping[str, Tensor], part: Array) -> Tensor:
+    def _loss(self, sent: Mapping[tuple[str, Port], Tensor], part: Array) -> Tensor:
         """L of what the populations sent for the samples ``part``; see the module's docstring."""
         import torch
 
         loss = torch.zeros((), dtype=torch.float64)
-        outputs = []
-        for name, values in self.wanted.items():
-            population = self.network.by_name[name]
-            found, wanted = sent[name], torch.from_numpy(values[:, part])
-            if population.spiking:
+        for (name, port), values in self.wanted.items():
+            found, wanted = self._read(sent, name, port), torch.from_numpy(values[:, part])
+            if port == "spikes":
                 found, wanted = _traces(found), _traces(wanted)
-            else:
-                found = found / torch.from_numpy(population.scales.copy())
             loss = loss + ((found - wanted) ** 2).mean() / (wanted**2).mean().clamp(min=1e-12)
-        for name in self.network.outputs:
-            population = self.network.by_name[name]
-            last = self.network.read == "last" and not population.spiking
-            total = sent[name][-1] if last else sent[name].sum(dim=0)
-            outputs.append(total if population.spiking else total / torch.from_numpy(population.scales.copy()))
         if self.labels is not None:
-            logits = torch.cat(outputs, dim=1) / self.temperature
+            logits = self._scores(sent) / self.temperature
             loss = loss + torch.nn.functional.cross_entropy(logits, torch.from_numpy(self.labels[part]).long())
         return loss
+
+    def _scores(self, sent: Mapping[tuple[str, Port], Tensor]) -> Tensor:
+        """What `neurodeploy.program.recording.scores` gives, ``[batch, classes]``."""
+        import torch
+
+        from .answers import value
+
+        if self.score is not None:
+            return value(self.score, lambda leaf: self._read(sent, leaf.population, leaf.port)).flatten(1)
+        outputs = []
+        for name in self.network.outputs:
+            spiking = self.network.by_name[name].spiking
+            found = self._read(sent, name, "spikes" if spiking else "potential")
+            outputs.append(found[-1] if self.network.read == "last" and not spiking else found.sum(dim=0))
+        return torch.cat(outputs, dim=1)
+
+    def _read(self, sent: Mapping[tuple[str, Port], Tensor], name: str, port: Port) -> Tensor:
+        """Spikes, or potentials in float units."""
+        import torch
+
+        scales = self.network.by_name[name].scales
+        return sent[name, port] if port == "spikes" else sent[name, port] / torch.from_numpy(scales.copy())
 
     def _judge(self, network: Network) -> tuple[float, float]:
         """The loss of a network that runs on the held-out samples, and the neuron-steps that differ in a spike."""
@@ -200,14 +225,14 @@ class _Tuning:
         from neurodeploy.backends.reference.run import run_network
 
         found = run_network(network, {name: values[:, self.held] for name, values in self.inputs.items()})
-        sent, different, spikes = {}, 0, 0
-        for name, values in self.wanted.items():
-            spiking = network.by_name[name].spiking
-            got = found.spikes[name].dense().astype(np.float64) if spiking else found.states["v"][name]
-            sent[name] = torch.from_numpy(np.asarray(got, dtype=np.float64))
-            if spiking:
-                different += int((got != values[:, self.held]).sum())
+        held: dict[tuple[str, Port], Array] = {(name, "spikes"): sent.dense() for name, sent in found.spikes.items()}
+        held |= {(name, "potential"): values for name, values in found.states.get("v", {}).items()}
+        different = spikes = 0
+        for (name, port), values in self.wanted.items():
+            if port == "spikes":
+                different += int((held[name, port] != values[:, self.held]).sum())
                 spikes += int((values[:, self.held] != 0).sum())
+        sent = {key: torch.from_numpy(values.astype(np.float64)) for key, values in held.items()}
         return float(self._loss(sent, self.held)), different / max(spikes, 1)
 
 
@@ -237,6 +262,28 @@ def _traces(spikes: Tensor) -> Tensor:
         trace = (1 - 1 / TAU) * trace + step
         found.append(trace)
     return torch.stack(found)
+
+
+def _rest(population: Population) -> Array | float:
+    """What `quantise` counts potentials from."""
+    neuron = expect(population, Lif, "fine-tune")
+    return neuron.reset_to if neuron.reset == "hard" else 0.0
+
+
+def _flat(expr: Expr) -> bool:
+    """Whether no gradient goes through it."""
+    return isinstance(expr, Function) and expr.name == "argmax"
+
+
+def _refuse_scores(network: Network, found: Array) -> None:
+    """Refuse labels where the float network's own scores are no numbers to compare."""
+    if not np.isfinite(found).all():
+        rule = f" ({network.answer.described()})" if network.answer else ""
+        raise UnsupportedError(
+            f"the scores of the float network{rule} are not finite, so labels cannot fine-tune it",
+            found=f"{int((~np.isfinite(found)).sum()):,} of {found.size:,}",
+            hint="leave the labels out: then only the float network is followed",
+        )
 
 
 def _refuse(network: Network) -> None:

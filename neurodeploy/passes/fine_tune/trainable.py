@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.expressions import Port
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.registers import LOIHI, Registers
@@ -106,8 +107,13 @@ class Weights:
         return replace(self._network, projections=tuple(projections))
 
 
-def run(network: Network, synapses: Mapping[str, Synapses], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run an integer network and return what each population sends, ``[time, batch, neurons]``, differentiable.
+def run(
+    network: Network, synapses: Mapping[str, Synapses], inputs: Mapping[str, Tensor]
+) -> dict[tuple[str, Port], Tensor]:
+    """Run an integer network and return spikes and potentials that are read, differentiable.
+
+    Returns:
+        For each population and port ``[time, batch, neurons]``: what it sends, and its potential where it is read.
 
     Args:
         synapses: of every projection.
@@ -117,6 +123,7 @@ def run(network: Network, synapses: Mapping[str, Synapses], inputs: Mapping[str,
     deliver = {name: _Delivery(item) for name, item in synapses.items()}
     cells = {p.name: _Cell(p, samples) for p in network.populations if not p.external}
     sent: dict[str, list[Tensor]] = {p.name: [] for p in network.populations}
+    shown: dict[str, list[Tensor]] = {p.name: [] for p in network.populations if p.spiking and network.shows(p.name)}
     for t in range(steps):
         for population in network.populations:
             name = population.name
@@ -131,7 +138,11 @@ def run(network: Network, synapses: Mapping[str, Synapses], inputs: Mapping[str,
                     if t >= projection.delay:
                         current = current + deliver[projection.name](sent[projection.source][t - projection.delay])
                 sent[name].append(cells[name].step(current))
-    return {name: torch.stack(values) for name, values in sent.items()}
+                if name in shown:
+                    shown[name].append(cells[name].v)
+    port: dict[str, Port] = {p.name: "spikes" if p.spiking else "potential" for p in network.populations}
+    found = {(name, port[name]): torch.stack(values) for name, values in sent.items()}
+    return found | {(name, "potential"): torch.stack(values) for name, values in shown.items()}
 
 
 class _Delivery:

@@ -29,6 +29,7 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import loihi_ranges
+from neurodeploy.network.answer import Answer
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import with_weights
@@ -119,6 +120,7 @@ class Quantise:
             projections=tuple(integer[p.name] for p in network.projections),
             arithmetic="loihi",
             notes=notes,
+            answer=_from_zero(network),
         )
         return replace(whole, notes={**notes, "range of integers": _range(whole, seen.recording is not None)})
 
@@ -246,6 +248,14 @@ def _reset_at_zero(neuron: Lif) -> Lif:
         reset_to=np.zeros_like(neuron.reset_to),
         floor=None if neuron.floor is None else neuron.floor - neuron.reset_to,
     )
+
+
+def _from_zero(network: Network) -> Answer | None:
+    """The answer for potentials that are counted from the reset."""
+    if network.answer is None:
+        return None
+    neurons = {p.name: expect(p, Lif, "quantise") for p in network.populations if not p.external}
+    return network.answer.raised({name: n.reset_to for name, n in neurons.items() if n.reset == "hard"})
 
 
 def _fire_at_equality(neuron: Lif) -> Lif:

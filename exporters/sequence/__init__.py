@@ -1,0 +1,1 @@
+"""Modules that take whole sequences, as one step: recorded, unrolled, and folded along time."""

@@ -1,0 +1,464 @@
+"""The answer of a module: what forward returns, as a rule over what its neurons send and hold.
+
+Behind the last neuron, a layer with weights still belongs to the network: it is read as it is (a *head*). What has none
+(sums over time, votes, softmax) is the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import NeurodeployError, UnsupportedError
+from neurodeploy.network.answer import Answer, Returned
+from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Product, Series, Total
+
+from ..torch_step.matrices import affine_of
+from ..torch_step.wide import in_float64, wider
+from .fold import Folded, Matching, call_of, chain_of, leaves
+from .record import line_of
+from .terms import INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
+from .unroll import Unrolled
+
+_WEIGHTED = frozenset(
+    f"aten.{n}" for n in ("linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "batch_norm", "addmm",
+                          "mm", "matmul")
+)  # fmt: skip
+"""Layers with weights."""
+
+_FUNCTIONS = {
+    "aten.softmax": "softmax", "aten._softmax": "softmax", "aten.log_softmax": "log_softmax",
+    "aten._log_softmax": "log_softmax", "aten.sigmoid": "sigmoid", "aten.tanh": "tanh", "aten.relu": "relu",
+    "aten.exp": "exp", "aten.log": "log", "aten.abs": "abs", "aten.sqrt": "sqrt",
+}  # fmt: skip
+_EXTREMES = {"aten.amax": "max", "aten.amin": "min", "aten.max": "max", "aten.min": "min", "aten.argmax": "argmax"}
+_PAIRS = {"aten.maximum": "max", "aten.minimum": "min"}
+
+Read = Chain | Term
+"""What the network is read at: a neuron layer, or a head."""
+
+
+@dataclass(eq=False)
+class Answering:
+    """What is read, and how what forward returns comes from it.
+
+    Args:
+        read: in the order of the names ``#0``, ``#1`` ... that stand for them in `answer`.
+        answer: None where nothing that is returned can be said as a rule.
+        left_out: number of a returned value -> why it is not kept.
+    """
+
+    read: list[Read]
+    answer: Answer | None
+    left_out: dict[int, str]
+    kept: list[int]
+
+
+def answering(unrolled: Unrolled, folded: Folded) -> Answering:
+    """The answer of a folded sequence."""
+    rules = _Rules(unrolled, folded)
+    returned: list[Returned] = []
+    kept: list[int] = []
+    left_out: dict[int, str] = {}
+    for index, one in enumerate(unrolled.returned):
+        try:
+            returned.append(rules.returned(one))
+            kept.append(index)
+        except NeurodeployError as error:
+            left_out[index] = f"{error.what}{f' ({error.found})' if error.found else ''}"
+    if returned:
+        return Answering(rules.read, Answer(tuple(returned)), left_out, kept)
+    return Answering(rules.read, None, left_out, kept)
+
+
+@dataclass(eq=False)
+class _Rules:
+    unrolled: Unrolled
+    folded: Folded
+    read: list[Read] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._matching = Matching(self.unrolled)
+        self._times: dict[int, frozenset[int]] = {}
+        self._known: dict[int, Expr] = {}
+
+    # Values that are returned
+
+    def returned(self, ids: Tensor | Constant | UnsupportedError) -> Returned:
+        if isinstance(ids, UnsupportedError):
+            raise ids
+        if isinstance(ids, Constant):
+            raise UnsupportedError("a constant is returned", allowed="what the network computes")
+        terms = self.unrolled.terms
+        like = features_of(terms, [ids])
+        numbers, samples, _ = terms.decode(ids.numpy())
+        outer = [d for d in range(ids.dim()) if not like[d]]
+        over_batch = [d for d in outer if _varies(samples, d)]
+        over_time = [d for d in outer if _varies(numbers, d)]
+        if not over_batch:  # a batch of one
+            over_batch = [d for d in range(ids.dim()) if ids.shape[d] == 1 and d not in over_time][:1]
+            over_batch = over_batch or over_time[:1]
+        if len(over_batch) != 1 or len(over_time) > 1:
+            raise UnsupportedError(
+                "a value without the batch, or one that mixes it, is returned", found=list(ids.shape)
+            )
+        batch = over_batch[0]
+        features = [d for d in range(ids.dim()) if d not in (batch, *over_time)]
+        if not over_time:
+            row = ids.movedim(batch, 0)[0]
+            expr = self._whole(self._term(row))
+            return _placed(expr, [batch, *features], ids)
+        time = over_time[0]
+        if time == batch:
+            return self._merged(ids, time)
+        steps = [self._term(row) for row in ids.movedim((time, batch), (0, 1))[:, 0]]
+        return _placed(self._in_each(steps), [time, batch, *features], ids)
+
+    def _merged(self, ids: Tensor, dim: int) -> Returned:
+        """Batch times time, or time times batch, in one dimension."""
+        steps, flatly = self.folded.last + 1, ids.movedim(dim, 0)
+        samples = len(flatly) // steps
+        if dim != 0 or len(flatly) != samples * steps:
+            raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
+        for batch_outside in (True, False):
+            rows = flatly.reshape(*((samples, steps) if batch_outside else (steps, samples)), *flatly.shape[1:])
+            rows = rows.transpose(0, 1) if batch_outside else rows
+            numbers = self.unrolled.terms.decode(rows.numpy())[0]
+            if (numbers == numbers[:, :1]).all():
+                expr = self._in_each([self._term(row) for row in rows[:, 0]])
+                rank = 2 + len(expr.features)
+                order = (1, 0, *range(2, rank)) if batch_outside else None
+                shape = tuple(ids.shape[1:])
+                if expr.features != shape:
+                    expr = _reshaped(expr, shape)
+                return Returned(expr, order, merged=True)
+        raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
+
+    def _term(self, ids: Tensor) -> Term:
+        """The term of one sample's identities."""
+        terms = self.unrolled.terms
+        numbers, _, inside = terms.decode(ids.reshape(-1).numpy())
+        first = terms.found[int(numbers[0])]
+        whole = (numbers == numbers[0]).all() and first.size == len(inside)
+        if whole and (inside == np.arange(len(inside))).all():
+            shape = tuple(ids.shape)
+            return first if first.shape == shape else terms.make(VIEW, (first,), shape, first.samples, first.node)
+        distinct = [terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
+        place = {term.index: i for i, term in enumerate(distinct)}
+        which = np.array([place[int(n)] for n in numbers])
+        samples = max(term.samples for term in distinct)
+        return terms.make(PICK, (tuple(distinct), which, inside), tuple(ids.shape), samples, first.node)
+
+    def _in_each(self, steps: Sequence[Term]) -> Expr:
+        """The expression of each step, of values that are the same in all of them."""
+        last = self.folded.last
+        if len(steps) != last + 1:
+            raise UnsupportedError("some steps only are returned", found=f"{len(steps)} of {last + 1}")
+        for step, term in enumerate(steps):
+            if not self._matching.same(steps[-1], term, last - step):
+                raise UnsupportedError(
+                    f"{line_of(term.node)}: what is returned of a step is not the same in every step",
+                    found=f"{term.name} in step {step}, {steps[-1].name} in step {last}",
+                )
+        if self._span(steps[-1]) != frozenset([last]):
+            raise UnsupportedError("what is returned of a step mixes several", found=line_of(steps[-1].node))
+        return self._local(steps[-1])
+
+    # Terms as expressions
+
+    def _span(self, term: Term) -> frozenset[int]:
+        """The steps of the neurons that a term is made of; -1 for the input."""
+        if term.index not in self._times:
+            self._times[term.index] = frozenset(-1 if leaf.op == INPUT else call_of(leaf) for leaf in leaves(term))
+        return self._times[term.index]
+
+    def _whole(self, term: Term) -> Expr:
+        """The expression, without time, of a term that may join several steps."""
+        if term.index not in self._known:
+            self._known[term.index] = self._joined(term)
+        return self._known[term.index]
+
+    def _joined(self, term: Term) -> Expr:
+        extreme = self._extreme(term)
+        if extreme is not None:
+            return extreme
+        sums = self._sum(term)
+        if sums is not None:
+            return self._of_sum(*sums)
+        return self._applied(term, self._whole)
+
+    def _extreme(self, term: Term) -> Expr | None:
+        """The largest or smallest over all steps."""
+        parts: list[Term] = []
+        how = _PAIRS.get(term.name) if term.op != REDUCE else (term.args[0] if term.args[0] in ("max", "min") else None)
+        if how is None:
+            return None
+        stack = list(term.args[1:] if term.op == REDUCE else term.args)
+        while stack:
+            one = stack.pop()
+            if not isinstance(one, Term):
+                return None
+            if _PAIRS.get(one.name) == how:
+                stack.extend(one.args)
+            else:
+                parts.append(one)
+        steps = sorted(parts, key=lambda t: max(self._span(t), default=0))
+        return OverTime(self._in_each(steps), "max" if how == "max" else "min")
+
+    def _sum(self, term: Term) -> tuple[list[tuple[float, Term]], Any] | None:
+        """Terms of single steps with their weights, and a constant, that a term is the sum of; None for others."""
+        if len(self._span(term)) <= 1:
+            return [(1.0, term)], None
+        total: dict[int, float] = {}
+        constant: Any = None
+        stack: list[tuple[float, Any]] = [(1.0, term)]
+        while stack:
+            factor, one = stack.pop()
+            if isinstance(one, (int, float)):
+                constant = factor * one if constant is None else constant + factor * one
+                continue
+            if isinstance(one, Constant):
+                value = factor * one.value.double().numpy()
+                constant = value if constant is None else constant + value
+                continue
+            single = len(self._span(one)) <= 1
+            parts = None if single and self._weighted(one) else _summands(one)
+            if single and (parts is None or any(isinstance(p, Term) and p.shape != one.shape for _, p in parts)):
+                total[one.index] = total.get(one.index, 0.0) + factor
+                continue
+            if parts is None:
+                return None
+            stack += [(factor * weight, part) for weight, part in parts]
+        found = self.unrolled.terms.found
+        return [(weight, found[index]) for index, weight in total.items()], constant
+
+    def _of_sum(self, parts: Sequence[tuple[float, Term]], constant: Any) -> Expr:
+        """A sum of terms of single steps, each class of them over time."""
+        last = self.folded.last
+        classes: list[tuple[Term, dict[int, float]]] = []
+        for weight, term in sorted(parts, key=lambda p: -max(self._span(p[1]), default=0)):
+            step = max(self._span(term), default=last)
+            for reference, weights in classes:
+                shift = max(self._span(reference), default=last) - step
+                if self._matching.same(reference, term, shift):
+                    weights[step] = weights.get(step, 0.0) + weight
+                    break
+            else:
+                classes.append((term, {step: weight}))
+        exprs = [self._over_time(self._local(term), weights) for term, weights in classes]
+        offset = None
+        if constant is not None and np.any(constant):
+            offset = np.broadcast_to(np.asarray(constant, np.float64), exprs[0][1].features).copy()
+        if len(exprs) == 1 and exprs[0][0] == 1.0 and offset is None:
+            return exprs[0][1]
+        return Total(tuple(exprs), offset)
+
+    def _over_time(self, expr: Expr, weights: dict[int, float]) -> tuple[float, Expr]:
+        steps = self.folded.last + 1
+        each = np.array([weights.get(t, 0.0) for t in range(steps)])
+        if (each == each[0]).all():
+            if steps > 1 and np.isclose(each[0] * steps, 1.0, rtol=1e-12):
+                return 1.0, OverTime(expr, "mean")
+            return float(each[0]), OverTime(expr, "sum")
+        if not each[:-1].any():
+            return float(each[-1]), OverTime(expr, "last")
+        return 1.0, OverTime(expr, "weights", each)
+
+    def _local(self, term: Term) -> Expr:
+        """The expression, with time, of a term of one step."""
+        if term.op in (NEURON, STATE):
+            if term.op == STATE and term.args[1] != "v":
+                raise UnsupportedError(f"the synaptic current of {chain_of(term).path!r} is returned")
+            return Series(self._name(chain_of(term)), "spikes" if term.op == NEURON else "potential", term.shape)
+        if term.op == INPUT:
+            raise UnsupportedError("the input itself is returned")
+        if self._weighted(term):
+            return Series(self._name(term), "potential", term.shape)
+        return self._applied(term, self._local)
+
+    def _weighted(self, term: Term) -> bool:
+        """Whether a term is a layer with weights, or a sum of such: part of the network."""
+        if term.name in _WEIGHTED and any(isinstance(a, Constant) for a in flat(term.args)):
+            return all(self._linear(t) for t in term.terms)
+        if term.name in ("aten.add", "aten.sub") and len(term.terms) == 2:
+            return all(self._weighted(part) for part in term.terms)
+        return False
+
+    def _linear(self, term: Term) -> bool:
+        """Whether what a layer with weights receives is a signal of the network: neither a function nor a potential."""
+        return all(leaf.op == NEURON for leaf in leaves(term)) and not any(
+            t.name in _FUNCTIONS or t.op == REDUCE for t in _inside(term)
+        )
+
+    def _name(self, read: Read) -> str:
+        if isinstance(read, Term):
+            last = self.folded.last
+            for place, other in enumerate(self.read):
+                if isinstance(other, Term) and self._matching.same(other, read, last - max(self._span(read))):
+                    return f"#{place}"
+        elif read in self.read:
+            return f"#{self.read.index(read)}"
+        self.read.append(read)
+        return f"#{len(self.read) - 1}"
+
+    def _applied(self, term: Term, of: Callable[[Term], Expr]) -> Expr:
+        """An operator on what its arguments are."""
+        name, line = term.name, f"{line_of(term.node)}: " if line_of(term.node) else ""
+        if term.op == VIEW:
+            return _reshaped(of(term.args[0]), term.shape)
+        if name in _FUNCTIONS:
+            dim = int(term.args[1]) - 1 if "softmax" in name else None
+            return Function(of(term.args[0]), _FUNCTIONS[name], dim)
+        if name in _EXTREMES and len(term.args) > 1:
+            inner = of(term.args[0])
+            for d in sorted(flat(term.args[1]), reverse=True):
+                inner = Function(inner, _EXTREMES[name], int(d) - 1)
+            return _reshaped(inner, term.shape)
+        if name in ("aten.clamp", "aten.clamp_min", "aten.clamp_max"):
+            return _clamped(term, of)
+        if name in ("aten.pow", "aten.square"):
+            value = 2.0 if name == "aten.square" else term.args[1]
+            if isinstance(value, (int, float)):
+                return Function(of(term.args[0]), "power", None, float(value))
+        if name == "aten.mul" and len(term.terms) == 2 and all(t.shape == term.shape for t in term.terms):
+            return Product(of(term.args[0]), of(term.args[1]))
+        parts = _summands(term)
+        if parts is not None and all(not isinstance(p, Term) or p.shape == term.shape for _, p in parts):
+            return _total(parts, of, term.shape)
+        if len(term.terms) == 1 and term.op != REDUCE:
+            base = term.terms[0]
+            try:
+                matrix, offset = affine_of(lambda x: _on(term, base, x), base.shape, term.shape, name)
+                return Linear(of(base), matrix, offset, term.shape)
+            except UnsupportedError:
+                pass
+        raise UnsupportedError(
+            f"{line}{name if term.op != REDUCE else 'steps joined otherwise than by sum, mean, max or min'} behind the "
+            "last neuron, which a file cannot hold as a rule",
+            found=f"of {', '.join(map(str, term.shape)) or 'one value'}",
+            allowed="sums, means, maxima over time, votes, linear layers, softmax and the like",
+            hint="return what it is applied to, and compute it outside of the module",
+        )
+
+
+def _varies(codes: Any, dim: int) -> bool:
+    return bool((codes != codes.take([0], axis=dim)).any())
+
+
+def _placed(expr: Expr, dims: Sequence[int], ids: Tensor) -> Returned:
+    """A value whose dimensions lie as ``dims``, in the order [time,] batch, features, in what is returned."""
+    lead = expr.lead
+    shape = tuple(ids.shape[d] for d in dims[lead:])
+    if expr.features != shape:
+        expr = _reshaped(expr, shape)
+    order = tuple(dims.index(d) for d in range(len(dims)))
+    return Returned(expr, None if order == tuple(range(len(order))) else order)
+
+
+def _reshaped(expr: Expr, shape: tuple[int, ...]) -> Expr:
+    """The same values in another shape."""
+    if expr.features == shape:
+        return expr
+    if isinstance(expr, Series):
+        return Series(expr.population, expr.port, shape)
+    if isinstance(expr, OverTime):
+        return OverTime(_reshaped(expr.of, shape), expr.how, expr.weights)
+    if isinstance(expr, Linear):
+        return Linear(expr.of, expr.matrix, expr.offset, shape)
+    size = int(np.prod(shape))
+    return Linear(expr, np.eye(size), None, shape)
+
+
+def _clamped(term: Term, of: Callable[[Term], Expr]) -> Expr:
+    expr = of(term.args[0])
+    low = term.args[1] if len(term.args) > 1 else None
+    high = term.args[2] if len(term.args) > 2 else None
+    if term.name == "aten.clamp_max":
+        low, high = None, low
+    named = dict(term.named)
+    low, high = named.get("min", low), named.get("max", high)
+    if low is not None:
+        expr = Function(expr, "clamp_min", None, float(low))
+    return expr if high is None else Function(expr, "clamp_max", None, float(high))
+
+
+def _summands(term: Term) -> list[tuple[float, Any]] | None:
+    """The weighted parts of a sum of whole terms; None for anything else."""
+    name, named = term.name, dict(term.named)
+    if term.op == REDUCE and term.args[0] in ("sum", "mean"):
+        parts = term.args[1:]
+        return [(1.0 if term.args[0] == "sum" else 1.0 / len(parts), part) for part in parts]
+    if name in ("aten.add", "aten.sub", "aten.rsub") and len(term.args) >= 2:
+        alpha = float(named.get("alpha", term.args[2] if len(term.args) > 2 else 1))
+        first, second = (term.args[1], term.args[0]) if name == "aten.rsub" else term.args[:2]
+        return [(1.0, first), (alpha if name == "aten.add" else -alpha, second)]
+    if name == "aten.neg":
+        return [(-1.0, term.args[0])]
+    if name in ("aten.mul", "aten.div") and len(term.args) == 2:
+        first, second = term.args
+        if name == "aten.mul" and not isinstance(first, Term):
+            first, second = second, first
+        factor = _number(second)
+        if factor is not None and isinstance(first, Term):
+            return [(factor if name == "aten.mul" else 1 / factor, first)]
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, Constant) and value.value.numel() == 1:
+        return float(value.value)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _total(parts: Sequence[tuple[float, Any]], of: Callable[[Term], Expr], shape: tuple[int, ...]) -> Expr:
+    exprs, constant = [], None
+    for weight, part in parts:
+        if isinstance(part, Term):
+            exprs.append((weight, of(part)))
+        else:
+            value = part.value.double().numpy() if isinstance(part, Constant) else part
+            added = np.broadcast_to(weight * np.asarray(value, np.float64), shape)
+            constant = added.copy() if constant is None else constant + added
+    if len(exprs) == 1 and exprs[0][0] == 1.0 and (constant is None or not constant.any()):
+        return exprs[0][1]
+    return Total(tuple(exprs), constant)
+
+
+def _on(term: Term, base: Term, x: Tensor) -> Tensor:
+    """An operator on values of its one term, ``[batch, *shape]``."""
+    if term.op == PICK:
+        flatly = torch.nn.functional.pad(x.reshape(len(x), -1), (0, 0))
+        if any(t is not base for t in term.args[0]):
+            raise UnsupportedError("constants are joined to what is returned")
+        return flatly[:, torch.from_numpy(term.args[2])].reshape(len(x), *term.shape)
+
+    def value(given: Any) -> Any:
+        if given is base:
+            return x
+        if isinstance(given, Constant):
+            return given.value.double() if given.value.is_floating_point() else given.value
+        if isinstance(given, (tuple, list)):
+            return type(given)(map(value, given))
+        return given
+
+    with torch.no_grad(), in_float64():
+        made = term.op(*map(wider, value(term.args)), **{k: value(v) for k, v in term.named})
+    result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
+    return result
+
+
+def _inside(term: Term) -> list[Term]:
+    seen: dict[int, Term] = {}
+    stack = [term]
+    while stack:
+        one = stack.pop()
+        if one.index not in seen:
+            seen[one.index] = one
+            if one.op not in (INPUT, NEURON, STATE):
+                stack.extend(one.terms)
+    return list(seen.values())

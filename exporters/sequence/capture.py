@@ -1,0 +1,315 @@
+"""From a module as its user calls it to a NIR graph of one step, and the rule that gives what forward returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.answer import Answer
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.expressions import Series
+
+from ..framework import Framework, of
+from ..torch_step.graph import to_nir
+from ..usage import AXES, TimeAxis, Usage
+from ..user_run import as_taken
+from .answers import answering
+from .emit import emit
+from .encoders import encode, encoders_of
+from .fold import fold
+from .record import Recorded, record
+from .terms import INPUT, MixedError, Terms
+from .unroll import unroll
+
+if TYPE_CHECKING:
+    import nir
+
+FEW = 5
+"""Steps of the sample that are recorded first; all of them where these do not say enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A module as one step.
+
+    Args:
+        graph: of one step.
+        answer: how what forward returns comes from it; None where nothing of it can be said as a rule.
+        usage: of the sample.
+        left_out: number of a returned value that is not kept -> why.
+        kept: numbers of the returned values that the answer gives, in its order.
+        encoded: lines of the encoder in front of the network, which stays on the host; empty where there is none.
+        recorded_steps: how many steps were recorded.
+    """
+
+    graph: nir.NIRGraph
+    answer: Answer | None
+    usage: Usage
+    left_out: Mapping[int, str]
+    kept: tuple[int, ...]
+    encoded: tuple[str, ...]
+    recorded_steps: int
+
+    def said(self) -> dict[str, Any]:
+        """What the file's metadata say of it besides its answer."""
+        entries: dict[str, Any] = {"time_axis": str(self.usage.axis)}
+        if self.usage.axis == "none":
+            entries["steps"] = self.usage.steps
+        if self.encoded:
+            entries["encoder"] = "; ".join(self.encoded)
+        if self.left_out:
+            entries["left_out"] = "; ".join(f"returned[{i}]: {why}" for i, why in self.left_out.items())
+        return entries
+
+
+def captures(
+    module: nn.Module, sample: Array, axis: TimeAxis | None, dt: float | None, framework: Framework
+) -> Iterator[Captured]:
+    """Ways to say the module as one step, the likeliest first; a proof decides.
+
+    Args:
+        sample: exactly what forward takes (all steps, where forward takes one).
+        axis: where time lies in it; None finds out by what the module does.
+
+    Raises:
+        UnsupportedError: the module is not the same in every step, or an operator cannot be said.
+        InvalidInputError: the module does not take the sample, or the time axis is not clear.
+    """
+    one = axis if axis is not None else find_axis(module, sample, framework)
+    failed: NeurodeployError | None = None
+    some = False
+    for part, usage in _parts(module, sample, one, framework):
+        try:
+            captured = _captured(module, part, usage, dt, framework)
+        except NeurodeployError as error:
+            failed = failed or error
+            continue
+        some = True
+        yield replace(captured, usage=whole_usage(sample, one, captured.usage))
+    if failed is not None and not some:
+        raise failed
+
+
+def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
+    """The usage of the whole sample, from that of the part of it that was recorded."""
+    if axis == "none":
+        return Usage("none", part.steps, len(sample))
+    if axis == "flat":
+        return replace(part, steps=len(sample) // part.samples)
+    time = 0 if axis == "step" else axis
+    batch = 1 if time == 0 else 0
+    return Usage(axis, sample.shape[time], sample.shape[batch])
+
+
+def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxis:
+    """Where time lies in a sample, by what the module does with it: under any other reading its steps and the samples
+    of the batch are mixed.
+
+    Raises:
+        InvalidInputError: it is not clear.
+        UnsupportedError: the module cannot be exported under the only reading in which it runs.
+    """
+    fitting: list[TimeAxis] = []
+    failed: dict[TimeAxis, NeurodeployError] = {}
+    for axis in ("step", 0, 1, "none", "flat", -1):
+        if axis == -1 and sample.ndim < 3:
+            continue
+        try:
+            for part, usage in _parts(module, sample, axis, framework):
+                try:
+                    recorded = record(module, tensor_of(module, part), usage, framework)
+                    folded = fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage))
+                except NeurodeployError as error:
+                    failed.setdefault(axis, error)
+                    continue
+                if axis != "none" or folded.last > 0:
+                    fitting.append(axis)
+                break
+        except InvalidInputError as error:
+            failed.setdefault(axis, error)
+    if len(fitting) == 1:
+        return fitting[0]
+    refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
+    if not fitting and refused:
+        raise refused[0]
+    tried = "; ".join(f"{axis}: {error.what}" for axis, error in failed.items())
+    raise InvalidInputError(
+        "where time lies in the sample is not clear",
+        found=f"it may be {' or '.join(map(str, fitting))}" if fitting else f"{list(sample.shape)}; {tried}",
+        allowed=f"--time-axis {', '.join(map(str, AXES))}",
+        hint="say it with --time-axis: 0, 1 or -1 where forward takes whole sequences, flat for batch*time, none for a "
+        "static input that forward repeats, step where forward computes one step a call",
+    )
+
+
+def _expected(usage: Usage) -> int | None:
+    return None if usage.axis == "none" else usage.steps
+
+
+def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> Iterator[tuple[Array, Usage]]:
+    """Parts of the sample to record: a few steps of two samples first, all of it last."""
+    if axis == "none":
+        for samples in dict.fromkeys((2, len(sample))):
+            yield _batch(sample, 0, samples), Usage("none", 0, samples)
+        return
+    if axis == "flat":
+        for batch, outside in _flat_batches(module, len(sample)):
+            usage = Usage("flat", len(sample) // batch, batch, outside)
+            first = usage.time_first(sample)
+            for steps in dict.fromkeys((min(FEW, usage.steps), usage.steps)):
+                few = replace(usage, steps=steps)
+                yield few.as_given(first[:steps]), few
+        return
+    time = 0 if axis == "step" else axis % sample.ndim
+    if time >= sample.ndim or sample.ndim < 2:
+        raise InvalidInputError(
+            "the sample has no such time axis", found=f"--time-axis {axis} of {list(sample.shape)}",
+            allowed="a dimension for time and one for the batch",
+        )  # fmt: skip
+    batch = 1 if time == 0 else 0
+    steps, samples = sample.shape[time], sample.shape[batch]
+    for few, some in dict.fromkeys(((min(FEW, steps), 2), (min(FEW, steps), samples), (steps, 2), (steps, samples))):
+        part = np.take(_batch(sample, batch, some), range(few), axis=time)
+        yield part, Usage(axis, few, some)
+
+
+def _batch(sample: Array, axis: int, samples: int) -> Array:
+    """So many samples along ``axis``; those that there are again, where there are fewer."""
+    taken: Array = np.take(sample, np.arange(samples) % sample.shape[axis], axis=axis)
+    return taken
+
+
+def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:
+    """Samples in a flat batch, and whether the batch is the outer one, that fit the module."""
+    found: dict[tuple[int, bool], None] = {}
+    for part in module.modules():
+        batch, steps = getattr(part, "batch_size", None), getattr(part, "num_timesteps", None)
+        if isinstance(batch, int) and batch > 0 and rows % batch == 0:
+            found[batch, True] = None
+        if isinstance(steps, int) and steps > 0 and rows % steps == 0:
+            found[rows // steps, True] = None
+    if not found:
+        for batch in range(1, rows + 1):
+            if rows % batch == 0 and batch < rows:
+                found |= {(batch, True): None, (batch, False): None}
+    return list(found)
+
+
+def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
+    recorded = record(module, tensor_of(module, part), usage, framework)
+    inputs, encoded = _labels(recorded, usage)
+    unrolled = unroll(recorded, inputs)
+    folded = fold(unrolled, _expected(usage))
+    rules = answering(unrolled, folded)
+    read = [*rules.read]
+    if not read:
+        read = [folded.chains[-1]]
+    step = emit(folded, read)
+    sites = {chain.site: chain.path for chain in folded.chains}
+    graph, names = to_nir(step, {s: recorded.neurons[p] for s, p in sites.items()}, sites, dt, framework)
+    answer = None if rules.answer is None else _named(rules.answer, read, names, graph)
+    if answer is None:
+        said = "; ".join(rules.left_out.values())
+        raise UnsupportedError("nothing that forward returns can be kept as a rule", found=said)
+    steps = folded.last + 1
+    return Captured(graph, answer, replace(usage, steps=steps), rules.left_out, tuple(rules.kept), encoded, steps)
+
+
+def tensor_of(module: nn.Module, sample: Array) -> Tensor:
+    """The sample as the tensor that forward takes, of the type of the module's parameters where it holds fractions."""
+    made = torch.from_numpy(np.ascontiguousarray(sample))
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return made.to(dtype)
+
+
+def _labels(recorded: Recorded, usage: Usage) -> tuple[dict[fx.Node, Callable[[Terms], Tensor]], tuple[str, ...]]:
+    """What the network's inputs are: the sample, or what an encoder makes of it."""
+    encoders = encoders_of(recorded)
+    if not encoders:
+        return {recorded.sample: lambda terms: _sample_ids(terms, recorded.sample, usage)}, ()
+    lines = tuple(dict.fromkeys(said for _, said in encoders))
+    nodes = [node for node, _ in encoders]
+    if len(nodes) == 1:
+        return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, 0)}, lines
+    return {n: _step_ids(n, t) for t, n in enumerate(nodes)}, lines
+
+
+def _step_ids(node: fx.Node, step: int) -> Callable[[Terms], Tensor]:
+    shape = tuple(node.meta["val"].shape)
+    return lambda terms: terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node, time=step))
+
+
+def _sample_ids(terms: Terms, node: fx.Node, usage: Usage) -> Tensor:
+    shape = tuple(node.meta["val"].shape)
+    if usage.axis == "none":
+        return terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node))
+    if usage.axis == "flat":
+        steps = (usage.samples, usage.steps) if usage.batch_outside else (usage.steps, usage.samples)
+        ids = _axis_ids(terms, node, (*steps, *shape[1:]), 1 if usage.batch_outside else 0)
+        return ids.flatten(0, 1)
+    return _axis_ids(terms, node, shape, 0 if usage.axis == "step" else usage.axis % len(shape))
+
+
+def _axis_ids(terms: Terms, node: fx.Node, shape: tuple[int, ...], axis: int) -> Tensor:
+    rest = [n for d, n in enumerate(shape) if d != axis]
+    steps = [terms.ids(terms.make(INPUT, (), rest[1:], rest[0], node, time=t)) for t in range(shape[axis])]
+    return torch.stack(steps, axis)
+
+
+def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGraph) -> Answer:
+    """The answer with the names of nodes; what a node does not send is 0."""
+    named = answer.renamed({f"#{i}": name for i, name in enumerate(names)})
+    silent = {name: node for name, node in graph.nodes.items() if type(node).__name__ in ("LI", "I", "CubaLI")}
+
+    def meant(expr: Any) -> Any:
+        if isinstance(expr, Series):
+            if expr.port == "spikes" and expr.population in silent:
+                return replace(expr, port="potential")
+            return expr
+        return expr.rebuilt([meant(child) for child in expr.children])
+
+    return replace(named, returned=tuple(replace(one, value=meant(one.value)) for one in named.returned))
+
+
+def network_input(module: nn.Module, sample: Array, captured: Captured, framework: Framework, seed: int = 0) -> Array:
+    """What the network receives of a sample, ``[time, batch, *shape]``: the sample as the module takes it, or what its
+    encoder makes of it with the random numbers that follow ``seed``."""
+    if not captured.encoded:
+        taken = as_taken(module, sample)
+        return captured.usage.time_first(sample if np.array_equal(taken, sample) else taken)
+    given = tensor_of(module, sample)
+    recorded = record(module, given, captured.usage, framework)
+    values = encode(recorded, given, seed)
+    return (values[0] if len(values) == 1 else torch.stack(values)).numpy()
+
+
+def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Array, TimeAxis]:
+    """A sample ``[time, batch, *shape]`` of our own as the module takes it, and where time lies in it.
+
+    Raises:
+        InvalidInputError, UnsupportedError: as `find_axis`, of the likeliest reading.
+    """
+    kind = of(module)
+    failed: NeurodeployError | None = None
+    for one in (axis,) if axis is not None else ("step", 0, 1, "flat", "none"):
+        usage = Usage(one, *steps.shape[:2])
+        if one == "flat":
+            batches = _flat_batches(module, steps.shape[0] * steps.shape[1])
+            usage = replace(usage, samples=batches[0][0], steps=steps.shape[0])
+            steps = steps[:, np.arange(usage.samples) % steps.shape[1]]
+        given = usage.as_given(np.repeat(steps[:1], len(steps), 0) if one == "none" else steps)
+        if axis is not None:
+            return given, one
+        try:
+            if find_axis(module, given, kind) == one:
+                return given, one
+        except NeurodeployError as error:
+            failed = failed if isinstance(failed, UnsupportedError) else error
+    assert failed is not None
+    raise failed

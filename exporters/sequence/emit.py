@@ -1,0 +1,263 @@
+"""One folded step as a graph of ATen operators, as `torch.export` gives it for a module that computes one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from neurodeploy.errors import UnsupportedError
+
+from ..torch_step.capture import BATCH, neuron_operator, potential_of
+from ..torch_step.fxgraph import Step
+from .fold import Folded, call_of, chain_of, leaves
+from .record import line_of
+from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term
+
+
+def emit(folded: Folded, read: Sequence[Chain | Term]) -> Step:
+    """The step as a graph, whose results are what is read.
+
+    Args:
+        read: neuron layers, and terms of the last step: linear layers behind the last neuron.
+    """
+    writing = _Writing(folded, _loops(folded))
+    for chain in folded.chains:
+        writing.neuron(chain)
+    writing.graph.output(tuple(writing.neuron(r) if isinstance(r, Chain) else writing.read_out(r) for r in read))
+    return writing.step
+
+
+def _loops(folded: Folded) -> dict[Chain, int]:
+    """The loop that each layer belongs to."""
+    graph: nx.DiGraph[Chain] = nx.DiGraph()
+    graph.add_nodes_from(folded.chains)
+    for chain, drive in folded.drives.items():
+        graph.add_edges_from((chain_of(leaf), chain) for leaf in leaves(drive) if leaf.op != INPUT)
+    return {chain: i for i, loop in enumerate(nx.strongly_connected_components(graph)) for chain in loop}
+
+
+@dataclass(eq=False)
+class _Writing:
+    folded: Folded
+    loops: Mapping[Chain, int]
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    step: Step = field(init=False)
+    _nodes: dict[tuple[int, int], fx.Node] = field(default_factory=dict)
+    _loop: int = -1
+    _constants: dict[Any, fx.Node] = field(default_factory=dict)
+    _neurons: dict[Chain, fx.Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.step = Step(self.graph, {}, set())
+
+    def neuron(self, chain: Chain) -> fx.Node:
+        """The call of a neuron layer."""
+        if chain not in self._neurons:
+            drive = self.folded.drives[chain]
+            outside, self._loop = self._loop, self.loops[chain]
+            x = self.value(drive)
+            self._loop = outside
+            self._neurons[chain] = self._operator(neuron_operator(), (x, chain.site), (), drive.node)
+        return self._neurons[chain]
+
+    def read_out(self, term: Term) -> fx.Node:
+        """A linear layer whose value is read."""
+        return self._operator(_read_out(), (self.value(term),), (), term.node)
+
+    def value(self, term: Term) -> fx.Node:
+        """The node of a term of the last step."""
+        key = term.index, self._loop if self._late_in(term) else -1
+        if key not in self._nodes:
+            self._nodes[key] = self._made(term)
+        return self._nodes[key]
+
+    def _late_in(self, term: Term) -> bool:
+        return any(leaf.op == NEURON and call_of(leaf) != self.folded.last for leaf in leaves(term))
+
+    def _made(self, term: Term) -> fx.Node:
+        last = self.folded.last
+        if term.op == INPUT:
+            given = self._input(term)
+            late = 0 if term.time is None else last - term.time
+            return given if late == 0 else self._operator(_late(), (given, "input", late), (), term.node)
+        if term.op in (NEURON, STATE):
+            chain, late = chain_of(term), last - call_of(term)
+            if term.op == STATE:
+                if late:
+                    raise _past_state(term)
+                return self._operator(potential_of, (self.neuron(chain),), (), term.node)
+            if late == 0:
+                return self.neuron(chain)
+            return self._late_neuron(chain, term, late)
+        if term.op == VIEW:
+            return self._operator(
+                torch.ops.aten.view.default, (self.value(term.args[0]), [BATCH, *term.shape]), (), term.node
+            )
+        if term.op == PICK:
+            return self._picked(term)
+        if term.op in (CONSTANT, REDUCE):
+            raise UnsupportedError(
+                f"{line_of(term.node)}: a constant stands in the place of a signal" if term.op == CONSTANT
+                else f"{line_of(term.node)}: several steps are joined in front of a neuron",
+                found=str(term.args[0]) if term.op == REDUCE else None,
+                allowed="what one step sends, and what earlier steps sent",
+                hint="join steps behind the last neuron",
+            )  # fmt: skip
+        args, named = self._argument(term.args), tuple((k, self._argument(v)) for k, v in term.named)
+        return self._operator(term.op, args, named, term.node)
+
+    def _late_neuron(self, chain: Chain, term: Term, late: int) -> fx.Node:
+        shape = torch.empty((BATCH, *term.shape), device="meta")
+        steps = late - 1 if self.loops[chain] == self._loop else late  # a loop of NIR is one step long by itself
+        node = self.graph.create_node("call_function", _late_of(), (chain.site, steps), {}, name="late")
+        return self._known(node, shape, term.node)
+
+    def _input(self, term: Term) -> fx.Node:
+        key = ("input", term.args)
+        if key not in self._constants:
+            node = self.graph.create_node("placeholder", "input", name="input")
+            self.step.inputs.add(node.name)
+            self._constants[key] = self._known(node, torch.empty((BATCH, *term.shape), device="meta"), term.node)
+        return self._constants[key]
+
+    def _picked(self, term: Term) -> fx.Node:
+        sources, which, inside = term.args
+        joined = self._concatenated(sources, which, inside, term)
+        if joined is not None:
+            return joined
+        if any(source.op == CONSTANT for source in sources):
+            zeros = [not bool(s.args[0].value.any()) for s in sources if s.op == CONSTANT]
+            if not all(zeros) or len(sources) - len(zeros) != 1:
+                raise UnsupportedError(
+                    f"{line_of(term.node)}: constants are joined to a layer", allowed="zeros around one layer"
+                )
+            (place,) = (i for i, source in enumerate(sources) if source.op != CONSTANT)
+            inside = np.where(which == place, inside, -1)
+            sources, which = (sources[place],), np.zeros_like(which)
+        if len(sources) == 1:
+            args = (self.value(sources[0]), torch.from_numpy(inside.astype(np.int64)), list(term.shape))
+            index = self._placed(args[1], term.node)
+            return self._operator(_pick(), (args[0], index, args[2]), (), term.node)
+        parts = []
+        for place, source in enumerate(sources):
+            index = self._placed(torch.from_numpy(np.where(which == place, inside, -1).astype(np.int64)), term.node)
+            parts.append(self._operator(_pick(), (self.value(source), index, list(term.shape)), (), term.node))
+        total = parts[0]
+        for part in parts[1:]:
+            total = self._operator(torch.ops.aten.add.Tensor, (total, part), (), term.node)
+        return total
+
+    def _concatenated(self, sources: Any, which: Any, inside: Any, term: Term) -> fx.Node | None:
+        """Layers one after the other along their first dimension."""
+        starts = np.flatnonzero(np.diff(which, prepend=-1))
+        blocks = [sources[int(which[s])] for s in starts]
+        sizes = [block.size for block in blocks]
+        fits = len(term.shape) > 0 and all(
+            block.shape[1:] == term.shape[1:] and len(block.shape) == len(term.shape) and block.op != CONSTANT
+            for block in blocks
+        )
+        if len(blocks) < 2 or not fits or sum(sizes) != len(which):
+            return None
+        if any((inside[s : s + n] != np.arange(n)).any() for s, n in zip(starts, sizes, strict=True)):
+            return None
+        parts = [self.value(block) for block in blocks]
+        return self._operator(torch.ops.aten.cat.default, (parts, 1), (), term.node)
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, Term):
+            return self.value(value)
+        if isinstance(value, Constant):
+            if value.key not in self._constants:
+                self._constants[value.key] = self._placed(value.value, None)
+            return self._constants[value.key]
+        if isinstance(value, (tuple, list)):
+            return [self._argument(item) for item in value]
+        return value
+
+    def _placed(self, value: Tensor, origin: fx.Node | None) -> fx.Node:
+        node = self.graph.create_node("placeholder", "constant", name="constant")
+        self.step.constants[node] = value
+        return self._known(node, value.to("meta"), origin)
+
+    def _operator(
+        self, target: Any, args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], origin: fx.Node
+    ) -> fx.Node:
+        base = origin.name.rstrip("0123456789").rstrip("_") or "operator"
+        node = self.graph.create_node("call_function", _overload(target), tuple(args), dict(named), name=base)
+        values, keywords = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
+        with torch.no_grad():
+            made = node.target(*_floats(values), **keywords)  # type: ignore[operator]
+        return self._known(node, made, origin)
+
+    def _known(self, node: fx.Node, value: Any, origin: fx.Node | None) -> fx.Node:
+        node.meta["val"] = value
+        if origin is not None:
+            node.meta.update({k: origin.meta[k] for k in ("nn_module_stack", "custom") if k in origin.meta})
+        return node
+
+
+def _floats(values: Any) -> Any:
+    """Tensors without data in one type of floats, so that operators take them together."""
+    if isinstance(values, Tensor):
+        return values.float() if values.is_floating_point() else values
+    if isinstance(values, (tuple, list)):
+        return type(values)(map(_floats, values))
+    return values
+
+
+def _overload(target: Any) -> Any:
+    return getattr(target, "_opoverload", target)
+
+
+def _past_state(term: Term) -> UnsupportedError:
+    return UnsupportedError(
+        f"{line_of(term.node)}: a membrane potential of an earlier step is used as a signal",
+        allowed="spikes of earlier steps, or what a layer that does not spike sends",
+    )
+
+
+def _custom(name: str, schema: str, compute: Any, fake: Any) -> Any:
+    made = torch.library.custom_op(f"neurodeploy::{name}", compute, mutates_args=(), schema=schema)
+    made.register_fake(fake)
+    return made
+
+
+@cache
+def _late() -> Any:
+    return _custom(
+        "late", "(Tensor x, str site, int steps) -> Tensor", lambda x, site, steps: x.clone(),
+        lambda x, site, steps: torch.empty_like(x),
+    )  # fmt: skip
+
+
+@cache
+def _late_of() -> Any:
+    made = _custom(
+        "late_of", "(str site, int steps) -> Tensor", lambda site, steps: torch.zeros(1),
+        lambda site, steps: torch.empty(1),
+    )  # fmt: skip
+    return made._opoverload
+
+
+@cache
+def _read_out() -> Any:
+    return _custom("read_out", "(Tensor x) -> Tensor", lambda x: x.clone(), lambda x: torch.empty_like(x))
+
+
+@cache
+def _pick() -> Any:
+    def compute(x: Tensor, index: Tensor, shape: list[int]) -> Tensor:
+        flat = torch.nn.functional.pad(x.reshape(len(x), -1), (0, 1))
+        return flat[:, index].reshape(len(x), *shape)
+
+    return _custom(
+        "pick", "(Tensor x, Tensor index, int[] shape) -> Tensor", compute,
+        lambda x, index, shape: x.new_empty((x.shape[0], *shape)),
+    )  # fmt: skip

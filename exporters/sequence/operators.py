@@ -1,0 +1,115 @@
+"""What is known of ATen operators when a sequence is unrolled: which move data, which work element by element, and over
+which dimensions the others do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+Shift = Callable[[tuple[Any, ...], tuple[tuple[str, Any], ...], int, int], Any]
+
+
+def _aten(*names: str) -> frozenset[str]:
+    return frozenset(f"aten.{name}" for names_ in names for name in names_.split())
+
+
+SAME = _aten(
+    "clone detach alias contiguous lift_fresh lift_fresh_copy lift _to_copy to dropout feature_dropout alpha_dropout "
+    "float double type_as requires_grad_ positive native_dropout _conj resolve_conj"
+)
+"""Give their first argument (dropout lets all pass in evaluation mode)."""
+
+SAME_IN_PLACE = _aten("detach_ dropout_ requires_grad_ feature_dropout_ alpha_dropout_")
+
+MAY_SHARE = _aten("reshape flatten contiguous to unflatten squeeze unsqueeze movedim swapaxes ravel view_as expand_as")
+"""May return a view of their first argument, though their schema does not say so."""
+
+_MOVES = _aten(
+    "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim moveaxis swapaxes "
+    "swapdims numpy_T mT T select slice narrow stack cat concat concatenate hstack vstack dstack column_stack expand "
+    "expand_as view_as reshape_as repeat tile repeat_interleave split split_with_sizes chunk tensor_split unbind "
+    "unsafe_split unsafe_chunk index index_select gather take take_along_dim flip fliplr flipud roll rot90 diagonal "
+    "unfold ravel atleast_1d atleast_2d atleast_3d broadcast_to channel_shuffle select_copy slice_copy as_strided "
+    "hsplit vsplit dsplit unsqueeze_copy"
+)
+
+CONSTANT = _aten("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided")
+"""Take only the shape of what they are given."""
+
+EMPTY = _aten("empty empty_like new_empty empty_strided new_empty_strided")
+
+ELEMENTWISE = _aten(
+    "add sub rsub subtract mul multiply div divide true_divide neg negative abs absolute relu relu6 sigmoid tanh exp "
+    "exp2 expm1 log log2 log1p sqrt rsqrt square reciprocal pow clamp clamp_min clamp_max clip maximum minimum where "
+    "gt lt ge le eq ne greater less greater_equal less_equal heaviside sign floor ceil round trunc frac logical_and "
+    "logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor erf erfc gelu silu mish "
+    "leaky_relu elu selu celu softplus hardtanh hardsigmoid hardswish logsigmoid softsign tanhshrink threshold "
+    "addcmul addcdiv lerp nan_to_num sin cos tan atan asin acos atan2 fmod remainder bool int long half bfloat16 "
+    "masked_fill isnan isfinite bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh"
+)
+
+REDUCTIONS = _aten("sum mean amax amin max min prod logsumexp any all argmax argmin std var median nansum norm")
+"""Over the dimensions that they are given, or all."""
+
+JOINS: Mapping[str, str] = {
+    "aten.sum": "sum", "aten.mean": "mean", "aten.amax": "max", "aten.amin": "min", "aten.max": "max",
+    "aten.min": "min", "aten.any": "max",
+}  # fmt: skip
+"""Reductions over time that a read-out can hold."""
+
+WITH_INDICES = _aten("max min median")
+
+_LAST_ONE = _aten("linear matmul mm addmm glu")
+
+
+def packet(node: fx.Node) -> str:
+    """Name of an operator without its overload."""
+    return str(node.target).rpartition(".")[0] if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
+
+
+def moves(node: fx.Node) -> bool:
+    """Whether an operator only moves data; to another type too, unless what it holds may change."""
+    name = packet(node)
+    if name in ("aten.to", "aten._to_copy"):
+        value = node.meta.get("val")
+        return value is None or value.is_floating_point()
+    if name in ("aten.where",):
+        return False
+    return name in _MOVES or name in SAME
+
+
+def dims_of(given: Mapping[str, Any], rank: int) -> list[int]:
+    """The dimensions of a reduction."""
+    dim = given.get("dim")
+    if dim is None or dim == []:
+        return list(range(rank))
+    return sorted({int(d) % rank for d in (dim if isinstance(dim, (tuple, list)) else [dim])})
+
+
+def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _before: int, _after: int) -> Any:
+    return args, named
+
+
+def _dim_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], before: int, after: int) -> Any:
+    """``dim`` of an operator, second argument, counted in ``[batch, *features]``."""
+    dim = int(args[1]) % before
+    return (args[0], 1 + dim - (before - after), *args[2:]), named
+
+
+def needs(node: fx.Node, rank: int) -> tuple[Sequence[int], Shift]:
+    """The dimensions over which an operator works, of a tensor of ``rank`` dimensions; and how its arguments change
+    when all others become one."""
+    name = packet(node)
+    if name in _LAST_ONE:
+        return [rank - 1], _kept
+    if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):
+        dim: Any = node.args[1]
+        return [int(dim) % rank], _dim_moved
+    if name == "aten.layer_norm":
+        return list(range(rank - len(node.args[1]), rank)), _kept  # type: ignore[arg-type]
+    if name in ("aten.batch_norm", "aten.instance_norm"):
+        return [1], _kept
+    return list(range(1, rank)), _kept

@@ -1,0 +1,190 @@
+"""Recording what a module does with a whole sequence, every call of a neuron layer as one opaque operator.
+
+`make_fx` runs the module on a copy of its neurons that compute nothing and notes every operator in front of PyTorch's
+dispatcher, as `torch.export` does, so that loops over time, lists of states and functional code are seen as what they
+did. Each operator keeps the module it belongs to and the line of the user's file that called it.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.fx.traceback as fx_traceback
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+import neurodeploy
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+
+from ..framework import Framework
+from ..torch_step.capture import checked_sites, copied, swapped
+from ..torch_step.settled import settled
+from ..usage import Usage
+from ..user_calls import call_as_user, failed, start_fresh
+from .site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a module did with one sample.
+
+    Args:
+        graph: operators in the order in which they ran; parameters and constants are attributes of its module.
+        sample: the node of the sample.
+        returned: nodes of the tensors that forward returned, in order; a tensor that no operator made is a constant.
+        neurons: neuron modules by path.
+    """
+
+    graph: fx.GraphModule
+    sample: fx.Node
+    returned: tuple[fx.Node, ...]
+    neurons: Mapping[str, nn.Module]
+
+
+def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework) -> Recorded:
+    """Run ``module`` on ``sample`` as its user does, and note what it does.
+
+    Raises:
+        UnsupportedError: a neuron that cannot be exported, or code that depends on the values of the data.
+        InvalidInputError: the module does not take such a sample.
+    """
+    neurons = checked_sites(module, framework)
+    body = copied(module)
+    if framework.simplify is not None:
+        framework.simplify(body)
+    for path, part in neurons.items():
+        if sum(other is part for other in neurons.values()) > 1:
+            body = swapped(body, path, copied(part))  # an object at two places, whose states are handed to it
+        framework.make_opaque(body.get_submodule(path), Site(path))
+    start_fresh(body, framework, usage)
+    fresh = copied(body)
+    with framework.alone(body) if framework.alone is not None else nullcontext():
+        try:
+            return _recorded(body, sample, usage, neurons, framework)
+        except UnsupportedError:  # perhaps only weights are computed by code that looks at values
+            constant = _settled(fresh, sample, usage, list(neurons), framework)
+            if constant is None:
+                raise
+            return _recorded(constant, sample.double(), usage, neurons, framework)
+
+
+def _settled(
+    body: nn.Module, sample: Tensor, usage: Usage, neurons: list[str], framework: Framework
+) -> nn.Module | None:
+    """The module with constants in the place of the parts that give the same for every input; None without such."""
+    inputs = [sample, sample.roll(1, -1) * 0.5, 1 - sample]
+    try:
+        return settled(body, inputs, (), neurons, lambda part, x: call_as_user(part, x, usage, framework))
+    except Exception:  # user code: anything may come; the first message says what to do
+        return None
+
+
+def _recorded(
+    body: nn.Module, sample: Tensor, usage: Usage, neurons: Mapping[str, nn.Module], framework: Framework
+) -> Recorded:
+    lines = _Lines()
+    removed = [hook for path, part in body.named_modules() for hook in _stacked(path, part)]
+
+    def run(x: Tensor) -> list[Tensor]:
+        with lines:
+            return list(call_as_user(body, x, usage, framework))
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), fx_traceback.preserve_node_meta(), torch.random.fork_rng([]):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            graph = make_fx(run, tracing_mode="real", pre_dispatch=True, _error_on_data_dependent_ops=True)(sample)
+    except Exception as error:  # user code: anything may come
+        reason = error.__cause__ if isinstance(error, InvalidInputError) and error.__cause__ is not None else error
+        if any(word in str(reason) for word in _ON_DATA):
+            raise _on_data(lines.now) from error
+        if isinstance(error, NeurodeployError):
+            raise
+        raise failed("the module cannot be followed", error, list(sample.shape), usage) from error
+    finally:
+        for hook in removed:
+            hook.remove()
+    nodes = list(graph.graph.nodes)
+    return Recorded(graph, nodes[0], tuple(nodes[-1].args[0]), neurons)
+
+
+def line_of(node: fx.Node) -> str:
+    """The line of the user's file that called an operator, as ``net.py:12``; empty where unknown."""
+    return str(node.meta.get("custom", {}).get("line", ""))
+
+
+class _Lines(TorchFunctionMode):
+    """Notes the user's line in front of every operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = ""
+        ours = [str(Path(neurodeploy.__file__).parent) + os.sep, str(Path(__file__).resolve().parent.parent) + os.sep]
+        self._torch = (os.path.dirname(torch.__file__) + os.sep, *ours, "<")
+        self._installed = os.sep + "site-packages" + os.sep
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.now = self._line()
+        fx_traceback.current_meta["custom"] = {"line": self.now}
+        return func(*args, **(kwargs or {}))
+
+    def _line(self) -> str:
+        frame: FrameType | None = sys._getframe(2)
+        inside = ""
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if not file.startswith(self._torch):
+                said = f"{os.path.basename(file)}:{frame.f_lineno}"
+                if self._installed not in file:
+                    return said
+                inside = inside or said
+            frame = frame.f_back
+        return inside
+
+
+def _stacked(path: str, part: nn.Module) -> Iterator[Any]:
+    """Hooks that keep the stack of modules that are running, as `torch.export` notes it."""
+    kind = f"{type(part).__module__}.{type(part).__qualname__}"
+
+    def before(_module: nn.Module, _args: Any) -> None:
+        stack = fx_traceback.current_meta.get("nn_module_stack", {})
+        fx_traceback.current_meta["nn_module_stack"] = {**stack, f"{path}#{len(stack)}": (path, kind)}
+
+    def after(_module: nn.Module, _args: Any, _result: Any) -> None:
+        stack = dict(fx_traceback.current_meta["nn_module_stack"])
+        stack.popitem()
+        fx_traceback.current_meta["nn_module_stack"] = stack
+
+    yield part.register_forward_pre_hook(before)
+    yield part.register_forward_hook(after)
+
+
+_ON_DATA = ("_local_scalar_dense", "is_nonzero", "data-dependent", "aten.item", "nonzero")
+"""How PyTorch says that code asks for the value of a tensor."""
+
+
+def _on_data(line: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{line}{': ' if line else ''}what happens next depends on the values of the data",
+        found="if, while, .item() or float() of a tensor that is computed from the input",
+        allowed="the same operators for every input: no chip can follow another path for each sample",
+        hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
+    )
+
+
+def is_getitem(node: fx.Node) -> bool:
+    """Whether a node picks one of several results of an operator."""
+    return node.target is operator.getitem

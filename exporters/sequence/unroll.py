@@ -1,0 +1,471 @@
+"""From the recording of a sequence to terms: operator by operator, on the identities of elements (`terms`).
+
+Four kinds of operators: those that only move data run on identities as they are; elementwise ones make a term for each
+combination of terms that meet; those over features (convolutions, normalisations, softmax) one for each step; and
+reductions over time join the terms of several steps. What depends on parameters alone is computed, in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from neurodeploy.errors import UnsupportedError
+
+from ..torch_step.fxgraph import arguments, is_random
+from ..torch_step.wide import in_float64, wider
+from . import operators as kinds
+from .operators import dims_of, packet
+from .record import Recorded, is_getitem, line_of
+from .site import CALL, STATE, STEP
+from .terms import (
+    INPUT,
+    NEURON,
+    REDUCE,
+    Chain,
+    Constant,
+    Group,
+    MixedError,
+    Term,
+    Terms,
+    constant_of,
+    features_of,
+    flat,
+    grouped,
+)
+from .terms import STATE as STATE_TERM
+from .values import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a neuron layer in one step.
+
+    Args:
+        term: what the layer sends.
+        x: what it receives.
+        handed: states that were handed in, as terms or constants.
+        fresh: whether its own state was set back since its last call.
+    """
+
+    term: Term
+    x: Term | Constant
+    handed: tuple[Term | Constant, ...]
+    fresh: bool
+    node: fx.Node
+
+
+@dataclass(eq=False)
+class Unrolled:
+    """A recording as terms.
+
+    Args:
+        terms: all of them.
+        calls: of each chain, in order.
+        returned: for each tensor that forward returned its identities, or the constant that it is; or why it cannot be
+            followed.
+    """
+
+    terms: Terms
+    calls: dict[Chain, list[Call]] = field(default_factory=dict)
+    returned: list[Tensor | Constant | UnsupportedError] = field(default_factory=list)
+
+
+Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
+"""Node that is an input of the network -> its identities."""
+
+
+def unroll(recorded: Recorded, inputs: Labels) -> Unrolled:
+    """Terms of a recording whose ``inputs`` are given.
+
+    Raises:
+        UnsupportedError: an operator that mixes samples, or code that cannot be followed; names the line.
+    """
+    return _Unrolling(recorded, inputs).result
+
+
+class _Unrolling(Values):
+    def __init__(self, recorded: Recorded, inputs: Labels) -> None:
+        super().__init__(recorded.graph, next(iter(inputs)))
+        self.result = Unrolled(self._terms)
+        self._failed: dict[fx.Node, UnsupportedError] = {}
+        self._chain_of: dict[int, Chain] = {}
+        self._resets: dict[Chain, int] = {}
+        self._dynamic = _dynamic(recorded, set(inputs))
+        self._inputs = inputs
+        with torch.no_grad(), in_float64():
+            for node in recorded.graph.graph.nodes:
+                self._run(node)
+        for node in recorded.returned:
+            if node in self._failed:
+                self.result.returned.append(self._failed[node])
+            else:
+                self.result.returned.append(self._ids[node] if node in self._ids else self._constant(node))
+
+    # Nodes
+
+    def _run(self, node: fx.Node) -> None:
+        if node in self._inputs:
+            self._ids[node] = self._inputs[node](self._terms)
+        elif node.op == "get_attr":
+            value = getattr(self._graph, str(node.target))
+            self._values[node], self._names[node] = value.detach(), str(node.target)
+        elif node.op == "call_function":
+            if node not in self._dynamic:
+                self._values[node] = self._evaluated(node)
+                return
+            failed = next((self._failed[n] for n in node.all_input_nodes if n in self._failed), None)
+            if failed is None and any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
+                failed = UnsupportedError("the input is used in front of its encoder, too")
+            try:
+                if failed is not None:
+                    raise failed
+                self._ids[node] = self._moved(node)
+            except UnsupportedError as error:  # of use only where a neuron or a result needs it
+                self._failed[node] = self._located(node, error)
+
+    def _located(self, node: fx.Node, error: UnsupportedError) -> UnsupportedError:
+        line = line_of(node)
+        if not line or error.what.startswith(line):
+            return error
+        return type(error)(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
+
+    def _moved(self, node: fx.Node) -> Any:
+        """Identities of what an operator with an argument that depends on the input gives."""
+        name = packet(node)
+        if is_getitem(node):
+            return self._ids[node.args[0]][node.args[1]]  # type: ignore[index]
+        if str(node.target).startswith(CALL):
+            return self._call(node)
+        if str(node.target).startswith(STATE):
+            return self._state(node)
+        if name in kinds.CONSTANT:
+            return self._filled(node)
+        if not any(isinstance(a, fx.Node) and a in self._ids for a in flat((node.args, tuple(node.kwargs.values())))):
+            made = self._evaluated(node)  # constants that others write into
+            return self._terms.constant(made, node)
+        if name.endswith("_") and not name.startswith("_"):
+            return self._written(node, name)
+        if kinds.moves(node):
+            return self._structural(node)
+        if name in kinds.ELEMENTWISE:
+            return self._elementwise(node, name)
+        if name in kinds.REDUCTIONS:
+            return self._reduced(node)
+        return self._over_features(node)
+
+    # Kinds of operators
+
+    def _structural(self, node: fx.Node) -> Any:
+        target: Any = node.target
+
+        def value(other: fx.Node) -> Any:
+            if other in self._ids:
+                return self._ids[other]
+            held = self._values[other]
+            index = isinstance(held, Tensor) and not held.is_floating_point()
+            return held if index or not isinstance(held, Tensor) else self._terms.constant(held, other)
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        named = {key: item for key, item in named.items() if key not in ("dtype", "memory_format", "layout", "device")}
+        if packet(node) in kinds.SAME:
+            return args[0]
+        return target(*args, **named)
+
+    def _filled(self, node: fx.Node) -> Any:
+        """A new constant of the shape of something else (``zeros_like``)."""
+        target: Any = node.target
+
+        def value(other: fx.Node) -> Any:
+            if other in self._ids:
+                return torch.empty(self._ids[other].shape)
+            return self._values[other]
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        made = target(*map(wider, args), **{k: wider(v) for k, v in named.items()})
+        made = torch.zeros_like(made) if packet(node) in kinds.EMPTY else made
+        return self._terms.constant(made, node)
+
+    def _written(self, node: fx.Node, name: str) -> Any:
+        """An operator that writes into its first argument."""
+        given = arguments(node)
+        into = self._ids[node.args[0]]  # type: ignore[index]
+        if name == "aten.copy_":
+            source = self._as_ids(given["src"])
+            into.copy_(source.expand(into.shape) if source.dim() <= into.dim() else source.reshape(into.shape))
+        elif name in ("aten.zero_", "aten.fill_"):
+            number = float(given.get("value", 0) if not isinstance(given.get("value"), fx.Node) else 0)
+            into.copy_(self._terms.constant(torch.full(into.shape, number), node))
+        elif name == "aten.index_put_" and not given["accumulate"]:
+            where = [None if i is None else self._values[i] for i in given["indices"]]
+            into[tuple(slice(None) if w is None else w for w in where)] = self._as_ids(given["values"])
+        elif name in kinds.SAME_IN_PLACE:
+            pass
+        elif name[:-1] in kinds.ELEMENTWISE:
+            into.copy_(self._elementwise(node, name[:-1]))
+        else:
+            raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
+        return into
+
+    def _elementwise(self, node: fx.Node, name: str) -> Tensor:
+        given = (*node.args, *node.kwargs.values())
+        if name in kinds.SAME and node.args[0] in self._ids:
+            return self._as_ids(node.args[0])
+        return self._met(node, name, [a for a in flat(given) if isinstance(a, fx.Node) and a in self._ids])
+
+    def _met(self, node: fx.Node, name: str, signals: list[fx.Node]) -> Tensor:
+        """Elementwise: one term for each combination of terms and constants that meet."""
+        constants = [a for a in flat((node.args, tuple(node.kwargs.values())))
+                     if isinstance(a, fx.Node) and isinstance(self._values.get(a), Tensor)]  # fmt: skip
+        distinct = list(dict.fromkeys(signals))
+        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+            *(self._ids[s].shape for s in distinct),
+                                       *(self._values[c].shape for c in constants))  # fmt: skip
+        tensors = [self._ids[s].expand(shape) for s in distinct]
+        spread = {c: self._values[c].expand(shape) for c in dict.fromkeys(constants)}
+
+        def made(group: Group, features: tuple[int, ...], each: Mapping[fx.Node, Constant]) -> Term:
+            values = [self._value(c, features, self._source(s, features))
+                      for s, c in zip(distinct, group.contents, strict=True)]  # fmt: skip
+            parts = {**dict(zip(distinct, values, strict=True)), **each}
+            args, named = _arguments(node, parts)
+            op: Any = _functional(node) if packet(node).endswith("_") else node.target
+            return self._terms.make(op, args, features, self._samples(values), node, named=named)
+
+        return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
+
+    def _reduced(self, node: fx.Node) -> Any:
+        """A reduction: over features in each step, over time by joining the terms of the steps."""
+        given = arguments(node)
+        source = node.args[0]
+        ids = self._ids[source]  # type: ignore[index]
+        dims, keep = dims_of(given, ids.dim()), bool(given.get("keepdim", False))
+        like = features_of(self._terms, [ids])
+        over_time = [d for d in dims if not like[d]]
+        name = packet(node)
+        if over_time:
+            if name not in kinds.JOINS:
+                raise UnsupportedError(f"{name} over time", allowed=", ".join(sorted(kinds.JOINS)))
+            ids = self._joined(node, ids, over_time)
+        rest = [d for d in dims if d not in over_time]
+        if rest:
+            ids = self._by_rows(
+                node, [ids], {}, lambda group, inner, _: self._feature_reduction(node, group, inner, ids, rest),
+                keep=lambda d: d > 0, needed=rest,
+            )  # fmt: skip
+        if not keep:
+            for d in sorted(dims, reverse=True):
+                ids = ids.squeeze(d)
+        return (ids, ids) if name in kinds.WITH_INDICES and "dim" in given else ids
+
+    def _joined(self, node: fx.Node, ids: Tensor, dims: Sequence[int]) -> Tensor:
+        """One term over all steps for the dimensions ``dims``, which are kept with length 1."""
+        moved = ids.movedim(tuple(dims), tuple(range(len(dims))))
+        parts = list(moved.reshape(-1, *moved.shape[len(dims) :]))
+        name = packet(node)
+
+        def made(group: Group, features: tuple[int, ...], _each: Any) -> Term:
+            values = [self._value(content, features, node) for content in group.contents]
+            return self._terms.make(REDUCE, (kinds.JOINS[name], *values), features, self._samples(values), node)
+
+        result = self._by_rows(node, parts, {}, made, keep=lambda d: True)
+        for d in sorted(dims):
+            result = result.unsqueeze(d)
+        return result
+
+    def _feature_reduction(
+        self, node: fx.Node, group: Group, inner: tuple[int, ...], ids: Tensor, dims: Sequence[int]
+    ) -> Term:
+        like = features_of(self._terms, [ids])
+        features = [d for d in range(ids.dim()) if (like[d] and d > 0) or d in dims]
+        value = self._value(group.contents[0], inner, self._source(node.args[0], inner))
+        within = tuple(1 + features.index(d) for d in dims)
+        after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))
+        return self._terms.make(
+            node.target, (value, within), after, self._samples([value]), node, named=(("keepdim", True),)
+        )
+
+    def _over_features(self, node: fx.Node) -> Any:
+        """An operator over the features of each sample of each step."""
+        signals = [
+            a for a in flat((node.args, tuple(node.kwargs.values()))) if isinstance(a, fx.Node) and a in self._ids
+        ]
+        distinct = list(dict.fromkeys(signals))
+        if len(distinct) > 1 and len({tuple(self._ids[s].shape[:1]) for s in distinct}) > 1:
+            raise UnsupportedError(f"{packet(node)} of two layers", allowed="one layer, and parameters")
+        ids = self._ids[distinct[0]]
+        needed, shift = kinds.needs(node, ids.dim())
+        if len(distinct) > 1:
+            return self._of_two(node, distinct)
+
+        def made(group: Group, inner: tuple[int, ...], _each: Any) -> Term:
+            value = self._value(group.contents[0], inner, self._source(distinct[0], inner))
+            args, named = _arguments(node, {distinct[0]: value}, self._constant_part)
+            args, named = shift(args, named, ids.dim(), len(inner))
+            after = self._result_shape(node, args, named, inner)
+            return self._terms.make(node.target, args, after, self._samples([value]), node, named=named)
+
+        return self._by_rows(node, [ids], {}, made, keep=lambda d: d > 0, needed=needed)
+
+    def _of_two(self, node: fx.Node, signals: list[fx.Node]) -> Tensor:
+        """An operator on two layers that is not elementwise, as products of matrices in attention."""
+        shapes = [self._ids[s].shape for s in signals]
+        tensors = [self._ids[s].reshape(shapes[0][0], -1) for s in signals]
+        groups = grouped(self._terms, tensors, packet(node))
+        result: Tensor | None = None
+        for group in groups:
+            values = [self._value(c, tuple(s[1:]), self._source(n, tuple(s[1:])))
+                      for c, s, n in zip(group.contents, shapes, signals, strict=True)]  # fmt: skip
+            args, named = _arguments(node, dict(zip(signals, values, strict=True)), self._constant_part)
+            after = self._result_shape(node, args, named, tuple(shapes[0][1:]))
+            term = self._terms.make(node.target, args, after, self._samples(values), node, named=named)
+            ids = self._terms.ids(term)
+            result = torch.zeros((shapes[0][0], *ids.shape[1:]), dtype=torch.int64) if result is None else result
+            result[torch.from_numpy(group.rows)] = ids[torch.from_numpy(group.sample % term.samples)]
+        assert result is not None
+        return result
+
+    def _call(self, node: fx.Node) -> Tensor:
+        given = arguments(node)
+        ids, axis, path = self._as_ids(given["x"]), int(given["axis"]), str(given["path"])
+        if axis == STEP:
+            return self._called(node, given, ids, path)
+        steps = [self._called(node, given, each, path, first=i == 0) for i, each in enumerate(ids.unbind(axis))]
+        return torch.stack(steps, axis)
+
+    def _called(self, node: fx.Node, given: Mapping[str, Any], ids: Tensor, path: str, first: bool = True) -> Tensor:
+        """One step of a neuron layer on ``[batch, *shape]``."""
+        shape = tuple(ids.shape[1:])
+        groups = grouped(self._terms, [ids.reshape(len(ids), -1)], f"the neuron {path!r}")
+        if len(groups) != 1:
+            raise MixedError(
+                f"the neuron {path!r} takes several steps as if they were samples of one",
+                found=f"an input of {list(ids.shape)} that holds {len(groups)} steps or layers",
+                allowed="one step a call, or a layer in its multi-step mode",
+                hint="hand it one step after the other, or set its step mode (SpikingJelly: set_step_mode(net, 'm'))",
+            )
+        x = self._value(groups[0].contents[0], shape, self._source(given["x"], shape))
+        handed = tuple(self._handed(one) for one in given["handed"]) if first else ()
+        chain, fresh = self._chain(node, path, handed, int(given["resets"]), first)
+        calls = self.result.calls.setdefault(chain, [])
+        samples = self._samples([x])
+        term = self._terms.make(NEURON, (chain, x), shape, max(samples, len(ids)), node, time=len(calls))
+        calls.append(Call(term, x, handed, fresh, node))
+        self._chain_of[term.index] = chain
+        order = torch.empty(len(ids), dtype=torch.int64)
+        order[torch.from_numpy(groups[0].rows)] = torch.from_numpy(groups[0].sample)
+        if term.samples == 1 or samples == 1:
+            order = torch.arange(len(ids)) % term.samples
+        return self._terms.ids(term)[order]
+
+    def _chain(self, node: fx.Node, path: str, handed: tuple[Any, ...], resets: int, first: bool) -> tuple[Chain, bool]:
+        """The chain that a call belongs to, and whether it starts anew."""
+        of_path = [chain for chain in self.result.calls if chain.path == path]
+        if not first:
+            return max(of_path, key=lambda c: self.result.calls[c][-1].term.index), False
+        for one in handed:
+            for term in [one] if isinstance(one, Term) else []:
+                for inner in _closure(term):
+                    if inner.op in (STATE_TERM, NEURON):
+                        neuron = inner if inner.op == NEURON else inner.args[0]
+                        if self._chain_of[neuron.index].path == path:
+                            return self._chain_of[neuron.index], False
+        if handed or not of_path:
+            made = Chain(path, len(of_path) + 1)
+            self._resets[made] = resets
+            return made, bool(of_path)
+        chain = of_path[-1]
+        fresh = self._resets[chain] != resets
+        self._resets[chain] = resets
+        return chain, fresh
+
+    def _handed(self, node: fx.Node) -> Term | Constant:
+        if node not in self._ids:
+            return self._constant(node)
+        ids = self._ids[node]
+        if not ids.numel():
+            return constant_of(torch.zeros(0))
+        groups = grouped(self._terms, [ids.reshape(len(ids), -1)], "a state")
+        return self._value(groups[0].contents[0], tuple(ids.shape[1:]), node)
+
+    def _state(self, node: fx.Node) -> Tensor:
+        given = arguments(node)
+        ids, name = self._ids[given["output"]], str(given["name"])
+        result = torch.empty_like(ids)
+        numbers = self._terms.decode(ids.numpy())[0]
+        for number in np.unique(numbers):
+            term = self._terms.found[int(number)]
+            made = self._terms.make(STATE_TERM, (term, name), term.shape, term.samples, node)
+            where = torch.from_numpy(numbers == number)
+            result[where] = ids[where] - term.first + made.first
+        return result
+
+
+def _closure(term: Term) -> list[Term]:
+    """A term and those that it is made of within its step (not through neurons)."""
+    seen: dict[int, Term] = {}
+    stack = [term]
+    while stack:
+        one = stack.pop()
+        if one.index not in seen:
+            seen[one.index] = one
+            if one.op not in (NEURON, STATE_TERM, INPUT):
+                stack.extend(one.terms)
+    return list(seen.values())
+
+
+def _arguments(
+    node: fx.Node, parts: Mapping[fx.Node, Any], constant: Callable[[fx.Node], Any] | None = None
+) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    """The operator's arguments with terms and constants in the place of nodes."""
+
+    def value(other: Any) -> Any:
+        if isinstance(other, fx.Node):
+            return parts[other] if other in parts or constant is None else constant(other)
+        if isinstance(other, (tuple, list)):
+            return tuple(map(value, other))
+        return other
+
+    return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())
+
+
+def _functional(node: fx.Node) -> Any:
+    """The operator that computes what one that writes does."""
+    target: Any = node.target
+    plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
+    return getattr(plain, target._overloadname)
+
+
+def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
+    """The nodes that depend on the inputs, or that something that does is written into."""
+    nodes = list(recorded.graph.graph.nodes)
+    roots: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        first = _shares(node)
+        roots[node] = roots[first] if first is not None else node
+    dynamic, size = set(inputs), -1
+    while size != len(dynamic):
+        size = len(dynamic)
+        for node in nodes:
+            if node.op == "placeholder" or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
+                dynamic.add(node)
+                if node.op == "call_function" and packet(node).endswith("_") and node.args:
+                    dynamic.add(roots[node.args[0]])
+    return dynamic
+
+
+def _shares(node: fx.Node) -> fx.Node | None:
+    """The argument whose memory the result of an operator is."""
+    if is_getitem(node):
+        return node.args[0]  # type: ignore[return-value]
+    if not isinstance(node.target, torch._ops.OpOverload) or not node.args:
+        return None
+    given = node.target._schema.arguments
+    if given and given[0].alias_info is not None and isinstance(node.args[0], fx.Node):
+        return node.args[0]
+    return node.args[0] if packet(node) in kinds.MAY_SHARE and isinstance(node.args[0], fx.Node) else None
