@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.nir_graph.shapes import NEURONS
 
 from .usage import TimeAxis
 
@@ -74,7 +75,9 @@ def _as_a_step(module: nn.Module, captured: Captured, dt: float | None) -> Captu
             raise
         return captured
     read = captured.answer.populations if captured.answer else ()
-    return replace(captured, graph=graph) if set(read) <= set(graph.nodes) else captured
+    ends = {source for source, target in graph.edges if type(graph.nodes[target]).__name__ == "Output"}
+    neurons = all(type(graph.nodes[end]).__name__ in NEURONS for end in ends)
+    return replace(captured, graph=graph) if neurons and set(read) <= set(graph.nodes) else captured
 
 
 def export(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None, path: Path | str) -> nir.NIRGraph:

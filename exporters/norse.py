@@ -299,9 +299,9 @@ def _opaque(module: Any, site: Site) -> None:
         del module.input_weights
         module.input_weights = front
 
+    site.by_hand = True
+
     def forward(input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        if state is None:
-            site.reset()
         x = module.input_weights(input_tensor) if hasattr(module, "input_weights") else input_tensor
         sent = site(x, [] if state is None else _tensors(state), axis)
         whole = axis == 0 and not module.record_states
@@ -344,6 +344,7 @@ FRAMEWORK = Framework(
     _widen,
     _observe,
     _stub_for,
+    default_dt=1e-3,
     prepare=_prepare,
     time_axis=_time_axis,
     opaque=_opaque,

@@ -22,7 +22,7 @@ from ..torch_step.matrices import affine_of
 from ..torch_step.wide import in_float64, wider
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .record import line_of
-from .terms import INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
+from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
 from .unroll import Unrolled
 
 _WEIGHTED = frozenset(
@@ -311,6 +311,8 @@ class _Rules:
         name, line = term.name, f"{line_of(term.node)}: " if line_of(term.node) else ""
         if term.op == VIEW:
             return _reshaped(of(term.args[0]), term.shape)
+        if term.op == PICK and len(term.args[0]) > 1:
+            return _joined(term, of)
         if name in _FUNCTIONS:
             dim = int(term.args[1]) - 1 if "softmax" in name else None
             return Function(of(term.args[0]), _FUNCTIONS[name], dim)
@@ -358,6 +360,22 @@ def _placed(expr: Expr, dims: Sequence[int], ids: Tensor) -> Returned:
         expr = _reshaped(expr, shape)
     order = tuple(dims.index(d) for d in range(len(dims)))
     return Returned(expr, None if order == tuple(range(len(order))) else order)
+
+
+def _joined(term: Term, of: Callable[[Term], Expr]) -> Expr:
+    """Several values in one, each put into its place."""
+    sources, which, inside = term.args
+    parts: list[tuple[float, Expr]] = []
+    constant = np.zeros(term.size)
+    for place, source in enumerate(sources):
+        targets = np.flatnonzero(which == place)
+        if source.op == CONSTANT:
+            constant[targets] = source.args[0].value.double().numpy().reshape(-1)[inside[targets]]
+            continue
+        matrix = np.zeros((term.size, source.size))
+        matrix[targets, inside[targets]] = 1
+        parts.append((1.0, Linear(of(source), matrix, None, term.shape)))
+    return Total(tuple(parts), constant.reshape(term.shape) if constant.any() else None)
 
 
 def _reshaped(expr: Expr, shape: tuple[int, ...]) -> Expr:

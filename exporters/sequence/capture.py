@@ -88,12 +88,19 @@ def captures(
         try:
             captured = _captured(module, part, usage, dt, framework)
         except NeurodeployError as error:
-            failed = failed or error
+            failed = _plainer(failed, error)
             continue
         some = True
         yield replace(captured, usage=whole_usage(sample, one, captured.usage))
     if failed is not None and not some:
         raise failed
+
+
+def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> NeurodeployError:
+    """Of two reasons why a module is refused, the one that says more; the later, which saw more of the sample."""
+    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, MixedError) else 2
+             for e in (first, other)]  # fmt: skip
+    return first if first is not None and ranks[0] > ranks[1] else other
 
 
 def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from neurodeploy.errors import UnsupportedError
 
-from ..torch_step.capture import BATCH, neuron_operator, potential_of
+from ..torch_step.capture import BATCH, neuron_operator, potential_operator
 from ..torch_step.fxgraph import Step
 from .fold import Folded, call_of, chain_of, leaves
 from .record import line_of
@@ -92,7 +92,7 @@ class _Writing:
             if term.op == STATE:
                 if late:
                     raise _past_state(term)
-                return self._operator(potential_of, (self.neuron(chain),), (), term.node)
+                return self._operator(potential_operator(), (self.neuron(chain),), (), term.node)
             if late == 0:
                 return self.neuron(chain)
             return self._late_neuron(chain, term, late)

@@ -57,8 +57,8 @@ def fold(unrolled: Unrolled, steps: int | None) -> Folded:
             allowed="a network whose spikes or potentials are returned",
         )
     counts = {chain: len(unrolled.calls[chain]) for chain in chains}
-    _check_states(unrolled, chains)
-    expected = steps if steps is not None else max(counts.values())
+    expected = steps if steps is not None else _steps(unrolled)
+    _check_states(unrolled, chains, expected)
     for chain, count in counts.items():
         if count != expected:
             raise _called_otherwise(unrolled, chain, counts, expected)
@@ -80,6 +80,14 @@ def fold(unrolled: Unrolled, steps: int | None) -> Folded:
         drives[chain] = x
     order = sorted(chains, key=lambda c: unrolled.calls[c][last].term.index)
     return Folded(tuple(order), last, drives)
+
+
+def _steps(unrolled: Unrolled) -> int:
+    """Steps that forward makes by itself: calls of the layer that is called most, all its chains together at least."""
+    most = max(len(calls) for calls in unrolled.calls.values())
+    if most > 1:
+        return most
+    return max(sum(chain.path == path for chain in unrolled.calls) for path in {c.path for c in unrolled.calls})
 
 
 def leaves(term: Term) -> list[Term]:
@@ -146,6 +154,7 @@ class Matching:
 
     def same(self, a: Any, b: Any, shift: int) -> bool:
         """Whether ``b`` is what ``a`` is, ``shift`` steps earlier."""
+        a, b = _plain(a), _plain(b)
         if isinstance(a, Term) and isinstance(b, Term):
             key = (a.index, b.index, shift)
             if key not in self._known:
@@ -213,13 +222,19 @@ class Matching:
             return torch.zeros((1, *a.shape), dtype=torch.float64)
         if a.op == VIEW:
             return self._before(a.args[0]).reshape(1, *a.shape)
-        if a.op in (CONSTANT, REDUCE):
+        if a.op == CONSTANT:
+            return self._before(a.args[0])
+        if a.op == REDUCE:
             return None
         args, named = self._before(a.args), {key: self._before(value) for key, value in a.named}
         if any(value is None for value in flat((args, tuple(named.values())))) and any(t.op == REDUCE for t in a.terms):
             return None
         with torch.no_grad(), in_float64():
             return a.op(*map(wider, args), **named)
+
+
+def _plain(value: Any) -> Any:
+    return value.args[0] if isinstance(value, Term) and value.op == CONSTANT else value
 
 
 def _time(leaf: Term) -> Any:
@@ -232,7 +247,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return False
 
 
-def _check_states(unrolled: Unrolled, chains: Iterable[Chain]) -> None:
+def _check_states(unrolled: Unrolled, chains: Iterable[Chain], steps: int) -> None:
     """Each layer must go on from its own last state.
 
     Raises:
@@ -241,7 +256,7 @@ def _check_states(unrolled: Unrolled, chains: Iterable[Chain]) -> None:
     for chain in chains:
         of_path = [c for c in unrolled.calls if c.path == chain.path]
         calls = unrolled.calls[chain]
-        if len(of_path) > 1 and len(calls) == 1 and any(len(unrolled.calls[c]) == 1 for c in of_path if c is not chain):
+        if steps > 1 and len(of_path) > 1 and all(len(unrolled.calls[c]) == 1 for c in of_path):
             raise _starts_anew(chain, unrolled.calls[of_path[1]][0])
         for number, call in enumerate(calls):
             if call.fresh and number:

@@ -51,6 +51,11 @@ ELEMENTWISE = _aten(
     "masked_fill isnan isfinite bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh"
 )
 
+NEUTRAL: Mapping[str, tuple[tuple[int, float], ...]] = {
+    "aten.add": ((0, 0), (1, 0)), "aten.sub": ((1, 0),), "aten.mul": ((0, 1), (1, 1)), "aten.div": ((1, 1),),
+}  # fmt: skip
+"""Argument and number with which an operator gives its other argument."""
+
 REDUCTIONS = _aten("sum mean amax amin max min prod logsumexp any all argmax argmin std var median nansum norm")
 """Over the dimensions that they are given, or all."""
 

@@ -22,10 +22,12 @@ class Site:
 
     Args:
         path: of the module.
+        by_hand: whether a call that is handed no state starts from the layer's initial one.
         resets: how often its state was set back so far.
     """
 
     path: str
+    by_hand: bool = False
     resets: int = 0
     last: Tensor | None = field(default=None, repr=False)
 
@@ -36,7 +38,7 @@ class Site:
             x: ``[batch, *shape]``, or a sequence with time at ``axis`` (0 or 1) and the batch beside it.
             handed: states that the code around hands in.
         """
-        self.last = _call()(x, list(handed), self.path, axis, self.resets)
+        self.last = _call()(x, list(handed), self.path, axis, -1 if self.by_hand else self.resets)
         return self.last
 
     def state(self, output: Tensor, name: str) -> Tensor:

@@ -140,6 +140,10 @@ class Terms:
         firsts, _, batched = self._table()
         return firsts[numbers], batched[numbers]
 
+    def plain(self, numbers: Array) -> Array:
+        """Whether these terms are constants."""
+        return np.array([term.op == CONSTANT for term in self.found])[numbers]
+
     def _table(self) -> tuple[Array, Array, Array]:
         """First identity, size, and whether there are several samples, of every term."""
         if len(self._tables[0]) != len(self.found):
@@ -153,10 +157,11 @@ class Terms:
         return self._tables
 
     def constant(self, value: Tensor, node: fx.Node) -> Tensor:
-        """Identities of the elements of a constant tensor."""
-        constant = constant_of(value)
-        term = self.make(CONSTANT, (constant,), value.shape, 1, node)
-        return self.ids(term)[0].clone()
+        """Identities of the elements of a constant tensor, one for each number."""
+        numbers, where = np.unique(value.detach().double().numpy(), return_inverse=True)
+        terms = [self.make(CONSTANT, (Constant(torch.tensor(n), float(n).hex()),), (), 1, node) for n in numbers]
+        firsts = torch.tensor([term.first for term in terms], dtype=torch.int64)
+        return firsts[torch.from_numpy(where.reshape(-1))].reshape(value.shape)
 
     def of(self, ids: Tensor) -> list[Term]:
         """The terms that occur among identities."""
@@ -205,14 +210,37 @@ class Group:
 
 
 def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[bool]:
-    """For each dimension of tensors of one shape, whether all of it is one sample of one step."""
-    found = [True] * tensors[0].dim()
+    """For each dimension of tensors of one shape, whether it belongs to the features of one sample of one step.
+
+    It does not where the sample changes along it; where the terms do and the positions in them do not, which is time;
+    and where everything is the same, as in what is repeated.
+    """
+    outer = np.zeros(tensors[0].dim(), bool)
+    decoded = []
     for ids in tensors:
-        numbers, samples, _ = terms.decode(ids.numpy())
-        where = numbers * (int(samples.max(initial=0)) + 1) + samples
-        for d in range(ids.dim()):
-            found[d] = found[d] and bool((where == where.take([0], axis=d)).all()) if ids.shape[d] else found[d]
-    return found
+        array = ids.numpy()
+        numbers, samples, inside = terms.decode(array)
+        decoded.append((array, numbers, samples, np.where(terms.plain(numbers), -1, inside)))
+    for d in range(tensors[0].dim()):
+        if tensors[0].shape[d] < 2:
+            continue
+        changes = [(_varies(a, d), _varies(n, d), _varies(s, d), _moves(p, d)) for a, n, s, p in decoded]
+        same = not any(array for array, *_ in changes)
+        sample = any(sample for *_, sample, _ in changes)
+        time = any(term for _, term, *_ in changes) and not any(position for *_, position in changes)
+        outer[d] = same or sample or time
+    return [not each for each in outer]
+
+
+def _varies(values: Array, d: int) -> bool:
+    return bool((values != values.take([0], axis=d)).any())
+
+
+def _moves(positions: Array, d: int) -> bool:
+    """Whether positions change along a dimension; -1 is that of a constant, which has none."""
+    largest = positions.max(axis=d)
+    least = np.where(positions < 0, np.iinfo(np.int64).max, positions).min(axis=d)
+    return bool(((largest >= 0) & (least != largest)).any())
 
 
 def grouped(terms: Terms, tensors: Sequence[Tensor], what: str) -> list[Group]:

@@ -120,13 +120,14 @@ class _Unrolling(Values):
                 self._values[node] = self._evaluated(node)
                 return
             failed = next((self._failed[n] for n in node.all_input_nodes if n in self._failed), None)
-            if failed is None and any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
-                failed = UnsupportedError("the input is used in front of its encoder, too")
+            if failed is not None:  # of use only where a neuron or a result needs it
+                self._failed[node] = failed
+                return
             try:
-                if failed is not None:
-                    raise failed
+                if any(n not in self._ids and n not in self._values for n in node.all_input_nodes):
+                    raise UnsupportedError("the input is used in front of its encoder, too")
                 self._ids[node] = self._moved(node)
-            except UnsupportedError as error:  # of use only where a neuron or a result needs it
+            except UnsupportedError as error:
                 self._failed[node] = self._located(node, error)
 
     def _located(self, node: fx.Node, error: UnsupportedError) -> UnsupportedError:
@@ -216,6 +217,9 @@ class _Unrolling(Values):
         given = (*node.args, *node.kwargs.values())
         if name in kinds.SAME and node.args[0] in self._ids:
             return self._as_ids(node.args[0])
+        for place, neutral in kinds.NEUTRAL.get(name, ()):
+            if len(node.args) == 2 and not isinstance(node.args[place], fx.Node) and node.args[place] == neutral:
+                return self._as_ids(node.args[1 - place])
         return self._met(node, name, [a for a in flat(given) if isinstance(a, fx.Node) and a in self._ids])
 
     def _met(self, node: fx.Node, name: str, signals: list[fx.Node]) -> Tensor:
@@ -375,10 +379,10 @@ class _Unrolling(Values):
                         neuron = inner if inner.op == NEURON else inner.args[0]
                         if self._chain_of[neuron.index].path == path:
                             return self._chain_of[neuron.index], False
-        if handed or not of_path:
+        if handed or not of_path or resets < 0:
             made = Chain(path, len(of_path) + 1)
             self._resets[made] = resets
-            return made, bool(of_path)
+            return made, False
         chain = of_path[-1]
         fresh = self._resets[chain] != resets
         self._resets[chain] = resets
@@ -452,7 +456,8 @@ def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
     while size != len(dynamic):
         size = len(dynamic)
         for node in nodes:
-            if node.op == "placeholder" or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
+            neuron = str(node.target).startswith(CALL)
+            if node.op == "placeholder" or neuron or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
                 dynamic.add(node)
                 if node.op == "call_function" and packet(node).endswith("_") and node.args:
                     dynamic.add(roots[node.args[0]])

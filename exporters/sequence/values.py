@@ -16,7 +16,7 @@ from ..torch_step.wide import wider
 from . import operators as kinds
 from .operators import packet
 from .record import is_getitem
-from .terms import PICK, VIEW, Constant, Group, Term, Terms, constant_of, features_of, flat, grouped
+from .terms import CONSTANT, PICK, VIEW, Constant, Group, Term, Terms, constant_of, features_of, flat, grouped
 
 
 class Values:
@@ -160,6 +160,10 @@ class Values:
                 return first
             return self._terms.make(VIEW, (first,), shape, first.samples, node)
         distinct = [self._terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
+        if all(term.op == CONSTANT for term in distinct):
+            held = {term.index: float(term.args[0].value) for term in distinct}
+            array = torch.tensor([held[int(n)] for n in numbers], dtype=torch.float64).reshape(shape)
+            return self._terms.make(CONSTANT, (constant_of(array),), shape, 1, node)
         place = {term.index: i for i, term in enumerate(distinct)}
         which = np.array([place[int(n)] for n in numbers])
         return self._terms.make(PICK, (tuple(distinct), which, inside), shape, self._samples(distinct), node)

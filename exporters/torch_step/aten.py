@@ -73,7 +73,8 @@ class Walk:
     def _run(self, step: Step) -> None:
         graph = step.graph
         results = [n for n in flat(graph.output_node().args) if isinstance(n, fx.Node)]
-        self._needed = ancestors(results)
+        late = any(str(n.target).startswith(LATE_OF) for n in graph.nodes)  # names its layer, without an edge
+        self._needed = ancestors([*results, *(n for n in graph.nodes if late and str(n.target).startswith(OPERATOR))])
         check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in step.inputs:

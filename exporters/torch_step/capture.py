@@ -220,6 +220,11 @@ def _potential() -> Callable[[Tensor], Tensor]:
     return operator
 
 
+def potential_operator() -> Callable[[Tensor], Tensor]:
+    """The opaque operator that stands for the membrane potential of a neuron with this output."""
+    return _potential()
+
+
 def potential_of(output: Tensor) -> Tensor:
     """What a stub returns as the membrane potential of the neuron with this output: it may be returned, not used."""
     return _potential()(output)
