@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.user_models.programs import program
 
-ACCEPTED = ("exact", "layers exact", "unchecked")
+ACCEPTED = ("exact", "unchecked")
 BAD = ("DIFFERENT", "crash")
 Row = dict[str, Any]
 

@@ -63,6 +63,8 @@ def body(plan: Plan, h: str) -> list[str]:
         current = f"cur{layer.number}"
         if layer.parts:
             lines += through(plan, layer.parts, h, current)
+        elif layer.back or current in "".join(layer.after):
+            lines.append(f"{current} = {h}")
         else:
             current = h
         if layer.back:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -33,7 +34,11 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Verdict:
-    """``exact``, ``unchecked``, ``DIFFERENT``, ``refused`` or ``crash``, and why."""
+    """What became of a program, and why.
+
+    ``exact``; ``partly``: what the file keeps is exact, and the rest was said not to be kept; ``unchecked``;
+    ``DIFFERENT``; ``refused``; ``crash``.
+    """
 
     verdict: str
     remark: str
@@ -81,8 +86,13 @@ def knows_time_axis() -> bool:
     return "--time-axis" in command("export", "--help")[1]
 
 
-def own_run(program: Program) -> tuple[list[np.ndarray], dict[str, list[np.ndarray]], np.ndarray]:
-    """What the user takes as the answer, what each module returned in each call, and the input, time first."""
+def own_run(
+    program: Program, encoder: bool = False
+) -> tuple[list[np.ndarray], dict[str, list[np.ndarray]], np.ndarray]:
+    """What the user takes as the answer, what each module returned in each call, and the input, time first.
+
+    The input is what an encoder makes of the sample where the file begins behind one.
+    """
     case = loaded(program.source)
     net = case.model().double()
     seen: dict[str, list[np.ndarray]] = collections.defaultdict(list)
@@ -103,7 +113,11 @@ def own_run(program: Program) -> tuple[list[np.ndarray], dict[str, list[np.ndarr
     try:
         with torch.no_grad(), Widened():
             wanted = [out.detach().clone().double().numpy() for out in case.answer(net, given)]
-            chip = case.chip_input(net, given) if hasattr(case, "chip_input") else _time_first(case, program, given)
+            if encoder and hasattr(case, "chip_input"):
+                chip = case.chip_input(net, given)
+            else:
+                chip = _time_first(case, program, given)
+                chip = case.encoded(chip) if encoder and hasattr(case, "encoded") else chip
     finally:
         torch.set_default_dtype(torch.float32)
     return wanted, seen, chip.double().numpy()
@@ -172,14 +186,14 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.all(np.abs(a - b) <= TOLERANCE * max(1.0, float(np.abs(a).max(initial=0)))))
 
 
-def check(program: Program, written: Path, folder: Path) -> tuple[str, str]:
-    """What the written file gives, compared with the user's own run."""
+def check(program: Program, written: Path, folder: Path, said: str = "") -> tuple[str, str]:
+    """What the written file gives, compared with the user's own run; ``said`` is the output of ``export``."""
     case = loaded(program.source)
     steps, batch = case.STEPS, case.BATCH
     code, _, err = command("compile", written, "-o", folder / "m.ndp", "--chip", "none", "--float")
     if code:
         return "crash", f"compile of what was exported: {_said(err)}"
-    wanted, seen, chip = own_run(program)
+    wanted, seen, chip = own_run(program, encoder="encoder, which stays on the host" in said)
     np.save(folder / "chip.npy", chip)
     code, _, err = command("run", folder / "m.ndp", "-b", "reference", "-i", folder / "chip.npy", "--record", "v",
                            "-o", folder / "m.npz")  # fmt: skip
@@ -198,9 +212,11 @@ def check(program: Program, written: Path, folder: Path) -> tuple[str, str]:
             return "DIFFERENT", f"spikes of {name}: {spikes.sum():.0f} instead of {own[0].sum():.0f}"
         compared += bool(own)
         silent = silent and not spikes.any()
-    returned = [npz[f"returned/{number}"] for number in range(len(wanted)) if f"returned/{number}" in npz]
+    returned = [npz[key] for key in npz if key.startswith("returned/")]
     if not returned:
-        return "unchecked" if compared == 0 else "layers exact", f"{compared} layers compared, no answer in the result"
+        return "unchecked", f"{compared} layers compared, no answer in the result"
+    left = {int(number) for number in re.findall(r"returned\[(\d+)\] is not kept", said)}
+    wanted = [one for number, one in enumerate(wanted) if number not in left]
     if len(returned) != len(wanted):
         return "DIFFERENT", f"{len(returned)} results instead of {len(wanted)}"
     for number, (a, b) in enumerate(zip(wanted, returned, strict=True)):
@@ -208,7 +224,8 @@ def check(program: Program, written: Path, folder: Path) -> tuple[str, str]:
             return "DIFFERENT", f"result {number} of shape {list(b.shape)} instead of {list(a.shape)}"
         if not close(a, b):
             return "DIFFERENT", f"result {number} differs by {np.abs(a - b).max():.3g} of {np.abs(a).max():.3g}"
-    return "exact", f"answer equal; {compared} layers compared{', silent' if silent else ''}"
+    verdict = "partly" if left else "exact"
+    return verdict, f"answer equal; {compared} layers compared{', silent' if silent else ''}"
 
 
 def _said(err: str) -> str:
@@ -221,12 +238,11 @@ def _said(err: str) -> str:
     return " | ".join([lines[at], *more])
 
 
-def _export(program: Program, folder: Path, axis: bool) -> tuple[int, str]:
+def _export(program: Program, folder: Path, axis: bool) -> tuple[int, str, str]:
     given = ["--time-axis", program.time] if axis and knows_time_axis() else []
     (folder / "m.nir").unlink(missing_ok=True)
-    code, _, err = command("export", f"{folder / 'program.py'}:model", "--sample", folder / "x.npy", *given,
-                           "-o", folder / "m.nir")  # fmt: skip
-    return code, err
+    return command("export", f"{folder / 'program.py'}:model", "--sample", folder / "x.npy", *given,
+                   "-o", folder / "m.nir")  # fmt: skip
 
 
 def judge(program: Program, folder: Path, axis: bool = True) -> Verdict:
@@ -234,14 +250,14 @@ def judge(program: Program, folder: Path, axis: bool = True) -> Verdict:
     began = time.perf_counter()
     (folder / "program.py").write_text(program.source)
     np.save(folder / "x.npy", loaded(program.source).sample().numpy())
-    code, err = _export(program, folder, axis)
+    code, out, err = _export(program, folder, axis)
     asked = not axis and code == 2 and knows_time_axis()
     if asked:
         if (bad := _bad_refusal(code, err, folder)) is not None:
             return Verdict("crash", bad, True, time.perf_counter() - began)
-        code, err = _export(program, folder, True)
+        code, out, err = _export(program, folder, True)
     if code == 0 and (folder / "m.nir").exists():
-        verdict, remark = check(program, folder / "m.nir", folder)
+        verdict, remark = check(program, folder / "m.nir", folder, out)
     else:
         bad = _bad_refusal(code, err, folder)
         verdict, remark = ("refused", _said(err)) if bad is None else ("crash", bad)

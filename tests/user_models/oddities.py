@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .plan import Part, Plan
-from .twists import Twist, by_hand, listed, membrane, neuron_of, spiking, stepped, written
+from .twists import Twist, by_hand, listed, share_neuron, spiking, stepped, written
 
 ODDITIES: dict[str, Twist] = {}
 
@@ -94,12 +94,7 @@ def _two_states(plan: Plan) -> bool:
     if len(found) < 2:
         return False
     first, second = found[:2]
-    number, shape = second.number, second.neuron.shape
-    second.neuron = neuron_of(first, shape)
-    plan.kinds.add(f"neuron {second.neuron.kind}")
-    for trace in plan.traces:  # the last layer's membrane may be another expression now
-        if trace.what == "membrane" and number == len(plan.layers):
-            trace.value = membrane(plan, second)
+    share_neuron(plan, first, second)
     return True
 
 

@@ -290,7 +290,7 @@ def _written(plan: Plan) -> str:
     looped = plan.form == "loop" and plan.mode == "step" and not plan.blocks
     if looped and plan.time not in ("none", "step") and plan.chance(0.12):
         first = plan.layers[0]
-        if not any(part.code.count("STEP") for part in first.parts) and not first.late:
+        if not any(".view(" in part.code for part in first.parts) and not first.late:
             plan.kinds.add("loop first layer outside")
     for trace in plan.traces:
         plan.kinds |= {f"read-out {trace.what}", f"read-out {trace.how}"}

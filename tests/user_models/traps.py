@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import parts
 from .plan import Part, Plan
-from .twists import Twist, by_hand, listed, membrane, neuron_of, pairs, spiking, stepped, written
+from .twists import Twist, by_hand, listed, membrane, pairs, share_neuron, spiking, stepped, written
 
 TRAPS: dict[str, Twist] = {}
 
@@ -323,7 +323,7 @@ def _one_state(plan: Plan) -> bool:
     if not found:
         return False
     first, second = plan.rng.choice(found)
-    second.neuron = neuron_of(first, second.neuron.shape)
+    share_neuron(plan, first, second)
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .plan import Layer, Neuron, Plan, Shape
+from .plan import Layer, Plan
 
 Twist = Callable[[Plan], bool]
 """Changes a plan; False where it does not fit."""
@@ -51,6 +51,11 @@ def pairs(plan: Plan) -> list[tuple[Layer, Layer]]:
     return [(a, b) for a in found for b in found if a.number < b.number and a.neuron.shape == b.neuron.shape]
 
 
-def neuron_of(layer: Layer, shape: Shape) -> Neuron:
-    """The same module for another layer."""
-    return replace(layer.neuron, shape=shape, shared=True)
+def share_neuron(plan: Plan, first: Layer, second: Layer) -> None:
+    """Make the second layer's neurons the first one's module."""
+    old, last = membrane(plan, second), plan.layers[-1]
+    second.neuron = replace(first.neuron, shape=second.neuron.shape, shared=True)
+    plan.kinds.add(f"neuron {second.neuron.kind}")
+    for trace in plan.traces:
+        if trace.what == "membrane" and second is last and trace.value == old:
+            trace.value = membrane(plan, second)

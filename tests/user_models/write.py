@@ -132,6 +132,8 @@ def _answer(plan: Plan) -> list[str]:
     if plan.encoder:
         encoded = plan.encoder.replace("self.", "net.")
         lines += ["", "", "def chip_input(net, x):", "    torch.manual_seed(7)", f"    return {encoded}"]
+    elif plan.source != "{x}":
+        lines += ["", "", "def encoded(x):  # time first", f"    return {plan.source.format(x='x')}"]
     return lines
 
 
