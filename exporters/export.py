@@ -58,21 +58,32 @@ def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: flo
 
     kind = framework.of(module)
     for captured in captures(module, sample, axis, dt, kind):
-        yield _as_a_step(module, captured, dt) if captured.usage.axis == "step" else captured
+        yield _as_a_step(module, sample, captured, dt) if captured.usage.axis == "step" else captured
 
 
-def _as_a_step(module: nn.Module, captured: Captured, dt: float | None) -> Captured:
+def _as_a_step(module: nn.Module, sample: Array, captured: Captured, dt: float | None) -> Captured:
     """The same with the graph of the module's one step, where that can be captured by itself.
 
     Raises:
         UnsupportedError: the module counts steps, and will compute something else in a later one.
     """
+    from . import framework
+    from .sequence.capture import captured_over
+    from .torch_step.steady import ORDER, UnsteadyError
+
     shape = tuple(int(n) for n in captured.graph.nodes["input"].input_type["input"])
     try:
         graph = to_graph(module, shape, dt)
-    except NeurodeployError as error:
-        if error.what.startswith("time-dependent forward"):
+    except UnsteadyError as error:
+        if error.ahead:
             raise
+        try:  # what it keeps from step to step may be delays, which are the same in every step
+            return replace(
+                captured_over(module, sample, len(ORDER) + 1, dt, framework.of(module)), usage=captured.usage
+            )
+        except NeurodeployError:
+            raise error from None
+    except NeurodeployError:
         return captured
     read = captured.answer.populations if captured.answer else ()
     ends = {source for source, target in graph.edges if type(graph.nodes[target]).__name__ == "Output"}

@@ -86,11 +86,13 @@ class Observed:
         steps, samples = self.usage.steps, self.usage.samples
         shapes = {tuple(call.outputs.shape[1:]) for call in self.calls}
         several, rest = divmod(sum(len(call.outputs) for call in self.calls), steps)
-        if rest or not several or len(shapes) > 1 or next(iter(shapes), ())[:1] != (samples,):
+        if rest or not several or any(shape[:1] != (samples,) for shape in shapes):
             raise self._refusal()
-        if several == 1:
+        if several == 1 and len(shapes) == 1:
             return [self.calls]
         linked = self._linked()
+        if any(len({call.outputs.shape[1:] for call in chain}) > 1 for chain in linked):
+            raise self._refusal()
         if len(linked) == several and all(sum(len(c.outputs) for c in chain) == steps for chain in linked):
             return linked
         ordered = self._ordered(several)

@@ -30,6 +30,9 @@ from .unroll import unroll
 if TYPE_CHECKING:
     import nir
 
+LONG = 64
+"""Steps and samples of a part that is recorded in the search for time, at most."""
+
 FEW = 5
 """Steps of the sample that are recorded first; all of them where these do not say enough."""
 
@@ -103,6 +106,12 @@ def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> Neurode
     return first if first is not None and ranks[0] > ranks[1] else other
 
 
+def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None, framework: Framework) -> Captured:
+    """A module of one step, recorded over so many steps; those of the sample follow each other again and again."""
+    part = np.take(_batch(sample, 1, 2), np.arange(steps) % len(sample), axis=0)
+    return _captured(module, part, Usage("step", steps, 2), dt, framework)
+
+
 def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
     """The usage of the whole sample, from that of the part of it that was recorded."""
     if axis == "none":
@@ -164,6 +173,8 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
     """
     failed: NeurodeployError | None = None
     for part, usage in _parts(module, sample, axis, framework):
+        if failed is not None and max(usage.steps, usage.samples) > LONG:
+            break
         try:
             recorded = record(module, tensor_of(module, part), usage, framework)
             return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
@@ -222,8 +233,8 @@ def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:
         if isinstance(steps, int) and steps > 0 and rows % steps == 0:
             found[rows // steps, True] = None
     if not found:
-        for batch in range(1, rows + 1):
-            if rows % batch == 0 and batch < rows:
+        for batch in range(1, min(rows, LONG + 1)):
+            if rows % batch == 0:
                 found |= {(batch, True): None, (batch, False): None}
     return list(found)
 

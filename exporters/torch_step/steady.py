@@ -34,6 +34,12 @@ Place = tuple[Any, ...]
 """Path of a module, name of an attribute, and keys into what it holds."""
 
 
+class UnsteadyError(UnsupportedError):
+    """A module whose step depends on more than its input; `ahead` where it takes a counter far ahead to see it."""
+
+    ahead = False
+
+
 def check_steady(module: nn.Module, inputs: tuple[Tensor, Tensor], states: tuple[None, ...]) -> None:
     """Refuse a module whose step depends on more than its input.
 
@@ -67,7 +73,9 @@ def check_steady(module: nn.Module, inputs: tuple[Tensor, Tensor], states: tuple
         except Exception:  # a place that is not there, or one that cannot be set
             continue
         if not _equal(outcome, first["a"]):
-            raise _unsteady(running, [place[:2]], late, f"after {far} more")
+            error = _unsteady(running, [place[:2]], late, f"after {far} more")
+            error.ahead = True
+            raise error
 
 
 def _outcome(module: nn.Module, given: Tensor, states: tuple[None, ...]) -> list[Tensor]:
@@ -100,7 +108,7 @@ def _refusal(
     states: tuple[None, ...],
     call: int,
     first: Mapping[str, list[Tensor]],
-) -> UnsupportedError:
+) -> UnsteadyError:
     """The refusal of a module whose outcome in ``call`` is another one; finds what makes the difference."""
     running, before = copy.deepcopy(start), _leaves_of(start)
     for which in ORDER[:call]:
@@ -122,7 +130,7 @@ def _refusal(
     return _unsteady(start, guilty or changed, now, f"after {call}")
 
 
-def _unsteady(module: nn.Module, places: list[Place], values: Mapping[Place, Any], when: str) -> UnsupportedError:
+def _unsteady(module: nn.Module, places: list[Place], values: Mapping[Place, Any], when: str) -> UnsteadyError:
     names = []
     for path, name in places[:3]:
         held = next((v for p, v in values.items() if p == (path, name)), None)
@@ -131,7 +139,7 @@ def _unsteady(module: nn.Module, places: list[Place], values: Mapping[Place, Any
         names.append(f"{f'{path}.{name}' if path else name!s}{shown} (of the {owner})")
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     outside = "something outside its attributes: a global variable, or random numbers that are not torch's"
-    return UnsupportedError(
+    return UnsteadyError(
         f"time-dependent forward: the module computes something else {when} step(s), on the same input",
         found=f"forward changes {', '.join(names)}{more}" if names else outside,
         allowed="the same layers and weights in every step; what is kept from step to step is the state of neurons",
