@@ -78,9 +78,8 @@ def _as_a_step(module: nn.Module, sample: Array, captured: Captured, dt: float |
         if error.ahead:
             raise
         try:  # what it keeps from step to step may be delays, which are the same in every step
-            return replace(
-                captured_over(module, sample, len(ORDER) + 1, dt, framework.of(module)), usage=captured.usage
-            )
+            longer = captured_over(module, sample, len(ORDER) + 1, dt, framework.of(module))
+            return replace(longer, usage=captured.usage)
         except NeurodeployError:
             raise error from None
     except NeurodeployError:

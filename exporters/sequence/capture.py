@@ -108,8 +108,15 @@ def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> Neurode
 
 def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None, framework: Framework) -> Captured:
     """A module of one step, recorded over so many steps; those of the sample follow each other again and again."""
-    part = np.take(_batch(sample, 1, 2), np.arange(steps) % len(sample), axis=0)
-    return _captured(module, part, Usage("step", steps, 2), dt, framework)
+    failed: NeurodeployError | None = None
+    for samples in dict.fromkeys((2, sample.shape[1])):
+        part = np.take(_batch(sample, 1, samples), np.arange(steps) % len(sample), axis=0)
+        try:
+            return _captured(module, part, Usage("step", steps, samples), dt, framework)
+        except NeurodeployError as error:
+            failed = _plainer(failed, error)
+    assert failed is not None
+    raise failed
 
 
 def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:

@@ -28,6 +28,7 @@ from neurodeploy.program.recording import Recording
 from .compare import Pair, Stage, compare, verify
 from .livelier import asleep, idle, left_unproven, livelier
 from .margins import check_precision, decisions
+from .returned import WHAT as RETURNS
 from .returned import compare_returned, returned_refusal
 from .stages import STATES, recording_of
 
@@ -322,6 +323,8 @@ def export_onnx(
 def _statement(pair: Pair) -> str:
     """What is stored in the file's metadata about one comparison."""
     extent = f"{pair.spikes[1]} spikes in {pair.compared} neuron-steps of {pair.samples} samples"
+    if pair.first == RETURNS:
+        extent = f"{pair.compared} numbers of {pair.samples} samples"
     differ = "" if pair.equal else f", {_difference(pair)}"
     return f"{pair.second} against {pair.first}: {pair.verdict} ({extent}{differ})"
 
