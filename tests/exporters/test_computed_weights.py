@@ -159,7 +159,7 @@ def spikes(shape):
 
 
 def proven(module, shape, tmp_path):
-    for pair in export_proven(module, spikes(shape), None, tmp_path / "a.nir"):
+    for pair in export_proven(module, spikes(shape), None, tmp_path / "a.nir", time_axis="step").pairs:
         assert pair.verdict == "equal"
 
 

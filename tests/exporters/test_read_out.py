@@ -66,7 +66,7 @@ def test_the_last_layer(name, threshold, tmp_path):
     module = container(dense(6, 5), make(0.3), dense(5, 3), make(threshold))
     if name == "sinabs" and threshold == INF:
         pytest.skip("sinabs itself computes 0 * inf there")
-    for pair in export_proven(module, spikes(6), 1e-3, tmp_path / "a.nir"):
+    for pair in export_proven(module, spikes(6), 1e-3, tmp_path / "a.nir").pairs:
         assert pair.verdict == "equal"
     file = nir_file.read(tmp_path / "a.nir")
     assert type(file.graph.nodes["3"]).__name__ in ("LI", "CubaLI")
@@ -149,7 +149,7 @@ def test_a_network_of_read_outs_alone(tmp_path):
     """No layer spikes: it is proven, and verified, on its potentials."""
     torch.manual_seed(0)
     net, path, x = nn.Sequential(dense(6, 3), leaky(INF)), tmp_path / "n.nir", spikes(6)
-    assert [pair.verdict for pair in export_proven(net, x, 1e-3, path)] == ["equal", "equal"]
+    assert [pair.verdict for pair in export_proven(net, x, 1e-3, path).pairs] == ["equal", "equal"]
     np.save(tmp_path / "x.npy", x)
     given = ["-i", str(tmp_path / "x.npy"), "--chip", "none", "--backends", "reference,hwsim"]
     assert main(["verify", str(path), *given]) == 0

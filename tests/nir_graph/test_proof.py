@@ -153,7 +153,7 @@ def test_export_stores_the_sample_and_who_spiked(tmp_path) -> None:
     for part in (module[0], module[2]):
         part.weight.data *= 3
     sample = (np.random.default_rng(1).random((20, 3, 6)) < 0.5).astype(np.uint8)
-    pairs = export_proven(module, sample, None, tmp_path / "a.nir")
+    pairs = export_proven(module, sample, None, tmp_path / "a.nir").pairs
     found = Proof.read(nir_file.read(tmp_path / "a.nir"))
     assert found is not None
     np.testing.assert_array_equal(found.sample, sample)

@@ -33,7 +33,7 @@ def spikes(rate, inputs=6, steps=20):
 
 
 def proof(module, sample, path):
-    pairs = export_proven(module, sample, None, path)
+    pairs = export_proven(module, sample, None, path).pairs
     found = Proof.read(nir_file.read(path))
     assert found is not None
     return pairs, found
