@@ -227,6 +227,10 @@ def _widen(module: Any) -> None:
 
 def _observe(module: Any, note: Note) -> None:
     def look(forward: Callable[..., Any], input_data: Tensor) -> Tensor:
+        if _inflated(module, input_data).shape[1] == 1:
+            single: Tensor = forward(input_data)
+            note(_inflated(module, single), module.v_mem[:, None], 1)
+            return single
         twin, x = twin_of(module), input_data.detach().clone()
         output: Tensor = forward(input_data)
         sent = output.detach().clone()
