@@ -61,9 +61,7 @@ class Captured:
 
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""
-        entries: dict[str, Any] = {"time_axis": str(self.usage.axis)}
-        if self.usage.axis == "none":
-            entries["steps"] = self.usage.steps
+        entries: dict[str, Any] = {"time_axis": str(self.usage.axis), "steps": self.usage.steps}
         if self.encoded:
             entries["encoder"] = "; ".join(self.encoded)
         if self.left_out:

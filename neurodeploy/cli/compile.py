@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain", action="store_true", help="show what fits and what does not, layer by layer, and why; also when "
         "the network does not fit",
     )  # fmt: skip
+    options.input_axis(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.chip(parser, or_none=True)
     options.placement(parser)
@@ -111,12 +112,14 @@ def _compiled(
     """The Program, what each pass changed where samples were given, and warnings."""
     from neurodeploy.compiler import compile_file, compile_net, compile_program
     from neurodeploy.hwsim import narrow_states
+    from neurodeploy.nir_graph import nir_file
     from neurodeploy.program import likeness
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
         return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), [], []
-    calibration = options.load_inputs(args.calibration) or None
+    given = options.load_inputs(args.calibration)
+    calibration = options.over_time(given, nir_file.read(args.file), args.input_axis, console) if given else None
     samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
     labels = options.load_labels(args.labels, samples)
     warnings: list[str] = []

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeline", type=Path, metavar="T.json",
         help="write the slowest step of the first sample and its neighbours, for ui.perfetto.dev (event tier)",
     )  # fmt: skip
+    options.input_axis(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             f"{args.program} is placed on no chip", hint="compile it for one: neurodeploy compile ... --chip loihi1"
         )
     arch = load_architecture(args.chip) if args.chip else architecture_of(program)
-    inputs = options.load_inputs(args.input)
+    inputs = options.over_time(options.load_inputs(args.input), program.network, args.input_axis, console)
     if args.timeline and args.tier not in ("core", "event"):
         raise InvalidInputError(
             "a timeline shows the event tier",

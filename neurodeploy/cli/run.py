@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="classes, [batch]: print the accuracy")
     options.lava_python(parser)
+    options.input_axis(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     backend = backends.get(args.backend)
     program = Program.load(args.program)
     arithmetic, arch = arithmetic_of(program), _chip(program)
-    inputs = options.load_inputs(args.input)
+    inputs = options.over_time(options.load_inputs(args.input), program.network, args.input_axis, console)
     states = tuple(s for s in args.record.split(",") if s)
     if unknown := [s for s in states if s not in ("u", "v", "learning")]:
         raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")

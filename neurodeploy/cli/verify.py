@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--float", action="store_true", help="do not quantise")
     parser.add_argument("--passes", metavar="PIPELINE", help="passes to run, as compile takes them")
     parser.add_argument("--results", type=Path, metavar="OUT.json", help="also measure and write a results file")
+    options.input_axis(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.lava_python(parser)
     options.chip(parser, or_none=True)
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.computed import named
+    from neurodeploy.nir_graph import nir_file
     from neurodeploy.program import likeness
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
         )
-    inputs = options.load_inputs(args.input)
+    inputs = options.over_time(options.load_inputs(args.input), nir_file.read(args.file), args.input_axis, console)
     few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
     compiled = compile_file(
         args.file,

@@ -60,6 +60,10 @@ class _Signal:
     biases: tuple[tuple[Array, int], ...] = ()
 
 
+SAMPLE = "sample"
+"""Note that says where time lies in what the exported model takes, and how many steps it ran: ``none, 25 steps``."""
+
+
 def lower(file: NirFile, conventions: Conventions) -> Network:
     """Return the float network of a NIR graph.
 
@@ -98,6 +102,8 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
     if not outputs:
         raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
     notes = {**conventions.notes, **lowering.notes}
+    if "time_axis" in file.metadata:
+        notes[SAMPLE] = f"{file.metadata['time_axis']}, {file.metadata.get('steps', 0)} steps"
     if "encoder" in file.metadata:
         notes["encoder"] = f"the input is what the model's encoder gives, {file.metadata['encoder']}; not its sample"
     if looped:
