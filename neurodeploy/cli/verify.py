@@ -12,7 +12,7 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.network.network import Network
+    from neurodeploy.compiler import Compiled
     from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
     from neurodeploy.report.document import NetworkResult, Stage
@@ -55,7 +55,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.chips.computed import named
-    from neurodeploy.nir_graph import nir_file
     from neurodeploy.program import likeness
     from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.assess import assess
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
         )
-    inputs = options.over_time(options.load_inputs(args.input), nir_file.read(args.file), args.input_axis, console)
+    inputs = _inputs(args, console)
     few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
     compiled = compile_file(
         args.file,
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if answer := compiled.program.network.answer:
         answer.check_steps(steps)
     labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
-    model = _model(args, compiled.float_network, console)
+    model = _model(args, compiled, console)
     names, left_out = _chosen(args.backends)
     result: NetworkResult | None = None
     with console.progress("verify") as progress:
@@ -131,14 +130,22 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0 if verified.passed else 1
 
 
-def _model(args: argparse.Namespace, network: Network, console: Console) -> Runner | None:
+def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Runner | None:
     """What runs the torch model that was given, if any."""
     if not args.model:
         return None
     from neurodeploy.exporters.load_module import load_module
     from neurodeploy.verify.stages import torch_runner
 
-    return torch_runner(load_module(args.model, args.checkpoint, console.note), network)
+    module = load_module(args.model, args.checkpoint, console.note)
+    return torch_runner(module, compiled.float_network, _axis(args, compiled.file))
+
+
+def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:
+    """The inputs, ``[time, batch, *shape]``."""
+    from neurodeploy.nir_graph import nir_file
+
+    return options.over_time(options.load_inputs(args.input), nir_file.read(args.file), args.input_axis, console)
 
 
 def _axis(args: argparse.Namespace, file: NirFile) -> Any:
