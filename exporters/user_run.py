@@ -160,7 +160,7 @@ class _Run:
         if self.dtype is not None:
             body = body.to(self.dtype)
         if self.wide:
-            _widen(body)
+            widen(body)
             for _, part in sites(body, self.kind):
                 if self.kind.refusal(part) is None:
                     self.kind.widen(part)
@@ -221,7 +221,7 @@ def _same(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> bool:
 _TORCHS = frozenset(vars(nn.Module()))
 
 
-def _widen(body: nn.Module) -> None:
+def widen(body: nn.Module) -> None:
     """float64 for the floating tensors in attributes that are neither parameters nor buffers, as states are kept."""
     made: dict[int, Any] = {}
     for part in body.modules():

@@ -219,6 +219,7 @@ class _Rules:
         stack: list[tuple[float, Any]] = [(1.0, term)]
         while stack:
             factor, one = stack.pop()
+            one = self._matching.plain(one)
             if isinstance(one, (int, float)):
                 constant = factor * one if constant is None else constant + factor * one
                 continue

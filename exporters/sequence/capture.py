@@ -197,6 +197,13 @@ def _expected(usage: Usage) -> int | None:
 
 def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> Iterator[tuple[Array, Usage]]:
     """Parts of the sample to record: a few steps of two samples first, all of it last."""
+    least = 2 if axis in ("none", "flat") else 3
+    if sample.ndim < least:
+        raise InvalidInputError(
+            "the sample has too few dimensions", found=f"{list(sample.shape)} with --time-axis {axis}",
+            allowed=f"{least} or more: the batch{'' if least == 2 else ', time'} and the shape of what arrives",
+            hint="give it a batch (of one: x[:, None] behind time), and let forward take that",
+        )  # fmt: skip
     if axis == "none":
         for samples in dict.fromkeys((2, len(sample))):
             yield _batch(sample, 0, samples), Usage("none", 0, samples)
@@ -210,7 +217,7 @@ def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framewor
                 yield few.as_given(first[:steps]), few
         return
     time = 0 if axis == "step" else axis % sample.ndim
-    if time >= sample.ndim or sample.ndim < 2:
+    if time >= sample.ndim:
         raise InvalidInputError(
             "the sample has no such time axis", found=f"--time-axis {axis} of {list(sample.shape)}",
             allowed="a dimension for time and one for the batch",
@@ -338,7 +345,7 @@ def network_input(module: nn.Module, sample: Array, captured: Captured, framewor
         taken = as_taken(module, sample)
         return captured.usage.time_first(sample if np.array_equal(taken, sample) else taken)
     given = tensor_of(module, sample)
-    recorded = record(module, given, captured.usage, framework)
+    recorded = record(module, given, captured.usage, framework, wide=False)
     values = encode(recorded, given, seed)
     return (values[0] if len(values) == 1 else torch.stack(values)).numpy()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from neurodeploy.errors import UnsupportedError
 
 from ..torch_step.wide import in_float64, wider
 from .record import line_of
-from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, flat
+from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, constant_of, flat
 from .unroll import Call, Unrolled
 
 _ADDS = ("aten.add", "aten.sub")
@@ -154,7 +155,7 @@ class Matching:
 
     def same(self, a: Any, b: Any, shift: int) -> bool:
         """Whether ``b`` is what ``a`` is, ``shift`` steps earlier."""
-        a, b = _plain(a), _plain(b)
+        a, b = self.plain(a), self.plain(b)
         if isinstance(a, Term) and isinstance(b, Term):
             key = (a.index, b.index, shift)
             if key not in self._known:
@@ -169,6 +170,15 @@ class Matching:
         if hasattr(a, "shape") and hasattr(b, "shape"):  # positions of a pick
             return bool(a.shape == b.shape and (a == b).all())
         return self._differs(a, b, type(a) is type(b) and a == b)
+
+    def plain(self, value: Any) -> Any:
+        """A constant in place of a term that nothing of the input, and no neuron, reaches."""
+        if not isinstance(value, Term) or leaves(value):
+            return value
+        if value.op == CONSTANT:
+            return value.args[0]
+        made = self._before(value)
+        return value if made is None else constant_of(made[0] if made.dim() > len(value.shape) else made)
 
     def _differs(self, a: Any, b: Any, equal: bool) -> bool:
         if not equal:
@@ -187,6 +197,8 @@ class Matching:
                 return self._differs(a, b, False)
             alike = chain_of(a) is chain_of(b) and (a.op == NEURON or a.args[1] == b.args[1])
             return self._differs(a, b, alike and call_of(b) == call_of(a) - shift)
+        if a.op == PICK and b.op == PICK:
+            return self._differs(a, b, a.shape == b.shape and self._same_picks(a, b, shift))
         if a.op == b.op and a.shape == b.shape and self.same(a.args, b.args, shift):
             return self.same(tuple(v for _, v in a.named), tuple(v for _, v in b.named), shift)
         if a.name in _ADDS:  # what has not started yet may be missing from a sum
@@ -194,6 +206,22 @@ class Matching:
                 if self._starts_as(part, 0.0, shift) and self.same(other, b, shift) and (a.name == _ADDS[0]):
                     return True
         return self._differs(a, b, False)
+
+    def _same_picks(self, a: Term, b: Term, shift: int) -> bool:
+        """Whether values joined from several are, part by part, the same; what has not started yet is a constant."""
+        (sources, which, inside), (others, whose, where) = a.args, b.args
+        for place, source in enumerate(sources):
+            at = which == place
+            there = [others[i] for i in np.unique(whose[at])]
+            if all(other.op == CONSTANT for other in there) and source.op != CONSTANT:
+                numbers = np.array([float(others[i].args[0].value) for i in whose[at]])
+                late = all(_time(leaf) is not None and _time(leaf) < shift for leaf in leaves(source))
+                before = self._before(source) if late else None
+                if before is None or (before.reshape(-1).numpy()[inside[at]] != numbers).any():
+                    return False
+            elif len(there) != 1 or (inside[at] != where[at]).any() or not self.same(source, there[0], shift):
+                return False
+        return True
 
     def _starts_as(self, a: Any, b: Any, shift: int) -> bool:
         """Whether ``a``, ``shift`` steps earlier, is made of what was before the first step alone, and gives ``b``."""
@@ -231,10 +259,6 @@ class Matching:
             return None
         with torch.no_grad(), in_float64():
             return a.op(*map(wider, args), **named)
-
-
-def _plain(value: Any) -> Any:
-    return value.args[0] if isinstance(value, Term) and value.op == CONSTANT else value
 
 
 def _time(leaf: Term) -> Any:

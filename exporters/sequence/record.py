@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,8 +30,10 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedE
 from ..framework import Framework
 from ..torch_step.capture import checked_sites, copied, swapped
 from ..torch_step.settled import settled
+from ..torch_step.wide import in_float64
 from ..usage import Usage
 from ..user_calls import call_as_user, failed, start_fresh
+from ..user_run import widen
 from .site import Site
 
 
@@ -44,16 +46,21 @@ class Recorded:
         sample: the node of the sample.
         returned: nodes of the tensors that forward returned, in order; a tensor that no operator made is a constant.
         neurons: neuron modules by path.
+        own: parameters and buffers by the attribute of the graph's module, as they are where they are used as they are.
     """
 
     graph: fx.GraphModule
     sample: fx.Node
     returned: tuple[fx.Node, ...]
     neurons: Mapping[str, nn.Module]
+    own: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework) -> Recorded:
+def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework, *, wide: bool = True) -> Recorded:
     """Run ``module`` on ``sample`` as its user does, and note what it does.
+
+    Args:
+        wide: in float64, as it is proven, where numbers in the code have all their digits; else in its own precision.
 
     Raises:
         UnsupportedError: a neuron that cannot be exported, or code that depends on the values of the data.
@@ -67,16 +74,31 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
         if sum(other is part for other in neurons.values()) > 1:
             body = swapped(body, path, copied(part))  # an object at two places, whose states are handed to it
         framework.make_opaque(body.get_submodule(path), Site(path))
+    own = dict(_tensors_of(body))
+    if wide:
+        own = {path: value.detach().clone() for path, value in own.items()}
+        body, sample = body.double(), sample.double()
+        widen(body)
     start_fresh(body, framework, usage)
     fresh = copied(body)
     with framework.alone(body) if framework.alone is not None else nullcontext():
         try:
-            return _recorded(body, sample, usage, neurons, framework)
+            made = _recorded(body, sample, usage, neurons, framework)
         except UnsupportedError:  # perhaps only weights are computed by code that looks at values
             constant = _settled(fresh, sample, usage, list(neurons), framework)
             if constant is None:
                 raise
-            return _recorded(constant, sample.double(), usage, neurons, framework)
+            body = constant
+            made = _recorded(constant, sample.double(), usage, neurons, framework)
+    places = {id(value): path for path, value in _tensors_of(body)}
+    names = {str(node.target) for node in made.graph.graph.nodes if node.op == "get_attr"}
+    found = {name: places.get(id(getattr(made.graph, name))) for name in names}
+    return replace(made, own={name: own[path] for name, path in found.items() if path in own})
+
+
+def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _settled(
@@ -100,8 +122,15 @@ def _recorded(
         with lines:
             return list(call_as_user(body, x, usage, framework))
 
+    arithmetic = in_float64() if sample.dtype == torch.float64 else nullcontext()
     try:
-        with torch.no_grad(), warnings.catch_warnings(), fx_traceback.preserve_node_meta(), torch.random.fork_rng([]):
+        with (
+            arithmetic,
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            fx_traceback.preserve_node_meta(),
+            torch.random.fork_rng([]),
+        ):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             graph = make_fx(run, tracing_mode="real", pre_dispatch=True, _error_on_data_dependent_ops=True)(sample)
@@ -122,6 +151,10 @@ def _recorded(
 def line_of(node: fx.Node) -> str:
     """The line of the user's file that called an operator, as ``net.py:12``; empty where unknown."""
     return str(node.meta.get("custom", {}).get("line", ""))
+
+
+_CALLER = call_as_user.__code__.co_filename
+"""Where the user's code is called: no frame beyond is of it."""
 
 
 class _Lines(TorchFunctionMode):
@@ -146,6 +179,8 @@ class _Lines(TorchFunctionMode):
         inside = ""
         while frame is not None:
             file = frame.f_code.co_filename
+            if file == _CALLER:
+                break
             if not file.startswith(self._torch):
                 said = f"{os.path.basename(file)}:{frame.f_lineno}"
                 if self._installed not in file:

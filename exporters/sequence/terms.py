@@ -220,11 +220,12 @@ def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[bool]:
     for ids in tensors:
         array = ids.numpy()
         numbers, samples, inside = terms.decode(array)
-        decoded.append((array, numbers, samples, np.where(terms.plain(numbers), -1, inside)))
+        plain = terms.plain(numbers)
+        decoded.append((array, numbers, np.where(plain, -1, samples), np.where(plain, -1, inside)))
     for d in range(tensors[0].dim()):
         if tensors[0].shape[d] < 2:
             continue
-        changes = [(_varies(a, d), _varies(n, d), _varies(s, d), _moves(p, d)) for a, n, s, p in decoded]
+        changes = [(_varies(a, d), _varies(n, d), _moves(s, d), _moves(p, d)) for a, n, s, p in decoded]
         same = not any(array for array, *_ in changes)
         sample = any(sample for *_, sample, _ in changes)
         time = any(term for _, term, *_ in changes) and not any(position for *_, position in changes)
@@ -237,7 +238,7 @@ def _varies(values: Array, d: int) -> bool:
 
 
 def _moves(positions: Array, d: int) -> bool:
-    """Whether positions change along a dimension; -1 is that of a constant, which has none."""
+    """Whether positions, or samples, change along a dimension; -1 is that of a constant, which has none."""
     largest = positions.max(axis=d)
     least = np.where(positions < 0, np.iinfo(np.int64).max, positions).min(axis=d)
     return bool(((largest >= 0) & (least != largest)).any())

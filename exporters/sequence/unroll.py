@@ -97,7 +97,7 @@ class _Unrolling(Values):
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
         self._dynamic = _dynamic(recorded, set(inputs))
-        self._inputs = inputs
+        self._inputs, self._own = inputs, recorded.own
         with torch.no_grad(), in_float64():
             for node in recorded.graph.graph.nodes:
                 self._run(node)
@@ -113,7 +113,8 @@ class _Unrolling(Values):
         if node in self._inputs:
             self._ids[node] = self._inputs[node](self._terms)
         elif node.op == "get_attr":
-            value = getattr(self._graph, str(node.target))
+            name = str(node.target)
+            value = self._own[name] if name in self._own else getattr(self._graph, name)
             self._values[node], self._names[node] = value.detach(), str(node.target)
         elif node.op == "call_function":
             if node not in self._dynamic:

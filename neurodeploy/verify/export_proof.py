@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.errors import NeurodeployError, VerificationError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, VerificationError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
@@ -149,6 +149,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     for pair in more if silent else [*pairs, *more]:
         if not pair.passed and not target.allow_divergence:
             raise _refusal(target.named, pair, left_unproven(takes))
+    _check_length(captured, target)
     returned = compare_returned(wide, recordings["float network"], network, captured.kept)
     if not returned.equal and not target.allow_divergence:
         raise returned_refusal(target.named, returned)
@@ -163,6 +164,16 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     Proof.of(x, _spikes(ran, network), statement, left_unproven(takes), _read_outs(ran, network)).store(graph)
     write_graph(graph, target.temporary)
     return Exported([*pairs, *more], captured, given, usage.samples, usage.steps, (note,) if note else ())
+
+
+def _check_length(captured: Captured, target: _Target) -> None:
+    """A rule that weighs each step must have been found on as many steps as there are."""
+    if captured.answer is None:
+        return
+    try:
+        captured.answer.check_steps(captured.usage.steps)
+    except InvalidInputError as error:
+        raise VerificationError(f"{target.named} is not written: {error.what}", found=error.found) from error
 
 
 def torch_float64() -> Any:
