@@ -6,6 +6,7 @@ spell a read-out of the membrane. As a spiking neuron it would send nothing, and
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import nir
@@ -31,6 +32,11 @@ def make_read_out(graph: nir.NIRGraph, name: str) -> None:
     before = section_of(graph).get(NOTE)
     said = f"{name} (its threshold of {threshold:g} is never reached)"
     put(graph, {NOTE: f"{before}, {said}" if before else said})
+
+
+def noted(graph: nir.NIRGraph) -> list[str]:
+    """Names of the nodes that `make_read_out` changed."""
+    return re.findall(r"(?:^|, )(.+?) \(its threshold of [^ ]+ is never reached\)", str(section_of(graph).get(NOTE, "")))
 
 
 def endless_read_outs(graph: nir.NIRGraph) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
-from neurodeploy.network.answer import Answer
+from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
 from ..framework import Framework, of
+from ..read_out import noted
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
@@ -49,6 +50,7 @@ class Captured:
         kept: numbers of the returned values that the answer gives, in its order.
         encoded: lines of the encoder in front of the network, which stays on the host; empty where there is none.
         recorded_steps: how many steps were recorded.
+        silent: number of a returned value that depends on spikes of layers that never spike alone -> the value.
     """
 
     graph: nir.NIRGraph
@@ -58,6 +60,7 @@ class Captured:
     kept: tuple[int, ...]
     encoded: tuple[str, ...]
     recorded_steps: int
+    silent: Mapping[int, Returned] = field(default_factory=dict)
 
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""
@@ -324,13 +327,14 @@ def _axis_ids(terms: Terms, node: fx.Node, shape: tuple[int, ...], axis: int) ->
 
 
 def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGraph) -> Answer:
-    """The answer with the names of nodes; what a node does not send is 0."""
+    """The answer with the names of nodes; what a layer that is no spiking neuron sends is its potential."""
     named = answer.renamed({f"#{i}": name for i, name in enumerate(names)})
-    silent = {name: node for name, node in graph.nodes.items() if type(node).__name__ in ("LI", "I", "CubaLI")}
+    reading = {name for name, node in graph.nodes.items() if type(node).__name__ in ("LI", "I", "CubaLI")}
+    reading -= set(noted(graph))
 
     def meant(expr: Any) -> Any:
         if isinstance(expr, Series):
-            if expr.port == "spikes" and expr.population in silent:
+            if expr.port == "spikes" and expr.population in reading:
                 return replace(expr, port="potential")
             return expr
         return expr.rebuilt([meant(child) for child in expr.children])

@@ -53,6 +53,13 @@ def put(item: Any, entries: Mapping[str, Any]) -> None:
         item.metadata = {**(item.metadata or {}), NAMESPACE: {**section_of(item), **entries}}
 
 
+def drop(item: Any, key: str) -> None:
+    """Take an entry out of our section of the metadata of a graph or a node, if it is there."""
+    if key in section_of(item):
+        left = {name: value for name, value in section_of(item).items() if name != key}
+        item.metadata = {**item.metadata, NAMESPACE: left}
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronRules:
     """What a neuron node says beyond NIR; by default nothing, which is NIR's own neuron in the graph's conventions.

@@ -19,9 +19,10 @@ from neurodeploy.network.network import Network
 from neurodeploy.network.unreachable import never_spiking
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.answer import RECORD as ANSWER
 from neurodeploy.nir_graph.answer import store as store_answer
 from neurodeploy.nir_graph.conventions import resolve
-from neurodeploy.nir_graph.metadata import put
+from neurodeploy.nir_graph.metadata import drop, put
 from neurodeploy.nir_graph.proof import Proof, Unproven
 from neurodeploy.program.recording import Recording
 
@@ -129,7 +130,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     from neurodeploy.exporters.write_nir import write as write_graph
 
     graph, usage = captured.graph, captured.usage
-    file, network = _written(captured, target)
+    captured, file, network = _written(captured, target)
     conventions = resolve(file)
     (source,) = network.inputs
     x = network_input(module, sample, captured, framework.of(module))
@@ -150,7 +151,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
         if not pair.passed and not target.allow_divergence:
             raise _refusal(target.named, pair, left_unproven(takes))
     _check_length(captured, target)
-    returned = compare_returned(wide, recordings["float network"], network, captured.kept)
+    returned = compare_returned(wide, recordings["float network"], network, captured.kept, captured.silent)
     if not returned.equal and not target.allow_divergence:
         raise returned_refusal(target.named, returned)
     own = run_user(module, sample, usage)
@@ -183,28 +184,38 @@ def torch_float64() -> Any:
     return torch.float64
 
 
-def _written(captured: Captured, target: _Target) -> tuple[nir_file.NirFile, Network]:
-    """Write the graph with its answer and read it back; a layer that never spikes becomes a read-out."""
-    from neurodeploy.exporters.read_out import make_read_out
+def _written(captured: Captured, target: _Target) -> tuple[Captured, nir_file.NirFile, Network]:
+    """Write the graph with its answer and read it back; a last layer that never spikes becomes a read-out."""
+    from neurodeploy.exporters.read_out import make_read_out, noted
+    from neurodeploy.exporters.sequence.silence import without_spikes
     from neurodeploy.exporters.write_nir import write
 
     graph = captured.graph
-    put(graph, captured.said())
-    if captured.answer is not None:
-        store_answer(graph, captured.answer)
+    captured = without_spikes(captured, noted(graph))
+    _tell(captured)
     write(graph, target.temporary)
     file = nir_file.read(target.temporary)
     conventions = resolve(file)
     network = lower(file, conventions)
-    read = {leaf.population for leaf in captured.answer.series if leaf.port == "spikes"} if captured.answer else set()
-    silent_for_ever = [n for n in never_spiking(network) if n in graph.nodes and n not in read]
+    silent_for_ever = [n for n in never_spiking(network) if n in graph.nodes]
     if silent_for_ever:
         for name in silent_for_ever:
             make_read_out(graph, name)
+        captured = without_spikes(captured, silent_for_ever)
+        _tell(captured)
         write(graph, target.temporary)
         file = nir_file.read(target.temporary)
         network = lower(file, conventions)
-    return file, network
+    return captured, file, network
+
+
+def _tell(captured: Captured) -> None:
+    """Let the graph's metadata say what is known of it, and hold its answer."""
+    put(captured.graph, captured.said())
+    if captured.answer is not None:
+        store_answer(captured.graph, captured.answer)
+    else:
+        drop(captured.graph, ANSWER)
 
 
 @dataclass(frozen=True, eq=False)

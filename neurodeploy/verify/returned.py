@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurodeploy.errors import VerificationError
+from neurodeploy.network.answer import Answer, Returned, Series
+from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program.recording import Recording
 from neurodeploy.program.recording import returned as given_back
@@ -23,21 +25,26 @@ WHAT = "forward returns"
 """First stage of the pair that compares it."""
 
 
-def compare_returned(run: UserRun, recording: Recording, network: Network, kept: Sequence[int]) -> Pair:
+def compare_returned(
+    run: UserRun, recording: Recording, network: Network, kept: Sequence[int], silent: Mapping[int, Returned]
+) -> Pair:
     """Compare what forward returned with what the network's answer gives, value by value.
 
     Args:
         run: of the untouched module, in float64.
         recording: of the network on the same sample.
         kept: numbers of the values that the answer gives, in its order.
+        silent: values by number that the answer leaves out, since no layer that they depend on spikes.
 
     Returns:
         A pair without spikes whose "states" are the values; its divergence names the value that differs first.
     """
-    theirs = given_back(network, recording)
+    theirs = [*zip(kept, given_back(network, recording), strict=True)]
+    for number, one in silent.items():
+        theirs += [(number, b) for b in Answer((one,)).evaluate(lambda leaf: _silence(leaf, recording))]
     compared = different = bad = 0
     first: Divergence | None = None
-    for place, b in zip(kept, theirs, strict=True):
+    for place, b in theirs:
         a = np.asarray(run.returned[place], np.float64)
         compared += a.size
         name = f"returned[{place}]"
@@ -57,6 +64,10 @@ def compare_returned(run: UserRun, recording: Recording, network: Network, kept:
             first = Divergence(name, f"at [{where}]", -1, -1, -1, float(a[at]), float(b[at]))
     pair = Pair(WHAT, "the file", True, recording.samples, compared, (0, 0), 0, different, 0.0, first, {}, bad)
     return replace(pair, states_different=different)
+
+
+def _silence(leaf: Series, recording: Recording) -> Array:
+    return np.zeros((recording.steps, recording.samples, *leaf.shape))
 
 
 def returned_refusal(path: Path, pair: Pair) -> VerificationError:

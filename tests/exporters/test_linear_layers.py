@@ -42,7 +42,7 @@ def proven(module, shape, path, steps=12):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.5, 2)
     sample = (np.random.default_rng(0).random((steps, 2, *shape)) < 0.5).astype(np.uint8)
-    for pair in export_proven(module.eval(), sample, None, path).pairs:
+    for pair in export_proven(module.eval(), sample, None, path, time_axis="step").pairs:
         assert pair.verdict == "equal"
     return to_graph(module.eval(), shape)
 

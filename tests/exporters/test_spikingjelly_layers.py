@@ -64,7 +64,8 @@ def test_exact(name: str, step_mode: str, tmp_path: Path) -> None:
         pytest.skip("the container takes a sequence, which a neuron in step mode s takes for one step")
     make, shape = EXACT[name]
     x = (np.random.default_rng(0).random((30, 3, *shape)) < 0.4).astype(np.uint8)
-    (pair, *_) = export_proven(network(make(), step_mode), x, 1e-3, tmp_path / "net.nir").pairs
+    returned, pair, *_ = export_proven(network(make(), step_mode), x, 1e-3, tmp_path / "net.nir").pairs
+    assert returned.equal
     assert pair.equal
     assert pair.spikes[0] > 20
 

@@ -116,7 +116,8 @@ def test_from_torch_to_the_chip(case, tmp_path: Path) -> None:
             norm.running_var.uniform_(0.5, 1.5)
     x = (np.random.default_rng(1).random((40, 3, *shape)) < 0.4).astype(np.uint8)
     path = tmp_path / "net.nir"
-    (pair, *_) = export_proven(module, x, 1e-3, path).pairs
+    returned, pair, *_ = export_proven(module, x, 1e-3, path).pairs
+    assert returned.equal
     assert pair.equal
     assert pair.spikes[0] > 100, "torch and the NIR graph spike, and alike"
     floats = compile_file(path, None, integer=False)

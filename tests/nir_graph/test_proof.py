@@ -159,6 +159,6 @@ def test_export_stores_the_sample_and_who_spiked(tmp_path) -> None:
     np.testing.assert_array_equal(found.sample, sample)
     assert {name: len(counts) for name, counts in found.spikes.items()} == {"1": 5, "3": 3}
     assert {name: int(n.sum()) for name, n in found.spikes.items()} == {
-        name: spikes for name, (spikes, _, _) in pairs[0].per_layer.items()
+        name: spikes for name, (spikes, _, _) in pairs[1].per_layer.items()
     }
     assert json.dumps(found.statement)

@@ -14,7 +14,6 @@ from torch import nn
 from neurodeploy.compiler import compile_file
 from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.exporters.export import export
-from neurodeploy.exporters.usage import Usage
 from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import resolve
 from neurodeploy.verify.export_proof import export_proven
@@ -119,7 +118,7 @@ def test_verify_runs_a_module_where_its_time_lies(axis, tmp_path):
     compiled = compile_file(tmp_path / "net.nir", None)
     x = np.repeat(spikes()[:1], STEPS, 0) if axis == "none" else spikes()
     (source,) = compiled.float_network.inputs
-    runner = torch_runner(Loop(axis), compiled.float_network, Usage(axis, 1, 1))
+    runner = torch_runner(Loop(axis), compiled.float_network, axis)
     found = verify_program(compiled, {source.name: x}, model=runner, names=())
     assert [pair.verdict for pair in found.pairs] == ["equal", "equal"]
     assert found.pairs[0].spikes[0] > 20
@@ -127,7 +126,7 @@ def test_verify_runs_a_module_where_its_time_lies(axis, tmp_path):
         with pytest.raises(InvalidInputError, match="the input changes from step to step"):
             runner({source.name: spikes()})
     else:
-        wrong = torch_runner(Loop(axis), compiled.float_network, Usage("step", 1, 1))
+        wrong = torch_runner(Loop(axis), compiled.float_network, "step")
         with pytest.raises(NeurodeployError):
             wrong({source.name: spikes()})
 
