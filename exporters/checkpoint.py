@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def load_checkpoint(module: nn.Module, checkpoint: Path | str, tell: Callable[[s
         if isinstance(loaded, Mapping):
             found = f"a dict with {_some([str(key) for key in loaded])}" if loaded else "an empty dict"
         raise InvalidInputError(f"{path} is not a state dict", found=found, hint="save model.state_dict()")
-    forms = [form for key, state in dictionaries for form in _forms(key, state, own)]
+    forms = [_without_states(form, own) for key, state in dictionaries for form in _forms(key, state, own)]
     if chosen:
         named = [form for form in forms if chosen in (form.key, form.prefix, form.prefix.rstrip("."), form.name)]
         if not named:
@@ -159,6 +159,13 @@ def _forms(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
             yield from (_Found(key, f"{_COMPILED}{f.prefix}", f.state, f.left) for f in _stripped(key, plain, own))
             return
     yield from _stripped(key, state, own)
+
+
+def _without_states(form: _Found, own: Mapping[str, Tensor]) -> _Found:
+    """The same without the states of a run (sinabs keeps them in buffers, empty before the first call)."""
+    states = [name for name in form.state if name in own and not own[name].numel() and form.state[name].numel()]
+    kept = {name: own[name] if name in states else value for name, value in form.state.items()}
+    return replace(form, state=kept, left=(*form.left, *states)) if states else form
 
 
 def _stripped(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[_Found]:

@@ -199,13 +199,19 @@ class Matching:
             return self._differs(a, b, alike and call_of(b) == call_of(a) - shift)
         if a.op == PICK and b.op == PICK:
             return self._differs(a, b, a.shape == b.shape and self._same_picks(a, b, shift))
-        if a.op == b.op and a.shape == b.shape and self.same(a.args, b.args, shift):
-            return self.same(tuple(v for _, v in a.named), tuple(v for _, v in b.named), shift)
+        differ = (a, b)
+        if a.op == b.op and a.shape == b.shape:
+            self.differ = (None, None)
+            named = [tuple(v for _, v in one.named) for one in (a, b)]
+            if self.same(a.args, b.args, shift) and self.same(*named, shift):
+                return True
+            if any(isinstance(one, Term) for one in self.differ):
+                differ = self.differ
         if a.name in _ADDS:  # what has not started yet may be missing from a sum
             for part, other in ((a.args[0], a.args[1]), (a.args[1], a.args[0])):
                 if self._starts_as(part, 0.0, shift) and self.same(other, b, shift) and (a.name == _ADDS[0]):
                     return True
-        return self._differs(a, b, False)
+        return self._differs(*differ, False)
 
     def _same_picks(self, a: Term, b: Term, shift: int) -> bool:
         """Whether values joined from several are, part by part, the same; what has not started yet is a constant."""
@@ -346,7 +352,9 @@ def _unsteady(chain: Chain, calls: Sequence[Call], step: int, matching: Matching
     return UnsupportedError(
         f"{line_of(node)}: time-dependent forward: the neuron {chain.path!r} receives something else in step {step} "
         f"than in step {len(calls) - 1}",
-        found=f"{names[0]} in step {step}, {names[1]} in step {len(calls) - 1}",
+        found=f"{names[0]} with other weights or numbers"
+        if names[0] == names[1]
+        else f"{names[0]} in step {step}, {names[1]} in step {len(calls) - 1}",
         allowed="the same layers and weights in every step; a value of an earlier step is a delay",
         hint="use one normalisation and one weight for all steps; check --time-axis",
     )
