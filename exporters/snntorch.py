@@ -270,7 +270,7 @@ def _opaque(module: Any, site: Site) -> None:
 
     def forward(input_: Tensor, *given: Any, **named: Any) -> Any:
         handed = () if module.init_hidden else [s for s in (*given, *named.values()) if isinstance(s, Tensor)]
-        spikes = site(input_, [one for one in handed if one.shape == input_.shape])
+        spikes = site(input_, [one for one in handed if one.shape == input_.shape], by_hand=bool(handed))
         kept = {s: spikes if s == "spk" else site.state(spikes, "v" if s == "mem" else "i") for s in states}
         for state, value in kept.items():
             setattr(module, state, value)

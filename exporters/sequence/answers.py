@@ -22,7 +22,7 @@ from ..torch_step.matrices import affine_of
 from ..torch_step.wide import in_float64, wider
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .record import line_of
-from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
+from .terms import CONSTANT, FEATURE, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
 from .unroll import Unrolled
 
 _WEIGHTED = frozenset(
@@ -97,7 +97,7 @@ class _Rules:
         terms = self.unrolled.terms
         like = features_of(terms, [ids])
         numbers, samples, _ = terms.decode(ids.numpy())
-        outer = [d for d in range(ids.dim()) if not like[d]]
+        outer = [d for d in range(ids.dim()) if like[d] != FEATURE]
         over_batch = [d for d in outer if _varies(samples, d)]
         over_time = [d for d in outer if _varies(numbers, d)]
         if not over_batch:  # a batch of one

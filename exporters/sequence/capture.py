@@ -255,6 +255,25 @@ def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:
 
 
 def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
+    """One way to say a module, of a part of its sample.
+
+    Raises:
+        UnsupportedError, InvalidInputError: as `captures`.
+    """
+    try:
+        return _followed(module, part, usage, dt, framework)
+    except NeurodeployError:
+        raise
+    except Exception as error:  # operators in uses that were not foreseen
+        said = str(error).strip().split("\n")[0]
+        raise UnsupportedError(
+            "the module cannot be followed through its steps",
+            found=f"{type(error).__name__}: {said}",
+            hint="write the layers of a step, or of whole sequences, more plainly; please report this with the module",
+        ) from error
+
+
+def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
     inputs, encoded = _labels(recorded, usage)
     unrolled = unroll(recorded, inputs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor, fx
@@ -16,7 +15,7 @@ from neurodeploy.errors import UnsupportedError
 
 from ..torch_step.capture import BATCH, neuron_operator, potential_operator
 from ..torch_step.fxgraph import Step
-from .fold import Folded, call_of, chain_of, leaves
+from .fold import Folded, call_of, chain_of
 from .record import line_of
 from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term
 
@@ -27,30 +26,19 @@ def emit(folded: Folded, read: Sequence[Chain | Term]) -> Step:
     Args:
         read: neuron layers, and terms of the last step: linear layers behind the last neuron.
     """
-    writing = _Writing(folded, _loops(folded))
+    writing = _Writing(folded)
     for chain in folded.chains:
         writing.neuron(chain)
     writing.graph.output(tuple(writing.neuron(r) if isinstance(r, Chain) else writing.read_out(r) for r in read))
     return writing.step
 
 
-def _loops(folded: Folded) -> dict[Chain, int]:
-    """The loop that each layer belongs to."""
-    graph: nx.DiGraph[Chain] = nx.DiGraph()
-    graph.add_nodes_from(folded.chains)
-    for chain, drive in folded.drives.items():
-        graph.add_edges_from((chain_of(leaf), chain) for leaf in leaves(drive) if leaf.op != INPUT)
-    return {chain: i for i, loop in enumerate(nx.strongly_connected_components(graph)) for chain in loop}
-
-
 @dataclass(eq=False)
 class _Writing:
     folded: Folded
-    loops: Mapping[Chain, int]
     graph: fx.Graph = field(default_factory=fx.Graph)
     step: Step = field(init=False)
-    _nodes: dict[tuple[int, int], fx.Node] = field(default_factory=dict)
-    _loop: int = -1
+    _nodes: dict[int, fx.Node] = field(default_factory=dict)
     _constants: dict[Any, fx.Node] = field(default_factory=dict)
     _neurons: dict[Chain, fx.Node] = field(default_factory=dict)
 
@@ -61,9 +49,7 @@ class _Writing:
         """The call of a neuron layer."""
         if chain not in self._neurons:
             drive = self.folded.drives[chain]
-            outside, self._loop = self._loop, self.loops[chain]
             x = self.value(drive)
-            self._loop = outside
             self._neurons[chain] = self._operator(neuron_operator(), (x, chain.site), (), drive.node)
         return self._neurons[chain]
 
@@ -73,13 +59,9 @@ class _Writing:
 
     def value(self, term: Term) -> fx.Node:
         """The node of a term of the last step."""
-        key = term.index, self._loop if self._late_in(term) else -1
-        if key not in self._nodes:
-            self._nodes[key] = self._made(term)
-        return self._nodes[key]
-
-    def _late_in(self, term: Term) -> bool:
-        return any(leaf.op == NEURON and call_of(leaf) != self.folded.last for leaf in leaves(term))
+        if term.index not in self._nodes:
+            self._nodes[term.index] = self._made(term)
+        return self._nodes[term.index]
 
     def _made(self, term: Term) -> fx.Node:
         last = self.folded.last
@@ -115,8 +97,7 @@ class _Writing:
 
     def _late_neuron(self, chain: Chain, term: Term, late: int) -> fx.Node:
         shape = torch.empty((BATCH, *term.shape), device="meta")
-        steps = late - 1 if self.loops[chain] == self._loop else late  # a loop of NIR is one step long by itself
-        node = self.graph.create_node("call_function", _late_of(), (chain.site, steps), {}, name="late")
+        node = self.graph.create_node("call_function", _late_of(), (chain.site, late), {}, name="late")
         return self._known(node, shape, term.node)
 
     def _input(self, term: Term) -> fx.Node:

@@ -199,11 +199,11 @@ class Matching:
             return self._differs(a, b, alike and call_of(b) == call_of(a) - shift)
         if a.op == PICK and b.op == PICK:
             return self._differs(a, b, a.shape == b.shape and self._same_picks(a, b, shift))
-        differ = (a, b)
+        differ: tuple[Any, Any] = (a, b)
         if a.op == b.op and a.shape == b.shape:
             self.differ = (None, None)
             named = [tuple(v for _, v in one.named) for one in (a, b)]
-            if self.same(a.args, b.args, shift) and self.same(*named, shift):
+            if self.same(a.args, b.args, shift) and self.same(named[0], named[1], shift):
                 return True
             if any(isinstance(one, Term) for one in self.differ):
                 differ = self.differ

@@ -31,14 +31,15 @@ class Site:
     resets: int = 0
     last: Tensor | None = field(default=None, repr=False)
 
-    def __call__(self, x: Tensor, handed: Sequence[Tensor] = (), axis: int = STEP) -> Tensor:
+    def __call__(self, x: Tensor, handed: Sequence[Tensor] = (), axis: int = STEP, *, by_hand: bool = False) -> Tensor:
         """What the layer sends for ``x``.
 
         Args:
             x: ``[batch, *shape]``, or a sequence with time at ``axis`` (0 or 1) and the batch beside it.
             handed: states that the code around hands in.
+            by_hand: whether a state was handed in, be it an empty one, which is the initial one.
         """
-        self.last = _call()(x, list(handed), self.path, axis, -1 if self.by_hand else self.resets)
+        self.last = _call()(x, list(handed), self.path, axis, -1 if self.by_hand or by_hand else self.resets)
         return self.last
 
     def state(self, output: Tensor, name: str) -> Tensor:

@@ -209,28 +209,33 @@ class Group:
     constants: tuple[Any, ...] = ()
 
 
-def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[bool]:
-    """For each dimension of tensors of one shape, whether it belongs to the features of one sample of one step.
+FEATURE, REPEATED, MIXED = "feature", "repeated", "mixed"
+"""What a dimension can be: one of the features of a sample of one step; one along which all is the same; samples or
+steps."""
 
-    It does not where the sample changes along it; where the terms do and the positions in them do not, which is time;
-    and where everything is the same, as in what is repeated.
+
+def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[str]:
+    """What each dimension of tensors of one shape is.
+
+    Along steps the terms change and the positions in them do not; along features the positions do.
     """
-    outer = np.zeros(tensors[0].dim(), bool)
     decoded = []
     for ids in tensors:
         array = ids.numpy()
         numbers, samples, inside = terms.decode(array)
         plain = terms.plain(numbers)
-        decoded.append((array, numbers, np.where(plain, -1, samples), np.where(plain, -1, inside)))
+        decoded.append((array, numbers, np.where(plain, -1, samples), np.where(plain, -1, inside), bool(plain.all())))
+    found = []
     for d in range(tensors[0].dim()):
         if tensors[0].shape[d] < 2:
+            found.append(FEATURE)
             continue
-        changes = [(_varies(a, d), _varies(n, d), _moves(s, d), _moves(p, d)) for a, n, s, p in decoded]
-        same = not any(array for array, *_ in changes)
-        sample = any(sample for *_, sample, _ in changes)
+        changes = [(_varies(a, d), _varies(n, d) and not c, _moves(s, d), _moves(p, d)) for a, n, s, p, c in decoded]
+        sample = any(change for *_, change, _ in changes)
         time = any(term for _, term, *_ in changes) and not any(position for *_, position in changes)
-        outer[d] = same or sample or time
-    return [not each for each in outer]
+        same = not any(array for array, *_ in changes)
+        found.append(MIXED if sample or time else REPEATED if same else FEATURE)
+    return found
 
 
 def _varies(values: Array, d: int) -> bool:

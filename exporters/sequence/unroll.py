@@ -24,6 +24,7 @@ from .operators import dims_of, packet
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
+    FEATURE,
     INPUT,
     NEURON,
     REDUCE,
@@ -251,7 +252,7 @@ class _Unrolling(Values):
         ids = self._ids[source]  # type: ignore[index]
         dims, keep = dims_of(given, ids.dim()), bool(given.get("keepdim", False))
         like = features_of(self._terms, [ids])
-        over_time = [d for d in dims if not like[d]]
+        over_time = [d for d in dims if like[d] != FEATURE]
         name = packet(node)
         if over_time:
             if name not in kinds.JOINS:
@@ -287,7 +288,7 @@ class _Unrolling(Values):
         self, node: fx.Node, group: Group, inner: tuple[int, ...], ids: Tensor, dims: Sequence[int]
     ) -> Term:
         like = features_of(self._terms, [ids])
-        features = [d for d in range(ids.dim()) if (like[d] and d > 0) or d in dims]
+        features = [d for d in range(ids.dim()) if (like[d] == FEATURE and d > 0) or d in dims]
         value = self._value(group.contents[0], inner, self._source(node.args[0], inner))
         within = tuple(1 + features.index(d) for d in dims)
         after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))

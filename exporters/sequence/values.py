@@ -16,7 +16,21 @@ from ..torch_step.wide import wider
 from . import operators as kinds
 from .operators import packet
 from .record import is_getitem
-from .terms import CONSTANT, PICK, VIEW, Constant, Group, Term, Terms, constant_of, features_of, flat, grouped
+from .terms import (
+    CONSTANT,
+    FEATURE,
+    MIXED,
+    PICK,
+    VIEW,
+    Constant,
+    Group,
+    Term,
+    Terms,
+    constant_of,
+    features_of,
+    flat,
+    grouped,
+)
 
 
 class Values:
@@ -76,14 +90,14 @@ class Values:
         """
         shape = tuple(tensors[0].shape)
         like = features_of(self._terms, tensors)
-        if any(not like[d] for d in needed):
+        if any(like[d] == MIXED for d in needed):
             raise UnsupportedError(
                 f"{packet(node)} over time or over the batch",
-                found=f"dimension {next(d for d in needed if not like[d])} of {list(shape)}",
+                found=f"dimension {next(d for d in needed if like[d] == MIXED)} of {list(shape)}",
                 allowed="each step and each sample by itself",
                 hint="compute it behind the last neuron, or in each step",
             )
-        features = [d for d in range(len(shape)) if (like[d] and keep(d)) or d in needed]
+        features = [d for d in range(len(shape)) if (like[d] == FEATURE and keep(d)) or d in needed]
         outer = [d for d in range(len(shape)) if d not in features]
         order = [*outer, *features]
         inner = tuple(shape[d] for d in features)

@@ -60,6 +60,7 @@ class Walk:
         self.edges: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
         self.results: list[str] = []
+        self.late: list[str] = []
         self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
         self._sums: dict[fx.Node, Sum] = {}
@@ -286,12 +287,11 @@ class Walk:
         return self._add(node, self._neuron(path, shape), terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
-        """What a layer, or the input, sent some steps before; a loop of NIR is one step long by itself."""
+        """What a layer, or the input, sent some steps before."""
         shape, steps, site = shape_of(node), int(given["steps"]), str(given["site"])
         source = node_name(site) if "x" not in given else "input"
-        if steps == 0:
-            return {source: 1.0}
         name = self.unique(f"{source}.delay")
+        self.late.append(name)
         self.nodes[name] = nir.Delay(np.full(shape, steps * self._dt))
         self.edges.append((source, name))
         return {name: 1.0}

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import nir
+import numpy as np
 from torch import nn
 
 import neurodeploy
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.nir_graph.metadata import NAMESPACE, put
+from neurodeploy.nir_graph.shapes import delayed_edges
 
 from ..framework import Framework, Neuron
 from ..read_out import endless_read_outs
@@ -93,7 +95,24 @@ def to_nir(
     # nir's type check refuses valid grouped convolutions and non-square kernels; shapes come from torch here.
     graph = nir.NIRGraph(walk.nodes, walk.edges, metadata={NAMESPACE: metadata}, type_check=False)
     endless_read_outs(graph)
-    return graph, walk.results
+    return _in_loops(graph, walk.late, step), walk.results
+
+
+def _in_loops(graph: nir.NIRGraph, late: list[str], dt: float) -> nir.NIRGraph:
+    """The graph with delays of a step less where NIR's loops have it by themselves (`delayed_edges`)."""
+    back = {target for source, target in delayed_edges(graph) if target in late} if late else set()
+    if not back:
+        return graph
+    nodes, edges = dict(graph.nodes), list(graph.edges)
+    for name in sorted(back):
+        steps = np.rint(nodes[name].delay / dt) - 1
+        if steps.any():
+            nodes[name] = nir.Delay(steps * dt)
+            continue
+        (source,) = (a for a, b in edges if b == name)
+        edges = [(source if a == name else a, b) for a, b in edges if b != name]
+        del nodes[name]
+    return nir.NIRGraph(nodes, edges, metadata=graph.metadata, type_check=False)
 
 
 def _time_step(modules: Mapping[str, nn.Module], dt: float | None, framework: Framework) -> tuple[float, str]:

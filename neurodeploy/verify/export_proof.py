@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.errors import InvalidInputError, NeurodeployError, VerificationError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError, VerificationError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
@@ -112,12 +112,12 @@ def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: flo
     """The first way to say the module as one step that can be proven."""
     from neurodeploy.exporters.export import ways
 
-    failed: VerificationError | None = None
+    failed: NeurodeployError | None = None
     for captured in ways(module, sample, time_axis, dt):
         try:
             return _proven(module, sample, captured, target)
-        except VerificationError as error:
-            failed = failed or error
+        except (VerificationError, UnsupportedError, InvalidInputError) as error:
+            failed = failed if isinstance(failed, VerificationError) and type(error) is not type(failed) else error
     assert failed is not None
     raise failed
 
