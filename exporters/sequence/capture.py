@@ -159,6 +159,8 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
     if not fitting and refused:
         raise refused[0]
+    if not fitting and all(isinstance(e, InvalidInputError) for a, e in failed.items() if a in ("step", 0, 1, "none")):
+        raise failed[0]  # forward does not take it at all
     tried = "; ".join(f"{axis}: {error.what}" for axis, error in failed.items())
     raise InvalidInputError(
         "where time lies in the sample is not clear",

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from neurodeploy.errors import UnsupportedError
-
 from ..torch_step.wide import wider
 from . import operators as kinds
 from .operators import packet
@@ -91,7 +89,7 @@ class Values:
         shape = tuple(tensors[0].shape)
         like = features_of(self._terms, tensors)
         if any(like[d] == MIXED for d in needed):
-            raise UnsupportedError(
+            raise MixedError(
                 f"{packet(node)} over time or over the batch",
                 found=f"dimension {next(d for d in needed if like[d] == MIXED)} of {list(shape)}",
                 allowed="each step and each sample by itself",

@@ -16,7 +16,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
@@ -102,7 +102,8 @@ def copied(module: nn.Module) -> nn.Module:
     }
     try:
         for part in module.modules():
-            if "__deepcopy__" in {name for kind in type(part).__mro__ for name in vars(kind)}:
+            own = "__deepcopy__" in {name for kind in type(part).__mro__ for name in vars(kind)}
+            if own and not isinstance(part, fx.GraphModule):  # whose code is part of its class
                 # sinabs's own copying loses parameters of modules inside a layer: copy as torch does.
                 twin = results[id(part)] = type(part).__new__(type(part))
                 twin.__dict__ = copy.deepcopy(part.__dict__, results)
