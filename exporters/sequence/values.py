@@ -22,6 +22,7 @@ from .terms import (
     VIEW,
     Constant,
     Group,
+    MixedError,
     Term,
     Terms,
     constant_of,

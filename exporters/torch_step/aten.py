@@ -360,6 +360,14 @@ class Walk:
                 self.nodes[name] = made
                 self._maker[name] = node
                 return {name: 1.0}
+        if name and isinstance(self.nodes[name], (nir.IF, nir.LIF, nir.CubaLIF)):
+            raise UnsupportedError(
+                "a constant joined to spikes",
+                found=f"{constant} with what {name!r} sends",
+                allowed="spikes through weights, sums of spikes",
+                hint="joins such as x * (1 - y) are products of spikes, which a synapse cannot compute; a sum "
+                "(SEW's ADD) is taken; a constant belongs into the bias of the layer behind",
+            )
         raise UnsupportedError(
             "adding a constant",
             found=str(constant),
