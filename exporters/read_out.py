@@ -36,9 +36,8 @@ def make_read_out(graph: nir.NIRGraph, name: str) -> None:
 
 def noted(graph: nir.NIRGraph) -> list[str]:
     """Names of the nodes that `make_read_out` changed."""
-    return re.findall(
-        r"(?:^|, )(.+?) \(its threshold of [^ ]+ is never reached\)", str(section_of(graph).get(NOTE, ""))
-    )
+    said = str(section_of(graph).get(NOTE, ""))
+    return re.findall(r"(?:^|, )(.+?) \(its threshold of [^ ]+ is never reached\)", said)
 
 
 def endless_read_outs(graph: nir.NIRGraph) -> None:

@@ -356,10 +356,10 @@ class _Unrolling(Values):
                 hint="hand it one step after the other, or set its step mode (SpikingJelly: set_step_mode(net, 'm'))",
             )
         x = self._value(groups[0].contents[0], shape, self._source(given["x"], shape))
-        if isinstance(x, Term) and x.samples > 1 and sorted(groups[0].sample) != list(range(x.samples)):
+        if x.samples > 1 and sorted(groups[0].sample.tolist()) != list(range(x.samples)):
             raise MixedError(
-                f"the neuron {path!r} takes some of the samples of a batch",
-                found=f"{len(set(groups[0].sample))} of {x.samples}",
+                f"the neuron {path!r} takes samples of the batch as if they were steps",
+                found=f"{len(ids)} of {x.samples} samples in a call",
                 allowed="all samples of the batch in each step",
                 hint="check which dimension of the data is the batch and which is time (--time-axis)",
             )

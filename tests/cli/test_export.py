@@ -34,12 +34,14 @@ def test_export_with_proof(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "net.nir"
     assert main(["export", f"{model}:net", "--sample", str(tmp_path / "x.npy"), "-o", str(out)]) == 0
     text = capsys.readouterr().out
+    assert "forward returns = the file" in text
     assert "torch = NIR" in text
     assert "equal" in text
     file = nir_file.read(out)
     assert file.metadata["framework"] == "norse"
     assert file.metadata["dt"] == pytest.approx(1e-3)
-    assert file.metadata["proof"].startswith("NIR against torch: equal (")
+    assert file.metadata["proof"].startswith("the file against forward returns: equal (")
+    assert "; NIR against torch: equal (" in file.metadata["proof"]
 
 
 def test_silence_proves_nothing_and_writes_nothing(
@@ -81,7 +83,7 @@ def test_a_difference_is_refused(
         (["MODEL:other", "--shape", "6"], "has no other"),
         (["MODEL:net"], "export needs to know the input"),
         (["MODEL:net", "--shape", "six"], "--shape is not a shape"),
-        (["MODEL:net", "--shape", "7"], "an input of shape [2, 7] gave RuntimeError"),
+        (["MODEL:net", "--shape", "7"], "a step of shape [4, 7] gave RuntimeError"),
         (["MODEL:net", "--shape", "6", "--checkpoint", "none.pt"], "none.pt does not exist"),
     ],
 )

@@ -157,3 +157,35 @@ def test_a_network_of_read_outs_alone(tmp_path):
     file.nodes["0"].weight = file.nodes["0"].weight * 1.5
     nir.write(path, file)
     assert main(["verify", str(path), *given]) == 2, "it is no longer the network that was proven"
+
+
+class Returning(nn.Module):
+    """A last layer that never spikes; ``returns`` what of its spikes and its potential."""
+
+    def __init__(self, returns, threshold):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc1, self.lif1, self.fc2, self.returns = dense(6, 5), leaky(0.3), dense(5, 3), returns
+        self.last = snntorch.Leaky(beta=0.9, threshold=threshold, reset_mechanism="zero")
+
+    def forward(self, x, mem=None):
+        mem = self.last.init_leaky() if mem is None else mem
+        spk, mem = self.last(self.fc2(self.lif1(self.fc1(x))), mem)
+        return self.returns(spk, mem), mem
+
+
+@pytest.mark.parametrize("threshold", [1e9, INF])
+def test_what_forward_returns_of_a_layer_that_never_spikes(threshold, tmp_path):
+    path, x = tmp_path / "a.nir", spikes(6)
+    made = export_proven(Returning(lambda spk, mem: (spk, mem), threshold), x, 1e-3, path)
+    assert [pair.verdict for pair in made.pairs] == ["equal"] * 3
+    assert made.captured.answer.described() == "the potentials of last"
+    assert made.captured.left_out == {
+        0: "it is the same for every sample, as 'last' never spikes; the file gives its potential"
+    }
+    assert made.pairs[0].compared == 2 * x.shape[0] * x.shape[1] * 3, "the spikes are compared all the same"
+    made = export_proven(Returning(lambda spk, mem: mem + 2 * spk, threshold), x, 1e-3, path)
+    assert [pair.verdict for pair in made.pairs] == ["equal"] * 3 and not made.captured.left_out
+    file = nir_file.read(path)
+    assert lower(file, resolve(file)).answer.potentials == ("last",)
+    compile_file(path, None)

@@ -12,6 +12,7 @@ from torch import nn
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.exporters.export import to_graph
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.connectivity import Conv2d, Sparse
@@ -155,20 +156,30 @@ def test_a_join_stays_a_convolution_and_says_so(tmp_path: Path) -> None:
     assert all("became a convolution" in text for text in reasons)
 
 
-def test_refusals(tmp_path: Path) -> None:
-    x = np.zeros((2, 1, 2, 9, 9), np.uint8)
+class AlongHeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.neuron = nn.Conv2d(2, 3, 3), leaky()
+        self.conv.weight.data *= 3
 
-    class AlongHeight(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.neuron = nn.Conv2d(2, 3, 3), leaky()
+    def forward(self, x, state=None):
+        spikes, state = self.neuron(self.conv(torch.cat([x, x], dim=2)), state)
+        return spikes, state
 
-        def forward(self, x, state=None):
-            spikes, state = self.neuron(self.conv(torch.cat([x, x], dim=2)), state)
-            return spikes, state
 
+def test_a_join_along_the_height_is_a_matrix(tmp_path: Path) -> None:
+    x = (np.random.default_rng(1).random((6, 2, 2, 9, 9)) < 0.4).astype(np.uint8)
     with pytest.raises(UnsupportedError, match="a concatenation that is not along the channels"):
-        export_proven(AlongHeight(), x, 1e-3, tmp_path / "net.nir")
+        to_graph(AlongHeight(), (2, 9, 9))  # one step by itself; recorded over time it is a choice of elements
+    made = export_proven(AlongHeight(), x, 1e-3, tmp_path / "net.nir")
+    assert [pair.verdict for pair in made.pairs] == ["equal"] * 3
+    assert made.pairs[1].spikes[0] > 100
+    assert made.captured.graph.nodes["neuron"].v_threshold.shape == (3, 16, 7)
+
+
+def test_a_matrix_that_is_too_large_is_refused(tmp_path: Path) -> None:
     big = np.zeros((2, 1, 2, 60, 60), np.uint8)
     with pytest.raises(UnsupportedError, match="is too large: NIR can only say it as a matrix"):
         export_proven(Net(nn.ConvTranspose2d(2, 8, 3)), big, 1e-3, tmp_path / "net.nir")
+    assert list(tmp_path.iterdir()) == []
