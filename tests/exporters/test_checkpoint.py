@@ -59,6 +59,27 @@ TAKEN = {
 }  # fmt: skip
 
 
+class Stateful(nn.Module):
+    """Keeps its state in a buffer that is empty before the first call, as sinabs' layers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        self.register_buffer("v_mem", torch.zeros(0))
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_states_of_a_run_are_left_out(prefix, tmp_path):
+    trained, fresh, said = Stateful(), Stateful(), []
+    trained.v_mem = torch.ones(5, 4)
+    torch.save(under(prefix, trained.state_dict()), tmp_path / "x.pt")
+    load_checkpoint(fresh, tmp_path / "x.pt", said.append)
+    assert torch.equal(fresh.fc.weight, trained.fc.weight)
+    assert fresh.v_mem.shape == (0,)
+    assert len(said) == 1
+    assert said[0].endswith("left out: v_mem")
+
+
 @pytest.mark.parametrize("name", TAKEN)
 def test_taken(name, tmp_path):
     content, line = TAKEN[name]
