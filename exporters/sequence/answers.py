@@ -199,8 +199,12 @@ class _Rules:
         if how is None:
             return None
         stack = list(term.args[1:] if term.op == REDUCE else term.args)
+        bound: float | None = None
         while stack:
-            one = stack.pop()
+            one = self._matching.plain(stack.pop())
+            if isinstance(one, Constant) and bool((one.value == one.value.reshape(-1)[0]).all()) and bound is None:
+                bound = float(one.value.reshape(-1)[0])  # what a loop starts from
+                continue
             if not isinstance(one, Term):
                 return None
             if _PAIRS.get(one.name) == how:
@@ -208,7 +212,8 @@ class _Rules:
             else:
                 parts.append(one)
         steps = sorted(parts, key=lambda t: max(self._span(t), default=0))
-        return OverTime(self._in_each(steps), "max" if how == "max" else "min")
+        found: Expr = OverTime(self._in_each(steps), "max" if how == "max" else "min")
+        return found if bound is None else Function(found, f"clamp_{'min' if how == 'max' else 'max'}", None, bound)
 
     def _sum(self, term: Term) -> tuple[list[tuple[float, Term]], Any] | None:
         """Terms of single steps with their weights, and a constant, that a term is the sum of; None for others."""

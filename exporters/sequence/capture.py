@@ -310,8 +310,15 @@ def _labels(recorded: Recorded, usage: Usage) -> tuple[dict[fx.Node, Callable[[T
     lines = tuple(dict.fromkeys(said for _, said in encoders))
     nodes = [node for node, _ in encoders]
     if len(nodes) == 1:
-        return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, 0)}, lines
+        axis = _time_of(nodes[0], usage)
+        return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, axis)}, lines
     return {n: _step_ids(n, t) for t, n in enumerate(nodes)}, lines
+
+
+def _time_of(node: fx.Node, usage: Usage) -> int:
+    """Where time lies in what an encoder gives: first, or behind the batch."""
+    shape = node.meta["val"].shape
+    return 1 if len(shape) > 2 and shape[0] == usage.samples and shape[1] != usage.samples else 0
 
 
 def _encodes(recorded: Recorded, encoders: list[tuple[fx.Node, str]], usage: Usage) -> bool:
@@ -372,7 +379,9 @@ def network_input(module: nn.Module, sample: Array, captured: Captured, framewor
     given = tensor_of(module, sample)
     recorded = record(module, given, captured.usage, framework, wide=False)
     values = encode(recorded, given, seed)
-    return (values[0] if len(values) == 1 else torch.stack(values)).numpy()
+    if len(values) > 1:
+        return torch.stack(values).numpy()
+    return values[0].movedim(_time_of(encoders_of(recorded)[0][0], captured.usage), 0).numpy()
 
 
 def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Array, TimeAxis]:
