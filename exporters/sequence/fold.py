@@ -178,11 +178,11 @@ class Matching:
                 return self._differs(a, b, False)
             alike = chain_of(a) is chain_of(b) and (a.op == NEURON or a.args[1] == b.args[1])
             return self._differs(a, b, alike and call_of(b) == call_of(a) - shift)
-        differ = (a, b)
+        differ: tuple[Any, Any] = (a, b)
         if a.op == b.op and a.shape == b.shape:
             self.differ = (None, None)
             named = [tuple(v for _, v in one.named) for one in (a, b)]
-            if self.same(a.args, b.args, shift) and self.same(*named, shift):
+            if self.same(a.args, b.args, shift) and self.same(named[0], named[1], shift):
                 return True
             if any(isinstance(one, Term) for one in self.differ):
                 differ = self.differ
