@@ -197,11 +197,8 @@ class Matching:
                 return self._differs(a, b, False)
             alike = chain_of(a) is chain_of(b) and (a.op == NEURON or a.args[1] == b.args[1])
             return self._differs(a, b, alike and call_of(b) == call_of(a) - shift)
-<<<<<<< HEAD
         if a.op == PICK and b.op == PICK:
             return self._differs(a, b, a.shape == b.shape and self._same_picks(a, b, shift))
-=======
->>>>>>> sequence-docs
         differ: tuple[Any, Any] = (a, b)
         if a.op == b.op and a.shape == b.shape:
             self.differ = (None, None)
