@@ -133,12 +133,28 @@ class Answer(Sealed):
         It is the first value returned that has two features or more; summed over time where it has time; below an
         argmax, what the argmax is of. None where nothing returned is such a value.
         """
+        steps = self._steps()
+        if steps is not None:
+            return OverTime(steps, "sum")
         for value in (item.value for item in self.returned):
             below = value.of if isinstance(value, Function) and value.name == "argmax" else value
             decides = below is value or math.prod(value.features) == 1
             if decides and math.prod(below.features) > 1:
                 return OverTime(below, "sum") if below.timed else below
         return None
+
+    def _steps(self) -> Expr | None:
+        """What is returned of each step, where every step is a value of its own; else None."""
+        values = [item.value for item in self.returned]
+        parts = [value for value in values if isinstance(value, OverTime)]
+        if len(values) < 2 or len(parts) < len(values) or len({part.of.phrase for part in parts}) > 1:
+            return None
+        for step, part in enumerate(parts):
+            last = part.how == "last" and step == len(parts) - 1
+            one = part.weights is not None and len(part.weights) == len(parts)
+            if not last and not (one and np.array_equal(np.flatnonzero(part.weights), [step])):
+                return None
+        return parts[0].of if math.prod(parts[0].of.features) > 1 else None
 
     @property
     def classes(self) -> int | None:

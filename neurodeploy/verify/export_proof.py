@@ -150,7 +150,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     for pair in more if silent else [*pairs, *more]:
         if not pair.passed and not target.allow_divergence:
             raise _refusal(target.named, pair, left_unproven(takes))
-    _check_length(captured, target)
+    _check_length(captured, len(wide.returned), target)
     returned = compare_returned(wide, recordings["float network"], network, captured.kept, captured.silent)
     if not returned.equal and not target.allow_divergence:
         raise returned_refusal(target.named, returned)
@@ -167,8 +167,14 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     return Exported([*pairs, *more], captured, given, usage.samples, usage.steps, (note,) if note else ())
 
 
-def _check_length(captured: Captured, target: _Target) -> None:
-    """A rule that weighs each step must have been found on as many steps as there are."""
+def _check_length(captured: Captured, values: int, target: _Target) -> None:
+    """A rule that weighs each step must have been found on as many steps as there are, and one of each value."""
+    known = len(captured.kept) + len(captured.left_out)
+    if known != values:
+        raise VerificationError(
+            f"{target.named} is not written: forward returns another number of values for other numbers of steps",
+            found=f"{values} for {captured.usage.steps} steps, {known} for {captured.recorded_steps}",
+        )
     if captured.answer is None:
         return
     try:

@@ -173,6 +173,30 @@ def test_a_neuron_with_two_states_is_two_layers(tmp_path: Path) -> None:
     assert graph.nodes["lif_2"].v_threshold.shape == (4,)
 
 
+class Listed(TopDown):
+    """Every step is a value of its own."""
+
+    def forward(self, x: Tensor) -> Any:
+        s1 = s2 = None
+        out = []
+        for step in x:
+            z1, s1 = self.n1(self.a(step), s1)
+            z2, s2 = self.n2(self.b(z1), s2)
+            out.append(z2)
+        return out
+
+
+def test_a_list_of_steps_is_scored_by_all_of_them(tmp_path: Path) -> None:
+    x = spikes(T, B, N)
+    made = exported(Listed(), x, tmp_path, 0)
+    answer = made.captured.answer
+    assert answer is not None
+    assert len(answer.returned) == T
+    with torch.no_grad():
+        wanted = torch.stack(Listed().eval()(torch.from_numpy(x))).numpy()
+    assert np.array_equal(answer.scores(lambda _: wanted), wanted.sum(0))
+
+
 def test_a_longer_run_needs_no_longer_recording(tmp_path: Path) -> None:
     assert exported(TopDown(), spikes(2, 40, N), tmp_path).captured.recorded_steps == 5
 
@@ -287,7 +311,7 @@ class Random(nn.Module):
 
 
 @given(st.sampled_from(sorted(LOOPS)), st.sampled_from(sorted(READS)), st.booleans(), st.booleans(), st.integers(0, 99))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_loop_with_any_read_out(
     tmp_path_factory: Any, loop: str, read: str, ahead: bool, prepared: bool, seed: int
 ) -> None:
