@@ -257,7 +257,7 @@ class Matching:
         if a.op == VIEW:
             return self._before(a.args[0]).reshape(1, *a.shape)
         if a.op == CONSTANT:
-            return self._before(a.args[0])
+            return self._before(a.args[0]).reshape(1, *a.shape)
         if a.op == REDUCE:
             return None
         args, named = self._before(a.args), {key: self._before(value) for key, value in a.named}

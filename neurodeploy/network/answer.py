@@ -151,8 +151,8 @@ class Answer(Sealed):
             return None
         for step, part in enumerate(parts):
             last = part.how == "last" and step == len(parts) - 1
-            one = part.weights is not None and len(part.weights) == len(parts)
-            if not last and not (one and np.array_equal(np.flatnonzero(part.weights), [step])):
+            weights = np.zeros(0) if part.weights is None else part.weights
+            if not last and (len(weights) != len(parts) or not np.array_equal(np.flatnonzero(weights), [step])):
                 return None
         return parts[0].of if math.prod(parts[0].of.features) > 1 else None
 
