@@ -108,7 +108,7 @@ class _Writing:
                 else f"{where(term.node)}: several steps are joined in front of a neuron",
                 found=str(term.args[0]) if term.op == REDUCE else "a constant, or where a state begins that is not a"
                 " neuron's", allowed="what one step sends, and what earlier steps sent",
-                hint="join steps behind the last neuron; leave filters between the layers out, or let a neuron keep them",
+                hint="join steps behind the last neuron; let neurons alone keep states from step to step",
             )  # fmt: skip
         args, named = self._argument(term.args), tuple((k, self._argument(v)) for k, v in term.named)
         return self._operator(term.op, args, named, term.node)
