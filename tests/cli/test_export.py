@@ -83,7 +83,7 @@ def test_a_difference_is_refused(
         (["MODEL:other", "--shape", "6"], "has no other"),
         (["MODEL:net"], "export needs to know the input"),
         (["MODEL:net", "--shape", "six"], "--shape is not a shape"),
-        (["MODEL:net", "--shape", "7"], "a step of shape [4, 7] gave RuntimeError"),
+        (["MODEL:net", "--shape", "7"], "an input of shape [32, 4, 7] gave RuntimeError"),
         (["MODEL:net", "--shape", "6", "--checkpoint", "none.pt"], "none.pt does not exist"),
     ],
 )
