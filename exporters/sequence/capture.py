@@ -139,7 +139,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
         InvalidInputError: it is not clear.
         UnsupportedError: the module cannot be exported under the only reading in which it runs.
     """
-    fitting: list[TimeAxis] = []
+    found: dict[TimeAxis, int] = {}
     failed: dict[TimeAxis, NeurodeployError] = {}
     for axes in _READINGS:
         for axis in axes:
@@ -151,9 +151,11 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
                 failed[axis] = error
                 continue
             if axis != "none" or steps > 1:
-                fitting.append(axis)
-        if fitting:
+                found[axis] = steps
+        if found:
             break
+    # A single step says nothing of time: a module of one step takes [time, 1, ...] as a batch of one step, too.
+    fitting = [axis for axis, steps in found.items() if steps > 1] or list(found)
     if len(fitting) == 1:
         return fitting[0]
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
@@ -192,7 +194,8 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
                 break
-    assert failed is not None
+    if failed is None:
+        raise InvalidInputError("the sample cannot be read in this way", found=f"{list(sample.shape)}")
     raise failed
 
 
@@ -405,6 +408,7 @@ def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Ar
             if find_axis(module, given, kind) == one:
                 return given, one
         except NeurodeployError as error:
-            failed = failed if isinstance(failed, UnsupportedError) else error
+            if failed is None or (isinstance(error, UnsupportedError) and not isinstance(failed, UnsupportedError)):
+                failed = error
     assert failed is not None
     raise failed

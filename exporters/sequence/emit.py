@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from neurodeploy.errors import UnsupportedError
 
 from ..torch_step.capture import BATCH, neuron_operator, potential_operator
-from ..torch_step.fxgraph import Step
+from ..torch_step.fxgraph import Step, where
 from .fold import Folded, call_of, chain_of
 from .record import line_of
 from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term
@@ -86,11 +86,11 @@ class _Writing:
             return self._picked(term)
         if term.op in (CONSTANT, REDUCE):
             raise UnsupportedError(
-                f"{line_of(term.node)}: a constant stands in the place of a signal" if term.op == CONSTANT
-                else f"{line_of(term.node)}: several steps are joined in front of a neuron",
-                found=str(term.args[0]) if term.op == REDUCE else None,
-                allowed="what one step sends, and what earlier steps sent",
-                hint="join steps behind the last neuron",
+                f"{where(term.node)}: a constant stands in the place of a signal" if term.op == CONSTANT
+                else f"{where(term.node)}: several steps are joined in front of a neuron",
+                found=str(term.args[0]) if term.op == REDUCE else "a constant, or where a state begins that is not a"
+                " neuron's", allowed="what one step sends, and what earlier steps sent",
+                hint="join steps behind the last neuron; let neurons alone keep states from step to step",
             )  # fmt: skip
         args, named = self._argument(term.args), tuple((k, self._argument(v)) for k, v in term.named)
         return self._operator(term.op, args, named, term.node)
