@@ -109,6 +109,9 @@ class Terms:
     found: list[Term] = field(default_factory=list)
     _by_key: dict[Hashable, Term] = field(default_factory=dict)
     _end: int = 0
+    _steps: list[frozenset[int]] = field(default_factory=list)
+    _codes: list[int] = field(default_factory=list)
+    _code: dict[frozenset[int], int] = field(default_factory=dict)
     _tables: tuple[Array, Array, Array] = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
     def make(
@@ -119,6 +122,12 @@ class Terms:
         key = (op, _key(args), _key(named), tuple(shape), samples, time, more.get("key"))
         if key not in self._by_key:
             made = Term(len(self.found), self._end, op, args, tuple(shape), samples, node, time, named)
+            own = made.time if made.op in (INPUT, NEURON) else None
+            steps = (
+                frozenset({own}) if own is not None else frozenset().union(*(self._steps[t.index] for t in made.terms))
+            )
+            self._steps.append(steps)
+            self._codes.append(-1 if op == CONSTANT else self._code.setdefault(steps, len(self._code)))
             self._end += max(1, made.size * samples)
             self.found.append(made)
             self._by_key[key] = made
@@ -139,6 +148,10 @@ class Terms:
         """Identity of position 0 of these terms, and whether they have several samples."""
         firsts, _, batched = self._table()
         return firsts[numbers], batched[numbers]
+
+    def steps(self, numbers: Array) -> Array:
+        """A number for the steps that each of these terms is made of, the same for the same steps; -1 for constants."""
+        return np.array(self._codes)[numbers]
 
     def plain(self, numbers: Array) -> Array:
         """Whether these terms are constants."""
@@ -217,22 +230,23 @@ steps."""
 def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[str]:
     """What each dimension of tensors of one shape is.
 
-    Along steps the terms change and the positions in them do not; along features the positions do.
+    Along time the steps of the terms change and the positions in them do not; along features the positions do, or
+    layers of the same step follow each other.
     """
     decoded = []
     for ids in tensors:
         array = ids.numpy()
         numbers, samples, inside = terms.decode(array)
         plain = terms.plain(numbers)
-        decoded.append((array, numbers, np.where(plain, -1, samples), np.where(plain, -1, inside), bool(plain.all())))
+        decoded.append((array, terms.steps(numbers), np.where(plain, -1, samples), np.where(plain, -1, inside)))
     found = []
     for d in range(tensors[0].dim()):
         if tensors[0].shape[d] < 2:
             found.append(FEATURE)
             continue
-        changes = [(_varies(a, d), _varies(n, d) and not c, _moves(s, d), _moves(p, d)) for a, n, s, p, c in decoded]
+        changes = [(_varies(a, d), _varies(t, d), _moves(s, d), _moves(p, d)) for a, t, s, p in decoded]
         sample = any(change for *_, change, _ in changes)
-        time = any(term for _, term, *_ in changes) and not any(position for *_, position in changes)
+        time = any(step for _, step, *_ in changes) and not any(position for *_, position in changes)
         same = not any(array for array, *_ in changes)
         found.append(MIXED if sample or time else REPEATED if same else FEATURE)
     return found
