@@ -80,7 +80,7 @@ def moves(node: fx.Node) -> bool:
     name = packet(node)
     if name in ("aten.to", "aten._to_copy"):
         value = node.meta.get("val")
-        return value is None or value.is_floating_point()
+        return value is None or value.dtype in (torch.float32, torch.float64)
     if name in ("aten.where",):
         return False
     return name in _MOVES or name in SAME

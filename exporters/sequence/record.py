@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
 from torch.overrides import TorchFunctionMode
 
 import neurodeploy
@@ -153,6 +153,16 @@ def line_of(node: fx.Node) -> str:
     return str(node.meta.get("custom", {}).get("line", ""))
 
 
+_VALUES = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
+"""What hands the values of a tensor to code that is not PyTorch's."""
+
+
+def _followed(value: Any) -> bool:
+    """Whether a tensor is computed in the recording, not a parameter or buffer as it is."""
+    mode = get_proxy_mode()
+    return mode is not None and isinstance(value, Tensor) and get_proxy_slot(value, mode.tracer, None) is not None
+
+
 _CALLER = call_as_user.__code__.co_filename
 """Where the user's code is called: no frame beyond is of it."""
 
@@ -171,6 +181,8 @@ class _Lines(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self.now = self._line()
+        if func in _VALUES and args and _followed(args[0]):
+            raise _on_data(self.now)
         fx_traceback.current_meta["custom"] = {"line": self.now}
         return func(*args, **(kwargs or {}))
 
@@ -214,7 +226,7 @@ _ON_DATA = ("_local_scalar_dense", "is_nonzero", "data-dependent", "aten.item", 
 def _on_data(line: str) -> UnsupportedError:
     return UnsupportedError(
         f"{line}{': ' if line else ''}what happens next depends on the values of the data",
-        found="if, while, .item() or float() of a tensor that is computed from the input",
+        found="if, while, .item(), float() or .numpy() of a tensor that is computed from the input",
         allowed="the same operators for every input: no chip can follow another path for each sample",
         hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
     )

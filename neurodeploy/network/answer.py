@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from neurodeploy.errors import InvalidInputError
+
 from .arrays import Array, Sealed
 from .expressions import MOST, RANK, Expr, Function, Linear, OverTime, Product, Series, Total, expect
 
@@ -80,9 +82,14 @@ Read = Callable[[Series], Array]
 
 @dataclass(frozen=True, eq=False)
 class Answer(Sealed):
-    """What the user's ``forward`` returns, as one or more values."""
+    """What the user's ``forward`` returns, as one or more values.
+
+    Args:
+        steps: of the runs for which it holds; None for any number.
+    """
 
     returned: tuple[Returned, ...]
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +107,18 @@ class Answer(Sealed):
             InvalidInputError: a run of another length than the answer has weights for; an array of another size.
         """
         found: dict[Expr, Array] = {}
-        return [item.arrange(_value(item.value, series, found)) for item in self.returned]
+        read = self._checked(series)
+        return [item.arrange(_value(item.value, read, found)) for item in self.returned]
+
+    def _checked(self, series: Read) -> Read:
+        """The same, of a run of as many steps as it holds for."""
+
+        def read(leaf: Series) -> Array:
+            values = series(leaf)
+            self.check_steps(len(values))
+            return values
+
+        return series if self.steps is None else read
 
     def check_steps(self, steps: int) -> None:
         """Refuse a run of so many steps where the answer has weights for another number.
@@ -108,6 +126,12 @@ class Answer(Sealed):
         Raises:
             InvalidInputError: says both.
         """
+        if self.steps is not None and steps != self.steps:
+            raise InvalidInputError(
+                "the network gives what its model returns for another number of steps alone",
+                found=f"{steps} steps", allowed=f"{self.steps} steps, as when it was exported",
+                hint="export the model with a sample of as many steps as the runs have",
+            )  # fmt: skip
         for part in (part for item in self.returned for part in item.value.walk()):
             part.check_steps(steps)
 
@@ -165,7 +189,7 @@ class Answer(Sealed):
         """Scores ``[batch, classes]`` by `score`; None where nothing returned can be one. Raises as `evaluate`."""
         if self.score is None:
             return None
-        found = _value(self.score, series, {})
+        found = _value(self.score, self._checked(series), {})
         return found.reshape(len(found), -1)
 
     def renamed(self, names: Mapping[str, str]) -> Answer:

@@ -27,6 +27,7 @@ from neurodeploy.nir_graph.proof import Proof, Unproven
 from neurodeploy.program.recording import Recording
 
 from .compare import Pair, Stage, compare, verify
+from .elsewhere import longer, otherwise
 from .livelier import asleep, idle, left_unproven, livelier
 from .margins import check_precision, decisions
 from .returned import WHAT as RETURNS
@@ -158,13 +159,34 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     layers = [p.name for p in network.populations if not p.external]
     precision = str(own_dtype(module)).removeprefix("torch.")
     note = check_precision(own, wide, decisions(decided), layers, precision)
+    notes = [note] if note else []
+    notes += _elsewhere(module, sample, captured, (file, network), target)
     pairs, given = [returned, *pairs], x
     statement = "; ".join(map(_statement, [*pairs, *more]))
     if silent and lively is not None:
         x, ran = lively.sample, lively.ran
     Proof.of(x, _spikes(ran, network), statement, left_unproven(takes), _read_outs(ran, network)).store(graph)
     write_graph(graph, target.temporary)
-    return Exported([*pairs, *more], captured, given, usage.samples, usage.steps, (note,) if note else ())
+    return Exported([*pairs, *more], captured, given, usage.samples, usage.steps, tuple(notes))
+
+
+def _elsewhere(
+    module: nn.Module, sample: Array, captured: Captured, written: tuple[nir_file.NirFile, Network], target: _Target
+) -> list[str]:
+    """Compare on other samples; note where the file holds for as many steps as the sample has alone.
+
+    Raises:
+        VerificationError: the file gives something else on other values, or for another number of samples.
+    """
+    other = otherwise(module, sample, captured, *written)
+    if other is not None and not other.equal and not target.allow_divergence:
+        raise returned_refusal(target.named, other, " on other values of the sample")
+    found = longer(module, sample, captured, *written)
+    if captured.answer is None or found is None or found[1].equal:
+        return []
+    steps, count = captured.usage.steps, found[0]
+    store_answer(captured.graph, replace(captured.answer, steps=steps))
+    return [f"the file holds for runs of {steps} steps alone: over {count} steps forward returns something else"]
 
 
 def _check_length(captured: Captured, values: int, target: _Target) -> None:

@@ -70,15 +70,15 @@ def _silence(leaf: Series, recording: Recording) -> Array:
     return np.zeros((recording.steps, recording.samples, *leaf.shape))
 
 
-def returned_refusal(path: Path, pair: Pair) -> VerificationError:
+def returned_refusal(path: Path, pair: Pair, where: str = "") -> VerificationError:
     """The refusal of a file that gives something else than forward returns."""
     d = pair.divergence
     assert d is not None
     values = "" if d.first_v is None else f": {d.first_v:.9g} and {d.second_v:.9g}"
     return VerificationError(
-        f"{path} is not written: forward returns something else than the file gives",
+        f"{path} is not written: forward returns something else than the file gives{where}",
         found=f"{pair.states_different:,} of {pair.compared:,} values differ; first {d.population} {d.handle}{values}",
         allowed="the same values, as the module returns them in float64",
-        hint="look for what a step depends on besides its layers (time, the batch, states that are changed); write it"
-        " all the same with --allow-divergence",
+        hint="look for what a step depends on besides its layers: time, the batch, values read by numpy, states; or "
+        "write it all the same with --allow-divergence",
     )

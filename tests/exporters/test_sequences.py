@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import NeurodeployError, UnsupportedError
 from neurodeploy.exporters import framework
 from neurodeploy.exporters.sequence.capture import find_axis
+from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph.answer import read
 from neurodeploy.verify.export_proof import Exported, export_proven
 
 T, B, N = 7, 3, 6
@@ -320,3 +322,50 @@ def test_any_loop_with_any_read_out(
     made = export_proven(net.eval(), x, None, tmp_path_factory.mktemp("any") / "net.nir", time_axis=0)
     assert made.pairs[0].verdict == "equal"
     assert all(pair.passed for pair in made.pairs if pair.verdict != "silent")
+
+
+class Blind(nn.Module):
+    """Something that the sample alone does not show; ``what`` says what."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.what, self.fc, self.lif = what, nn.Linear(N, 5), snn.Leaky(beta=0.9, threshold=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.what == "values":
+            x = x / float(x.detach().numpy().max())
+        if self.what == "samples":
+            x = x * x.shape[1]
+        mem, out = self.lif.init_leaky(), []
+        for t in range(len(x)):
+            if self.what == "reset" and t % 10 == 9:
+                mem = self.lif.init_leaky()
+            spk, mem = self.lif(self.fc(x[t]), mem)
+            out.append(spk)
+        y = torch.stack(out)
+        if self.what == "order":
+            y = y.flip(1)
+        return y.sum(0) / 4 if self.what == "steps" else y
+
+
+@pytest.mark.parametrize(
+    ("what", "batch", "said"),
+    [("values", 2, "values of the data"), ("samples", 2, "on other values"), ("order", 1, "on other values")],
+)
+def test_what_the_sample_does_not_show_is_looked_for(what: str, batch: int, said: str, tmp_path: Path) -> None:
+    x = spikes(T, batch, N)
+    with pytest.raises(NeurodeployError, match=said):
+        export_proven(Blind(what).eval(), x, None, tmp_path / "net.nir", time_axis=0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("what", "steps"), [("steps", 4), ("reset", 8)])
+def test_a_file_that_holds_for_some_steps_alone_says_so(what: str, steps: int, tmp_path: Path) -> None:
+    made = export_proven(Blind(what).eval(), spikes(steps, B, N), None, tmp_path / "net.nir", time_axis=0)
+    assert f"runs of {steps} steps alone" in made.notes[0]
+    answer = read(nir_file.read(tmp_path / "net.nir"))
+    assert answer is not None
+    answer.check_steps(steps)
+    with pytest.raises(NeurodeployError, match="another number of steps"):
+        answer.check_steps(steps + 1)
