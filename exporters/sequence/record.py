@@ -29,12 +29,13 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedE
 
 from ..framework import Framework
 from ..torch_step.capture import checked_sites, copied, swapped
+from ..torch_step.fxgraph import is_random
 from ..torch_step.settled import settled
 from ..torch_step.wide import in_float64
 from ..usage import Usage
 from ..user_calls import call_as_user, failed, start_fresh
 from ..user_run import widen
-from .site import Site
+from .site import CALL, Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +159,20 @@ _VALUES = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 
 
 def _followed(value: Any) -> bool:
-    """Whether a tensor is computed in the recording, not a parameter or buffer as it is."""
+    """Whether a tensor is computed in the recording from the input, a neuron or random numbers."""
     mode = get_proxy_mode()
-    return mode is not None and isinstance(value, Tensor) and get_proxy_slot(value, mode.tracer, None) is not None
+    if mode is None or not isinstance(value, Tensor):
+        return False
+    slot: Any = get_proxy_slot(value, mode.tracer, None)
+    stack, seen = [] if slot is None else [getattr(slot, "proxy", slot).node], set()
+    while stack:
+        node = stack.pop()
+        if node.op == "placeholder" or is_random(node) or str(node.target).startswith(CALL):
+            return True
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.all_input_nodes)
+    return False
 
 
 _CALLER = call_as_user.__code__.co_filename

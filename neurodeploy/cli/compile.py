@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.network.arrays import Array
     from neurodeploy.network.network import Network
+    from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.program.program import Program
 
 
@@ -106,20 +107,27 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _model(path: Path) -> Network | NirFile:
+    """What inputs are for."""
+    from neurodeploy.nir_graph import nir_file
+    from neurodeploy.program.program import Program
+
+    return Program.load(path).network if path.suffix == ".ndp" else nir_file.read(path)
+
+
 def _compiled(
     args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
 ) -> tuple[Program, list[dict[str, object]], list[str]]:
     """The Program, what each pass changed where samples were given, and warnings."""
     from neurodeploy.compiler import compile_file, compile_net, compile_program
     from neurodeploy.hwsim import narrow_states
-    from neurodeploy.nir_graph import nir_file
     from neurodeploy.program import likeness
 
     placement = options.given_placement(args)
     if args.file.suffix == ".net":
         return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), [], []
     given = options.load_inputs(args.calibration)
-    calibration = options.over_time(given, nir_file.read(args.file), args.input_axis, console) if given else None
+    calibration = options.over_time(given, _model(args.file), args.input_axis, console) if given else None
     samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
     labels = options.load_labels(args.labels, samples)
     warnings: list[str] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurodeploy.errors import NeurodeployError
+from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter as nir_reference
@@ -83,6 +83,11 @@ def longer(
     samples = min(usage.samples, 2)
     steps = max(2 * usage.steps + 1, LONGER)
     steps = steps if size * steps * samples <= WORK else usage.steps + 1
+    try:
+        if captured.answer is not None:
+            captured.answer.check_steps(steps)
+    except InvalidInputError:  # its rule says by itself how many steps it holds for
+        return None
     first = usage.time_first(_livelier(_several(sample, usage, samples)))
     for count in dict.fromkeys((samples, usage.samples)):
         part = first[np.arange(steps) % len(first)][:, np.arange(count) % samples]

@@ -14,6 +14,7 @@ from neurodeploy.exporters import framework
 from neurodeploy.exporters.ann import torch_ann
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.exporters.trace import run_torch
+from neurodeploy.nir_graph.metadata import section_of
 
 IMAGE = (2, 6, 6)
 
@@ -86,6 +87,12 @@ def test_layers(name):
         to_graph(module, shape)
 
 
+def test_a_step_that_no_neuron_knows_is_chosen_and_said():
+    graph = to_graph(Net(lambda m, x: x, snn.IAFCell()), (4,))
+    assert section_of(graph)["dt"] == 1e-3
+    assert "chosen by neurodeploy" in section_of(graph)["dt_origin"]
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -96,7 +103,6 @@ def test_layers(name):
         ),
         (Net(lambda m, x: x, recurrent()), "recurrent_weights of a recurrent cell are not finite"),
         (Uncopyable(), "the module cannot be copied"),
-        (Net(lambda m, x: x, snn.IAFCell()), "the neurons do not say the length of a time step"),
     ],
 )
 def test_neurons(module, message):

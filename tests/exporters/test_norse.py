@@ -276,7 +276,7 @@ def test_refractory_cells(tmp_path):
     ("module", "shape", "error", "message"),
     [
         (Calls(lambda m, x: x.relu()), (6,), UnsupportedError, "aten.relu cannot be expressed in NIR"),
-        (Calls(lambda m, x: m.lif(x)[0] + 1.0), (6,), UnsupportedError, "adding a constant"),
+        (Calls(lambda m, x: m.lif(x)[0] + 1.0), (6,), UnsupportedError, "a constant joined to spikes"),
         (Calls(lambda m, x: x * 2 + (x + m.offset)), (6,), UnsupportedError, "adding a constant"),
         (Calls(lambda m, x: x.roll(1, 1)), (6,), UnsupportedError, "aten.roll"),
         (Calls(lambda m, x: x if x.sum() > 0 else -x), (6,), UnsupportedError, "not one static graph"),
