@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -188,8 +189,9 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         if failed is not None and max(usage.steps, usage.samples) > LONG:
             break
         try:
-            recorded = record(module, tensor_of(module, part), usage, framework)
-            return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
+            with _followable():
+                recorded = record(module, tensor_of(module, part), usage, framework)
+                return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -259,23 +261,34 @@ def _flat_batches(module: nn.Module, rows: int) -> list[tuple[int, bool]]:
     return list(found)
 
 
-def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
-    """One way to say a module, of a part of its sample.
+@contextmanager
+def _followable() -> Iterator[None]:
+    """Operators in uses that were not foreseen are refused like those that are not known.
 
     Raises:
-        UnsupportedError, InvalidInputError: as `captures`.
+        UnsupportedError: in place of any error that is none of ours.
     """
     try:
-        return _followed(module, part, usage, dt, framework)
+        yield
     except NeurodeployError:
         raise
-    except Exception as error:  # operators in uses that were not foreseen
+    except Exception as error:
         said = str(error).strip().split("\n")[0]
         raise UnsupportedError(
             "the module cannot be followed through its steps",
             found=f"{type(error).__name__}: {said}",
             hint="write the layers of a step, or of whole sequences, more plainly; please report this with the module",
         ) from error
+
+
+def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
+    """One way to say a module, of a part of its sample.
+
+    Raises:
+        UnsupportedError, InvalidInputError: as `captures`.
+    """
+    with _followable():
+        return _followed(module, part, usage, dt, framework)
 
 
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:

@@ -52,6 +52,13 @@ def test_programs_are_exported_exactly_or_refused(tmp_path: Path, seed: int) -> 
     assert found.verdict in ("exact", "partly", "refused"), f"{found.verdict}: {found.remark}"
 
 
+@pytest.mark.parametrize("seed", [318, 638, 717])
+def test_readings_under_which_an_operator_fails_are_other_readings(tmp_path: Path, seed: int) -> None:
+    """Pooling and broadcasts of readouts raise where time is looked for in the wrong place."""
+    found = judge(program(seed), tmp_path, axis=False)
+    assert found.verdict == "exact", f"{found.verdict}: {found.remark}"
+
+
 def test_the_judge_sees_what_differs(tmp_path: Path) -> None:
     """Files of one program, and programs that are a little different."""
     made = program(ACCEPTED)
