@@ -22,6 +22,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.program.recording import Events, Recording
 
 from .conventions import Conventions, late_edges, meant, rules_of
+from .max_node import largest
 from .metadata import NeuronRules
 from .nir_file import NirFile
 from .shapes import NEURONS, delayed_edges, digraph, kind, of_kind, order, shapes
@@ -163,6 +164,8 @@ def _linear(name: str, node: Any, x: Array) -> Array:
         return y + np.asarray(node.bias, x.dtype) if what == "Affine" else y
     if what == "Scale":
         return np.asarray(x * np.asarray(node.scale, x.dtype))
+    if what == "Max":
+        return largest(x, node.index)
     if what == "Flatten":
         start, end = int(node.start_dim), int(node.end_dim)
         rank = x.ndim - 1

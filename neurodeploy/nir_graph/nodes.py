@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,16 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.hdf5 import damaged, numbers, plain, text
 from neurodeploy.network.arrays import Array
 
+from .max_node import max_class, max_node
+
 if TYPE_CHECKING:
     import h5py
 
 KNOWN_NODES = (
     "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",
-    "Linear", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
+    "Linear", "Max", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
 )  # fmt: skip
-"""Node types of nir 1.0.8 that can stand in a file."""
+"""Node types that can stand in a file: those of nir 1.0.8, and our own `Max`."""
 
 NEEDS = "HDF5 with a group /node that nir 1.0 can read"
 
@@ -40,7 +43,7 @@ def make(kind: str, metadata: Mapping[str, Any] | None = None, **parameters: Any
     """A node of the `nir` library; past its constructor where that refuses what we understand."""
     import nir
 
-    cls = getattr(nir, kind)
+    cls = max_class() if kind == "Max" else getattr(nir, kind)
     try:
         return cls(**parameters, metadata=dict(metadata or {}))
     except Exception:  # the constructors raise whatever their asserts and arithmetic happen to
@@ -83,6 +86,8 @@ class NodeReader:
             return make(kind, metadata, **{parameter: self.number(name, kind, group, parameter, finite=True)})
         if kind == "Flatten":
             return self.flatten(name, group, metadata)
+        if kind == "Max":
+            return self.largest(name, group, metadata)
         if kind in ("SumPool2d", "AvgPool2d"):
             kernel = self.integers(name, kind, group, "kernel_size", least=1)
             stride = self.integers(name, kind, group, "stride", least=1, default=kernel, why="the kernel's size")
@@ -151,6 +156,20 @@ class NodeReader:
         end = self.integers(name, "Flatten", group, "end_dim", least=None, default=np.array([-1]), size=1)
         dims = {"start_dim": int(start[0]), "end_dim": int(end[0])}
         return make("Flatten", metadata, input_type={"input": given}, **dims)
+
+    def largest(self, name: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:
+        shape, index = (self.number(name, "Max", group, p, finite=True) for p in ("input_shape", "index"))
+        if not shape.size or shape.ndim > 1 or not _whole(shape) or (shape < 1).any():
+            raise self.invalid(name, "has an input_shape that is no shape", shape.ravel()[:8].tolist(), "whole numbers")
+        if index.ndim < 2 or not index.size or not _whole(index):
+            raise self.invalid(name, "has no usable index", list(index.shape), "whole numbers [*output shape, k]")
+        size = math.prod(int(n) for n in np.atleast_1d(shape))
+        if index.min() < -1 or index.max() >= size or (index.max(axis=-1) < 0).any():
+            found = f"{int(index.min())} to {int(index.max())}"
+            raise self.invalid(
+                name, "points beside its input", found, f"0 to {size - 1}, or -1 for none, one of each output at least"
+            )
+        return max_node(index, tuple(int(n) for n in np.atleast_1d(shape)), metadata)
 
     def conv(self, name: str, kind: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:
         rank = 2 if kind == "Conv2d" else 1

@@ -220,7 +220,7 @@ def _input_shape(node: Any) -> tuple[int, ...] | None:
         shape = (node.weight.shape[1] * node.groups, *node.input_shape)
     elif kind in ("Scale", "Delay"):
         shape = np.shape(getattr(node, kind.lower()))
-    elif kind == "Flatten" and node.input_type["input"] is not None:
+    elif kind == "Max" or (kind == "Flatten" and node.input_type["input"] is not None):
         shape = tuple(int(n) for n in node.input_type["input"])
     elif kind in NEURON_PARAMETERS:
         try:

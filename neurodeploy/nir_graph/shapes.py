@@ -226,6 +226,10 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         if not _stretches(np.shape(parameter), shape):
             raise _mismatch(name, shape, np.shape(parameter))
         return shape
+    if what == "Max":
+        if math.prod(shape) != math.prod(int(n) for n in node.input_shape):
+            raise _mismatch(name, shape, tuple(int(n) for n in node.input_shape))
+        return tuple(int(n) for n in node.index.shape[:-1])
     if what == "Flatten":
         start, end = _dimensions(name, node, shape)
         return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
@@ -258,7 +262,8 @@ def _output_shape(name: str, node: Any, shape: tuple[int, ...]) -> tuple[int, ..
         return size.output_shape if what != "Conv1d" else (size.output_shape[0], size.output_shape[2])
     raise UnsupportedError(
         f"node {name!r} of type {what} is not supported yet",
-        allowed="Affine, Linear, Conv1d, Conv2d, SumPool2d, AvgPool2d, Scale, Flatten, Delay, " + ", ".join(NEURONS),
+        allowed="Affine, Linear, Conv1d, Conv2d, SumPool2d, AvgPool2d, Max, Scale, Flatten, Delay, "
+        + ", ".join(NEURONS),
     )
 
 
