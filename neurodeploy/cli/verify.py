@@ -138,7 +138,7 @@ def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Ru
     from neurodeploy.verify.stages import torch_runner
 
     module = load_module(args.model, args.checkpoint, console.note)
-    return torch_runner(module, compiled.float_network, _axis(args, compiled.file))
+    return torch_runner(module, compiled.floats, _axis(args, compiled.file))
 
 
 def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:

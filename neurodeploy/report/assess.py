@@ -11,7 +11,6 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.verify.stages import Accuracy, Runner, Verified, VerifyOptions, accuracy_of, verify_program
 
 from .collect import network_result
@@ -49,13 +48,13 @@ def assess(
     program = compiled.program
     network = program.network
     whole: list[Accuracy] = []
+    floats = compiled.floats
+    first: dict[str, Runner | None] = {"torch": model, "NIR": compiled.nir}
     runners: list[tuple[str, Runner, Network]] = [
-        ("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), compiled.float_network),
-        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network),
+        *((stage, run, floats) for stage, run in first.items() if run is not None),
+        *([("float network", lambda x: run_network(floats, x), floats)] if compiled.float_network else []),
         ("integer network", lambda x: run_network(network, x), network),
     ]
-    if model is not None:
-        runners.insert(0, ("torch", model, compiled.float_network))
     for stage, run, of in runners:
         if tell:
             tell(f"{stage}, all samples", 0, 1)
