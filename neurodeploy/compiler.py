@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -35,9 +35,9 @@ from neurodeploy.program.limits import Limits, Mesh
 from neurodeploy.program.program import Program
 
 if TYPE_CHECKING:
-    from neurodeploy.program.recording import Recording
     from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.hwsim.chips.figures import Limit
+    from neurodeploy.program.recording import Recording
 
 
 Stages = tuple[tuple[str, Network], ...]
@@ -171,7 +171,7 @@ class CompileOptions:
     """What may be said beside the file and the chip.
 
     Args:
-        conventions: that the user settles (`neurodeploy.nir_graph.conventions.resolve`): ``tool``, ``dt``, ``reset`` ...
+        conventions: that the user settles: ``tool``, ``dt`` ... (`neurodeploy.nir_graph.conventions.resolve`).
         calibration: inputs of a few samples, ``[time, batch, *shape]``, by input (``""`` names the only one).
         labels: classes of these samples, ``[batch]``, for passes that train.
         passes: to run, as `neurodeploy.passes.parse` reads them; None for the usual ones.
@@ -225,6 +225,44 @@ def compile(path: Path | str, arch: Architecture | None, options: CompileOptions
     if suffix == ".net":
         return _from_net(path, arch, given)
     return _from_program(path, arch, given) if suffix == ".ndp" else _from_nir(path, arch, given)
+
+
+class _Given(TypedDict, total=False):
+    """`CompileOptions` as keywords."""
+
+    options: Mapping[str, Any] | None
+    calibration: Mapping[str, Array] | None
+    labels: Array | None
+    pipeline: str | None
+    integer: bool
+    placement: Mapping[str, Any] | None
+    after: Callable[[str, Network], None] | None
+    tell: Callable[[int, int, str], None] | None
+
+
+def _options(given: _Given) -> CompileOptions:
+    placed = dict(given.get("placement") or {})
+    if "share" in placed:
+        placed["share_cores"] = placed.pop("share")
+    named = {"options": "conventions", "pipeline": "passes"}
+    told = {named.get(k, k): v for k, v in given.items() if k != "placement"}
+    return CompileOptions(**{**told, "conventions": told.get("conventions") or {}, **placed})
+
+
+def compile_file(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Compiled:
+    """`compile` of a `.nir` file, its options as keywords."""
+    return _from_nir(path, arch, _options(given))
+
+
+def compile_net(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Program:
+    """The Program that `compile` makes of a lava-dl ``.net`` file, its options as keywords."""
+    return _from_net(path, arch, _options(given)).program
+
+
+def compile_program(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> tuple[Program, Stages]:
+    """The Program, and the networks on the way, that `compile` makes of one in floats, its options as keywords."""
+    made = _from_program(path, arch, _options(given))
+    return made.program, made.stages
 
 
 def _from_net(path: Path | str, arch: Architecture | None, given: CompileOptions) -> Compiled:

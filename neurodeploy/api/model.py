@@ -107,7 +107,7 @@ class Model:
         self, path: Path | str, x: Inputs, labels: Array | None = None, *, chip: str | Path = "loihi1",
         options: CompileOptions | None = None, samples: int = 64, input_axis: Any = None,
     ) -> Path:  # fmt: skip
-        """Compile it, calibrated on ``x`` where ``options`` name nothing else, and write the page of `Program.report`."""
+        """Compile it, calibrated on ``x`` where ``options`` name nothing else, and write `Program.report`'s page."""
         program = self._on(x, chip, options, samples, input_axis)
         return program.report(path, x, labels, samples=samples, input_axis=input_axis)
 

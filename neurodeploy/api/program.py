@@ -167,10 +167,8 @@ class Program:
             InvalidInputError: inputs or labels that do not match.
             BackendError: a back-end that was asked for cannot run here.
         """
-        return verified(
-            self._whole(), over_time(given(x), self.network, input_axis), labels, chosen(backends or BACKENDS, backends),
-            samples, self.torch, self._described(),
-        )  # fmt: skip
+        inputs, names = over_time(given(x), self.network, input_axis), chosen(backends or BACKENDS, backends)
+        return verified(self._whole(), inputs, labels, names, samples, self.torch, self._described())
 
     def report(
         self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64, input_axis: Any = None

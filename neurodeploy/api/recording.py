@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ class Recording:
     network: Network
     of: recordings.Recording
     arithmetic: str
-    beyond_state_bits: dict[str, int] | None
+    beyond_state_bits: Mapping[str, Mapping[str, int]] | None
     warnings: tuple[str, ...]
     stopped: str = ""
 
@@ -151,7 +152,8 @@ class Recording:
 
     def __repr__(self) -> str:
         spikes = sum(map(len, self.of.spikes.values()))
-        return f"<Recording of {self.network.name} on {self.backend}: {self.samples} samples, {self.steps} steps, {spikes:,} spikes>"
+        size = f"{self.samples} samples, {self.steps} steps"
+        return f"<Recording of {self.network.name} on {self.backend}: {size}, {spikes:,} spikes>"
 
     def _repr_html_(self) -> str:
         return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings)

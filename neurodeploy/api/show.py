@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from time import monotonic
+from typing import Protocol
+
+
+class Tell(Protocol):
+    """Hears what is done, all there is, and what it is."""
+
+    def __call__(self, done: int, of: int, text: str = "") -> None: ...
+
 
 PATIENCE = 2.0
 """Seconds after which progress is shown."""
@@ -31,7 +39,7 @@ def _shown(cell: object) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Tell]:
     """Call what it gives with what is done and all there is; a line on standard error says so after some seconds.
 
     It is quiet where standard error is neither a terminal nor a notebook's.

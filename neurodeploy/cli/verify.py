@@ -138,6 +138,7 @@ def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Ru
     from neurodeploy.verify.stages import torch_runner
 
     module = load_module(args.model, args.checkpoint, console.note)
+    assert compiled.file is not None
     return torch_runner(module, compiled.floats, _axis(args, compiled.file))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
-from neurodeploy import backends
+from neurodeploy import __version__, backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
 from neurodeploy.hwsim import narrow_states
@@ -14,11 +14,21 @@ from neurodeploy.network.network import Network
 from neurodeploy.verify.stages import Accuracy, Runner, Verified, VerifyOptions, accuracy_of, verify_program
 
 from .collect import network_result
+from .document import Report
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
 
     from .document import NetworkResult
+
+
+def report(
+    compiled: Compiled, arch: Architecture, inputs: Mapping[str, Array], labels: Array | None, *, name: str,
+    verified_samples: int = 64, **how: Unpack[VerifyOptions],
+) -> Report:  # fmt: skip
+    """The document of one network; arguments as `assess` has them."""
+    result, _ = assess(compiled, arch, inputs, labels, name=name, verified_samples=verified_samples, **how)
+    return Report(title=f"{name} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,))
 
 
 def assess(
