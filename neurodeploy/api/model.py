@@ -17,6 +17,7 @@ from neurodeploy.files.atomic import atomic_path, existing_file
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph import nir_file
+from neurodeploy.program.program import Program as Placed
 
 from .inputs import Inputs, given, over_time
 from .program import Program
@@ -172,6 +173,15 @@ def export(
     return Model(target, made, runner, folder)
 
 
+def placed(path: Path | str) -> Program:
+    """Open a Program, whatever its file is called.
+
+    Raises:
+        MissingFileError, InvalidInputError: as `load`.
+    """
+    return Program(Placed.load(path))
+
+
 def load(path: Path | str) -> Model | Program:
     """Open a file: a `.nir` or lava-dl ``.net`` file is a Model, a Program (``.ndp``) a Program.
 
@@ -181,9 +191,7 @@ def load(path: Path | str) -> Model | Program:
     """
     found = existing_file(path, "a .nir, .net or .ndp file")
     if found.suffix == ".ndp":
-        from neurodeploy.program.program import Program as Placed
-
-        return Program(Placed.load(found))
+        return placed(found)
     if found.suffix not in (".nir", ".net"):
         raise InvalidInputError(
             f"{found} is no file that neurodeploy compiles",

@@ -18,6 +18,8 @@ from neurodeploy.verify.stages import Accuracy, accuracy_of
 
 from .show import html_table
 
+COLUMNS = ("population", "spikes", "per sample", "neuron-steps that spike")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recording:
@@ -148,12 +150,10 @@ class Recording:
             rows.append((name, len(events), round(len(events) / self.samples, 2), f"{100 * len(events) / size:.2f} %"))
         return rows
 
-    COLUMNS = ("population", "spikes", "per sample", "neuron-steps that spike")
-
     def __repr__(self) -> str:
         spikes = sum(map(len, self.of.spikes.values()))
         size = f"{self.samples} samples, {self.steps} steps"
         return f"<Recording of {self.network.name} on {self.backend}: {size}, {spikes:,} spikes>"
 
     def _repr_html_(self) -> str:
-        return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings)
+        return html_table(COLUMNS, self.rows(), repr(self), self.warnings)

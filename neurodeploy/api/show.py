@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from html import escape
 from time import monotonic
 from typing import Protocol
@@ -38,12 +39,18 @@ def _shown(cell: object) -> str:
     return escape(f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell))
 
 
-@contextmanager
-def progress(what: str) -> Iterator[Tell]:
-    """Call what it gives with what is done and all there is; a line on standard error says so after some seconds.
+REPORTER: ContextVar[Callable[[str], AbstractContextManager[Tell]] | None] = ContextVar("REPORTER", default=None)
+"""What shows progress in place of `_line`; the command line has a bar of its own."""
 
-    It is quiet where standard error is neither a terminal nor a notebook's.
-    """
+
+def progress(what: str) -> AbstractContextManager[Tell]:
+    """Call what it gives with what is done and all there is; after some seconds it is shown."""
+    return (REPORTER.get() or _line)(what)
+
+
+@contextmanager
+def _line(what: str) -> Iterator[Tell]:
+    """A line on standard error, where that is a terminal's or a notebook's."""
     began, wide, shown = monotonic(), 0, 0.0
     visible = sys.stderr.isatty() or "ipykernel" in sys.modules
 

@@ -57,15 +57,11 @@ class Verification:
 
     def as_json(self) -> dict[str, Any]:
         """The comparisons for scripts."""
-        return {
-            "passed": self.passed,
-            "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in self.pairs],
-            "accuracies": [asdict(entry) for entry in self.accuracies],
-        }
+        return as_json(self.of)
 
     def rows(self) -> list[tuple[object, ...]]:
         """A row a comparison: see `COLUMNS`."""
-        return [_row(pair) for pair in self.pairs]
+        return [row(pair) for pair in self.pairs]
 
     def __repr__(self) -> str:
         said = ", ".join(f"{p.first} {'=' if p.exact_by_design else '~'} {p.second}: {p.verdict}" for p in self.pairs)
@@ -73,6 +69,15 @@ class Verification:
 
     def _repr_html_(self) -> str:
         return html_table(COLUMNS, self.rows(), f"{'passed' if self.passed else 'FAILED'}", self.warnings)
+
+
+def as_json(found: Verified) -> dict[str, Any]:
+    """Comparisons and accuracies for scripts."""
+    return {
+        "passed": found.passed,
+        "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in found.pairs],
+        "accuracies": [asdict(entry) for entry in found.accuracies],
+    }
 
 
 def chosen(names: Sequence[str], asked: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -117,7 +122,8 @@ def verified(
     return Verification(found, left_out, tuple(warnings))
 
 
-def _row(pair: Pair) -> tuple[object, ...]:
+def row(pair: Pair) -> tuple[object, ...]:
+    """A comparison as a table shows it: see `COLUMNS`."""
     where = "-"
     if (d := pair.divergence) is not None:
         where = f"{d.population}, step {d.step}, sample {d.sample}, neuron {d.neuron}"
