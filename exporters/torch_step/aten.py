@@ -183,8 +183,8 @@ class Walk:
             raise UnsupportedError(
                 f"{operator} cannot be expressed in NIR",
                 found=found,
-                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, pooling, padding, flatten, "
-                "cat, sums, products with constants, joins of spikes, neurons",
+                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, pooling, padding, "
+                "flatten, cat, sums, products with constants, joins of spikes, neurons",
                 hint=hint,
             )
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nir
@@ -23,11 +24,11 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.max_node import max_node
 
 from .capture import BATCH
-from .fxgraph import arguments, flat, is_random, where
+from .fxgraph import arguments, flat, is_random
 from .known import PASSES, RESHAPES
 from .layers import flatten
 from .populations import Populations
-from .truth import MOST, Atom, Table, reduced, together
+from .truth import MOST, Atom, Table, ladder, reduced, together
 from .windows import LARGEST_OF, LEAST_OF, POOLS, Windows, windows
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _CASTS = ("aten.to", "aten._to_copy", "aten.type_as", "aten.float", "aten.double
 _LOGIC = ("aten.__and__", "aten.__or__", "aten.greater", "aten.less", "aten.greater_equal", "aten.less_equal",
           "aten.not_equal", "aten.multiply", "aten.subtract", "aten.masked_fill_", "aten.where")  # fmt: skip
 """Elementwise operators that torch does not tag as such."""
+
+_LIKE = ("aten.zeros_like", "aten.ones_like", "aten.full_like")
 
 _SUMS = ("aten.add", "aten.sub", "aten.rsub", "aten.subtract")
 _FACTORS = ("aten.mul", "aten.div", "aten.multiply", "aten.neg")
@@ -76,6 +79,8 @@ class Joins(Populations):
             return True
         if name in RESHAPES:
             return self._viewed(node)
+        if name in _LIKE:
+            return self._filled(node)
         plain = name.removesuffix("_")
         signals = [a for a in _nodes(node) if a not in self._constants]
         if plain in _SUMS and len(signals) == 2 and not any(s in self.tables for s in signals):
@@ -138,6 +143,13 @@ class Joins(Populations):
         self.tables[node] = reduced(Table(atoms, made.expand(2 ** len(atoms)).reshape([2] * len(atoms)), _shape(node)))
         return True
 
+    def _filled(self, node: fx.Node) -> bool:
+        """A constant of the shape of a layer, whatever that sends."""
+        target: Any = node.target
+        made = target(torch.zeros(1, dtype=torch.float64), *node.args[1:])
+        self.tables[node] = Table((), made.reshape(()), _shape(node))
+        return True
+
     def _viewed(self, node: fx.Node) -> bool:
         """Another shape of a table, or of spikes where NIR cannot say the shape but the join behind does not mind."""
         source, shape = next(a for a in _nodes(node)), tuple(_value_of(node).shape)
@@ -151,11 +163,15 @@ class Joins(Populations):
             except UnsupportedError:
                 table = self._table_of(source, levels=1)
         if table is None:
-            return False
+            terms = self._walk._sums.get(source, {})
+            matrices = all(isinstance(self._walk.nodes[name], (nir.Linear, nir.Affine)) for name in terms)
+            if terms and matrices:  # vectors, of whatever shape
+                self._walk._sums[node] = terms
+            return bool(terms) and matrices
         if any(math.prod(atom.shape) != math.prod(table.shape) for atom in table.atoms):
             table = self._as_spikes(source, table)
         atoms = tuple(Atom(atom.terms, atom.worth, shape[1:]) for atom in table.atoms)
-        self.tables[node] = Table(atoms, table.values, shape[1:])
+        self.tables[node] = Table(atoms, table.values, shape[1:], table.ladder)
         return True
 
     def _item(self, node: fx.Node) -> bool:
@@ -200,7 +216,7 @@ class Joins(Populations):
                     atoms.append(atom)
                     step = torch.tensor([0.0, terms[name] * count[0]], dtype=torch.float64)
                     values = values[..., None] + step
-            found = Table(tuple(atoms), values, shape)
+            found = Table(tuple(atoms), values, shape, ladder=len(counted) == 1 and min(terms.values()) > 0)
         self.tables[source] = found
         return found
 
@@ -231,7 +247,7 @@ class Joins(Populations):
             self._largest(node, [(self._walk._sum(source), before)], over.index)
             return
         values = -table.values.double() if least else table.values.double()
-        table = Table(table.atoms, values, table.shape)
+        table = Table(table.atoms, values, table.shape, table.ladder and not least)
         levels = table.levels
         if len(levels) < 2 or len(levels) > LEVELS + 1:
             raise UnsupportedError(
@@ -239,12 +255,11 @@ class Joins(Populations):
                 allowed=f"2 to {LEVELS + 1} different values", hint="pool the spikes in front of the sum",
             )  # fmt: skip
         atoms = tuple(self._any(node, table.at_least(float(level)), over) for level in levels[1:])
-        values = torch.full((), float(levels[0]), dtype=torch.float64)
-        for gain in np.diff(levels):
-            values = values[..., None] + torch.tensor([0.0, float(gain)], dtype=torch.float64)
-        values = -values if least else values
+        found = ladder(float(levels[0]), np.diff(levels), atoms, after)
+        if least:
+            found = Table(atoms, -found.values, after)
         logical = name in ("aten.any", "aten.all")
-        self.tables[node] = Table(atoms, values.bool() if logical else values, after)
+        self.tables[node] = replace(found, values=found.values.bool()) if logical else found
 
     def _any(self, node: fx.Node, table: Table, over: Windows) -> Atom:
         """A population that spikes where anything in the window is 1: a threshold on the window's sum."""
@@ -348,9 +363,7 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
     """Shape of a sample."""
     shape = tuple(int(n) for n in _value_of(node).shape)
     if shape[:1] != (BATCH,):
-        raise UnsupportedError(
-            f"{where(node)}: the batch dimension is not kept", found=list(shape), allowed="[batch, ...]"
-        )
+        raise UnsupportedError("the batch dimension is not kept", found=list(shape), allowed="[batch, ...]")
     return shape[1:]
 
 

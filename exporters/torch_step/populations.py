@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import nir
 import numpy as np
-import torch
 from torch import fx
 
 from neurodeploy.errors import UnsupportedError
@@ -20,7 +20,7 @@ from .counts import Counts
 from .fxgraph import module_of
 from .layers import affine_per_channel, placed_channels
 from .matrices import LARGEST
-from .truth import Atom, Table, polynomial, separated
+from .truth import Atom, Table, ladder, polynomial, separated
 
 if TYPE_CHECKING:
     from .aten import Sum, Walk
@@ -85,12 +85,9 @@ class Populations:
         if len(table.atoms) < len(levels) or len(levels) < 2:
             return table
         atoms = [self._spikes(node, table.at_least(float(level))) for level in levels[1:]]
-        values = torch.full((), float(levels[0]), dtype=torch.float64)
-        for gain in np.diff(levels):
-            values = values[..., None] + torch.tensor([0.0, float(gain)], dtype=torch.float64)
-        return Table(
-            tuple(Atom(a.terms, a.worth, table.shape) for a in atoms), values.to(table.values.dtype), table.shape
-        )
+        shaped = [Atom(a.terms, a.worth, table.shape) for a in atoms]
+        made = ladder(float(levels[0]), np.diff(levels), shaped, table.shape)
+        return replace(made, values=made.values.to(table.values.dtype))
 
     def _threshold(
         self, node: fx.Node, inputs: Iterable[tuple[Atom, float]], level: float, shape: tuple[int, ...], name: str = ""

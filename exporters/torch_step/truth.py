@@ -47,19 +47,28 @@ class Table:
     Args:
         values: ``[2] * atoms``, of any type: the value where each atom is 0 or its worth.
         shape: of a sample.
+        ladder: whether each atom is 0 where the one before it is: each adds a step to the value.
     """
 
     atoms: tuple[Atom, ...]
     values: Tensor
     shape: tuple[int, ...]
+    ladder: bool = False
 
     @property
     def levels(self) -> Array:
         """The different values, ascending, float64."""
-        return np.unique(self.values.double().numpy())
+        values = self.values.double().numpy()
+        if self.ladder:
+            count = values.ndim
+            return np.array([values[(1,) * k + (0,) * (count - k)] for k in range(count + 1)])
+        return np.unique(values)
 
     def at_least(self, level: float) -> Table:
         """Whether the value is ``level`` or more, as 0 and 1."""
+        if self.ladder:
+            atom = self.atoms[int(np.flatnonzero(self.levels == level)[0]) - 1]
+            return Table((atom,), torch.tensor([0.0, 1.0], dtype=torch.float64), self.shape)
         return reduced(Table(self.atoms, (self.values.double() >= level).double(), self.shape))
 
 
@@ -73,6 +82,14 @@ def together(tables: Sequence[Table]) -> tuple[tuple[Atom, ...], list[Tensor]]:
         lengths = [2 if i in places else 1 for i in range(len(atoms))]
         spread.append(table.values.permute(order).reshape(lengths).expand([2] * len(atoms)).clone())
     return atoms, spread
+
+
+def ladder(base: float, gains: Array, atoms: Sequence[Atom], shape: tuple[int, ...]) -> Table:
+    """``base``, and a gain for each atom that is sent, none without the one before it."""
+    values = torch.full((), base, dtype=torch.float64)
+    for gain in gains:
+        values = values[..., None] + torch.tensor([0.0, float(gain)], dtype=torch.float64)
+    return Table(tuple(atoms), values, shape, ladder=True)
 
 
 def reduced(table: Table) -> Table:
@@ -92,8 +109,8 @@ def polynomial(values: Tensor) -> dict[tuple[int, ...], float]:
     """Places of the atoms in each product -> its coefficient, where that is not 0; ``()`` is the constant."""
     found = values.double().numpy().copy()
     for axis in range(found.ndim):
-        silent, sent = np.moveaxis(found, axis, 0)
-        sent -= silent
+        moved = np.moveaxis(found, axis, 0)
+        moved[1] -= moved[0]
     return {tuple(np.flatnonzero(place)): float(found[place]) for place in product((0, 1), repeat=found.ndim)
             if found[place]}  # fmt: skip
 
