@@ -20,6 +20,7 @@ from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Pr
 
 from ..torch_step.matrices import affine_of
 from ..torch_step.wide import in_float64, wider
+from ..torch_step.windows import POOLS
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .record import line_of
 from .terms import CONSTANT, FEATURE, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
@@ -291,6 +292,8 @@ class _Rules:
         """Whether a term is a layer with weights, or a sum of such: part of the network."""
         if term.name in _WEIGHTED and any(isinstance(a, Constant) for a in flat(term.args)):
             return all(self._linear(t) for t in term.terms)
+        if term.name in POOLS:  # of spikes: a population
+            return self._linear(term) and not any(t.name in _WEIGHTED for t in _inside(term))
         if term.name in ("aten.add", "aten.sub") and len(term.terms) == 2:
             return all(self._weighted(part) for part in term.terms)
         return False
@@ -298,7 +301,8 @@ class _Rules:
     def _linear(self, term: Term) -> bool:
         """Whether what a layer with weights receives is a signal of the network: neither a function nor a potential."""
         return all(leaf.op == NEURON for leaf in leaves(term)) and not any(
-            t.name in _FUNCTIONS or t.op == REDUCE for t in _inside(term)
+            t.op == REDUCE or (t.name in _FUNCTIONS and any(n.name in _WEIGHTED for n in _inside(t)))
+            for t in _inside(term)
         )
 
     def _name(self, read: Read) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,8 @@ class _Writing:
         return self._operator(torch.ops.aten.cat.default, (parts, 1), (), term.node)
 
     def _argument(self, value: Any) -> Any:
+        if isinstance(value, Term) and value.op == CONSTANT:
+            return self._argument(value.args[0])
         if isinstance(value, Term):
             return self.value(value)
         if isinstance(value, Constant):
@@ -175,7 +178,11 @@ class _Writing:
         values, keywords = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
         with torch.no_grad():
             made = node.target(*_floats(values), **keywords)  # type: ignore[operator]
-        return self._known(node, made, origin)
+        known = self._known(node, made, origin)
+        if not isinstance(made, (tuple, list)):
+            return known
+        first = self.graph.create_node("call_function", getitem, (known, 0), {}, name=base)
+        return self._known(first, made[0], origin)
 
     def _known(self, node: fx.Node, value: Any, origin: fx.Node | None) -> fx.Node:
         node.meta["val"] = value

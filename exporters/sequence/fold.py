@@ -264,7 +264,8 @@ class Matching:
         if any(value is None for value in flat((args, tuple(named.values())))) and any(t.op == REDUCE for t in a.terms):
             return None
         with torch.no_grad(), in_float64():
-            return a.op(*map(wider, args), **named)
+            made = a.op(*map(wider, args), **named)
+            return made[0] if isinstance(made, (tuple, list)) else made
 
 
 def _time(leaf: Term) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from ..torch_step.windows import POOLS
+
 Shift = Callable[[tuple[Any, ...], tuple[tuple[str, Any], ...], int, int], Any]
 
 
@@ -48,7 +50,8 @@ ELEMENTWISE = _aten(
     "logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor erf erfc gelu silu mish "
     "leaky_relu elu selu celu softplus hardtanh hardsigmoid hardswish logsigmoid softsign tanhshrink threshold "
     "addcmul addcdiv lerp nan_to_num sin cos tan atan asin acos atan2 fmod remainder bool int long half bfloat16 "
-    "masked_fill isnan isfinite bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh"
+    "masked_fill isnan isfinite bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh "
+    "__and__ __or__ __xor__"
 )
 
 NEUTRAL: Mapping[str, tuple[tuple[int, float], ...]] = {
@@ -66,6 +69,15 @@ JOINS: Mapping[str, str] = {
 """Reductions over time that a read-out can hold."""
 
 WITH_INDICES = _aten("max min median")
+
+EXTREMES: Mapping[str, Any] = {
+    "aten.max": torch.ops.aten.amax.default, "aten.min": torch.ops.aten.amin.default,
+    "aten.any": torch.ops.aten.amax.default, "aten.all": torch.ops.aten.amin.default,
+}  # fmt: skip
+"""Reductions over features as those that take several dimensions and give values alone."""
+
+CASTS = _aten("to _to_copy")
+"""To another type; elementwise where the values may change (`moves`)."""
 
 _LAST_ONE = _aten("linear matmul mm addmm glu")
 
@@ -113,6 +125,8 @@ def needs(node: fx.Node, rank: int) -> tuple[Sequence[int], Shift]:
     if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):
         dim: Any = node.args[1]
         return [int(dim) % rank], _dim_moved
+    if name in POOLS:
+        return list(range(rank - int(name.partition("pool")[2][0]), rank)), _kept
     if name == "aten.layer_norm":
         return list(range(rank - len(node.args[1]), rank)), _kept  # type: ignore[arg-type]
     if name in ("aten.batch_norm", "aten.instance_norm"):

@@ -19,6 +19,7 @@ from neurodeploy.errors import UnsupportedError
 
 from ..torch_step.fxgraph import arguments, is_random
 from ..torch_step.wide import in_float64, wider
+from ..torch_step.windows import POOLS
 from . import operators as kinds
 from .operators import dims_of, packet
 from .record import Recorded, is_getitem, line_of
@@ -142,6 +143,8 @@ class _Unrolling(Values):
         """Identities of what an operator with an argument that depends on the input gives."""
         name = packet(node)
         if is_getitem(node):
+            if packet(node.args[0]) in (*kinds.WITH_INDICES, *POOLS) and node.args[1] != 0:  # type: ignore[arg-type]
+                raise UnsupportedError("the positions of maxima are used", allowed="the maxima themselves")
             return self._ids[node.args[0]][node.args[1]]  # type: ignore[index]
         if str(node.target).startswith(CALL):
             return self._call(node)
@@ -156,7 +159,7 @@ class _Unrolling(Values):
             return self._written(node, name)
         if kinds.moves(node):
             return self._structural(node)
-        if name in kinds.ELEMENTWISE:
+        if name in kinds.ELEMENTWISE or name in kinds.CASTS:
             return self._elementwise(node, name)
         if name in kinds.REDUCTIONS:
             return self._reduced(node)
@@ -217,7 +220,7 @@ class _Unrolling(Values):
 
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
-        if name in kinds.SAME and node.args[0] in self._ids:
+        if name in kinds.SAME and name not in kinds.CASTS and node.args[0] in self._ids:
             return self._as_ids(node.args[0])
         for place, neutral in kinds.NEUTRAL.get(name, ()):
             if len(node.args) == 2 and not isinstance(node.args[place], fx.Node) and node.args[place] == neutral:
@@ -293,7 +296,12 @@ class _Unrolling(Values):
         within = tuple(1 + features.index(d) for d in dims)
         after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))
         return self._terms.make(
-            node.target, (value, within), after, self._samples([value]), node, named=(("keepdim", True),)
+            kinds.EXTREMES.get(packet(node), node.target),
+            (value, within),
+            after,
+            self._samples([value]),
+            node,
+            named=(("keepdim", True),),
         )
 
     def _over_features(self, node: fx.Node) -> Any:
@@ -316,7 +324,8 @@ class _Unrolling(Values):
             after = self._result_shape(node, args, named, inner)
             return self._terms.make(node.target, args, after, self._samples([value]), node, named=named)
 
-        return self._by_rows(node, [ids], {}, made, keep=lambda d: d > 0, needed=needed)
+        found = self._by_rows(node, [ids], {}, made, keep=lambda d: d > 0, needed=needed)
+        return (found, found) if isinstance(node.meta.get("val"), (tuple, list)) else found
 
     def _of_two(self, node: fx.Node, signals: list[fx.Node]) -> Tensor:
         """An operator on two layers that is not elementwise, as products of matrices in attention."""

@@ -21,6 +21,7 @@ from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
+from .joins import Joins
 from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, REFUSED, RESHAPES
 from .layers import (
     affine_per_channel,
@@ -36,6 +37,7 @@ from .layers import (
     windows,
 )
 from .matrices import affine_of
+from .maxima import settle
 from .unseen import check_calls, check_writes
 
 Sum = Mapping[str, float]
@@ -53,9 +55,12 @@ class Walk:
         neuron: makes the node of a neuron layer.
         paths: of all neuron layers, whose names are reserved: what stands for a layer in the step -> its module.
         dt: seconds in a step.
+        most: what stands for a layer -> how many spikes it may send in a step, once its node was made.
     """
 
-    def __init__(self, step: Step, neuron: NeuronNode, paths: Mapping[str, str], dt: float) -> None:
+    def __init__(
+        self, step: Step, neuron: NeuronNode, paths: Mapping[str, str], dt: float, most: Callable[[str], int]
+    ) -> None:
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
@@ -68,6 +73,7 @@ class Walk:
         self._maker: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
         self._constants = step.constants
+        self._joins = Joins(self, step.constants, lambda name: most({node_name(site): site for site in paths}[name]))
         self._leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
         self._run(step)
 
@@ -86,7 +92,8 @@ class Walk:
                     self._potentials.add(node)
                     continue
                 try:
-                    self._sums[node] = self._call(node)
+                    if not self._joins.takes(node):
+                        self._sums[node] = self._call(node)
                 except NeurodeployError as error:
                     if str(node.target).startswith(OPERATOR):
                         raise  # it names its module itself
@@ -103,7 +110,7 @@ class Walk:
         results = [result for result in results if result not in self._potentials]
         for index, result in enumerate(results):
             name = "output" if len(results) == 1 else f"output_{index}"
-            terms = self._sums.get(result, {})
+            terms = self._sum(result) if result in self._joins.tables else self._sums.get(result, {})
             if len(terms) != 1:
                 raise UnsupportedError(
                     "the module returns a sum of layers" if terms else "the module returns a constant",
@@ -114,6 +121,7 @@ class Walk:
             self.nodes[name] = nir.Output(np.array(shape_of(result)))
             self._connect(terms, name, shape_of(result))
             self.results.append(next(iter(terms)))
+        settle(self.nodes, self.edges, self.modules, self._dt)
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]
@@ -175,8 +183,8 @@ class Walk:
             raise UnsupportedError(
                 f"{operator} cannot be expressed in NIR",
                 found=found,
-                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, average pooling, "
-                "padding, flatten, cat, sums, products with constants, neurons",
+                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, pooling, padding, "
+                "flatten, cat, sums, products with constants, joins of spikes, neurons",
                 hint=hint,
             )
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
@@ -281,9 +289,8 @@ class Walk:
         name = node_name(path)
         if name in self.nodes:
             check_calls(node.graph)
-        terms = (
-            self._flattened(node, self._sum(given["x"]), shape) if self._vector(given["x"]) else self._sum(given["x"])
-        )
+        terms = self._sum(given["x"])
+        terms = self._flattened(node, terms, shape) if self._vector(given["x"]) else terms
         return self._add(node, self._neuron(path, shape), terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
@@ -360,14 +367,6 @@ class Walk:
                 self.nodes[name] = made
                 self._maker[name] = node
                 return {name: 1.0}
-        if name and isinstance(self.nodes[name], (nir.IF, nir.LIF, nir.CubaLIF)):
-            raise UnsupportedError(
-                "a constant joined to spikes",
-                found=f"{constant} with what {name!r} sends",
-                allowed="spikes through weights, sums of spikes",
-                hint="joins such as x * (1 - y) are products of spikes, which a synapse cannot compute; a sum "
-                "(SEW's ADD) is taken; a constant belongs into the bias of the layer behind",
-            )
         raise UnsupportedError(
             "adding a constant",
             found=str(constant),
@@ -437,6 +436,8 @@ class Walk:
                 allowed="the spikes of a neuron, or a layer that does not spike",
                 hint="pass the spikes on; states may only be returned or handed back to their neuron",
             )
+        if node in self._joins.tables and node not in self._sums:
+            self._sums[node] = self._joins.sum_of(node)
         if not isinstance(node, fx.Node) or node not in self._sums:
             raise UnsupportedError(
                 "an operator on a parameter or constant",

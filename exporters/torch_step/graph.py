@@ -72,7 +72,7 @@ def to_nir(
         made = neurons[site] = framework.neuron(modules[site], paths[site], shape, step)
         return made.node
 
-    walk = Walk(captured, neuron, paths, step)
+    walk = Walk(captured, neuron, paths, step, lambda site: neurons[site].max_spikes)
     resets = Counter(made.reset for made in neurons.values() if made.reset is not None)
     reset = resets.most_common(1)[0][0] if resets else "none"
     for site, made in neurons.items():

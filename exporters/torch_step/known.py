@@ -19,7 +19,6 @@ MATRICES = (
 """Linear operators that NIR has no node for."""
 
 REFUSED = {
-    "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
     "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
     "aten.select": (
         "picking a part of what a layer sends",
