@@ -24,7 +24,7 @@ from .rule import BIG, ROWS, TOLERANCE, Rule, crossing, found_rule, tensors
 from .terms import CONSTANT, Chain, Constant, Term
 
 AT_LEAST = 3
-"""Steps that must be recorded: the rule is that of the last, and two before it tell what is carried from step to step."""
+"""Steps that must be recorded: the rule is that of the last; two before it tell what is carried from step to step."""
 
 
 @dataclass(eq=False)
@@ -281,13 +281,11 @@ def proven(layer: Lifted) -> Lifted:
     spikes, steps = layer.written.spikes, len(layer.written.spikes)
     rule, shape = layer.rule, layer.written.spikes[0].shape
     random = np.random.default_rng(1)
-    ends = {t.index for row in layer.drives for t in row if t is not None}
     needed = {t.index: t for spike in spikes for t in below_of(spike, set())[1] if t.op != CONSTANT}
     for row in layer.drives:
         for term in row:
             if term is not None:
                 needed |= {t.index: t for t in below(term, ())[1] if t.op != CONSTANT}
-    del ends
     level = np.where(rule.threshold != 0, np.abs(rule.threshold), 1.0)
     total = sum(np.abs(g) for g in rule.gains)
     level = np.where(total > 0, level / np.where(total > 0, total, 1), level)
@@ -343,8 +341,10 @@ def replace_rule(layer: Lifted, rule: Rule) -> Lifted:
 
 
 def as_stored(layer: Lifted, term: Term, step: int) -> tuple[Array, Array, Array] | None:
-    """``a``, ``b``, ``c`` so that a term of a layer is ``a * v + b * spike + c``, with ``v`` what the neuron holds after
-    the step; None where it is no such thing."""
+    """``a``, ``b``, ``c`` so that a term is ``a * v + b * spike + c``, with ``v`` what the layer holds after the step.
+
+    None where it is no such thing.
+    """
     spike, potential = layer.written.spikes[step], layer.potentials[step]
     low, high = layer.outcome
     shape = spike.shape

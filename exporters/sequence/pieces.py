@@ -69,7 +69,7 @@ def written_by_hand(terms: Terms) -> list[Written]:
     for term in terms.found:
         if term.name not in COMPARISONS or not term.terms or term.index in spikes:
             continue
-        path = _path(term)
+        path = path_of(term)
         key = (term.name, line_of(term.node), path, term.shape)
         alike = found.setdefault(key, [])
         new, touched = _reached(term, owner, alike)
@@ -84,7 +84,8 @@ def written_by_hand(terms: Terms) -> list[Written]:
     return sorted(layers, key=lambda one: one.spikes[0].index)
 
 
-def _path(term: Term) -> str:
+def path_of(term: Term) -> str:
+    """Of the module that a term was computed in; empty at the top."""
     stack = term.node.meta.get("nn_module_stack", {})
     return str(list(stack.values())[-1][0]) if stack else ""
 

@@ -15,7 +15,7 @@ from neurodeploy.network.arrays import Array
 
 from .fold import Matching, leaves
 from .lift import Lifted, as_stored, below_of, lifted, proven, replace_rule
-from .pieces import Written, elementwise, written_by_hand
+from .pieces import Written, elementwise, path_of, written_by_hand
 from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
 from .unroll import Call, Unrolled
 
@@ -34,21 +34,38 @@ def with_neurons(unrolled: Unrolled, taken: Iterable[str]) -> tuple[Unrolled, di
     written = written_by_hand(unrolled.terms)
     if not written:
         return unrolled, {}
-    layers = [lifted(one, chain) for one, chain in zip(written, _chains(written, set(taken)), strict=True)]
+    chains = _chains(unrolled, written, set(taken))
+    layers = [lifted(one, chain) for one, chain in zip(written, chains, strict=True)]
     made = _Rewriting(unrolled, layers)
     return made.result, {layer.chain.site: layer for layer in made.layers}
 
 
-def _chains(written: list[Written], taken: set[str]) -> list[Chain]:
+def _chains(unrolled: Unrolled, written: list[Written], taken: set[str]) -> list[Chain]:
     """A name for each layer: of the module that it stands in, numbered where several stand there."""
     counts: dict[str, int] = {}
     found = []
     for one in written:
         path = one.path or "neuron"
-        path = f"{path}.written" if path in taken else path
+        path = f"{path}.spikes" if path in taken or _graded(unrolled, one) else path
         counts[path] = counts.get(path, 0) + 1
         found.append(Chain(path, counts[path]))
     return found
+
+
+def _graded(unrolled: Unrolled, written: Written) -> bool:
+    """Whether the module that a layer stands in sends something else than its spikes: spikes of another height, say."""
+    if not written.path:
+        return False
+    of_spikes = {written.spikes[-1].index}
+    sent = {t.index for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)}
+    for term in unrolled.terms.found:
+        parts = [one for one in term.terms if one.op != CONSTANT]
+        if path_of(term) == written.path and elementwise(term):
+            if parts and all(one.index in of_spikes for one in parts):
+                of_spikes.add(term.index)
+        else:
+            sent |= {one.index for one in parts}
+    return bool(sent & (of_spikes - {written.spikes[-1].index}))
 
 
 @dataclass(eq=False)
