@@ -56,9 +56,10 @@ def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: flo
     from . import framework
     from .sequence.capture import captures
 
-    kind = framework.of(module)
+    kind = framework.of_any(module)
     for captured in captures(module, sample, axis, dt, kind):
-        yield _as_a_step(module, sample, captured, dt) if captured.usage.axis == "step" else captured
+        alone = captured.usage.axis == "step" and captured.watch is None
+        yield _as_a_step(module, sample, captured, dt) if alone else captured
 
 
 def _as_a_step(module: nn.Module, sample: Array, captured: Captured, dt: float | None) -> Captured:

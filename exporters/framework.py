@@ -6,7 +6,7 @@ of the group ``neurodeploy.exporters``, called like that package, that loads a `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -204,17 +204,29 @@ def of(module: nn.Module) -> Framework:
         UnsupportedError: no framework that we know, or several at once.
     """
     found = names_in(module)
-    if len(found) != 1:
-        own = sorted({type(part).__name__ for part in module.modules()})
+    if not found:
+        raise no_neurons(sorted({type(part).__name__ for part in module.modules()}))
+    if len(found) > 1:
         raise UnsupportedError(
-            "the module mixes frameworks" if found else "the module has no neurons of a framework that we know",
-            found=", ".join(found or own),
-            allowed="one of " + ", ".join(names()),
-            hint="build the spiking layers from one framework"
-            if found
-            else "declare your neurons (docs: export your own neurons), or add a framework",
-        )
+            "the module mixes frameworks", found=", ".join(found), allowed="one of " + ", ".join(names()),
+            hint="build the spiking layers from one framework",
+        )  # fmt: skip
     return get(found[0])
+
+
+def of_any(module: nn.Module) -> Framework:
+    """As `of`; that of plain torch for a module whose neurons, if it has some, are written by hand."""
+    return of(module) if names_in(module) else get("torch")
+
+
+def no_neurons(classes: Iterable[str]) -> UnsupportedError:
+    """The refusal of a module of these classes without a neuron."""
+    return UnsupportedError(
+        "the module has no neurons of a framework that we know, and none that is written by hand",
+        found=", ".join(classes),
+        allowed="one of " + ", ".join(names()) + ", or comparisons of a potential that is kept from step to step",
+        hint="declare your neurons (docs: export your own neurons), or add a framework",
+    )
 
 
 def full(value: object, shape: tuple[int, ...], what: str, *, endless: bool = False) -> Array:

@@ -17,7 +17,7 @@ from .user_run import UserRun, run_user
 
 def own_usage(module: nn.Module, steps: int, samples: int) -> Usage:
     """How a module of one step is called, or one whose layers compute whole sequences by themselves."""
-    time_axis = framework.of(module).time_axis
+    time_axis = framework.of_any(module).time_axis
     return Usage("step" if time_axis is None else time_axis(module), steps, samples)
 
 

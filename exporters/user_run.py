@@ -29,6 +29,7 @@ from .torch_step.draws import Draws, Recording, Replaying
 from .torch_step.wide import in_float64
 from .usage import Usage
 from .user_calls import call_as_user, start_fresh
+from .watching import Watch, Watching
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,7 @@ def run_user(
     *,
     seed: int = 0,
     observe: bool = True,
+    watch: Watch | None = None,
 ) -> UserRun:
     """Run a copy of a module on a sample as its user does, in evaluation mode.
 
@@ -78,6 +80,7 @@ def run_user(
             are then those of the module's own precision.
         seed: of torch's, numpy's and Python's random numbers before the run.
         observe: whether to tell what the neuron layers did, those that can be exported.
+        watch: where neurons that are written by hand spike.
 
     Raises:
         InvalidInputError: the module does not take the sample, or its code fails.
@@ -85,7 +88,7 @@ def run_user(
             depend on more than the seed; several frameworks in one module.
         VerificationError: looking on changed what the module returned.
     """
-    kind = framework.of(module) if framework.names_in(module) else framework.get("torch")
+    kind = framework.of_any(module)
     run = _Run(module, sample, usage, kind, dtype, seed)
     alone, drew = run.go([])
     if drew and run.wide:
@@ -94,10 +97,11 @@ def run_user(
     if not observe:
         return UserRun(tuple(map(as_array, alone)))
     watched = [Observed(path, usage) for path, part in sites(module, kind) if kind.refusal(part) is None]
-    returned, _ = run.go(watched)
+    by_hand = Watching()
+    returned, _ = run.go(watched, looking=by_hand if watch is not None else None)
     if not _same(returned, alone):
         raise _changed(run, watched, alone)
-    outputs: dict[str, Array] = {}
+    outputs: dict[str, Array] = {} if watch is None else watch.outputs(by_hand.noted, usage)
     potentials: dict[str, Array] = {}
     with run.arithmetic(), torch.no_grad():
         for one in watched:
@@ -153,7 +157,9 @@ class _Run:
         own.go([], Recording(drawn))
         return _Run(self.module, self.sample, self.usage, self.kind, self.dtype, self.seed, drawn)
 
-    def go(self, watched: list[Observed], mode: Any = None) -> tuple[tuple[Tensor, ...], bool]:
+    def go(
+        self, watched: list[Observed], mode: Any = None, looking: Watching | None = None
+    ) -> tuple[tuple[Tensor, ...], bool]:
         """Run a copy; return what it returned, and whether it drew random numbers."""
         body = copied(self.module)
         dtype = own_dtype(self.module) if self.dtype is None else self.dtype
@@ -181,6 +187,7 @@ class _Run:
             before = torch.get_rng_state()
             replay = None if self.drawn is None else Replaying(self.drawn)
             stack.enter_context(mode or replay or nullcontext())
+            stack.enter_context(looking or nullcontext())
             start_fresh(body, self.kind, self.usage)
             returned = call_as_user(body, sample, self.usage, self.kind, tell)
             drew = not torch.equal(before, torch.get_rng_state()) or (wide is not None and wide.generators)

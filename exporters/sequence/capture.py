@@ -16,18 +16,23 @@ from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
-from ..framework import Framework, of
+from ..framework import Framework, names_in, no_neurons, of_any
 from ..read_out import noted
+from ..torch_step.capture import node_name
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
+from ..watching import COMPARISONS, Watch
 from .answers import answering
 from .emit import emit
 from .encoders import draws, encode, encoders_of
 from .fold import fold
-from .record import Recorded, record
+from .lift import Lifted
+from .operators import packet
+from .record import Recorded, line_of, record
+from .rewriting import with_neurons
 from .terms import INPUT, MixedError, Terms
-from .unroll import unroll
+from .unroll import Unrolled, unroll
 
 if TYPE_CHECKING:
     import nir
@@ -52,6 +57,7 @@ class Captured:
         encoded: lines of the encoder in front of the network, which stays on the host; empty where there is none.
         recorded_steps: how many steps were recorded.
         silent: number of a returned value that depends on spikes of layers that never spike alone -> the value.
+        watch: where the neurons that are written by hand spike; None without such.
     """
 
     graph: nir.NIRGraph
@@ -62,6 +68,7 @@ class Captured:
     encoded: tuple[str, ...]
     recorded_steps: int
     silent: Mapping[int, Returned] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""
@@ -191,7 +198,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
+                return fold(_unrolled(recorded, usage)[0], _expected(usage)).last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -293,22 +300,66 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
 
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    inputs, encoded = _labels(recorded, usage)
-    unrolled = unroll(recorded, inputs)
+    unrolled, by_hand, encoded = _unrolled(recorded, usage)
     folded = fold(unrolled, _expected(usage))
-    rules = answering(unrolled, folded)
-    read = [*rules.read]
+    answers = answering(unrolled, folded)
+    read = [*answers.read]
     if not read:
         read = [folded.chains[-1]]
     step = emit(folded, read)
     sites = {chain.site: chain.path for chain in folded.chains}
-    graph, names = to_nir(step, {s: recorded.neurons[p] for s, p in sites.items()}, sites, dt, framework)
-    answer = None if rules.answer is None else _named(rules.answer, read, names, graph)
+    known = {site: recorded.neurons[path] for site, path in sites.items() if site not in by_hand}
+    rules = {site: by_hand[site].rule.neuron for site in sites if site in by_hand}
+    graph, names = to_nir(step, known, sites, dt, framework, rules)
+    answer = None if answers.answer is None else _named(answers.answer, read, names, graph)
     if answer is None:
-        said = "; ".join(rules.left_out.values())
+        said = "; ".join(answers.left_out.values())
         raise UnsupportedError("nothing that forward returns can be kept as a rule", found=said)
     steps = folded.last + 1
-    return Captured(graph, answer, replace(usage, steps=steps), rules.left_out, tuple(rules.kept), encoded, steps)
+    left_out, kept = answers.left_out, tuple(answers.kept)
+    return Captured(
+        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=_watch(recorded, by_hand)
+    )
+
+
+def _unrolled(recorded: Recorded, usage: Usage) -> tuple[Unrolled, dict[str, Lifted], tuple[str, ...]]:
+    """A recording as terms; its neuron layers that are written by hand; and the encoder's lines.
+
+    Raises:
+        UnsupportedError: there is no neuron in it; as `unroll` and `with_neurons`.
+    """
+    inputs, encoded = _labels(recorded, usage)
+    unrolled, by_hand = with_neurons(unroll(recorded, inputs), recorded.neurons)
+    if not recorded.neurons and not by_hand:
+        raise no_neurons(recorded.module_classes)
+    return unrolled, by_hand, encoded
+
+
+def _watch(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
+    """Which comparison of which line is a spike of which layer written by hand."""
+    whose = {spike.node: node_name(site) for site, one in by_hand.items() for spike in one.written.spikes}
+    if not whose:
+        return None
+    lines: dict[str, list[str | None]] = {}
+    for node in recorded.graph.graph.nodes:
+        if node.op == "call_function" and packet(node).removeprefix("aten.") in COMPARISONS:
+            lines.setdefault(line_of(node), []).append(whose.get(node))
+    return Watch(
+        {line: layers for line, layers in lines.items() if any(layers)},
+        {node_name(site): one.outcome for site, one in by_hand.items()},
+        max(len(one.written.spikes) for one in by_hand.values()),
+    )
+
+
+def watch_of(module: nn.Module, sample: Array, usage: Usage) -> Watch | None:
+    """Where the neurons of a module that are written by hand spike; None without such.
+
+    Raises:
+        UnsupportedError, InvalidInputError: as `captures`.
+    """
+    if names_in(module):
+        return None
+    return next(captures(module, sample, usage.axis, None, of_any(module))).watch
 
 
 def tensor_of(module: nn.Module, sample: Array) -> Tensor:
@@ -406,7 +457,7 @@ def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Ar
     Raises:
         InvalidInputError, UnsupportedError: as `find_axis`, of the likeliest reading.
     """
-    kind = of(module)
+    kind = of_any(module)
     failed: NeurodeployError | None = None
     for one in (axis,) if axis is not None else ("step", 0, 1, "flat", "none"):
         usage = Usage(one, *steps.shape[:2])

@@ -8,14 +8,10 @@ did. Each operator keeps the module it belongs to and the line of the user's fil
 from __future__ import annotations
 
 import operator
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,7 +20,6 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
 from torch.overrides import TorchFunctionMode
 
-import neurodeploy
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
 from ..framework import Framework
@@ -34,6 +29,7 @@ from ..torch_step.settled import settled
 from ..torch_step.wide import in_float64
 from ..usage import Usage
 from ..user_calls import call_as_user, failed, start_fresh
+from ..user_line import user_line
 from ..user_run import widen
 from .site import CALL, Site
 
@@ -48,6 +44,7 @@ class Recorded:
         returned: nodes of the tensors that forward returned, in order; a tensor that no operator made is a constant.
         neurons: neuron modules by path.
         own: parameters and buffers by the attribute of the graph's module, as they are where they are used as they are.
+        module_classes: names of the classes of its parts.
     """
 
     graph: fx.GraphModule
@@ -55,6 +52,7 @@ class Recorded:
     returned: tuple[fx.Node, ...]
     neurons: Mapping[str, nn.Module]
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    module_classes: tuple[str, ...] = ()
 
 
 def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework, *, wide: bool = True) -> Recorded:
@@ -67,7 +65,7 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
         UnsupportedError: a neuron that cannot be exported, or code that depends on the values of the data.
         InvalidInputError: the module does not take such a sample.
     """
-    neurons = checked_sites(module, framework)
+    neurons = checked_sites(module, framework, some=False)
     body = copied(module)
     if framework.simplify is not None:
         framework.simplify(body)
@@ -94,7 +92,9 @@ def record(module: nn.Module, sample: Tensor, usage: Usage, framework: Framework
     places = {id(value): path for path, value in _tensors_of(body)}
     names = {str(node.target) for node in made.graph.graph.nodes if node.op == "get_attr"}
     found = {name: places.get(id(getattr(made.graph, name))) for name in names}
-    return replace(made, own={name: own[path] for name, path in found.items() if path in own})
+    classes = tuple(sorted({type(part).__name__ for part in module.modules()}))
+    known = {name: own[path] for name, path in found.items() if path in own}
+    return replace(made, own=known, module_classes=classes)
 
 
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -175,43 +175,21 @@ def _followed(value: Any) -> bool:
     return False
 
 
-_CALLER = call_as_user.__code__.co_filename
-"""Where the user's code is called: no frame beyond is of it."""
-
-
 class _Lines(TorchFunctionMode):
     """Notes the user's line in front of every operator."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = ""
-        ours = [str(Path(neurodeploy.__file__).parent) + os.sep, str(Path(__file__).resolve().parent.parent) + os.sep]
-        self._torch = (os.path.dirname(torch.__file__) + os.sep, *ours, "<")
-        self._installed = os.sep + "site-packages" + os.sep
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self.now = self._line()
+        self.now = user_line()
         if func in _VALUES and args and _followed(args[0]):
             raise _on_data(self.now)
         fx_traceback.current_meta["custom"] = {"line": self.now}
         return func(*args, **(kwargs or {}))
-
-    def _line(self) -> str:
-        frame: FrameType | None = sys._getframe(2)
-        inside = ""
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file == _CALLER:
-                break
-            if not file.startswith(self._torch):
-                said = f"{os.path.basename(file)}:{frame.f_lineno}"
-                if self._installed not in file:
-                    return said
-                inside = inside or said
-            frame = frame.f_back
-        return inside
 
 
 def _stacked(path: str, part: nn.Module) -> Iterator[Any]:

@@ -10,7 +10,8 @@ and position, so that moving data around (views, stacks, slices, permutations) i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,9 +110,10 @@ class Terms:
     found: list[Term] = field(default_factory=list)
     _by_key: dict[Hashable, Term] = field(default_factory=dict)
     _end: int = 0
-    _steps: list[frozenset[int]] = field(default_factory=list)
+    _steps: list[frozenset[Hashable]] = field(default_factory=list)
     _codes: list[int] = field(default_factory=list)
-    _code: dict[frozenset[int], int] = field(default_factory=dict)
+    _code: dict[frozenset[Hashable], int] = field(default_factory=dict)
+    _now: frozenset[Hashable] = frozenset()
     _tables: tuple[Array, Array, Array] = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
     def make(
@@ -123,15 +125,22 @@ class Terms:
         if key not in self._by_key:
             made = Term(len(self.found), self._end, op, args, tuple(shape), samples, node, time, named)
             own = made.time if made.op in (INPUT, NEURON) else None
-            steps = (
-                frozenset({own}) if own is not None else frozenset().union(*(self._steps[t.index] for t in made.terms))
-            )
+            steps = self._now.union(*(self._steps[t.index] for t in made.terms)) if own is None else frozenset({own})
             self._steps.append(steps)
             self._codes.append(-1 if op == CONSTANT else self._code.setdefault(steps, len(self._code)))
             self._end += max(1, made.size * samples)
             self.found.append(made)
             self._by_key[key] = made
         return self._by_key[key]
+
+    @contextmanager
+    def of_step(self, step: Hashable) -> Iterator[None]:
+        """What is made in here is of a step of its own, besides those that it is made of."""
+        self._now = frozenset({step})
+        try:
+            yield
+        finally:
+            self._now = frozenset()
 
     def ids(self, term: Term) -> Tensor:
         """Identities of a term, ``[batch, *shape]``."""

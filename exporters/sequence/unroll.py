@@ -7,7 +7,8 @@ reductions over time join the terms of several steps. What depends on parameters
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,12 @@ from torch import Tensor, fx
 
 from neurodeploy.errors import UnsupportedError
 
-from ..torch_step.fxgraph import arguments, is_random
+from ..torch_step.fxgraph import arguments, is_random, module_of
 from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
 from . import operators as kinds
 from .operators import dims_of, packet
+from .pieces import COMPARISONS, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
@@ -99,6 +101,7 @@ class _Unrolling(Values):
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
         self._dynamic = _dynamic(recorded, set(inputs))
+        self._compared: Counter[Hashable] = Counter()
         self._inputs, self._own = inputs, recorded.own
         with torch.no_grad(), in_float64():
             for node in recorded.graph.graph.nodes:
@@ -159,6 +162,8 @@ class _Unrolling(Values):
             return self._written(node, name)
         if kinds.moves(node):
             return self._structural(node)
+        if name in COMPARISONS:
+            return self._comparison(node, name)
         if name in kinds.ELEMENTWISE or name in kinds.CASTS:
             return self._elementwise(node, name)
         if name in kinds.REDUCTIONS:
@@ -218,6 +223,13 @@ class _Unrolling(Values):
             raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
         return into
 
+    def _comparison(self, node: fx.Node, name: str) -> Tensor:
+        """A comparison, which may be the spike of a step: of its line and module, the next one is of another step."""
+        key = (line_of(node), module_of(node), name)
+        with self._terms.of_step((*key, self._compared[key])):
+            self._compared[key] += 1
+            return self._elementwise(node, name)
+
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
         if name in kinds.SAME and name not in kinds.CASTS and node.args[0] in self._ids:
@@ -243,6 +255,9 @@ class _Unrolling(Values):
                       for s, c in zip(distinct, group.contents, strict=True)]  # fmt: skip
             parts = {**dict(zip(distinct, values, strict=True)), **each}
             args, named = _arguments(node, parts)
+            left = without_surrogate(name, args)
+            if left is not None:
+                return left
             op: Any = _functional(node) if packet(node).endswith("_") else node.target
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 

@@ -60,8 +60,11 @@ def swapped(module: nn.Module, path: str, replacement: nn.Module) -> nn.Module:
     return module
 
 
-def checked_sites(module: nn.Module, framework: Framework) -> dict[str, nn.Module]:
+def checked_sites(module: nn.Module, framework: Framework, *, some: bool = True) -> dict[str, nn.Module]:
     """The neuron modules by path.
+
+    Args:
+        some: whether there must be one.
 
     Raises:
         UnsupportedError: one that cannot be exported (the message says why), or none at all.
@@ -82,7 +85,7 @@ def checked_sites(module: nn.Module, framework: Framework) -> dict[str, nn.Modul
                 allowed="a neuron layer of its own for each place",
                 hint="build two layers",
             )
-    if not found:
+    if not found and some:
         raise UnsupportedError(f"the module has no neuron of {framework.name}", hint="put a neuron layer into it")
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import nir
@@ -54,6 +54,7 @@ def to_nir(
     paths: Mapping[str, str],
     dt: float | None,
     framework: Framework,
+    written: Mapping[str, Callable[[tuple[int, ...], float], Neuron]] | None = None,
 ) -> tuple[nir.NIRGraph, list[str]]:
     """The NIR graph of a captured step, and the nodes that its results are.
 
@@ -61,6 +62,7 @@ def to_nir(
         modules: what stands for a neuron layer in the step -> its module.
         paths: the same -> the path of that module.
         dt: seconds; None takes what the neurons were built for.
+        written: what stands for a neuron layer written by hand -> the layer, from its shape and ``dt``.
 
     Raises:
         UnsupportedError, InvalidInputError: see `neurodeploy.exporters.export.export`.
@@ -69,7 +71,9 @@ def to_nir(
     neurons: dict[str, Neuron] = {}
 
     def neuron(site: str, shape: tuple[int, ...]) -> nir.NIRNode:
-        made = neurons[site] = framework.neuron(modules[site], paths[site], shape, step)
+        by_hand = (written or {}).get(site)
+        made = framework.neuron(modules[site], paths[site], shape, step) if by_hand is None else by_hand(shape, step)
+        neurons[site] = made
         return made.node
 
     walk = Walk(captured, neuron, paths, step, lambda site: neurons[site].max_spikes)

@@ -123,7 +123,7 @@ def _compared(module: nn.Module, sample: Array, captured: Captured, file: NirFil
 
     try:
         run = run_user(module, sample, captured.usage, torch.float64, observe=False)
-        x = network_input(module, sample, captured, framework.of(module))
+        x = network_input(module, sample, captured, framework.of_any(module))
     except NeurodeployError:  # of this many samples or steps
         return None
     (source,) = network.inputs

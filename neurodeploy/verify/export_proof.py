@@ -134,8 +134,8 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     captured, file, network = _written(captured, target)
     conventions = resolve(file)
     (source,) = network.inputs
-    x = network_input(module, sample, captured, framework.of(module))
-    wide = run_user(module, sample, usage, torch_float64())
+    x = network_input(module, sample, captured, framework.of_any(module))
+    wide = run_user(module, sample, usage, torch_float64(), watch=captured.watch)
     ran = recording_of(wide, network, {source.name: x})
     decided = nir_reference.run(file, {source.name: x}, conventions, decisions=True)
     stages = [
@@ -155,7 +155,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     returned = compare_returned(wide, recordings["float network"], network, captured.kept, captured.silent)
     if not returned.equal and not target.allow_divergence:
         raise returned_refusal(target.named, returned)
-    own = run_user(module, sample, usage)
+    own = run_user(module, sample, usage, watch=captured.watch)
     layers = [p.name for p in network.populations if not p.external]
     precision = str(own_dtype(module)).removeprefix("torch.")
     note = check_precision(own, wide, decisions(decided), layers, precision)
@@ -277,7 +277,7 @@ def _livelier(
     def run(sample: Array) -> Recording:
         sample = as_taken(sample)
         drawn = replace(usage, steps=len(sample), samples=sample.shape[1])
-        made = run_user(module, drawn.as_given(sample), drawn, torch_float64())
+        made = run_user(module, drawn.as_given(sample), drawn, torch_float64(), watch=captured.watch)
         return recording_of(made, network, {source.name: sample})
 
     try:

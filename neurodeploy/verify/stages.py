@@ -93,6 +93,7 @@ def torch_runner(module: nn.Module, network: Network, axis: TimeAxis | None = No
     """
     import torch
 
+    from neurodeploy.exporters.sequence.capture import watch_of
     from neurodeploy.exporters.trace import own_usage
     from neurodeploy.exporters.usage import Usage
     from neurodeploy.exporters.user_run import run_user
@@ -102,7 +103,9 @@ def torch_runner(module: nn.Module, network: Network, axis: TimeAxis | None = No
         (source,) = network.inputs
         x = flat[source.name].reshape(steps, samples, *source.shape)
         usage = own_usage(module, steps, samples) if axis is None else Usage(axis, steps, samples)
-        return recording_of(run_user(module, usage.as_given(x), usage, torch.float64), network, {source.name: x})
+        given = usage.as_given(x)
+        made = run_user(module, given, usage, torch.float64, watch=watch_of(module, given, usage))
+        return recording_of(made, network, {source.name: x})
 
     return run
 

@@ -1,0 +1,280 @@
+"""The terms of a recording once more, with neuron layers in place of those that are written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.network.arrays import Array
+
+from .fold import Matching, leaves
+from .lift import Lifted, as_stored, below_of, lifted, proven, replace_rule
+from .pieces import Written, elementwise, path_of, written_by_hand
+from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
+from .unroll import Call, Unrolled
+
+_ATEN = torch.ops.aten
+
+
+def with_neurons(unrolled: Unrolled, taken: Iterable[str]) -> tuple[Unrolled, dict[str, Lifted]]:
+    """A recording whose neurons that are written by hand are neuron layers, and these by what stands for them.
+
+    Args:
+        taken: paths of neuron layers that are known already.
+
+    Raises:
+        UnsupportedError: what follows itself over time is no linear leaky integrate-and-fire neuron; names the line.
+    """
+    written = written_by_hand(unrolled.terms)
+    if not written:
+        return unrolled, {}
+    chains = _chains(unrolled, written, set(taken))
+    layers = [lifted(one, chain) for one, chain in zip(written, chains, strict=True)]
+    made = _Rewriting(unrolled, layers)
+    return made.result, {layer.chain.site: layer for layer in made.layers}
+
+
+def _chains(unrolled: Unrolled, written: list[Written], taken: set[str]) -> list[Chain]:
+    """A name for each layer: of the module that it stands in, numbered where several stand there."""
+    counts: dict[str, int] = {}
+    found = []
+    for one in written:
+        path = one.path or "neuron"
+        path = f"{path}.spikes" if path in taken or _graded(unrolled, one) else path
+        counts[path] = counts.get(path, 0) + 1
+        found.append(Chain(path, counts[path]))
+    return found
+
+
+def _graded(unrolled: Unrolled, written: Written) -> bool:
+    """Whether the module that a layer stands in sends something else than its spikes: spikes of another height, say."""
+    if not written.path:
+        return False
+    of_spikes = {written.spikes[-1].index}
+    sent = {t.index for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)}
+    for term in unrolled.terms.found:
+        parts = [one for one in term.terms if one.op != CONSTANT]
+        if path_of(term) == written.path and elementwise(term):
+            if parts and all(one.index in of_spikes for one in parts):
+                of_spikes.add(term.index)
+        else:
+            sent |= {one.index for one in parts}
+    return bool(sent & (of_spikes - {written.spikes[-1].index}))
+
+
+@dataclass(eq=False)
+class _Rewriting:
+    """Makes all terms again, in order."""
+
+    unrolled: Unrolled
+    layers: list[Lifted]
+    terms: Terms = field(default_factory=Terms)
+
+    def __post_init__(self) -> None:
+        self._made: dict[int, Term] = {}
+        self._at = {one.written.spikes[t].index: (place, t)
+                    for place, one in enumerate(self.layers) for t in range(len(one.written.spikes))}  # fmt: skip
+        self._states: dict[int, tuple[int, int, tuple[Array, Array, Array]]] = {}
+        self._starts: dict[int, tuple[int, tuple[Array, Array, Array]]] = {}
+        self._again()
+        self.layers = [proven(self._with_first_drives(layer)) for layer in self.layers]
+        self._find_states()
+        self._again()
+        self.result = self._rewritten()
+
+    def _again(self) -> None:
+        self.terms, self._made = Terms(), {}
+        for term in self.unrolled.terms.found:
+            self._made[term.index] = self._term(term)
+
+    def _term(self, term: Term) -> Term:
+        if term.index in self._at:
+            place, step = self._at[term.index]
+            return self._outcome(self.layers[place], self._neuron(place, step), term)
+        if term.index in self._states:
+            place, step, parts = self._states[term.index]
+            return self._state(place, step, parts, term)
+        more = {"key": None, "time": term.time, "named": self._again_of(term.named)}
+        return self.terms.make(term.op, self._again_of(term.args), term.shape, term.samples, term.node, **more)
+
+    def _again_of(self, value: Any) -> Any:
+        if isinstance(value, Term):
+            return self._made[value.index]
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(self._again_of, value))
+        return value
+
+    def _neuron(self, place: int, step: int) -> Term:
+        spike = self.layers[place].written.spikes[step]
+        return self.terms.make(NEURON, (self.layers[place].chain,), spike.shape, spike.samples, spike.node, time=step)
+
+    def _outcome(self, layer: Lifted, neuron: Term, term: Term) -> Term:
+        low, high = layer.outcome
+        if (low, high) == (0.0, 1.0):
+            return neuron
+        return self._sum([(high - low, neuron)], low, term)
+
+    def _state(self, place: int, step: int, parts: tuple[Array, Array, Array], term: Term) -> Term:
+        neuron = self._neuron(place, step)
+        state = self.terms.make(STATE, (neuron, "v"), neuron.shape, neuron.samples, term.node)
+        slope, of_spike, offset = parts
+        return self._sum([(slope, state), (of_spike, neuron)], offset, term)
+
+    def _sum(self, parts: list[tuple[Any, Term]], offset: Any, like: Term) -> Term:
+        """A weighted sum of terms and a constant; what is nothing is left out."""
+        total: Term | None = None
+        for weight, part in parts:
+            if not np.any(weight):
+                continue
+            if not np.all(np.asarray(weight) == 1):
+                part = self._operator(_ATEN.mul.Tensor, part, self._constant(weight), like)
+            total = part if total is None else self._operator(_ATEN.add.Tensor, total, part, like)
+        if total is None:
+            total = self._operator(_ATEN.mul.Tensor, parts[0][1], self._constant(0.0), like)
+        return self._operator(_ATEN.add.Tensor, total, self._constant(offset), like) if np.any(offset) else total
+
+    def _operator(self, op: Any, first: Term, second: Term | Constant, like: Term) -> Term:
+        samples = max(first.samples, second.samples if isinstance(second, Term) else 1)
+        return self.terms.make(op, (first, second), like.shape, samples, like.node)
+
+    def _constant(self, value: Any) -> Constant:
+        array = np.asarray(value, np.float64)
+        if array.size and (array == array.flat[0]).all():
+            array = np.asarray(array.flat[0])
+        return constant_of(torch.from_numpy(np.array(array)))
+
+    # What drives a layer
+
+    def _with_first_drives(self, layer: Lifted) -> Lifted:
+        """The layer with what drives it in steps that are not written as the last one is."""
+        matching = Matching(self.unrolled)
+        last = len(layer.drives) - 1
+        for step, row in enumerate(layer.drives[:-1]):
+            for number, reference in enumerate(layer.drives[-1]):
+                assert reference is not None
+                there, now = row[number], self._made[reference.index]
+                if isinstance(there, Term) and matching.same(now, self._made[there.index], last - step):
+                    continue
+                inside, ends = below_of(layer.written.spikes[step], set())
+                row[number] = next((one for one in [*ends, *inside] if one.op != CONSTANT and one.index in self._made
+                                    and one is not layer.written.spikes[step] and leaves(self._made[one.index])
+                                    and matching.same(now, self._made[one.index], last - step)), None)  # fmt: skip
+        return layer
+
+    def _drive(self, layer: Lifted, step: int) -> Term | Constant:
+        rule, spike = layer.rule, layer.written.spikes[step]
+        parts = [(1.0 if rule.common else gain, self._made[one.index])
+                 for gain, one in zip(rule.gains, layer.drives[step], strict=True) if one is not None]  # fmt: skip
+        added = rule.added
+        if not parts:
+            return constant_of(torch.zeros(spike.shape, dtype=torch.float64) + (0 if added is None else _tensor(added)))
+        return self._sum(parts, 0.0 if added is None else added, spike)
+
+    # Potentials
+
+    def _find_states(self) -> None:
+        """The terms outside of the layers that are potentials, or functions of them and of the spike."""
+        labels = self._labels()
+        for place, layer in enumerate(self.layers):
+            if layer.rule.reset == "hard" and layer.rule.reset_time == "now":
+                late = replace_rule(layer, replace(layer.rule, reset_time="next"))
+                (_, missed), (_, other) = (self._used(labels, {place: one}) for one in (layer, late))
+                self.layers[place] = late if other < missed else layer
+        found, _ = self._used(labels, dict(enumerate(self.layers)))
+        for index, (place, step, parts) in found.items():
+            if elementwise(self.unrolled.terms.found[index]):
+                self._states[index] = (place, step, parts)
+            else:
+                self._starts[index] = (place, parts)
+
+    def _labels(self) -> dict[int, tuple[int, int]]:
+        """Terms that depend on nothing but the potential and the spike of one step -> layer and step."""
+        potentials = {one.index: (place, step) for place, layer in enumerate(self.layers)
+                      for step, one in enumerate(layer.potentials) if isinstance(one, Term)}  # fmt: skip
+        found: dict[int, tuple[int, int]] = {}
+        held = set(potentials)
+        for term in self.unrolled.terms.found:
+            if term.index in potentials or term.index in self._at:
+                found[term.index] = potentials.get(term.index) or self._at[term.index]
+            elif elementwise(term):
+                parts = [one for one in term.terms if one.op != CONSTANT]
+                if parts and len({found.get(one.index) for one in parts}) == 1 and parts[0].index in found:
+                    found[term.index] = found[parts[0].index]
+                    held |= {term.index} if any(one.index in held for one in parts) else set()
+        return {index: found[index] for index in held}
+
+    def _used(
+        self, labels: dict[int, tuple[int, int]], layers: dict[int, Lifted]
+    ) -> tuple[dict[int, tuple[int, int, tuple[Array, Array, Array]]], int]:
+        """What outside of these layers is made of their potentials, and how many of them cannot be said so.
+
+        Where one of the layers holds another potential, what is returned or drives a layer is looked through.
+        """
+        roots = [t for one in self.unrolled.returned if isinstance(one, Tensor) for t in self.unrolled.terms.of(one)]
+        roots += [one for calls in self.unrolled.calls.values() for call in calls
+                  for one in (call.x, *call.handed) if isinstance(one, Term)]  # fmt: skip
+        roots += [one for layer in self.layers for row in layer.drives for one in row if one is not None]
+        found: dict[int, tuple[int, int, tuple[Array, Array, Array]]] = {}
+        seen, missed = set(self._at), 0
+        while roots:
+            term = roots.pop()
+            if term.index in seen:
+                continue
+            seen.add(term.index)
+            place, step = labels.get(term.index, (-1, -1))
+            if place in layers:
+                parts = as_stored(layers[place], term, step)
+                if parts is not None:
+                    found[term.index] = (place, step, parts)
+                    continue
+                missed += 1
+            roots += term.terms
+        return found, missed
+
+    # The result
+
+    def _rewritten(self) -> Unrolled:
+        result = Unrolled(self.terms)
+        for chain, calls in self.unrolled.calls.items():
+            result.calls[chain] = [
+                replace(call, term=self._made[call.term.index], x=self._again_of(call.x),
+                        handed=self._again_of(call.handed)) for call in calls
+            ]  # fmt: skip
+        for place, layer in enumerate(self.layers):
+            result.calls[layer.chain] = [
+                Call(self._neuron(place, step), self._drive(layer, step), (), False, spike.node)
+                for step, spike in enumerate(layer.written.spikes)
+            ]
+        for one in self.unrolled.returned:
+            result.returned.append(self._ids(one) if isinstance(one, Tensor) else one)
+        return result
+
+    def _ids(self, ids: Tensor) -> Tensor:
+        """Identities of what is returned."""
+        old = self.unrolled.terms
+        numbers, _, _ = old.decode(ids.numpy())
+        present = {int(n) for n in np.unique(numbers)}
+        made = torch.empty_like(ids)
+        for number in present:
+            term = old.found[number]
+            new = self._made[number]
+            if number in self._starts:
+                place, parts = self._starts[number]
+                later = {i for i, (p, step, _) in self._states.items() if p == place and step}
+                if later & present:
+                    new = self._state(place, 0, parts, term)
+            if new.samples != term.samples or new.shape != term.shape:
+                raise UnsupportedError("what is returned cannot be followed through a neuron written by hand")
+            where = torch.from_numpy(numbers == number)
+            made[where] = ids[where] - term.first + new.first
+        return made
+
+
+def _tensor(value: Array) -> Tensor:
+    return torch.from_numpy(np.array(value))
