@@ -152,6 +152,8 @@ class _Writing:
         return self._operator(torch.ops.aten.cat.default, (parts, 1), (), term.node)
 
     def _argument(self, value: Any) -> Any:
+        if isinstance(value, Term) and value.op == CONSTANT:
+            return self._placed(value.args[0].value.reshape(1, *value.shape), value.node)
         if isinstance(value, Term):
             return self.value(value)
         if isinstance(value, Constant):

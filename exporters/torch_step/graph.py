@@ -70,6 +70,7 @@ def to_nir(
 
     def neuron(site: str, shape: tuple[int, ...]) -> nir.NIRNode:
         made = neurons[site] = framework.neuron(modules[site], paths[site], shape, step)
+        put(made.node, {"max_spikes": made.max_spikes} if made.max_spikes > 1 else {})
         return made.node
 
     walk = Walk(captured, neuron, paths, step)
