@@ -16,6 +16,7 @@ from neurodeploy.errors import InvalidInputError, MissingFileError
 from neurodeploy.files.atomic import existing_file
 
 from .checkpoint import load_checkpoint, said
+from .torchvision_loads import torchvision_loads
 
 _FORM = "my_model.py:Net or package.module:Net, where Net is a torch.nn.Module, its class or a function that makes one"
 
@@ -36,6 +37,17 @@ def load_module(
     source, colon, name = spec.rpartition(":")
     if not colon or not source or not name:
         raise InvalidInputError("the model is not given in a form that can be imported", found=spec, allowed=_FORM)
+    with torchvision_loads():
+        module = _made(spec, source, name)
+    if not isinstance(module, nn.Module):
+        raise InvalidInputError(f"{spec} is not a torch module", found=type(module).__name__, allowed=_FORM)
+    if checkpoint is not None:
+        load_checkpoint(module, checkpoint, tell)
+    return module
+
+
+def _made(spec: str, source: str, name: str) -> Any:
+    """What ``name`` is in ``source``, called where it is a class or a function."""
     code = _from_file(source) if source.endswith(".py") else _from_package(source)
     target: Any = code
     for part in name.split("."):
@@ -53,10 +65,6 @@ def load_module(
                 found=said(error),
                 hint="write a function without arguments that returns the module, and name that",
             ) from error
-    if not isinstance(module, nn.Module):
-        raise InvalidInputError(f"{spec} is not a torch module", found=type(module).__name__, allowed=_FORM)
-    if checkpoint is not None:
-        load_checkpoint(module, checkpoint, tell)
     return module
 
 

@@ -71,10 +71,12 @@ _SEQUENCES = {"LIF": "LIFCell", "LI": "LICell", "IAF": "IAFCell", "LIFRecurrent"
 
 _TRANSPARENT = (
     "SequentialState", "Lift", "RegularizationCell", "ConstantCurrentLIFEncoder", "PoissonEncoder",
-    "PoissonEncoderStep", "PopulationEncoder", "SignedPoissonEncoder", "SpikeLatencyEncoder",
-    "SpikeLatencyLIFEncoder",
+    "PoissonEncoderStep", "PopulationEncoder", "SignedPoissonEncoder", "SignedPoissonEncoderStep",
+    "SpikeLatencyEncoder", "SpikeLatencyLIFEncoder", "LConv2d", "ExpFilter", "SpikesToTimesDecoder",
+    "SpatialReceptiveField2d", "SampledSpatialReceptiveField2d", "ParameterizedSpatialReceptiveField2d",
+    "TemporalReceptiveField",
 )  # fmt: skip
-"""Containers, encoders and counters of spikes, which are traced through."""
+"""Containers, encoders, linear layers and counters of spikes, which are traced through."""
 
 _REASONS = {
     "LIFAdExCell": "an adaptive exponential neuron, which NIR has no node for",
@@ -84,6 +86,9 @@ _REASONS = {
     "LIFRefracRecurrentCell": "a refractory period with recurrence; use LIFRecurrentCell or LIFRefracCell",
     "IzhikevichCell": "an Izhikevich neuron, which NIR has no node for",
     "CobaLIFCell": "a conductance-based neuron, which NIR has no node for",
+    "LIFMCRecurrentCell": "compartments that are coupled within the neuron, which NIR has no node for",
+    "LIFMCRefracRecurrentCell": "compartments that are coupled within the neuron, which NIR has no node for",
+    "LIFCorrelation": "it counts correlations of spikes for a learning rule; use LIFRecurrentCell",
     "LILinearCell": "weights inside the neuron; use torch.nn.Linear followed by LICell",
     "RecurrentSequential": "a recurrent connection around several layers is not exported yet",
 }

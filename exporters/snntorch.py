@@ -64,6 +64,8 @@ _REASONS = {
     "StateLeaky": _SEQUENCE,
     "LinearLeaky": _SEQUENCE,
     "AssociativeLeaky": _SEQUENCE,
+    "SpikingNeuron": "a base class, which says nothing of what its subclass computes",
+    "LIF": "a base class, which says nothing of what its subclass computes; use Leaky",
     "DeltaLeaky": "spikes on changes of its membrane potential, which NIR has no node for",
 }
 
@@ -81,7 +83,8 @@ def _snntorch_class(module: nn.Module) -> Any:
 
 
 def _claims(module: nn.Module) -> bool:
-    return _snntorch_class(module) is not None
+    kind = _snntorch_class(module)
+    return kind is not None and kind.__module__.startswith("snntorch._neurons.")
 
 
 def _refusal(module: Any) -> str | None:

@@ -6,6 +6,8 @@ resets it, with ``v_r = v_reset``, or 0 where that is None:
     IFNode                       v <- v + X                           IF: r = 1 / dt
     LIFNode, ParametricLIFNode   v <- v + (X - (v - v_r)) / tau       LIF: tau dt, r = 1, v_leak = v_r
       decay_input=False          v <- v - (v - v_r) / tau + X         LIF: tau dt, r = tau, v_leak = v_r
+    OTTTLIFNode, SLTTLIFNode     LIFNode, where it does not train
+    HalfThresholdIFNode          IFNode whose membrane starts at v_threshold / 2
     CUBALIFNode                  c <- c_decay c + X ; v <- v_decay v + c
                                                                       CubaLIF: w_in = tau_syn / dt, r = tau_mem / dt
     NonSpikingLIFNode and the like decode a whole sequence            refused
@@ -38,6 +40,7 @@ from neurodeploy.network.neurons import Reset
 from .framework import Framework, Neuron, Note, full
 from .looking import looked_on, twin_of
 from .sequence.site import STEP, Site
+from .spikingjelly_refusals import LAYERS, reason
 from .torch_step.steps import divisor, inverse, leaky
 from .usage import TimeAxis
 
@@ -48,6 +51,9 @@ _KNOWN = (
     neuron.CUBALIFNode,
     neuron.SimpleIFNode,
     neuron.SimpleLIFNode,
+    neuron.OTTTLIFNode,
+    neuron.SLTTLIFNode,
+    neuron.HalfThresholdIFNode,
 )
 
 _RECURRENT = (layer.LinearRecurrentContainer, layer.ElementWiseRecurrentContainer)
@@ -61,22 +67,6 @@ _STEP = (
 )  # fmt: skip
 """Methods that decide what a node computes."""
 
-_REASONS = {
-    "NonSpikingIFNode": "it decodes a whole sequence of potentials; end the network in a spiking node",
-    "NonSpikingLIFNode": "it decodes a whole sequence of potentials; end the network in a spiking node",
-    "LIAFNode": "it sends the activation of its potential, not spikes",
-    "PSN": "a parallel spiking neuron sees a whole sequence at once",
-    "MaskedPSN": "a parallel spiking neuron sees a whole sequence at once",
-    "SlidingPSN": "a parallel spiking neuron sees several steps at once",
-    "QIFNode": "a quadratic membrane, which NIR has no node for",
-    "EIFNode": "an exponential membrane, which NIR has no node for",
-    "IzhikevichNode": "an Izhikevich membrane, which NIR has no node for",
-    "KLIFNode": "a scaled rectifier on its potential, which NIR has no node for",
-    "GatedLIFNode": "gates between several membranes, which NIR has no node for",
-    "ComplementaryLIFNode": "a complementary potential that changes its reset, which NIR has no node for",
-}
-
-
 def _kind(module: nn.Module) -> Any:
     """The first class of SpikingJelly that the module's class is or inherits."""
     return next((kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "spikingjelly"), None)
@@ -84,7 +74,7 @@ def _kind(module: nn.Module) -> Any:
 
 def _claims(module: nn.Module) -> bool:
     kind = _kind(module)
-    return kind is not None and (kind in _RECURRENT or ".neuron" in kind.__module__)
+    return kind is not None and (kind in _RECURRENT or ".neuron" in kind.__module__ or kind.__name__ in LAYERS)
 
 
 def _refusal(module: Any) -> str | None:
@@ -92,7 +82,7 @@ def _refusal(module: Any) -> str | None:
     if kind in _RECURRENT:
         return _recurrence_refused(module, kind)
     if kind not in _KNOWN:
-        return _REASONS.get(kind.__name__, f"SpikingJelly's {kind.__name__}, which NIR has no node for")
+        return reason(kind.__name__)
     for method in _STEP:
         if getattr(type(module), method, None) is not getattr(kind, method, None):
             return f"it overrides {method} of {kind.__name__}, so what it computes is not known"
@@ -156,7 +146,7 @@ def _node(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
             allowed="a threshold above the reset potential",
         )
     kind = _kind(module)
-    if kind in (neuron.IFNode, neuron.SimpleIFNode):
+    if kind in (neuron.IFNode, neuron.SimpleIFNode, neuron.HalfThresholdIFNode):
         node: nir.NIRNode = nir.IF(r=inverse(np.full(shape, dt)), v_threshold=threshold, v_reset=v_reset)
     elif kind is neuron.CUBALIFNode:
         tau_syn, w_in = leaky(_fraction(1 - value(module.c_decay, "c_decay"), "c_decay", path), dt)
@@ -173,6 +163,8 @@ def _node(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
         tau = divisor(dt, leak)
         r = np.ones(shape) if module.decay_input else inverse(dt / tau)
         node = nir.LIF(tau, r, v_reset, threshold, v_reset)
+    if kind is neuron.HalfThresholdIFNode:
+        return Neuron(node, reset, value(module._memories_rv["v"], "v"))
     simple = kind in (neuron.SimpleIFNode, neuron.SimpleLIFNode)
     return Neuron(node, reset, np.zeros(shape) if simple else v_reset)
 

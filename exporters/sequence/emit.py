@@ -154,7 +154,7 @@ class _Writing:
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, Term) and value.op == CONSTANT:
-            return self._argument(value.args[0])
+            return self._placed(value.args[0].value.reshape(1, *value.shape), value.node)
         if isinstance(value, Term):
             return self.value(value)
         if isinstance(value, Constant):

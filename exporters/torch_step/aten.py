@@ -21,8 +21,9 @@ from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
+from .few_values import as_factor
 from .joins import Joins
-from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, REFUSED, RESHAPES
+from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, RESHAPES, unknown
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -132,6 +133,9 @@ class Walk:
             return self._late(node, given)
         if operator == READ_OUT:
             return self._read_out(node)
+        if (scaled := as_factor(node, self._sums, self._constants, self.nodes, self.edges)) is not None:
+            terms, factor = scaled
+            return terms if factor is None else self._add(node, nir.Scale(factor), terms)
         if is_random(node) and operator not in PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",
@@ -177,16 +181,7 @@ class Walk:
         elif operator in POOLS:
             return self._pool(node, given)
         else:
-            found, hint = REFUSED.get(
-                operator, (None, "replace it, or move it out of the module into the code around it")
-            )
-            raise UnsupportedError(
-                f"{operator} cannot be expressed in NIR",
-                found=found,
-                allowed="linear, convolution, transposed convolution, upsampling, batch_norm, pooling, padding, "
-                "flatten, cat, sums, products with constants, joins of spikes, neurons",
-                hint=hint,
-            )
+            raise unknown(operator)
         return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
 
     def _joined(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:

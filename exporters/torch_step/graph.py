@@ -74,6 +74,7 @@ def to_nir(
         by_hand = (written or {}).get(site)
         made = framework.neuron(modules[site], paths[site], shape, step) if by_hand is None else by_hand(shape, step)
         neurons[site] = made
+        put(made.node, {"max_spikes": made.max_spikes} if made.max_spikes > 1 else {})
         return made.node
 
     walk = Walk(captured, neuron, paths, step, lambda site: neurons[site].max_spikes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from neurodeploy.errors import UnsupportedError
+
 PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
            "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
 RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
@@ -19,7 +21,10 @@ MATRICES = (
 """Linear operators that NIR has no node for."""
 
 REFUSED = {
-    "aten.relu": ("neurons send spikes, not values", "put a spiking neuron in its place"),
+    "aten.relu": (
+        "of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"
+    ),
+    "aten.zeros_like": ("a constant in the place of a signal", "give it as a number"),
     "aten.select": (
         "picking a part of what a layer sends",
         "feed the parts as inputs of their own; move a loop over time out of forward and pass one step at a time",
@@ -27,3 +32,15 @@ REFUSED = {
     "aten.stack": ("NIR has no node that joins layers", "return the layers as a tuple"),
 }
 """Operator -> why NIR cannot say it, and what to do."""
+
+
+def unknown(operator: str) -> UnsupportedError:
+    """The refusal of an operator that NIR has no node for."""
+    found, hint = REFUSED.get(operator, (None, "replace it, or move it out of the module into the code around it"))
+    return UnsupportedError(
+        f"{operator} cannot be expressed in NIR",
+        found=found,
+        allowed="linear, convolution, transposed convolution, upsampling, batch_norm, pooling, padding, flatten, cat, "
+        "sums, products with constants, joins of spikes, functions of spikes that are 0 without one, neurons",
+        hint=hint,
+    )
