@@ -20,8 +20,8 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .few_values import as_factor
+from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .joins import Joins
 from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, RESHAPES, unknown
 from .layers import (

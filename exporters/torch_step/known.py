@@ -21,9 +21,7 @@ MATRICES = (
 """Linear operators that NIR has no node for."""
 
 REFUSED = {
-    "aten.relu": (
-        "of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"
-    ),
+    "aten.relu": ("of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"),
     "aten.zeros_like": ("a constant in the place of a signal", "give it as a number"),
     "aten.select": (
         "picking a part of what a layer sends",

@@ -22,8 +22,8 @@ from torch import nn
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.exporters import framework
-from neurodeploy.exporters.user_run import run_user
 from neurodeploy.exporters.usage import TimeAxis, Usage
+from neurodeploy.exporters.user_run import run_user
 from neurodeploy.lowering.lower import lower
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve

@@ -15,8 +15,22 @@ ALL = modules_in("sinabs.layers")
 """Every module class of sinabs's layers."""
 
 NOT_NEURONS = frozenset(
-    "ChannelShift Cropping2dLayer FlattenTime Img2SpikeLayer Merge NeuromorphicReLU QuantizeLayer Repeat Sig2SpikeLayer "
-    "SpikingMaxPooling2dLayer SqueezeMixin StatefulLayer SumPool2d UnflattenTime".split()
+    [
+        "ChannelShift",
+        "Cropping2dLayer",
+        "FlattenTime",
+        "Img2SpikeLayer",
+        "Merge",
+        "NeuromorphicReLU",
+        "QuantizeLayer",
+        "Repeat",
+        "Sig2SpikeLayer",
+        "SpikingMaxPooling2dLayer",
+        "SqueezeMixin",
+        "StatefulLayer",
+        "SumPool2d",
+        "UnflattenTime",
+    ]
 )
 """Layers without a state, and base classes."""
 
