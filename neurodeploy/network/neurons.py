@@ -348,6 +348,10 @@ class SigmaDelta(Neuron):
     def label(self) -> str:
         return f"sigma-delta, {self.activation}"
 
+    def joins(self, arithmetic: Arithmetic) -> str:
+        del arithmetic
+        return "sigma-delta neurons, at which changes arrive: the largest change is not the change of the largest"
+
     def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
         del arithmetic
         return ("sigma-delta",)
