@@ -212,7 +212,8 @@ class _Block:
         self.bounds = np.zeros((samples, steps, len(kept.populations), 2), np.int64)
         slots = max((s.stop for s in flat.slots.values()), default=0)
         self.left = np.zeros((len(kept.populations), len(overflow.KINDS)), np.int64)
-        self.marks = np.zeros((steps, samples, len(neuron_kernels.KINDS), slots), np.int64)
+        kinds = len(neuron_kernels.KINDS) + bool(len(flat.joins[1]))
+        self.marks = np.zeros((steps, samples, kinds, slots), np.int64)
         self.u = np.zeros((steps, samples, kept.columns("u")), number)
         self.v = np.zeros((steps, samples, kept.columns("v")), flat.initial.dtype)
         self.flags = np.zeros((steps, samples, kept.flags), np.uint8)
@@ -226,7 +227,7 @@ class _Block:
             finished = loop.simulate(
                 kept.populations, flat.projections, flat.scalars, flat.pools, flat.neurons, flat.slow, flat.initial,
                 flat.slot, flat.block_slots, self.given, state, scratch, self.cursor, self.halt, events, values,
-                self.bounds, self.marks, self.left, self.u, self.v, self.flags, plastic,
+                self.bounds, self.marks, self.left, self.u, self.v, self.flags, flat.joins, plastic,
             )  # fmt: skip
             halted = bool(self.halt[0]) and not finished
             sample, step, count, base = (int(n) for n in self.cursor)
@@ -289,6 +290,8 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
         {owner: whole[:, :, kind, place] for owner, place in flat.slots.items()}
         for kind in range(len(neuron_kernels.KINDS))
     )
+    joins = [p.name for p in network.populations if p.join is not None]
+    reached = {name: whole[:, :, loop.REACHED, flat.slots[name]] for name in joins}
     flags = sole(np.concatenate([block.flags for block in blocks], axis=1)) if kept.flags else None
     learned: Mapping[str, Mapping[str, Array]] = {}
     work: Mapping[str, Array] = {}
@@ -299,7 +302,8 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
         work = flat.rules.work(np.concatenate([block.work for block in blocks], axis=1))
     total = np.sum([block.left for block in blocks], axis=0)
     left = overflow.found({p.name: total[row] for row, p in enumerate(network.populations)})
-    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work, left)
+    return Recording("hwsim", steps, samples, spikes, states, active, touched, changed, learned, flags, work, left,
+                     reached)  # fmt: skip
 
 
 def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:

@@ -66,6 +66,14 @@ def convert(
     levels = thresholds(ann, samples, percentile)
     graph = spiking_graph(ann, dict.fromkeys(levels, 1.0), dt)
     spiking = lower(NirFile(graph, Path(name), ""), Conventions(dt, "subtract", ">="))
+    for population in spiking.populations:
+        if population.join is not None:
+            raise UnsupportedError(
+                f"the layer {population.name!r} has max pooling in front, which sigma-delta neurons cannot take",
+                found="changes arrive at them, and the largest change is not the change of the largest",
+                allowed="average pooling, or a stride of the convolution",
+                hint="use one of these and train again, or convert it to spikes",
+            )
     biases = _biases(spiking)
     populations = tuple(_population(p, biases, levels, relative_threshold) for p in spiking.populations)
     notes = {

@@ -9,7 +9,8 @@ position that it reaches, n / c rows of ceil(c b / W) words. A neuron *update* h
 in every chip step, while the pipeline fills and empties too; it is *active* where the neuron was not at rest (its
 arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
 also where it added up to 0, which integers do not tell). A neuron that takes several of the chip's (compartments) is
-updated that often, all active where it is. It is *touched* where something arrived, and *changed* where a
+updated that often, all active where it is; those of a MAX of currents that stand beside the soma are active, and
+touched, where something arrives at them, and store nothing from one step to the next. A neuron is *touched* where something arrived, and *changed* where a
 stored variable took another value: what a chip that updates on events alone, and one that writes back only what is new,
 would do.
 
@@ -41,7 +42,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Sparse
 from neurodeploy.network.network import Projection
 from neurodeploy.program.count_kinds import counted
-from neurodeploy.program.limits import compartments
+from neurodeploy.program.limits import beside, compartments
 from neurodeploy.program.memory import KERNEL, LIST, MATRIX, WEIGHT_BITS, stored
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import LEARNING_WORK, Events, Recording
@@ -192,7 +193,7 @@ class Counter:
         self.routes = tuple(self._routes(p) for p in self.network.projections)
 
     def _routes(self, projection: Projection) -> Routes:
-        home = self.core_row[projection.target]
+        home = self.network.by_name[projection.target].at(projection.port, self.core_row[projection.target])
         table = fan_out(projection, home)
         rows = np.unique(home)
         slot = np.searchsorted(rows, table.cores).astype(np.uint16 if len(rows) < 1 << 16 else np.int32)
@@ -359,13 +360,16 @@ class _Tally:
         home = counter.core_row.get(name)
         if not population.external:
             assert home is not None
-            each = compartments(population.neuron, counter.arch.arithmetic.of_subtract)
-            used, sizes = np.unique(home, return_counts=True)
-            sizes = sizes * each
-            self.layer["updates"][row] = population.size * each
+            taken = compartments(counter.network, name, counter.arch.arithmetic.of_subtract)
+            used = np.unique(home)
+            sizes = np.bincount(home, taken, len(counter.cores)).astype(np.int64)[used]
+            self.layer["updates"][row] = taken.sum()
             self.outgoing[:, :, used, OUT.index("updates")] += sizes
+            each = int((taken - beside(counter.network, name)).max())
             for kind in ("active", "touched", "changed"):
                 here = getattr(recording, kind)[name] * each
+                if kind != "changed" and name in recording.reached:
+                    here = here + recording.reached[name]
                 self.layer[f"{kind}_updates"][row] = here.sum(axis=2)
                 self.outgoing[window, :, used, OUT.index(f"{kind}_updates")] += here
         if not self._heard(name):

@@ -171,7 +171,7 @@ def _row(values: Array, a: int, b: int) -> Array:
 def _called(p: Array, extra: Array, options: Array, state: Any) -> None:
     """Advance a population whose step is a function of its own."""
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
-    current, second, u, v, sent, memory, _, _, flags = state
+    current, second, u, v, sent, memory, _, _, flags, _ = state
     first = second[a:b] if p[PORTS] == 2 else second[:0]
     call(
         p[KERNEL], p[SIZE],
@@ -189,7 +189,7 @@ def _other_integer(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -
     """Advance a whole population of any other model by one step."""
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
-    current, second, u, v, sent, memory, wait, raised, flags = state
+    current, second, u, v, sent, memory, wait, raised, flags, _ = state
     now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
     total = _row(memory, p[MEMORY], p[MEMORY] + (b - a if p[KIND] == SIGMA_DELTA else 0))
     if p[KIND] == LIF:
@@ -220,7 +220,7 @@ def _other_integer(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -
 def _other_float(p: Array, neurons: Any, slow: Any, state: Any, left: Array) -> None:
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
     du, dv, bias, threshold, reset_to, floor, lower, extra, options = neurons
-    current, second, u, v, sent, memory, wait, raised, flags = state
+    current, second, u, v, sent, memory, wait, raised, flags, _ = state
     now, out, marks = _row(current, a, b), _row(sent, a, b), _row(flags, a, b)
     total = _row(memory, p[MEMORY], p[MEMORY] + (b - a if p[KIND] == SIGMA_DELTA else 0))
     if p[KIND] == LIF:

@@ -37,6 +37,7 @@ from .layout import (
     BIASED,
     BLOCK,
     BLOCKS,
+    COMPARTMENTS,
     DELAY,
     EXPONENT,
     FAST,
@@ -46,10 +47,13 @@ from .layout import (
     GRADED,
     HEARD,
     INPUT,
+    JOIN,
+    JOINED,
     KIND,
     LAST,
     OFFSET,
     OUTPUTS,
+    OWN,
     PLASTIC,
     PORT,
     RECORD_U,
@@ -61,8 +65,12 @@ from .layout import (
     START,
     TARGET_BITS,
     UNBOUNDED,
+    WRAP,
 )
 from .neuron_kernels import compiled
+
+REACHED = len(neuron_kernels.KINDS)
+"""Row of `simulate`'s marks, behind `neuron_kernels.KINDS`: of compartments at which something arrived."""
 
 _ONE, _TOP = np.uint64(1), np.uint64(56)
 _EACH, _GATHER = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
@@ -79,17 +87,22 @@ def _shifted(scratch: Array, exponent: int, into: Array) -> None:
 @inlined
 def _arrivals(
     t: int, p: Array, projections: Array, network: Any, events: Array, values: Array, bounds: Array, base: int,
-    populations: Array, current: Array, second: Array, scratch: Array,
-) -> None:  # fmt: skip
-    """Add everything that reaches a population in step ``t``."""
+    populations: Array, current: Array, second: Array, joined: Array, scratch: Array,
+) -> bool:  # fmt: skip
+    """Add everything that reaches a population in step ``t``; return whether anything did."""
     weights, rows, targets, phases, biases = network
     a, b = p[OFFSET], p[OFFSET] + p[SIZE]
+    came = False
     for j in range(p[FIRST], p[LAST]):
         q = projections[j]
-        into = second[a:b] if q[PORT] == 1 else current[a:b]
+        if p[JOIN] >= 0 and q[PORT] == 1:
+            into = joined[p[JOINED] : p[JOINED] + p[COMPARTMENTS]]
+        else:
+            into = second[a:b] if q[PORT] == 1 else current[a:b]
         if t >= q[DELAY] and q[FORM] != PLASTIC:
             low, high = bounds[t - q[DELAY], q[FROM], 0] - base, bounds[t - q[DELAY], q[FROM], 1] - base
             if high > low:
+                came = True
                 graded = populations[q[FROM], GRADED] == 1
                 carried = values[low:high] if graded else values[:0]
                 if q[EXPONENT] < 0:
@@ -99,8 +112,39 @@ def _arrivals(
                 else:
                     deliver(q, events[low:high], carried, graded, weights, rows, targets, phases, into)
         if q[BIAS] >= 0 and t >= q[BIAS_START]:
+            came = True
             for k in range(q[OUTPUTS]):
                 into[k] += biases[q[BIAS] + k]
+    return came
+
+
+@inlined
+def _largest(p: Array, joins: Any, joined: Array, current: Array, nothing: Any, slot: Array, marks: Array,
+             left: Array) -> None:  # fmt: skip
+    """Add the largest current of its compartments to that of each neuron, and clear them.
+
+    Also count compartments beside the somas at which something arrived, in the last row of ``marks``, and currents that
+    wrapped; see `neurodeploy.network.join`.
+    """
+    starts, members = joins
+    limit = p[WRAP]
+    for j in range(p[SIZE]):
+        low, high = starts[p[JOIN] + j], starts[p[JOIN] + j + 1]
+        if high == low:
+            continue
+        i = p[OFFSET] + j
+        largest = joined[members[low]]
+        for k in range(low, high):
+            value = joined[members[k]]
+            joined[members[k]] = nothing
+            if k >= low + p[OWN] and (value != 0 or (limit == 0 and neuron_kernels.something(value))):
+                marks[REACHED, slot[i]] += 1
+            if limit > 0 and (value > limit or value <= -limit):
+                value += 2 * limit if value < 0 else -2 * limit
+                left[neuron_kernels.WRAPS] += 1
+            if k == low or value > largest:
+                largest = value
+        current[i] += largest
 
 
 @inlined
@@ -261,7 +305,7 @@ def simulate(
     populations: Array, projections: Array, scalars: Array, network: Any, neurons: Any, slow: Any, initial: Array,
     slot: Array, slots: Array, given: Array, state: Any, scratch: Array, cursor: Array, halt: Array, events: Array,
     values: Array, bounds: Array, marks: Array, left: Array, kept_u: Array, kept_v: Array, kept_flags: Array,
-    plastic: Any,
+    joins: Any, plastic: Any,
 ) -> bool:  # fmt: skip
     """Run a block of samples from where ``cursor`` stands; return whether it is done, or else the buffer is full.
 
@@ -275,7 +319,7 @@ def simulate(
         initial: potentials before the first step.
         slot, slots: core slot of each neuron, and of each block of `BLOCK` neurons (-1 for several).
         given: inputs, ``[steps, samples, input neurons]``.
-        state: (current, second, u, v, sent, memory, wait, raised, flags), changed in place.
+        state: (current, second, u, v, sent, memory, wait, raised, flags, currents of compartments), changed in place.
         cursor: (sample, step, events so far, events before the buffer), changed in place.
         halt: set by another thread to stop.
         events, values: the buffer.
@@ -283,15 +327,17 @@ def simulate(
         marks: ``[steps, samples, kinds of mark, core slots]``, added to.
         left: how often values left their range, ``[populations, 3]``, added to; see `neurodeploy.program.overflow`.
         kept_u, kept_v, kept_flags: ``[steps, samples, recorded neurons]``.
+        joins: `Flat.joins`.
         plastic: `neurodeploy.hwsim.loihi_learning.tables.Plastic`, or an empty tuple where nothing learns.
     """
     populations, projections, scalars, network, neurons, slow, initial = borrowed(
         (populations, projections, scalars, network, neurons, slow, initial)
     )
     slot, slots, given, state, scratch, cursor, halt = borrowed((slot, slots, given, state, scratch, cursor, halt))
+    joins = borrowed(joins)
     events, values, bounds, marks, left = borrowed((events, values, bounds, marks, left))
     kept_u, kept_v, kept_flags = borrowed((kept_u, kept_v, kept_flags))
-    current, second, u, v, sent, memory, wait, raised, flags = state
+    current, second, u, v, sent, memory, wait, raised, flags, joined = state
     steps, samples = given.shape[0], given.shape[1]
     nothing = -v.dtype.type(0)  # -0.0 in floats: what arrives shows even where it adds up to 0
     most = 0
@@ -301,6 +347,7 @@ def simulate(
     while b < samples:
         if t == 0:
             current[:] = nothing
+            joined[:] = nothing
             second[:] = 0
             u[:] = 0
             v[:] = initial
@@ -324,10 +371,12 @@ def simulate(
                             events[at] = i
                             at += 1
                 else:
-                    _arrivals(
+                    came = _arrivals(
                         t, p, projections, network, events, values, bounds[b], base, populations, current, second,
-                        scratch,
+                        joined, scratch,
                     )  # fmt: skip
+                    if came and p[JOIN] >= 0:
+                        _largest(p, joins, joined, current, nothing, slot, marks[t, b], left[n])
                     _arrive(plastic, n, t, b, steps, events, values, bounds[b], base, current, p[OFFSET])
                     fired = _advance(p, scalars[n], neurons, slow, state, slot, slots, marks[t, b], left[n])
                     if p[HEARD] == 1:

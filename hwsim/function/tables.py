@@ -18,8 +18,10 @@ import numpy as np
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import dispatch
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.reach import reach
+from neurodeploy.program.limits import added
 from neurodeploy.program.program import Program
 
 from ..loihi_learning.rules import Rules
@@ -40,6 +42,8 @@ class Flat(Sealed):
         memory: how many variables models keep beside u and v, over all neurons.
         history: steps that events are kept for delayed projections.
         rules: of projections that learn, None where there are none.
+        joins: for each population with compartments where those of each neuron begin, and the compartments neuron by
+            neuron, in one numbering of all.
     """
 
     network: Network
@@ -60,6 +64,7 @@ class Flat(Sealed):
     history: int
     wide: frozenset[str]
     memory: int
+    joins: tuple[Array, Array]
     rules: Rules | None = None
 
     @property
@@ -86,6 +91,7 @@ class Flat(Sealed):
             np.zeros(len(self.slow[0]), np.int32),
             np.zeros(len(self.slow[1]), number),
             np.zeros(neurons, np.uint8),
+            np.zeros(len(self.joins[1]), number),
         )
 
     @property
@@ -138,25 +144,50 @@ class _Builder:
         self.row = {p.name: row for row, p in enumerate(self.network.populations)}
         self.populations = np.zeros((len(self.row), layout.POPULATION_FIELDS), np.int64)
         self.scalars = np.zeros((len(self.row), 6))
-        self.images = {p.name: shape for p in self.network.populations if (shape := self._image(p)) is not None}
-        self.order = {
-            name: np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).ravel()
-            for name, shape in self.images.items()
+        self.images = self._images()
+        self.order_at = {
+            end: np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).ravel()
+            for end, shape in self.images.items()
         }
+        self.order = {name: order for (name, port), order in self.order_at.items() if port == 0}
+        self.starts: list[Array] = []
+        self.members: list[Array] = []
         self.wide = frozenset(
             p.name
             for p in self.network.populations
             if self.integer and not p.external and may_overflow(self.network, p.name)
         )
 
-    def _image(self, population: Population) -> tuple[int, ...] | None:
-        """The shape of the convolution that reaches a population, which is then numbered channels-last."""
-        shapes = [
-            q.connectivity.output_shape
-            for q in self.network.into(population.name)
-            if isinstance(q.connectivity, Conv2d)
-        ]
-        return shapes[0] if shapes else None
+    def _end(self, q: Projection) -> tuple[str, int]:
+        """What a projection reaches: neurons of a population (0), or their compartments (1)."""
+        return q.target, int(q.port == PORT and self.network.by_name[q.target].join is not None)
+
+    def _images(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """The shape of the convolution that reaches neurons or compartments, which are then numbered channels-last."""
+        found: dict[tuple[str, int], tuple[int, ...]] = {}
+        for q in self.network.projections:
+            if isinstance(q.connectivity, Conv2d):
+                found.setdefault(self._end(q), q.connectivity.output_shape)
+        return found
+
+    def _join(self, p: Array, population: Population) -> None:
+        """Compartments of a population, neuron by neuron, in the tables' order of both."""
+        join = population.join
+        p[layout.JOIN] = -1
+        if join is None:
+            return
+        parent, order, own = join.parent, self.order.get(population.name), self.order_at.get((population.name, 1))
+        if order is not None:
+            new = np.empty(population.size, np.int64)
+            new[order] = np.arange(population.size)
+            parent = new[parent]
+        parent = parent if own is None else parent[own]
+        p[layout.JOIN], p[layout.JOINED] = sum(map(len, self.starts)), sum(map(len, self.members))
+        p[layout.COMPARTMENTS], p[layout.OWN] = len(parent), int(not added(self.network, population.name))
+        p[layout.WRAP] = int(self.integer) << 23 >> population.neuron.current_shift
+        first = np.concatenate([[0], np.cumsum(np.bincount(parent, minlength=population.size))])
+        self.starts.append(first + p[layout.JOINED])
+        self.members.append(np.argsort(parent, kind="stable") + p[layout.JOINED])
 
     def build(self) -> Flat:
         plain = self._plain()
@@ -183,6 +214,7 @@ class _Builder:
                     fed += population.size
                 continue
             p[layout.OFFSET] = neurons
+            self._join(p, population)
             p[layout.PORTS] = max(neuron.ports, 2 if self.network.taught(name) else 1)
             p[layout.SPIKING] = int(population.spiking)
             p[layout.UNBOUNDED] = int(self.integer and not reaches[name].bounded)
@@ -221,6 +253,7 @@ class _Builder:
             history=max([0, *delays, *([rules.history] if rules else [])]),
             wide=self.wide,
             memory=pools.memory,
+            joins=(joined(self.starts, np.dtype(np.int64)), joined(self.members, whole)),
             rules=rules,
         )
 
@@ -280,7 +313,7 @@ class _Builder:
         row[layout.FROM], row[layout.TO] = self.row[q.source], self.row[q.target]
         row[layout.DELAY], row[layout.PORT], row[layout.OUTPUTS] = q.delay, q.port, kind.outputs
         row[layout.BIAS_START] = q.bias_start
-        source, target = self.order.get(q.source), self.order.get(q.target)
+        source, target = self.order.get(q.source), self.order_at.get(self._end(q))
         if q.rule:
             row[layout.FORM] = layout.PLASTIC
             return _Part(row, np.zeros(0, self.number), self._bias(q, target))
@@ -295,7 +328,7 @@ class _Builder:
             matrix = matrix if source is None else matrix[source]
             matrix = matrix if target is None else matrix[:, target]
             return _Part(row, np.ascontiguousarray(matrix).ravel(), bias)
-        if isinstance(kind, Conv2d) and kind.output_shape == self.images[q.target]:
+        if isinstance(kind, Conv2d) and kind.output_shape == self.images[self._end(q)]:
             kernel, phases = self._convolution(kind, weights, row, source is not None)
             return _Part(row, kernel, bias, phases=phases)
         row[layout.FORM] = layout.SPARSE

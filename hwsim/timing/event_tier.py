@@ -100,13 +100,13 @@ class Mesh:
                 columns.append(self.columns[name].start + own)
                 homes.append(counter.core_row[name])
                 lags.append(np.full(population.size, counter.times.lag[name]))
-                each = 0 if population.external else compartments(population.neuron, of_subtract)
-                works.append(np.full(population.size, each))
+                none = np.zeros(population.size, np.int64)
+                works.append(none if population.external else compartments(counter.network, name, of_subtract))
         home = np.concatenate(homes)
         by_core = np.argsort(home, kind="stable")
         self.order = np.concatenate(columns)[by_core].astype(np.int32)
         self.lag = np.concatenate(lags)[by_core].astype(np.int32)
-        self.works = np.concatenate(works)[by_core].astype(np.uint8)
+        self.works = np.concatenate(works)[by_core].astype(np.int32)
         self.first = np.searchsorted(home[by_core], np.arange(len(counter.cores) + 1)).astype(np.int64)
         # Runs of neurons with one lag, so that a step looks at one row of flags a run.
         cut = np.flatnonzero((np.diff(self.lag) != 0) | (np.diff(self.works) != 0)) + 1

@@ -3,12 +3,11 @@
 What arrives at a neuron is a sum over paths from other neurons, each a chain of linear maps, composed into one set of
 synapses (`neurodeploy.network.compose`). Biases of Affine and Conv2d nodes are carried through the maps behind them.
 The gain of the discretised neuron is folded into weights and biases; a bias that acts from step 0 on a neuron without
-current filter moves into the neuron.
+current filter moves into the neuron. A Max becomes compartments in front of the neuron (`neurodeploy.lowering.joined`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import compose
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
-from neurodeploy.network.network import Handle, Network, Population, Projection
+from neurodeploy.network.join import PORT, Join
+from neurodeploy.network.network import TRAINS_EQUALLY, Handle, Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.nir_graph.answer import read as read_answer
 from neurodeploy.nir_graph.conventions import Conventions, late_edges, meant
@@ -26,7 +26,8 @@ from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
 
-from .discretise import discretise
+from .discretise import Discrete, discretise
+from .joined import Joined, Trees, behind_max, both
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -53,11 +54,13 @@ class _Path:
 
 
 @dataclass(frozen=True, eq=False)
-class _Signal:
-    """The value at a node's output: paths that sum up, and a constant that acts from step ``start`` on."""
+class Signal:
+    """The value at a node's output: paths that sum up, constants that act from step ``start`` on, and the largest of
+    several values (`neurodeploy.lowering.joined`)."""
 
     paths: tuple[_Path, ...]
     biases: tuple[tuple[Array, int], ...] = ()
+    joined: Joined | None = None
 
 
 SAMPLE = "sample"
@@ -90,8 +93,11 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
             populations.append(population)
             projections.extend(incoming)
         elif what == "Output":
-            for path in lowering.signal(name).paths:
-                if path.connectivity is not None or lowering.signal(name).biases:
+            read = lowering.signal(name)
+            if read.joined is not None:
+                raise _not_a_neuron(name, read.joined.node, "Output")
+            for path in read.paths:
+                if path.connectivity is not None or read.biases:
                     raise UnsupportedError(
                         f"the output {name!r} reads {', '.join(path.nodes)} directly",
                         allowed="a neuron or a leaky integrator before the output",
@@ -126,34 +132,39 @@ class _Lowering:
         self.graph, self.edges = graph, edges
         self.looped, self.delayed = late
         self.shape_of, self.conventions = shape_of, conventions
-        self._signals: dict[str, _Signal] = {}
+        self._signals: dict[str, Signal] = {}
         self.notes: dict[str, str] = {}
 
-    def signal(self, name: str) -> _Signal:
+    def signal(self, name: str) -> Signal:
         """What the node ``name`` receives (neurons, outputs) or puts out (linear nodes)."""
         if name not in self._signals:
-            arriving = self._sum(self._sent(source, name) for source in sorted(self.edges.predecessors(name)))
+            sent = [self._sent(source, name) for source in sorted(self.edges.predecessors(name))]
+            arriving = self._sum(sent, name)
             node = self.graph.nodes[name]
             linear = kind(node) not in (*NEURONS, "Output")
             self._signals[name] = self._through(name, node, arriving) if linear else arriving
         return self._signals[name]
 
-    def _sent(self, source: str, target: str) -> _Signal:
+    def _sent(self, source: str, target: str) -> Signal:
         if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
             edge = (source, target)
-            return _Signal((_Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
+            return Signal((_Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
         return self.signal(source)
 
-    def _sum(self, signals: Iterable[_Signal]) -> _Signal:
-        listed = list(signals)
-        return _Signal(tuple(p for s in listed for p in s.paths), tuple(b for s in listed for b in s.biases))
+    def _sum(self, listed: list[Signal], name: str) -> Signal:
+        joined = both([s.joined for s in listed if s.joined is not None], name)
+        return Signal(tuple(p for s in listed for p in s.paths), tuple(b for s in listed for b in s.biases), joined)
 
-    def _through(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+    def _through(self, name: str, node: Any, arriving: Signal) -> Signal:
         what = kind(node)
         shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
         if what == "Flatten":
             return arriving
+        if what == "Max":
+            return Signal((), (), behind_max(name, node, arriving))
         if what == "Delay":
+            if arriving.joined is not None:
+                raise _not_a_neuron(name, arriving.joined.node, what, "put the Delay in front of the Max")
             return self._delayed(name, node, arriving)
         if what == "Scale":
             stage: Connectivity = compose.diagonal(np.broadcast_to(node.scale, shape).ravel())
@@ -176,11 +187,13 @@ class _Lowering:
             own = np.asarray(own, dtype=np.float64)
             if what in ("Conv1d", "Conv2d"):
                 own = np.repeat(own, stage.outputs // len(own))
-            late = all(p.looped for p in paths) and self.conventions.recurrent_bias == "after-delay"
+            inner = arriving.joined.signal.paths if arriving.joined else ()
+            late = all(p.looped for p in (*paths, *inner)) and self.conventions.recurrent_bias == "after-delay"
             biases.append((own, int(late)))
-        return _Signal(tuple(paths), tuple(biases))
+        joined = None if arriving.joined is None else arriving.joined.through(stage, name, what)
+        return Signal(tuple(paths), tuple(biases), joined)
 
-    def _delayed(self, name: str, node: Any, arriving: _Signal) -> _Signal:
+    def _delayed(self, name: str, node: Any, arriving: Signal) -> Signal:
         """What passes a Delay; neurons that wait for different times are told apart by projections of their own."""
         shape = next(self.shape_of[p] for p in self.edges.predecessors(name))
         exact = np.broadcast_to(node.delay, shape).ravel() / self.conventions.dt
@@ -212,7 +225,7 @@ class _Lowering:
                     kept = _without_zeros(kept)
                 paths.append(replace(path, connectivity=kept, delay=path.delay + int(steps), nodes=(*path.nodes, name)))
             biases += [(value * mask, start + int(steps)) for value, start in arriving.biases]
-        return _Signal(tuple(paths), tuple(biases))
+        return Signal(tuple(paths), tuple(biases))
 
     def neuron(self, name: str, handle: Handle, file: NirFile) -> tuple[Population, list[Projection]]:
         """The population of a neuron node and the projections into it."""
@@ -220,26 +233,71 @@ class _Lowering:
         discrete = discretise(name, self.graph.nodes[name], shape, self.conventions)
         neuron, gain = discrete.neuron, discrete.gain
         arriving = self.signal(name)
-        projections: list[Projection] = []
-        for path in arriving.paths:
-            kept = path.connectivity or compose.diagonal(np.ones(len(gain)))
-            nodes = path.nodes or (name,)
-            projections.append(
-                Projection(
-                    name=_fresh(path, name, [p.name for p in projections]),
-                    source=path.source,
-                    target=name,
-                    connectivity=kept.scaled(gain),
-                    delay=path.delay,
-                    handle=Handle(file.modules.get(nodes[-1], ""), nodes),
-                )
-            )
-        for value, start in arriving.biases:
+        taken: list[str] = []
+        projections = [
+            self._projection(p, name, p.connectivity or compose.diagonal(np.ones(len(gain))), gain, file, taken)
+            for p in arriving.paths
+        ]
+        biases = [(gain * value, start) for value, start in arriving.biases]
+        join, onto = None, list[Projection]()
+        if arriving.joined is not None:
+            join, onto, more = self._trees(arriving.joined, name, discrete, file, taken)
+            biases += more
+        for value, start in biases:
             if start == 0 and (neuron.du == 1).all():
-                neuron = replace(neuron, bias=neuron.bias + gain * value)
+                neuron = replace(neuron, bias=neuron.bias + value)
             else:
-                self._attach(projections, gain * value, start, name)
-        return Population(name, shape, _checked(name, neuron), handle), projections
+                self._attach(projections, value, start, name)
+        return Population(name, shape, _checked(name, neuron), handle, join=join), projections + onto
+
+    @staticmethod
+    def _projection(
+        path: _Path, name: str, kind: Connectivity, gain: Array | None, file: NirFile, taken: list[str]
+    ) -> Projection:
+        """What a path becomes in front of a neuron node; its name is added to ``taken``."""
+        nodes = path.nodes or (name,)
+        taken.append(_fresh(path, name, taken))
+        return Projection(
+            name=taken[-1],
+            source=path.source,
+            target=name,
+            connectivity=kind if gain is None else kind.scaled(gain),
+            delay=path.delay,
+            handle=Handle(file.modules.get(nodes[-1], ""), nodes),
+        )
+
+    def _trees(
+        self, joined: Joined, name: str, discrete: Discrete, file: NirFile, taken: list[str]
+    ) -> tuple[Join, list[Projection], list[tuple[Array, int]]]:
+        """Compartments in front of a neuron node, the projections onto them, and biases that belong to the neurons."""
+        why_not = discrete.neuron.joins("float")
+        if why_not:
+            raise UnsupportedError(
+                f"the Max {joined.node!r} stands in front of neurons {name!r} that filter their current",
+                found=why_not,
+                allowed="neurons without one (LIF, IF, LI, I, Threshold): the filter of a MAX is not the MAX of filtered "
+                "currents, which is what a chip's compartments would give",
+                hint=TRAINS_EQUALLY,
+            )
+        joined = joined.scaled(discrete.gain, name)
+        size = int(np.prod(next(self.shape_of[p] for p in self.edges.predecessors(joined.first))))
+        trees = Trees.of(joined, size)
+        onto = []
+        for path in joined.signal.paths:
+            kind = trees.connectivity(path.connectivity or compose.diagonal(np.ones(size)), name)
+            path = replace(path, nodes=(*path.nodes, joined.first))
+            onto.append(replace(self._projection(path, name, kind, None, file, taken), port=PORT))
+        if not onto:
+            raise UnsupportedError(f"the Max {joined.node!r} is one of constants", allowed="what neurons or inputs send")
+        mine: list[tuple[Array, int]] = []
+        for value, start in joined.signal.biases:
+            whole, each = trees.bias(value, len(discrete.gain))
+            if each is None and start == 0:
+                mine.append((whole, start))
+            else:
+                self._attach(onto, whole[trees.join.parent] if each is None else each, start, name)
+        self.notes[f"join {name}"] = trees.said(joined.first, len(discrete.gain))
+        return trees.join, onto, mine
 
     @staticmethod
     def _attach(projections: list[Projection], bias: Array, start: int, name: str) -> None:
@@ -257,6 +315,16 @@ class _Lowering:
             hint="leave out the bias of the layer in front of the Delay and add what it makes behind the Delay to the "
             "bias there (it then acts from step 0 on), or put the Delay in front of that layer",
         )
+
+
+def _not_a_neuron(name: str, maximum: str, what: str, hint: str = TRAINS_EQUALLY) -> UnsupportedError:
+    """The refusal of a Max in front of what is no neuron."""
+    return UnsupportedError(
+        f"the Max {maximum!r} stands in front of {name!r}, which is no neuron",
+        found=what,
+        allowed="a neuron behind a Max (a scaling or a Flatten may stand between)",
+        hint=hint,
+    )
 
 
 def _between_steps(name: str, exact: Array, dt: float) -> InvalidInputError:

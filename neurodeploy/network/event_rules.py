@@ -53,7 +53,7 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from .arrays import Array
 from .connectivity import Conv2d, Dense, with_weights
 from .dispatch import expect
-from .network import Handle, Network, Population, Projection
+from .network import TRAINS_EQUALLY, Handle, Network, Population, Projection
 from .neurons import Lif, Source
 
 RuleName = Literal["mpd-ed", "std-ed", "bptt"]
@@ -211,6 +211,11 @@ def chain(network: Network, rule: RuleName) -> Chain:
             )
         projection = following[0]
         target = network.by_name[projection.target]
+        if target.join is not None:
+            raise UnsupportedError(
+                f"population {target.name!r} has a MAX of compartments in front", allowed="layers without, for this rule",
+                hint=TRAINS_EQUALLY,
+            )  # fmt: skip
         _check_projection(projection)
         if not target.spiking:
             return Chain(network, source, tuple(layers), projection, _readout(projection, target, layers))

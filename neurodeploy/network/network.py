@@ -20,6 +20,7 @@ from . import registers
 from .answer import Answer
 from .arrays import Array, Sealed, seal, sole
 from .connectivity import Connectivity, Dense
+from .join import PORT, Join
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
 from .schema import LATER, check_numbers, check_types, check_within
@@ -54,6 +55,7 @@ class Population(Sealed):
         neuron: model and parameters.
         scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for
             each neuron, ``[neurons]``.
+        join: compartments in front of its neurons, of which the largest current counts; None for none.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Population(Sealed):
     neuron: Neuron
     handle: Handle = Handle()
     scale: float | Array = 1.0
+    join: Join | None = field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +78,24 @@ class Population(Sealed):
     def scales(self) -> Array:
         """`scale` of each neuron, ``[neurons]``."""
         return np.broadcast_to(np.asarray(self.scale, dtype=np.float64), (self.size,))
+
+    def ends(self, port: int) -> int:
+        """At how many places synapses end at a port: its neurons, or their compartments."""
+        return self.size if self.join is None or port != PORT else self.join.compartments
+
+    def at(self, port: int, values: Array) -> Array:
+        """Values ``[neurons]`` at the places where synapses end at a port, ``[ends]``."""
+        return values if self.join is None or port != PORT else values[self.join.parent]
+
+    def places(self, port: int, neurons: Array) -> Array:
+        """Where synapses onto these neurons end at a port: flat indices of neurons, or of compartments."""
+        return neurons if self.join is None or port != PORT else self.join.of(neurons)
+
+    def summed(self, port: int, values: Array) -> Array:
+        """What belongs to each place of a port added up by neuron: ``[ends] -> [neurons]``."""
+        if self.join is None or port != PORT:
+            return values
+        return np.bincount(self.join.parent, values, self.size).astype(values.dtype)
 
     @property
     def spiking(self) -> bool:
@@ -93,11 +114,12 @@ class Projection(Sealed):
 
     Args:
         delay: in network steps; 0 delivers within the step.
-        bias: current added in every step from ``bias_start`` on, ``[target neurons]`` (float networks only; an
+        bias: current added in every step from ``bias_start`` on, ``[targets]`` (float networks only; an
             integer network has it in the neuron or as an always-on axon).
         bias_start: first step in which `bias` acts: 0 as snnTorch does it also on recurrent edges, ``delay`` as
             norse does.
-        port: of the target: 1 is the second factor of a `Product`, or the third factor of learning.
+        port: of the target: 1 is the second factor of a `Product`, the third factor of learning, or where the target
+            has a join, the compartments (`outputs` of the connectivity are then these).
         rule: how the weights learn (dense synapses between spiking populations), None for weights that stay.
     """
 
@@ -204,6 +226,12 @@ class Network:
         return tuple(p for p in self.populations if p.external and not p.neuron.always_on)
 
 
+TRAINS_EQUALLY = (
+    "what trains equally: average pooling, a stride of the convolution instead of pooling, or max pooling of spikes "
+    "behind the neurons"
+)
+"""What to do where there can be no MAX of currents."""
+
 LARGEST, LONGEST = 1 << 31, 1 << 20
 """Neurons of a population, and steps of a delay, at most."""
 
@@ -276,6 +304,17 @@ def _check_population(population: Population, arithmetic: Arithmetic) -> None:
             f"the scale of population {population.name!r} cannot be used", allowed="finite numbers above 0"
         )
     population.neuron.check(population.name, population.size, arithmetic)
+    if population.join is not None:
+        check_within(f"the parents of the compartments of {population.name!r}", population.join.parent, 0,
+                     population.size - 1)  # fmt: skip
+        why_not = population.neuron.joins(arithmetic)
+        if why_not:
+            raise InvalidInputError(
+                f"population {population.name!r} has a MAX of compartments in front of neurons that cannot take it",
+                found=why_not,
+                allowed="LIF neurons and read-outs without a filter of their current, and rectifiers",
+                hint=TRAINS_EQUALLY,
+            )
 
 
 def _check_projection(network: Network, order: Mapping[str, int], projection: Projection) -> None:
@@ -288,16 +327,18 @@ def _check_projection(network: Network, order: Mapping[str, int], projection: Pr
     kind = projection.connectivity
     if target.external:
         raise InvalidInputError(f"{where} ends in {target.name!r}, which is a source", hint="let it end in neurons")
-    if (kind.inputs, kind.outputs) != (source.size, target.size):
+    ends = target.ends(projection.port)
+    if (kind.inputs, kind.outputs) != (source.size, ends):
+        what = target.name if ends == target.size else f"compartments of {target.name}"
         raise InvalidInputError(
             f"{where} does not match its populations",
             found=f"{kind.inputs} -> {kind.outputs} neurons",
-            allowed=f"{source.size} ({source.name}) -> {target.size} ({target.name})",
+            allowed=f"{source.size} ({source.name}) -> {ends} ({what})",
         )
-    ports = max(target.neuron.ports, 2 if network.taught(target.name) else 1)
+    ports = max(target.neuron.ports, 2 if target.join is not None or network.taught(target.name) else 1)
     if projection.rule is not None:
         _check_rule(network, projection)
-    _check_numbers(network, projection, target.size)
+    _check_numbers(network, projection, ends)
     if not 0 <= projection.port < ports:
         raise InvalidInputError(
             f"{where} ends at a port that {target.name!r} does not have",
@@ -363,6 +404,12 @@ def _check_rule(network: Network, projection: Projection) -> None:
     if not isinstance(projection.connectivity, Dense):
         raise InvalidInputError(f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense")
     target = network.by_name[projection.target].neuron
+    if network.by_name[projection.target].join is not None:
+        raise InvalidInputError(
+            f"{where} ends in {projection.target!r}, which has a MAX of compartments in front",
+            allowed="neurons without one",
+            hint=TRAINS_EQUALLY,
+        )
     if not (target.plastic and target.spiking):
         raise InvalidInputError(
             f"{where} ends in {projection.target!r}", allowed="integrate-and-fire neurons that spike"

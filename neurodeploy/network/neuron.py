@@ -20,9 +20,12 @@ Comparison = Literal[">", ">="]
 Feature = Literal[
     "synaptic current", "leak", "bias", "refractory time", "adaptive threshold", "lower bound", "read-out",
     "several spikes a step", "negative spikes", "reset of the current", "spike at the threshold itself",
-    "reset to another potential", "sigma-delta", "rectifier", "product", "model of its own",
+    "reset to another potential", "sigma-delta", "rectifier", "product", "model of its own", "MAX of compartments",
 ]  # fmt: skip
-"""What a neuron may have beside a potential that adds up, a threshold, and a reset to 0 (`Neuron.features`)."""
+"""What a neuron may have beside a potential that adds up, a threshold, and a reset to 0 (`Neuron.features`); the last
+is what stands in front of it (`neurodeploy.network.join`)."""
+
+JOIN: Feature = "MAX of compartments"
 
 UNLIMITED = 2**31 - 1
 """`max_spikes` of a neuron that may send any number in a step."""
@@ -112,6 +115,11 @@ class Neuron(Sealed):
         """
         del arriving
         return np.zeros(1, bool)
+
+    def joins(self, arithmetic: Arithmetic) -> str:
+        """Why no MAX of compartments may stand in front of it (`neurodeploy.network.join`); empty where it may."""
+        del arithmetic
+        return f"{self.label}, of which nobody says what it does with one"
 
     def resets(self) -> tuple[Reset, ...]:
         """The rule by which a spike resets it; none where nothing is reset."""

@@ -183,6 +183,12 @@ class Lif(Neuron):
         }
         return tuple(name for name, there in asked.items() if there)
 
+    def joins(self, arithmetic: Arithmetic) -> str:
+        """The filter of a MAX is not the MAX of filtered currents, so there is none."""
+        none = loihi_ranges.DECAY_ONE - 1 if arithmetic == "loihi" else 1
+        filtered = np.asarray(self.du) != none
+        return "" if not filtered.any() else f"a filter of the current (du {self.du[filtered][0]:g}, not {none})"
+
     def thresholds(self) -> Array | None:
         return self.threshold
 
@@ -342,6 +348,10 @@ class SigmaDelta(Neuron):
     def label(self) -> str:
         return f"sigma-delta, {self.activation}"
 
+    def joins(self, arithmetic: Arithmetic) -> str:
+        del arithmetic
+        return "sigma-delta neurons, at which changes arrive: the largest change is not the change of the largest"
+
     def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
         del arithmetic
         return ("sigma-delta",)
@@ -376,6 +386,10 @@ class Relu(Neuron):
     @property
     def label(self) -> str:
         return "rectifier (graded)"
+
+    def joins(self, arithmetic: Arithmetic) -> str:
+        del arithmetic
+        return ""
 
     def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
         del arithmetic

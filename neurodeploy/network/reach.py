@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Array
+from .join import PORT, Join
 from .network import Network, Projection
+from .neuron import STATE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,31 @@ def reach(network: Network) -> Mapping[str, Reach]:
         if population.external:
             continue
         low, high = arriving(network, population.name)
-        found[population.name] = Reach(*population.neuron.reach(low, high))
+        joined = 0.0
+        if population.join is not None:
+            joined, low, high = _joined(network, population.name, population.join, low, high)
+        u, v = population.neuron.reach(low, high)
+        found[population.name] = Reach(max(u, joined), v)
     return found
 
 
-def arriving(network: Network, name: str) -> tuple[Array, Array]:
-    """Least and largest sum that arrives at port 0 in one step, ``[neurons]`` each."""
-    size = network.by_name[name].size
+def _joined(network: Network, name: str, join: Join, low: Array, high: Array) -> tuple[float, Array, Array]:
+    """How far the currents of compartments go, and the least and largest sum at the neurons behind them."""
+    population = network.by_name[name]
+    least, most = arriving(network, name, PORT)
+    limit = STATE_LIMIT >> population.neuron.current_shift
+    far = float(np.maximum(-least, most).max(initial=0.0)) / (limit - 1)
+    wraps = (np.maximum(-least, most) >= limit).astype(bool)
+    least, most = np.where(wraps, 1.0 - limit, least), np.where(wraps, float(limit), most)
+    return far, low + join.largest(least, population.size), high + join.largest(most, population.size)
+
+
+def arriving(network: Network, name: str, port: int = 0) -> tuple[Array, Array]:
+    """Least and largest sum that arrives at a port in one step, ``[neurons]`` each, or ``[compartments]``."""
+    size = network.by_name[name].ends(port)
     low, high = np.zeros(size), np.zeros(size)
     for projection in network.into(name):
-        if projection.port == 0:
+        if projection.port == port:
             neuron = network.by_name[projection.source].neuron
             most = neuron.largest_message(network.arithmetic)
             least, largest = _sums(projection, most, neuron.signed(network.arithmetic))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, UnsupportedError
-from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.network import TRAINS_EQUALLY, Network, Population, Projection
 from neurodeploy.program.limits import Limits
 from neurodeploy.program.memory import INDEX_BITS, neuron_bytes, stored, synapse_bytes
 from neurodeploy.program.routing import fan_in, sources_of
@@ -39,7 +39,7 @@ def needs(network: Network, limits: Limits, cap: int | None = None, chips: int =
         rows, split = _layer(network, population, limits, room)
         found += rows
         cores += split
-    found.append(_neurons(layers, limits, room, chips))
+    found.append(_neurons(network, layers, limits, room, chips))
     there = limits.cores * chips
     least = -(-cores // limits.cores)
     found.append(
@@ -76,41 +76,44 @@ def _layer(network: Network, population: Population, limits: Limits, room: int) 
     """Needs of one layer, and the cores that it takes at least."""
     incoming = network.into(population.name)
     where, name = population.handle.module, population.name
-    each = limits.compartments(population.neuron)
-    split = -(-population.size // max(room // each, 1))
+    each = limits.compartments(network, name)
+    least, most, taken = int(each.min()), int(each.max()), int(each.sum())
+    split = -(-population.size // max(room // most, 1)) if least == most else -(-taken // room)
+    core = f"a core of {limits.chip}"
     rows = [
         Need(
-            name, where, "neurons", "neurons", each * population.size, room, f"a core of {limits.chip}",
-            note=_split(split, room // each) + (f"; {each} compartments a neuron" if each > 1 else ""),
+            name, where, "neurons", "neurons", taken, room, core,
+            note=_split(split, room // most) + (f"; {_span(least, most)} compartments a neuron" if most > 1 else ""),
         )
     ]  # fmt: skip
+    if most > room:
+        text = "use a smaller window of the MAX in front of it, or " + TRAINS_EQUALLY.partition(": ")[2]
+        rows.append(Need(name, where, "compartments for one neuron", "compartments", most, room, core, text, False))
     whole = np.arange(population.size)
     checks: list[tuple[str, str, int | None, int, int, str]] = []
     if limits.synapse_bytes is not None:
-        total = sum(synapse_bytes(p, whole, limits.index_bits) for p in incoming)
+        total = sum(synapse_bytes(p, population.places(p.port, whole), limits.index_bits) for p in incoming)
         one = _bytes(incoming, population, limits.index_bits)
         checks.append(("synapse memory", "bytes", limits.synapse_bytes, total, one, _MEMORY))
     if limits.axons_in is not None:
-        total = sum(sources_of(p, whole) for p in incoming)
+        total = sum(sources_of(p, population.places(p.port, whole)) for p in incoming)
         checks.append(("input axons", "axons", limits.axons_in, total, _sources(incoming, population), _AXONS))
     for limit, unit, have, total, one, remedy in checks:
         assert have is not None
-        core = f"a core of {limits.chip}"
         if one > have:
             text = remedy.format(percent=-(-100 * (one - have) // one), have=have)
             rows.append(Need(name, where, f"{limit} for one neuron", unit, one, have, core, text, fits=False))
             continue
         parts = max(-(-total // have), 1)
         split = max(split, parts)
-        each = max(population.size // parts, 1)
+        on_each = max(population.size // parts, 1)
         prune = -(-100 * (total - have) // total) if parts > 1 else 0
         text = f"nothing; pruned by {prune} % it would need one core" if parts > 1 and unit == "bytes" else ""
-        rows.append(Need(name, where, limit, unit, total, have, core, text, note=_split(parts, each)))
+        rows.append(Need(name, where, limit, unit, total, have, core, text, note=_split(parts, on_each)))
     thresholds = population.neuron.thresholds() if population.spiking else None
     if limits.thresholds is not None and network.arithmetic != "float" and thresholds is not None:
         count = len(np.unique(thresholds))
         parts = -(-count // limits.thresholds)
-        core = f"a core of {limits.chip}"
         rows.append(
             Need(name, where, "different thresholds", "thresholds", count, limits.thresholds, core,
                  "",
@@ -132,7 +135,7 @@ def _bytes(incoming: tuple[Projection, ...], population: Population, index_bits:
     """Synaptic memory of the neuron that needs the most."""
     total = np.zeros(population.size, np.int64)
     for projection in incoming:
-        total += neuron_bytes(projection, index_bits)
+        total += population.summed(projection.port, neuron_bytes(projection, index_bits))
     return int(total.max(initial=0))
 
 
@@ -140,12 +143,16 @@ def _sources(incoming: tuple[Projection, ...], population: Population) -> int:
     """Input axons of the neuron that needs the most."""
     total = np.zeros(population.size, np.int64)
     for projection in incoming:
-        total += fan_in(projection, np.arange(population.size))
+        total += population.summed(projection.port, fan_in(projection, np.arange(projection.connectivity.outputs)))
     return int(total.max(initial=0))
 
 
-def _neurons(layers: list[Population], limits: Limits, room: int, chips: int) -> Need:
-    taken = {p.name: p.size * limits.compartments(p.neuron) for p in layers}
+def _span(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
+
+
+def _neurons(network: Network, layers: list[Population], limits: Limits, room: int, chips: int) -> Need:
+    taken = {p.name: int(limits.compartments(network, p.name).sum()) for p in layers}
     need, have = sum(taken.values()), limits.cores * chips * room
     largest = ", ".join(f"{name} {size:,}" for name, size in sorted(taken.items(), key=lambda item: -item[1])[:3])
     more = -(-need // (limits.cores * room))

@@ -13,9 +13,10 @@ import numpy as np
 
 from neurodeploy.network import loihi_ranges
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.network import TRAINS_EQUALLY, Network, Population, Projection
+from neurodeploy.network.neuron import JOIN, Feature
 from neurodeploy.network.registers import Registers, weight_bits
-from neurodeploy.program.limits import Limits
+from neurodeploy.program.limits import Limits, added
 
 from .need import Need
 
@@ -51,21 +52,17 @@ def of_arithmetic(need: Need) -> bool:
 def notes(network: Network, limits: Limits) -> dict[str, str]:
     """What a reader must know of how the chip's rules were kept: compartments, and what was not checked."""
     found = {}
-    taken = [(p.name, p.size, limits.compartments(p.neuron)) for p in network.populations if not p.external]
-    for name, size, each in taken:
-        if each > 1:
-            found[f"compartments {name}"] = (
-                f"{size:,} neurons that reset by subtraction take {size * each:,} of {limits.chip}'s neurons, whose "
-                f"plain ones cannot: {each} compartments each; both are counted on cores, as updates and in energy"
-            )
-    unsaid = [p.name for p in network.populations if "model of its own" in p.neuron.features(network.arithmetic)]
+    for population in network.populations:
+        if said := _compartments(population, network, limits):
+            found[f"compartments {population.name}"] = said
+    unsaid = [p.name for p in network.populations if "model of its own" in asked(p, network)]
     if unsaid and limits.features is not None:
         found["kinds of neuron not checked"] = f"{', '.join(unsaid)}: the model does not say what it needs of a chip"
     lacking = [need for p in network.populations for need in _kinds(p, network, limits)]
     if lacking:
         found[f"not on {limits.chip}"] = "; ".join(map(str, lacking))
     for feature in limits.unsure:
-        asking = [p.name for p in network.populations if feature in p.neuron.features(network.arithmetic)]
+        asking = [p.name for p in network.populations if feature in asked(p, network)]
         if asking:
             found[f"{feature} not checked"] = f"{', '.join(asking)}: whether {limits.chip} has it was not published"
     if limits.unknown:
@@ -76,6 +73,33 @@ def notes(network: Network, limits: Limits) -> dict[str, str]:
             f"{limits.registers.state_max:,} would differ there: what `quantise` made sure of stands in its notes"
         )
     return found
+
+
+def asked(population: Population, network: Network) -> tuple[Feature, ...]:
+    """What a population needs of a chip's neurons: its model, and what stands in front of it."""
+    return (*population.neuron.features(network.arithmetic), *(() if population.join is None else (JOIN,)))
+
+
+def _compartments(population: Population, network: Network, limits: Limits) -> str:
+    """How many of a chip's neurons a population takes where these are more than its own, in words."""
+    if population.external:
+        return ""
+    each, size = limits.compartments(network, population.name), population.size
+    taken, chip, counted = int(each.sum()), limits.chip, "counted on cores, as updates and in energy"
+    subtract = limits.of_subtract if "subtract" in population.neuron.resets() else 1
+    if population.join is None:
+        return "" if subtract == 1 else (
+            f"{size:,} neurons that reset by subtraction take {taken:,} of {chip}'s neurons, whose plain ones cannot: "
+            f"{subtract} compartments each; both are {counted}"
+        )  # fmt: skip
+    soma = "the soma stands behind them, since it adds what arrives at itself" if added(network, population.name) else (
+        "the soma is one of them, since nothing else arrives there"
+    )  # fmt: skip
+    more = f"; each resets by subtraction, for which it takes {subtract}" if subtract > 1 else ""
+    return (
+        f"{size:,} neurons take {taken:,} of {chip}'s neurons (compartments), {int(each.max())} each at most: a MAX of "
+        f"k currents takes k, and {soma}{more}; all are {counted}"
+    )
 
 
 def others(notes: Mapping[str, str]) -> dict[str, str]:
@@ -89,7 +113,7 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
     neuron, where, fits = population.neuron, population.handle.module, network.arithmetic == "float"
     if limits.resets is not None:
         for rule in neuron.resets():
-            if rule not in limits.resets and limits.compartments(neuron) == 1:
+            if rule not in limits.resets and not (rule == "subtract" and limits.of_subtract > 1):
                 yield Need(
                     population.name, where, f"{_RULE[rule]}", "rules", 1, 0, f"a neuron of {limits.chip}",
                     f"train it with the reset that there is ({' or '.join(limits.resets)}){FLOATS}", fits,
@@ -99,11 +123,11 @@ def _kinds(population: Population, network: Network, limits: Limits) -> Iterator
         # What spikes carry to others has a limit of its own; a model that does not say what it needs is not checked.
         heard = any(p.source == population.name for p in network.projections)
         told = {"model of its own", *limits.unsure} | (_carried(limits) if heard else set())
-        for feature in neuron.features(network.arithmetic):
+        for feature in asked(population, network):
             if feature not in limits.features and feature not in told:
                 yield Need(
                     population.name, where, feature, "kinds", 1, 0, f"a neuron of {limits.chip}",
-                    f"train it without: {feature}{FLOATS}", fits,
+                    f"train it without: {feature}{'; ' + TRAINS_EQUALLY if feature == JOIN else ''}{FLOATS}", fits,
                     said=f"has neurons with: {feature}; those of {limits.chip} have none", lacks=feature,
                 )  # fmt: skip
 
@@ -146,7 +170,7 @@ def _different(network: Network, limits: Limits) -> Iterator[Need]:
     if have is None:
         return
     for population in network.populations:
-        pairs = [_pairs(p) for p in network.into(population.name)]
+        pairs = [_pairs(p, population) for p in network.into(population.name)]
         if not pairs:
             continue
         targets, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -160,10 +184,11 @@ def _different(network: Network, limits: Limits) -> Iterator[Need]:
             )  # fmt: skip
 
 
-def _pairs(projection: Projection) -> tuple[Array, Array]:
-    """Target and effective weight of each stored synapse."""
+def _pairs(projection: Projection, target: Population) -> tuple[Array, Array]:
+    """Target neuron and effective weight of each stored synapse."""
     matrix = projection.connectivity.to_csr().tocoo()
-    return matrix.col.astype(np.float64), matrix.data.astype(np.float64) * 2.0**projection.connectivity.exponent
+    onto = target.at(projection.port, np.arange(target.size))
+    return onto[matrix.col].astype(np.float64), matrix.data.astype(np.float64) * 2.0**projection.connectivity.exponent
 
 
 def _values(population: Population, limits: Limits) -> Iterator[Need]:

@@ -96,7 +96,7 @@ class Partition:
         images = [p for p in network.populations if not p.external and len(p.shape) == 3]
         if not images:
             return []
-        least = -(-sum(p.size * self.limits.compartments(p.neuron) for p in images) // self.cap)
+        least = -(-sum(int(self.limits.compartments(network, p.name).sum()) for p in images) // self.cap)
         rows_most, columns_most = (min(p.shape[axis] for p in images) for axis in (1, 2))
         for cells in range(least, min(2 * least, rows_most * columns_most) + 1):
             grids = [(r, cells // r) for r in range(1, cells + 1) if cells % r == 0]
@@ -112,7 +112,11 @@ class Partition:
         limits = self.limits
         if (need := taken(network, part, self.limits)) > self.cap:
             return Excess("neurons", "neurons", need, self.cap)
-        incoming = [(p, neurons) for name, neurons in part.items() for p in network.into(name)]
+        incoming = [
+            (p, network.by_name[name].places(p.port, neurons))
+            for name, neurons in part.items()
+            for p in network.into(name)
+        ]
         if limits.synapse_bytes is not None:
             need = sum(synapse_bytes(p, neurons, limits.index_bits) for p, neurons in incoming)
             if need > limits.synapse_bytes:
@@ -129,7 +133,8 @@ class Partition:
 
     def _of(self, network: Network, population: Population) -> list[Part]:
         """Parts of one population."""
-        name, room = population.name, max(self.cap // self.limits.compartments(population.neuron), 1)
+        name = population.name
+        room = max(self.cap // int(self.limits.compartments(network, name).max()), 1)
         if len(population.shape) == 3 and self.order == "spatial":
             while True:
                 parts: list[Part] = [{name: chunk} for chunk in chunks(population, self.order, room)]
@@ -189,7 +194,7 @@ class Partition:
 
 def taken(network: Network, part: Part, limits: Limits) -> int:
     """Neurons of a core that a part takes: of some neurons several compartments."""
-    return sum(len(neurons) * limits.compartments(network.by_name[name].neuron) for name, neurons in part.items())
+    return sum(limits.taken(network, name, neurons) for name, neurons in part.items())
 
 
 def in_pieces(part: Part, count: int) -> list[Part]:
@@ -257,11 +262,12 @@ def _kahypar(network: Network, first: Mapping[str, int], nodes: int, blocks: int
     nets: dict[tuple[str, int], list[Array]] = {}
     for projection in network.projections:
         matrix = projection.connectivity.to_csr()
-        base = first[projection.target]
+        target = network.by_name[projection.target]
+        onto = first[target.name] + target.at(projection.port, np.arange(target.size))
         for i in range(projection.connectivity.inputs):
             targets = matrix.indices[matrix.indptr[i] : matrix.indptr[i + 1]]
             if len(targets):
-                nets.setdefault((projection.source, i), []).append(targets + base)
+                nets.setdefault((projection.source, i), []).append(onto[targets])
     # The host sends an input's spikes; a hyperedge without a core of its own counts one core too few for all alike.
     edges = []
     for (source, i), reached in nets.items():

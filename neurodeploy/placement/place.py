@@ -147,7 +147,7 @@ class Place:
     def _room(self, network: Network, cap: int) -> None:
         """Refuse at once what no placement could fit."""
         layers = [p for p in network.populations if not p.external]
-        neurons = {p.name: p.size * self.limits.compartments(p.neuron) for p in layers}
+        neurons = {p.name: int(self.limits.compartments(network, p.name).sum()) for p in layers}
         if (need := sum(neurons.values())) > self.limits.cores * self.chips * cap:
             largest = sorted(neurons.items(), key=lambda item: -item[1])[:3]
             chips = -(-need // (self.limits.cores * cap))
@@ -213,7 +213,8 @@ def _cores(network: Network, parts: list[Part]) -> dict[str, Array]:
 def _routed(network: Network, parts: list[Part]) -> tuple[dict[str, Array], list[tuple[Projection, FanOut]]]:
     """Part of each neuron, and what each projection sends where."""
     core_of = _cores(network, parts)
-    return core_of, [(p, fan_out(p, core_of[p.target])) for p in network.projections]
+    return core_of, [(p, fan_out(p, network.by_name[p.target].at(p.port, core_of[p.target])))
+                     for p in network.projections]  # fmt: skip
 
 
 def _use(
@@ -223,10 +224,10 @@ def _use(
     for population in network.populations:
         if not population.external:
             here = np.flatnonzero(core_of[population.name] == core)
-            neurons += len(here) * limits.compartments(population.neuron)
+            neurons += limits.taken(network, population.name, here)
             if len(here):
                 for projection in network.into(population.name):
-                    memory += synapse_bytes(projection, here, limits.index_bits)
+                    memory += synapse_bytes(projection, population.places(projection.port, here), limits.index_bits)
     for projection, table in tables:
         axons_in += int((table.cores == core).sum())
         if projection.source in core_of:

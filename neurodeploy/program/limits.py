@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.join import PORT
+from neurodeploy.network.network import Network
 from neurodeploy.network.neurons import Neuron
 from neurodeploy.network.registers import LOIHI, Registers
 
@@ -53,9 +58,16 @@ class Limits:
     of_subtract: int = 1
     unknown: tuple[str, ...] = ()
 
-    def compartments(self, neuron: Neuron) -> int:
-        """Neurons of a core that one of a population takes."""
-        return compartments(neuron, self.of_subtract)
+    def compartments(self, network: Network, name: str) -> Array:
+        """Neurons of a core that each neuron of population ``name`` takes, ``[neurons]``."""
+        return compartments(network, name, self.of_subtract)
+
+    def taken(self, network: Network, name: str, neurons: Array) -> int:
+        """Neurons of a core that these neurons of population ``name`` take."""
+        population = network.by_name[name]
+        if population.join is None:
+            return len(neurons) * _of_reset(population.neuron, self.of_subtract)
+        return int(self.compartments(network, name)[neurons].sum())
 
     @property
     def index_bits(self) -> int:
@@ -63,6 +75,29 @@ class Limits:
         return (self.neurons - 1).bit_length()
 
 
-def compartments(neuron: Neuron, of_subtract: int) -> int:
-    """Neurons of a core that one neuron takes, where one that resets by subtraction takes ``of_subtract``."""
+def compartments(network: Network, name: str, of_subtract: int) -> Array:
+    """Neurons of a core that each neuron of population ``name`` takes, ``[neurons]``.
+
+    One that resets by subtraction takes ``of_subtract``. A MAX of k currents takes k compartments: in Loihi's tree each
+    takes the larger of its own current and of what its children pass on, so k - 1 stand beside the soma, which is the
+    last of them; k where something else arrives at the soma, which is then added to what the k pass on.
+    """
+    return _of_reset(network.by_name[name].neuron, of_subtract) + beside(network, name)
+
+
+def _of_reset(neuron: Neuron, of_subtract: int) -> int:
     return of_subtract if "subtract" in neuron.resets() else 1
+
+
+def beside(network: Network, name: str) -> Array:
+    """Compartments of a join that stand beside the soma of each neuron, ``[neurons]``."""
+    population = network.by_name[name]
+    if population.join is None:
+        return np.zeros(population.size, np.int64)
+    sizes = population.join.sizes(population.size)
+    return sizes if added(network, name) else np.maximum(sizes - 1, 0)
+
+
+def added(network: Network, name: str) -> bool:
+    """Whether anything arrives at the somas of a population themselves, beside what its compartments pass on."""
+    return any(p.port != PORT for p in network.into(name))

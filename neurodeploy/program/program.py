@@ -14,6 +14,7 @@ from neurodeploy.network import answer
 from neurodeploy.network.arrays import Array, Sealed
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.dispatch import GROUP, known, models
+from neurodeploy.network.join import Join
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import NEURONS
 from neurodeploy.network.plasticity import LearningRule, Trace
@@ -22,8 +23,10 @@ from neurodeploy.network.schema import check_numbers, check_types, check_within
 from . import codec
 
 FORMAT = "neurodeploy program"
-VERSION = 3
-"""Written into a file that an older neurodeploy could no longer read: one that holds an answer."""
+VERSION = 4
+"""Written into a file that an older neurodeploy could no longer read: one with a MAX of compartments."""
+WITH_ANSWER = 3
+"""Written into one that holds an answer."""
 WITH_CHIP = 2
 """Written into one that holds a chip."""
 MOST_CORES = 1 << 24
@@ -47,7 +50,7 @@ class CoreUse:
 
 
 STORED = (
-    Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, Handle, Population, Projection, Network, CoreUse,
+    Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, Handle, Join, Population, Projection, Network, CoreUse,
     *answer.TYPES,
 )  # fmt: skip
 """What a Program is made of, beside itself and neurons of other packages."""
@@ -106,7 +109,8 @@ class Program(Sealed):
         """
         own = {type(p.neuron) for p in self.network.populations} - set(NEURONS)
         types = (*STORED, type(self), *(model.neuron for model in (models() if own else ())))
-        version = VERSION if self.network.answer else WITH_CHIP if self.chip_file else PLAIN
+        version = WITH_ANSWER if self.network.answer else WITH_CHIP if self.chip_file else PLAIN
+        version = VERSION if any(p.join is not None for p in self.network.populations) else version
         codec.save(self, Path(path), FORMAT, version, types)
 
     @classmethod

@@ -91,6 +91,8 @@ class Recording(Sealed):
             back-ends that count.
         touched: as `active`, only neurons at which something arrived.
         changed: as `active`, only neurons of which a stored variable (u, v, what was sent) took another value.
+        reached: compartments beside the somas of a MAX of currents at which something arrived, per population that has
+            them ``[time, batch, cores]``, as `active` (where those of the somas themselves are).
         learned: for each projection that learns its ``weights``, ``tag_1``, ``tag_2`` ``[time, batch, targets,
             sources]`` and traces ``x1`` .. ``y3`` ``[time, batch, neurons]``; the last entry is the end of the run,
             and the only one unless more were asked for.
@@ -114,6 +116,7 @@ class Recording(Sealed):
     flags: Array | None = None
     learning_work: Mapping[str, Array] = field(default_factory=dict)
     left: Left | None = None
+    reached: Mapping[str, Array] = field(default_factory=dict)
 
 
 LEARNING_WORK = counted("work")

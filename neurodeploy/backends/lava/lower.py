@@ -129,7 +129,10 @@ def lower(
             window = {"interval": slot, "offset": lag, "length": steps, "samples": samples}
             window["limit"] = described.limit
             entry = {"kind": described.kind, "rules": dict(described.rules), "window": window}
-            entry |= {"states": sorted(record.kept(network, population)), "progress": name == reporter}
+            entry |= {"states": sorted(record.kept(network, population)), "progress": name == reporter, "limit": None}
+            if population.join is not None:
+                entry["limit"] = STATE_LIMIT >> population.neuron.current_shift
+                arrays[f"population{index}.parent"] = population.join.parent
             files[name] = f"population{index}"
             if population.neuron.graded(network.arithmetic):
                 graded.add(name)

@@ -117,6 +117,7 @@ class _Script:
         self.arrays: dict[str, Array] = {}
         self.kinds: dict[str, Kind] = {}
         self.own = False
+        self.trees: dict[str, str] = {}
 
     def write(self) -> tuple[str, dict[str, Array]]:
         """The script's text, and its arrays."""
@@ -211,7 +212,16 @@ class _Script:
         if self.job.network.shows(original):
             note += [f"read={kind.v!r}"] + (["spiking=True"] if population.spiking else [])
         line = f"{name} = {process}({', '.join(arguments)})"
-        return [*_folded(line), f"net.neurons({name}, {model}, {', '.join(note)})"]
+        lines = [*_folded(line), f"net.neurons({name}, {model}, {', '.join(note)})"]
+        if entry["limit"] is None:
+            return lines
+        tree, self.own = self._name(f"max of {original}"), True
+        self.trees[original] = tree
+        self.arrays[f"{tree}.parent"] = self.job.arrays[f"population{index}.parent"]
+        parent = f'numbers["{tree}.parent"]'
+        what = f"{tree} = MaxCurrent(neurons={entry['size']}, parent={parent}, limit={entry['limit']})"
+        model = f"MaxCurrentModel{'Fixed' if self.fixed else 'Float'}"
+        return [*lines, *_folded(what), f"net.join({tree}, {model}, {name}.a_in)"]
 
     def _arguments(
         self, name: str, what: str, entry: Mapping[str, Any], arrays: Mapping[str, Array], lag: int
@@ -248,8 +258,8 @@ class _Script:
         source, target = self._name(entry["source"]), self._name(entry["target"])
         arrays = {key: self.job.arrays[f"projection{index}.{key}"] for key in entry["arrays"]}
         self.arrays |= {f"{name}.{key}": value for key, value in arrays.items()}
-        port = self.kinds[entry["target"]].ports[entry["port"]]
-        into = f"{target}.{port}"
+        tree = self.trees.get(entry["target"]) if entry["port"] == 1 else None
+        into = f"{tree}.a_in" if tree else f"{target}.{self.kinds[entry['target']].ports[entry['port']]}"
         if entry["kind"] == "learning":
             return self._learning(name, source, target, into, entry)
         bits = 24 if entry["graded"] else 0

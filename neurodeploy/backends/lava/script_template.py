@@ -93,6 +93,12 @@ class Net:
         self.files[name] = prefix, int(np.prod(process.s_out.shape)), read, spiking or not read
         self.last = process
 
+    def join(self, process, model, target):
+        if self.hardware:
+            raise SystemExit("a MAX of compartments is of a kind that Lava does not have, nor a chip's model for it")
+        self.models[process] = model
+        process.a_out.connect(target)
+
     def on_chip(self, process, name, read):
         """A population as the chip has it, with its spikes read back; one sample a run, and no states."""
         from lava.proc.embedded_io.spike import NxToPyAdapter

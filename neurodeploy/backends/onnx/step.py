@@ -30,6 +30,7 @@ from neurodeploy.errors import BackendError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.join import PORT, Join
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 
@@ -215,10 +216,14 @@ class _Step:
         u = self.keep(name, "u", shape, 0.0) if filtered(neuron) else None
         operator = function_name(neuron)
         self.functions.setdefault(operator, neuron)
-        current = ""
+        ports = ["", ""]
         for projection in self.network.into(name):
-            arriving = self._arriving(projection, sent, pasts)
-            current = self.add("Add", current, arriving) if current else arriving
+            arriving, before = self._arriving(projection, sent, pasts), ports[projection.port]
+            ports[projection.port] = self.add("Add", before, arriving) if before else arriving
+        current = ports[0]
+        if population.join is not None and ports[PORT]:
+            largest = self._largest(population, population.join, ports[PORT])
+            current = self.add("Add", current, largest) if current else largest
         if not current:
             current = self.constant(f"{name}.no_current", np.zeros(population.size, self.number))
         values = [self.constant(f"{name}.{key}", value) for key, value in parameters(neuron, self.number).items()]
@@ -232,6 +237,17 @@ class _Step:
         if self.currents and not u:
             self.outputs[f"{name}.u"] = u_next, list(shape)
         return output
+
+    def _largest(self, population: Population, join: Join, current: str) -> str:
+        """The largest current of its compartments for each neuron; those without any take a zero behind all."""
+        name, index = population.name, join.table(population.size)
+        none, some = join.compartments, (index >= 0).any(axis=1, keepdims=True)
+        # Where a neuron has fewer than others, its first one is repeated.
+        index = np.where(index >= 0, index, np.where(some, index[:, :1], none))
+        if not some.all():
+            current = self.add("Pad", current, self.constant("pad_one", np.array([0, 0, 0, 1], np.int64)))
+        taken = self.add("Gather", current, self.constant(f"{name}.compartments", index.astype(np.int64)), axis=1)
+        return self.add("ReduceMax", taken, self.constant("last_axis", np.array([2], np.int64)), keepdims=0)
 
     def _arriving(self, projection: Projection, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
         source = self.network.by_name[projection.source]

@@ -14,6 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
@@ -107,8 +108,8 @@ class _Run:
         if population.external:
             output[name][t] = t >= population.neuron.start
             return
-        current = self._current(population, t)
         state = self.state[name]
+        current = self._current(population, t, state)
         output[name][t] = self.function[name](population.neuron, state, current[0], current[1], self.integer)
         if name in self.taught:
             self.sent[name][t] = self.taught[name].step(output[name][t], current[1])
@@ -116,10 +117,10 @@ class _Run:
             if name in self.kept[key]:
                 self.kept[key][name][t] = value
 
-    def _current(self, population: Population, t: int) -> Array:
-        """What arrives at each port in step ``t``, ``[ports, batch, neurons]``."""
-        name = population.name
-        current = np.zeros((2, self.samples, population.size), self.number)
+    def _current(self, population: Population, t: int, state: State) -> list[Array]:
+        """What arrives at each port in step ``t``, ``[batch, neurons]`` each."""
+        name, join = population.name, population.join
+        current = [np.zeros((self.samples, population.ends(port)), self.number) for port in (0, 1)]
         for projection in self.network.into(name):
             source, plastic = self.output[projection.source], self.learning.get(projection.name)
             if plastic is None:
@@ -127,6 +128,12 @@ class _Run:
             else:
                 plastic.follow(t - projection.delay, source, self.output[name], self.sent.get(name))
                 current[projection.port] += plastic.arriving(t)
+        if join is not None:
+            compartments = current[PORT]
+            if self.integer:
+                compartments = state.wrapped(compartments << population.neuron.current_shift)
+                compartments = compartments >> population.neuron.current_shift
+            current[0] += join.largest(compartments, population.size)
         return current
 
     def recording(self) -> Recording:

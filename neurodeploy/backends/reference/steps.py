@@ -41,6 +41,11 @@ class State:
         """A variable of the model's own."""
         return self.memory.setdefault(name, np.zeros_like(self.u))
 
+    def wrapped(self, u: Array) -> Array:
+        """Currents of integers wrapped once into 24 bits, and counted where they were."""
+        self.left["u_wraps"] += int(((u > M) | (u <= -M)).sum())
+        return np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
+
     def saturated(self, value: Array, integer: bool, kind: str = "v_saturates") -> Array:
         """A value held within 24 bits where it is an integer, and counted where it was not."""
         held = np.clip(value, -M + 1, M - 1) if integer else value
@@ -113,9 +118,7 @@ def _lif(neuron: Lif, state: State, current: Array, second: Array, integer: bool
 
 def _step_integer(neuron: Lif, state: State, current: Array) -> tuple[Array, Array]:
     crossed = _spikes(neuron, state.v) if neuron.reset_time != "now" else None
-    u = decay(state.u, neuron.du.astype(np.int64) + 1) + (current << 6)
-    state.left["u_wraps"] += int(((u > M) | (u <= -M)).sum())
-    state.u = np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
+    state.u = state.wrapped(decay(state.u, neuron.du.astype(np.int64) + 1) + (current << 6))
     whole = _late_reset(neuron, decay(_rest(neuron, state.v, crossed), neuron.dv) + state.u + neuron.bias, crossed)
     held = np.clip(whole, -M + 1, M - 1)
     v, sent = _fire(neuron, held, crossed)

@@ -24,6 +24,7 @@ from neurodeploy.network import loihi_ranges
 from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.expressions import Port
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.registers import LOIHI, Registers
@@ -133,16 +134,30 @@ def run(
                 on = float(t >= population.neuron.start)
                 sent[name].append(torch.full((samples, population.size), on, dtype=torch.float64))
             else:
-                current = torch.zeros(samples, population.size, dtype=torch.float64)
+                arrived = [torch.zeros(samples, population.ends(port), dtype=torch.float64) for port in (0, PORT)]
                 for projection in network.into(name):
                     if t >= projection.delay:
-                        current = current + deliver[projection.name](sent[projection.source][t - projection.delay])
-                sent[name].append(cells[name].step(current))
+                        own = deliver[projection.name](sent[projection.source][t - projection.delay])
+                        arrived[projection.port] = arrived[projection.port] + own
+                sent[name].append(cells[name].step(_joined(population, *arrived)))
                 if name in shown:
                     shown[name].append(cells[name].v)
     port: dict[str, Port] = {p.name: "spikes" if p.spiking else "potential" for p in network.populations}
     found = {(name, port[name]): torch.stack(values) for name, values in sent.items()}
     return found | {(name, "potential"): torch.stack(values) for name, values in shown.items()}
+
+
+def _joined(population: Population, current: Tensor, compartments: Tensor) -> Tensor:
+    """What neurons compute with: what arrives at them and the largest of what does at their compartments."""
+    if population.join is None:
+        return current
+    parent = torch.from_numpy(population.join.parent.astype(np.int64)).expand(len(current), -1)
+    held = _wrapped(compartments)
+    return current + torch.zeros_like(current).scatter_reduce(1, parent, held, "amax", include_self=False)
+
+
+def _wrapped(u: Tensor) -> Tensor:
+    return u + (2 * STATE * ((u <= -STATE).double() - (u > STATE).double())).detach()
 
 
 class _Delivery:
@@ -191,8 +206,7 @@ class _Cell:
     def step(self, current: Tensor) -> Tensor:
         neuron = self.neuron
         crossed = self._spikes(self.v).detach() if neuron.reset_time != "now" else torch.zeros(())
-        u = _decayed(self.u, self.kept_u) + current
-        self.u = u + (2 * STATE * ((u <= -STATE).double() - (u > STATE).double())).detach()
+        self.u = _wrapped(_decayed(self.u, self.kept_u) + current)
         rest = self.v
         if (neuron.reset, neuron.reset_time) == ("hard", "next"):
             rest = torch.where(crossed > 0, self.reset_to, rest)

@@ -19,6 +19,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.program.recording import Record, Recording
@@ -69,10 +70,29 @@ class Calibration:
         u, v = (self.recording.states[name][population.name] for name in ("u", "v"))
         v = v - (neuron.reset_to if neuron.reset == "hard" else 0.0)
         above = np.maximum(np.abs(u).max(axis=(0, 1)), v.max(axis=(0, 1)))
+        if population.join is not None:  # in integers, currents that no MAX passes must not wrap either
+            above = np.maximum(above, population.join.largest(self._compartments(population), population.size))
         below = -v.min(axis=(0, 1))
         if not population.spiking:
             return [np.maximum(above, below)]
         return [np.maximum(above, np.minimum(below, most)) for most in (np.inf, np.quantile(below, 0.9), 0.0)]
+
+    def _compartments(self, population: Population) -> Array:
+        """Largest magnitude of the current of each compartment, ``[compartments]``."""
+        assert self.recording is not None
+        steps, samples = self.recording.steps, self.recording.samples
+        onto = [p for p in self.network.into(population.name) if p.port == PORT]
+        sent = {p.source: self._sent(self.network.by_name[p.source], steps, samples) for p in onto}
+        largest = np.zeros(population.ends(PORT))
+        for t in range(steps):
+            current = np.zeros((samples, len(largest)))
+            for p in onto:
+                if t >= p.delay:
+                    current += p.connectivity.apply(sent[p.source][t - p.delay].astype(np.float64))
+                if p.bias is not None and t >= p.bias_start:
+                    current += p.bias
+            largest = np.maximum(largest, np.abs(current).max(axis=0))
+        return largest
 
     def traces(self, projection: Projection, source: Population, target: Population) -> Array | None:
         """Traces of the source's neurons in the target's membrane, ``[steps x samples, source neurons]``.

@@ -34,6 +34,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import with_weights
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.reach import reach
@@ -141,7 +142,8 @@ class Quantise:
         heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
         scaling = Scaling(self.thresholds, self.range, self.registers)
         if seen.recording is None:
-            held = scaling.choose(population, neuron, incoming, [_largest_current(neuron, incoming, sources)], heard)
+            largest = _largest_current(population, neuron, incoming, sources)
+            held = scaling.choose(population, neuron, incoming, [largest], heard)
             found = held if _resolved(neuron, held[0]) else scaling.choose(population, neuron, incoming, [], heard)
         else:
             peaks = [peak * self.headroom for peak in seen.peaks(population)]
@@ -177,12 +179,21 @@ class Quantise:
         return f"; after resets, states reach {reached:,} in calibration, of {registers.state_max:,}"
 
 
-def _largest_current(neuron: Lif, incoming: list[Projection], sources: Mapping[str, Population]) -> Array:
-    """Largest ``|u|`` that plain spikes can drive each neuron to; 0 where a source may send more than that."""
+def _largest_current(
+    population: Population, neuron: Lif, incoming: list[Projection], sources: Mapping[str, Population]
+) -> Array:
+    """Largest ``|u|`` that plain spikes can drive each neuron and its compartments to; 0 where a source may send more
+    than that."""
     if any(sources[p.source].neuron.message_bits("loihi") for p in incoming):
         return np.zeros(len(neuron.du))
-    low, high = (sum((p.sums[side] for p in incoming), np.zeros(len(neuron.du))) for side in (0, 1))
-    most = np.maximum(-low, high)
+    ends: list[tuple[Array, Array]] = []
+    for port in (0, PORT):
+        there = [p for p in incoming if p.port == port]
+        low, high = (sum((p.sums[side] for p in there), np.zeros(population.ends(port))) for side in (0, 1))
+        ends.append((-low, high))
+    if (join := population.join) is not None:
+        ends[0] = tuple(soma + join.largest(tree, population.size) for soma, tree in zip(*ends, strict=True))  # type: ignore[assignment]
+    most = np.maximum(*ends[0])
     return np.asarray(np.divide(most, neuron.du, out=np.full(len(most), np.inf), where=neuron.du > 0))
 
 
@@ -210,7 +221,10 @@ def _rounded(
 ) -> tuple[Population, list[Projection]]:
     """The population and its projections in integers."""
     scale = scales.scale
-    done = rounding.compensated(incoming, scale, scales.grids, traces)
+    done = []
+    for port in (0, PORT):  # what ends at other places is rounded apart
+        there = [p for p in incoming if p.port == port]
+        done += rounding.compensated(there, population.at(port, scale), scales.grids, traces) if there else []
     rounded = Lif(
         du=_current_decay(neuron.du, registers),
         dv=_fraction(neuron.dv, registers),

@@ -163,7 +163,7 @@ class Scaling:
         """Group of each neuron; neurons of a group have one scale."""
         if self.thresholds == 1 or not population.spiking:
             return np.zeros(population.size, np.int64)
-        planes = [k.outputs // k.output_shape[0] for k in (p.connectivity for p in incoming) if isinstance(k, Conv2d)]
+        planes = [_plane(population, p.port, k) for p in incoming if isinstance(k := p.connectivity, Conv2d)]
         plane = math.lcm(*planes) if planes else 1
         return np.arange(population.size) // (plane if population.size % plane == 0 else population.size)
 
@@ -181,6 +181,17 @@ class Scaling:
         whole = np.floor(mantissa * (1 + 1e-12))
         # A threshold below 1 cannot be held; it is refused where it is rounded.
         return np.asarray((np.where(whole >= 1, whole * UNIT / low, scale))[group])
+
+
+def _plane(population: Population, port: int, kind: Conv2d) -> int:
+    """Neurons that a channel of a convolution reaches, through their compartments too; all where channels mix there."""
+    plane, channels = kind.outputs // kind.output_shape[0], kind.output_shape[0]
+    neurons = population.at(port, np.arange(population.size))
+    if len(neurons) == population.size and population.ends(port) == population.size and population.join is None:
+        return plane
+    reached = population.size // channels
+    apart = population.size % channels == 0 and (neurons // reached == np.arange(kind.outputs) // plane).all()
+    return reached if apart else population.size
 
 
 def _extremes(values: Array, group: Array, count: int) -> tuple[Array, Array]:
@@ -247,7 +258,9 @@ class _Fitting:
         self.bases = [Grid.of(p.connectivity, 0, registers) for p in self.projections]
         self.heard = [_heard(p, heard) for p in self.projections]
         rows = [p.connectivity.onto_targets(np.abs(p.connectivity.weights), np.maximum) for p in self.projections]
-        self.largest = np.array([_extremes(r, group, count)[1] for r in rows]).reshape(len(rows), count)
+        self.groups = [population.at(p.port, group) for p in self.projections]
+        most = [_extremes(row, own, count)[1] for row, own in zip(rows, self.groups, strict=True)]
+        self.largest = np.maximum(np.array(most).reshape(len(rows), count), 0)  # of neurons without compartments, too
 
     def runs_away(self) -> bool:
         """Whether the states of calibration would push the smallest weights below the lowest exponent."""
@@ -314,13 +327,14 @@ class _Fitting:
 
     def error(self, exponents: tuple[int, ...], clip: Array) -> Array:
         """E of each group; see the module's docstring."""
-        scale = self.scales(exponents, clip)[self.group]
-        total = np.zeros(len(self.group))
-        for projection, grid, heard in zip(self.projections, self.grids(exponents).values(), self.heard, strict=True):
+        scales, total = self.scales(exponents, clip), np.zeros(len(clip))
+        grids = self.grids(exponents).values()
+        for projection, grid, heard, group in zip(self.projections, grids, self.heard, self.groups, strict=True):
+            scale = scales[group]
             kind = projection.connectivity.scaled(scale)
             off = grid.nearest(kind.weights) * grid.unit - kind.weights
-            total += kind.onto_targets(off * off * heard, np.add) / scale**2
-        return np.bincount(self.group, total, minlength=len(clip))
+            total += np.bincount(group, kind.onto_targets(off * off * heard, np.add) / scale**2, minlength=len(clip))
+        return total
 
     def search(self, exponents: tuple[int, ...]) -> tuple[tuple[int, ...], Array]:
         """Coordinate descent: each exponent one down or up, then the clip of each group, while the error falls."""

@@ -164,6 +164,7 @@ def build(job: Mapping[str, Any], arrays: Arrays, folder: Path) -> Graph:
     graph, fixed = Graph(), job["tag"] == FIXED
     ends: dict[str, Any] = {}
     ports: dict[str, tuple[str, ...]] = {}
+    trees: dict[str, Any] = {}
     for index, population in enumerate(job["populations"]):
         values = {name: arrays[f"population{index}.{name}"] for name in population["arrays"]}
         name = population["name"]
@@ -185,10 +186,16 @@ def build(job: Mapping[str, Any], arrays: Arrays, folder: Path) -> Graph:
         graph.neurons[process] = prefix.with_suffix(".npz")
         ends[name] = graph.add(process, recording(kind.fixed if fixed else kind.floating))
         ports[name] = kind.ports
+        if population["limit"] is not None:
+            parent = arrays[f"population{index}.parent"]
+            tree = neurons.MaxCurrent(neurons=population["size"], parent=parent, limit=population["limit"])
+            trees[name] = graph.add(tree, neurons.MaxCurrentModelFixed if fixed else neurons.MaxCurrentModelFloat)
+            tree.a_out.connect(process.a_in)
     for index, projection in enumerate(job["projections"]):
         values = {name: arrays[f"projection{index}.{name}"] for name in projection["arrays"]}
         source, neuron = ends[projection["source"]], ends[projection["target"]]
-        target = getattr(neuron, ports[projection["target"]][projection["port"]])
+        tree = trees.get(projection["target"]) if projection["port"] == 1 else None
+        target = tree.a_in if tree else getattr(neuron, ports[projection["target"]][projection["port"]])
         if projection["kind"] == "learning":
             _connect_learning(graph, projection, values, source, neuron, folder / f"projection{index}", fixed)
         else:

@@ -7,6 +7,7 @@
 `SigmaDeltaNeuron` sigma-delta with fractional bits that are not lost (Lava 0.10.0 adds unshifted what it sends shifted)
 `ReluNeuron`       graded rectifier with bias and saturation
 `ProductNeuron`    gate: the product of two inputs, saturated
+`MaxCurrent`       compartments without decay in front of neurons: passes on the largest of the currents of each neuron's
 =================  ====================================================================================================
 
 Their state has 24 bits: `u` wraps, all else saturates. Equations as Lava's ``LIF`` where both exist.
@@ -394,3 +395,62 @@ class ProductNeuronModelFixed(PyLoihiProcessModel):  # type: ignore[misc, unused
         product = self.a_in1.recv().astype(np.int64) * self.a_in2.recv()
         v = np.clip(product >> self.proc_params["exp"], 1 - HALF, HALF - 1)
         self.s_out.send(np.where(np.abs(v) > self.vth, v, 0))
+
+
+class MaxCurrent(AbstractProcess):
+    """Compartments in front of neurons: passes on the largest current of each neuron's in the same step; 0 without any.
+
+    Args:
+        neurons: behind it.
+        parent: neuron of each compartment.
+        limit: a current beyond it, or not above its negative, wraps once (fixed point).
+    """
+
+    def __init__(self, *, neurons: int, parent: Any, limit: int = 0) -> None:
+        super().__init__(neurons=neurons, limit=limit, parent=parent)
+        self.a_in = InPort(shape=(len(parent),))
+        self.a_out = OutPort(shape=(neurons,))
+
+
+class AbstractMaxCurrentModel(PyLoihiProcessModel):  # type: ignore[misc, unused-ignore]
+    """One step of `MaxCurrent`."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        parent = np.asarray(proc_params["parent"])
+        self.by_neuron = np.argsort(parent, kind="stable")
+        self.having, self.first = np.unique(parent[self.by_neuron], return_index=True)
+
+    def run_spk(self) -> None:
+        """One step."""
+        arrived = self.wrapped(self.a_in.recv())
+        largest = np.zeros(self.proc_params["neurons"], arrived.dtype)
+        largest[self.having] = np.maximum.reduceat(arrived[self.by_neuron], self.first)
+        self.a_out.send(largest)
+
+
+@implements(proc=MaxCurrent, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class MaxCurrentModelFloat(AbstractMaxCurrentModel):
+    """`MaxCurrent` in float64."""
+
+    a_in: Any = LavaPyType(PyInPort.VEC_DENSE, float)
+    a_out: Any = LavaPyType(PyOutPort.VEC_DENSE, float)
+
+    def wrapped(self, current: Any) -> Any:
+        return current
+
+
+@implements(proc=MaxCurrent, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class MaxCurrentModelFixed(AbstractMaxCurrentModel):
+    """`MaxCurrent` in integers."""
+
+    a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int64, precision=24)
+    a_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+
+    def wrapped(self, current: Any) -> Any:
+        limit, c = self.proc_params["limit"], current.astype(np.int64)
+        return np.where(c > limit, c - 2 * limit, np.where(c <= -limit, c + 2 * limit, c))
