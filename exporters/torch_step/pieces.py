@@ -13,7 +13,7 @@ sample by itself, which random samples show; then, of each layer that it takes, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from neurodeploy.network.arrays import Array
 
 from .capture import BATCH
 from .fxgraph import shape_of
-from .known import PICK
+from .known import PICK, RESHAPES
 from .matrices import LARGEST, ROUNDING
 
 _ROWS = 256
@@ -92,7 +92,7 @@ class Piece:
 
             for one in order:
                 args, named = fx.map_arg((one.args, dict(one.kwargs)), value)
-                target: Any = _picked if str(one.target).startswith(PICK) else one.target
+                target = _OTHERS.get(str(one.target).rpartition(".")[0], one.target)
                 named = {k: torch.float64 if v is torch.float32 else v for k, v in named.items()}
                 found[one] = target(*args, **named)
             made: Tensor = found[node]
@@ -164,6 +164,10 @@ def _picked(x: Tensor, index: Tensor, shape: list[int]) -> Tensor:
     return torch.nn.functional.pad(x.reshape(len(x), -1), (0, 1))[:, index].reshape(len(x), *shape)
 
 
+_OTHERS: Mapping[str, Any] = {PICK: _picked, "aten.view": torch.reshape, "aten._unsafe_view": torch.reshape}
+"""What is run in the place of operators that cannot be differentiated, or ask how numbers lie in memory."""
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """What a linear map of one source is: nothing, a number, a factor for each value, a convolution, or a matrix.
@@ -205,6 +209,36 @@ def compact(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) -> Fo
     if made is None or float((_convolved(made, x) - y).abs().max()) > near:
         return None
     return Found(after, node=made)
+
+
+def compactly(node: fx.Node, part: Callable[[Tensor], Tensor], before: Shape) -> Found | None:
+    """The map without a matrix, to the value of ``node``, or to what that is a reshape of."""
+    now, after = node, shape_of(node)
+    while True:
+        found = compact(_shaped(part, after), before, after)
+        if found is not None:
+            return found
+        if str(now.target).rpartition(".")[0] not in RESHAPES or len(now.all_input_nodes) != 1:
+            return None
+        now = now.all_input_nodes[0]
+        if tuple(now.meta["val"].shape)[:1] != (BATCH,):
+            return None
+        after = shape_of(now)
+
+
+def _shaped(part: Callable[[Tensor], Tensor], shape: Shape) -> Callable[[Tensor], Tensor]:
+    return lambda x: part(x).reshape(len(x), *shape)
+
+
+def holds(offset: Array, found: Sequence[Found | None], after: Shape) -> bool:
+    """Whether what is added can stand in the nodes that were found: one number for each channel."""
+    if not offset.any() or any(one is None for one in found):
+        return True
+    wide = offset.reshape(offset.shape[0], -1)
+    first = next((one for one in found if one is not None and not one.zero), None)
+    if first is None or not bool((wide == wide[:, :1]).all()) or first.shape != after:
+        return False
+    return isinstance(first.node, (nir.Conv1d, nir.Conv2d)) or (first.node is None and len(after) <= 3)
 
 
 def dense(part: Callable[[Tensor], Tensor], before: Shape, after: Shape, what: str) -> Found:

@@ -6,7 +6,7 @@ result, the whole piece in front of that becomes nodes, or is refused in the wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import nir
@@ -18,11 +18,11 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 from neurodeploy.nir_graph.shapes import NEURONS
 
-from .capture import BATCH, OPERATOR, node_name
+from .capture import OPERATOR, node_name
 from .fxgraph import module_of, shape_of, where
-from .known import LATE, READ_OUT, RESHAPES
+from .known import LATE, READ_OUT
 from .layers import affine_per_channel, folded
-from .pieces import Found, Piece, Shape, compact, dense
+from .pieces import Found, Piece, Shape, compactly, dense, holds
 
 if TYPE_CHECKING:
     from .aten import Sum, Walk
@@ -83,7 +83,7 @@ class Whole:
                 raise self.waiting[node]
             if not piece.sources:
                 raise UnsupportedError(f"{where(node)}: a value that depends on no layer")
-            found = [self._compact(node, part, before) for part, before in zip(parts, piece.before, strict=True)]
+            found = [compactly(node, part, before) for part, before in zip(parts, piece.before, strict=True)]
             entries = sum(int(np.prod(b)) * int(np.prod(piece.after))
                           for b, one in zip(piece.before, found, strict=True) if one is None)  # fmt: skip
             if best is None or entries < best[0]:
@@ -93,7 +93,7 @@ class Whole:
         assert best is not None
         _, piece, found, parts = best
         offset = piece.offset()
-        if not self._holds(offset, found, piece):  # a constant for each value needs a matrix
+        if not holds(offset, found, piece.after):  # a constant for each value needs a matrix
             sizes = [np.inf if one is not None and one.zero else float(np.prod(b))
                      for b, one in zip(piece.before, found, strict=True)]  # fmt: skip
             found[int(np.argmin(sizes))] = None
@@ -109,32 +109,6 @@ class Whole:
         for one in piece.operators:
             self._walk.no_potential(one)
         return piece
-
-    def _compact(self, node: fx.Node, part: Any, before: Shape) -> Found | None:
-        """The map without a matrix, to the value or to what it is a reshape of."""
-        now, after = node, shape_of(node)
-        while True:
-            found = compact(_shaped(part, after), before, after)
-            if found is not None:
-                return found
-            if str(now.target).rpartition(".")[0] not in RESHAPES or len(now.all_input_nodes) != 1:
-                return None
-            now = now.all_input_nodes[0]
-            if tuple(now.meta["val"].shape)[:1] != (BATCH,):
-                return None
-            after = shape_of(now)
-
-    @staticmethod
-    def _holds(offset: Array, found: Sequence[Found | None], piece: Piece) -> bool:
-        """Whether what is added can stand in the nodes that were found."""
-        if not offset.any() or any(one is None for one in found):
-            return True
-        wide = offset.reshape(offset.shape[0], -1)
-        uniform = bool((wide == wide[:, :1]).all())
-        first = next((one for one in found if one is not None and not one.zero), None)
-        if first is None or not uniform or first.shape != piece.after:
-            return False
-        return isinstance(first.node, (nir.Conv1d, nir.Conv2d)) or (first.node is None and len(piece.after) <= 3)
 
     def _placed(self, node: fx.Node, piece: Piece, found: Sequence[Found], offset: Array) -> Sum:
         """Nodes for the maps of all sources."""
@@ -178,7 +152,3 @@ class Whole:
         flat = nir.Flatten({"input": np.array(shape)}, 0, -1)
         name = self._walk.unique(f"{node_name(module_of(node) or node.name)}.flatten")
         return self._walk.add(node, flat, terms, name=name, shape=shape)
-
-
-def _shaped(part: Callable[[Tensor], Tensor], shape: Shape) -> Callable[[Tensor], Tensor]:
-    return lambda x: part(x).reshape(len(x), *shape)
