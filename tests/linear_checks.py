@@ -67,8 +67,9 @@ def check_convert(case: Case, seed: int) -> str:
     except NeurodeployError as error:
         return f"refused: {error.what}"
     found = run_network(made, {"": conversion.encode(x, 2)}, record=Record(("v",)))
+    wide = copy.deepcopy(module).double()
     with torch.no_grad(), in_float64():
-        expected = copy.deepcopy(module).double()(torch.from_numpy(x).double()).numpy().reshape(3, -1)
+        expected = wide(torch.from_numpy(x).double()).numpy().reshape(3, -1)
     scale = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(scores(made, found), expected, rtol=0, atol=1e-5 * scale)
     return "equal"

@@ -76,7 +76,7 @@ class _Reading:
             return self.ends[node]
         piece = Piece.of(node, self.ends, self.constants)
         parts = piece.parts()
-        if parts is None or not piece.sources:
+        if isinstance(parts, str) or not piece.sources:
             raise UnsupportedError(
                 f"{where(node)}: what lies between the layers is not a fixed linear map",
                 found=", ".join(dict.fromkeys(str(n.target).rpartition(".")[0] for n in piece.operators)),
@@ -125,8 +125,13 @@ def _operation(one: Found | None, part: Any, before: Shape, after: Shape, bias: 
 
 
 def _ceiling(node: fx.Node) -> float | None:
-    """The largest value of a ReLU (infinite, or that of a ReLU6); None for other operators."""
+    """The largest value of a ReLU (infinite, or that of a ReLU6); None for other operators.
+
+    One behind ``abs`` does nothing: it is part of `torch.nn.LPPool2d`, which is linear for p = 1.
+    """
     name = str(node.target).rpartition(".")[0]
+    if any(str(source.target).startswith("aten.abs") for source in node.all_input_nodes):
+        return None
     if name in ("aten.relu", "aten.relu_"):
         return math.inf
     if name in ("aten.relu6", "aten.relu6_"):
@@ -146,10 +151,11 @@ def differs(ann: Ann, module: nn.Module) -> float:
     from .ann_graph import predict
 
     x = np.random.default_rng(0).normal(size=(2, *ann.input_shape))
+    wide = copy.deepcopy(module).double()
     with torch.no_grad():
         try:
             with in_float64():
-                expected: Tensor = copy.deepcopy(module).double()(torch.from_numpy(x))
+                expected: Tensor = wide(torch.from_numpy(x))
         except Exception:  # code that does not run in float64
             dtype = next((p.dtype for p in module.parameters()), torch.float32)
             expected = module(torch.from_numpy(x).to(dtype))

@@ -244,11 +244,12 @@ class Walk:
         return next(source for source in node.all_input_nodes if source not in self._constants)
 
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
-        path, shape = str(given["path"]), shape_of(node)
+        path = str(given["path"])
         name = node_name(path)
         if name in self.nodes:
             check_calls(node.graph)
-        return self.add(node, self._neuron(path, shape), self._sum(given["x"]), name=name, path=self._paths[path])
+        terms = self._sum(given["x"])
+        return self.add(node, self._neuron(path, shape_of(node)), terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """What a layer, or the input, sent some steps before."""

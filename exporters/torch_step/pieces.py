@@ -100,8 +100,8 @@ class Piece:
 
         return Piece(tuple(given), tuple(map(shape_of, given)), shape_of(node), run, tuple(order))
 
-    def parts(self) -> list[Callable[[Tensor], Tensor]] | None:
-        """The piece as a linear map of each source, ``[n, *before] -> [n, *after]``; None where it is not affine."""
+    def parts(self) -> list[Callable[[Tensor], Tensor]] | str:
+        """The piece as a linear map of each source, ``[n, *before] -> [n, *after]``; or why it is not affine."""
         rng = torch.Generator().manual_seed(0)
 
         def drawn() -> list[Tensor]:
@@ -114,18 +114,22 @@ class Piece:
                 x, y = drawn(), drawn()
                 fx_, fy = self.run(*x), self.run(*y)
                 both = self.run(*[2 * a - b / 2 for a, b in zip(x, y, strict=True)])
+                turned = self.run(*[a.flip(0) for a in x])
                 alone = self.run(*[torch.cat([a[:1], b[1:]]) for a, b in zip(x, y, strict=True)])
-        except Exception:  # an operator that cannot be run by itself, or in float64
-            return None
+        except Exception as error:  # an operator that cannot be run by itself, or in float64
+            return f"it does not run in float64: {str(error).strip().split(chr(10))[0]}"
         if offset.shape != (BATCH, *self.after) or not bool(torch.isfinite(both).all()):
-            return None
+            return "what it gives is not finite"
         linear = 2 * (fx_ - offset) - (fy - offset) / 2 + offset
         size = max(1.0, float(both.abs().max()), float(fx_.abs().max()))
         near = ROUNDING * size
         same = float((offset[0] - offset[1]).abs().max()) <= near
         apart = float((alone - torch.cat([fx_[:1], fy[1:]])).abs().max()) <= near
-        if not (same and apart and float((linear - both).abs().max()) <= near):
-            return None
+        apart = apart and float((turned.flip(0) - fx_).abs().max()) <= near
+        if not (same and apart):
+            return "it takes the samples of a batch together, or adds something else to each"
+        if not float((linear - both).abs().max()) <= near:
+            return "it is not linear in what arrives"
         return [self._part(zeros, place, offset) for place in range(len(self.sources))]
 
     def offset(self) -> Array:

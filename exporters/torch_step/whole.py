@@ -18,7 +18,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 from neurodeploy.nir_graph.shapes import NEURONS
 
-from .capture import OPERATOR, node_name
+from .capture import BATCH, OPERATOR, node_name
 from .fxgraph import module_of, shape_of, where
 from .known import LATE, READ_OUT
 from .layers import affine_per_channel, folded
@@ -73,14 +73,17 @@ class Whole:
             walk.edges[:] = [(a, b) for a, b in walk.edges if b not in unused]
 
     def _whole(self, node: fx.Node) -> Sum:
+        if tuple(node.meta["val"].shape)[:1] != (BATCH,):
+            raise self.waiting[node]
         sums = self._walk.sums
         far = {n for n in sums if n.op == "placeholder" or str(n.target).startswith((OPERATOR, LATE, READ_OUT))}
         best: tuple[int, Piece, list[Found | None], list[Any]] | None = None
         for ends in (far, set(sums)):
             piece = self._piece(node, ends)
             parts = piece.parts()
-            if parts is None:
-                raise self.waiting[node]
+            if isinstance(parts, str):
+                first = self.waiting[node]
+                raise type(first)(first.what, found=first.found or parts, allowed=first.allowed, hint=first.hint)
             if not piece.sources:
                 raise UnsupportedError(f"{where(node)}: a value that depends on no layer")
             found = [compactly(node, part, before) for part, before in zip(parts, piece.before, strict=True)]
