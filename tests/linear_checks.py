@@ -49,6 +49,9 @@ def check_export(case: Case, seed: int) -> str:
         else:
             expected = wide(x).numpy()
     found = run_network(net, {"": other})
+    if net.outputs[0] not in found.spikes:  # nothing can reach its threshold, so that it is exported as a read-out
+        assert not expected.any(), "spikes of a layer that was exported as one that never spikes"
+        return "equal"
     spikes = found.spikes[net.outputs[0]].dense().reshape(expected.shape)
     differing = int((spikes != expected).sum())
     assert differing <= 1e-3 * expected.size, f"{differing} of {expected.size} spikes differ on another sample"

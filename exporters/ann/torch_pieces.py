@@ -84,6 +84,8 @@ class _Reading:
             )
         found = [compactly(node, part, before) for part, before in zip(parts, piece.before, strict=True)]
         offset = piece.offset()
+        if all(one is not None and one.zero for one in found):
+            raise UnsupportedError(f"{where(node)}: a value that does not depend on the input")
         if not holds(offset, found, piece.after):
             found[next(i for i, one in enumerate(found) if one is None or not one.zero)] = None
         left: Array | None = offset if offset.any() else None

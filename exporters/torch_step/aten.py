@@ -35,10 +35,7 @@ from .layers import (
     windows,
 )
 from .unseen import check_calls, check_writes
-from .whole import Whole
-
-Sum = Mapping[str, float]
-"""NIR node -> factor."""
+from .whole import Sum, Whole
 
 NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 """Path and shape of a neuron layer -> its node."""
@@ -125,7 +122,7 @@ class Walk:
             )  # fmt: skip
             if layer or is_random(node) or not isinstance(error, UnsupportedError):
                 raise said from error
-            self._whole.waiting[node] = said
+            self._whole.wait(node, said)
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]

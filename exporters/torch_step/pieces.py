@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import nir
@@ -24,6 +25,7 @@ from torch import Tensor, fx
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH
 from .fxgraph import shape_of
@@ -181,12 +183,14 @@ class Found:
         node: without what is added.
         matrix: whether the node takes and gives vectors.
         shape: of what is given.
+        first: nodes in front of `node`.
     """
 
     shape: Shape
     factor: float = 0.0
     node: nir.NIRNode | None = None
     matrix: bool = False
+    first: tuple[nir.NIRNode, ...] = ()
 
     @property
     def zero(self) -> bool:
@@ -196,19 +200,18 @@ class Found:
 
 def compact(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) -> Found | None:
     """The map without a matrix, or None."""
-    x = torch.randn(3, *before, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = _random(before)
     with torch.no_grad():
         y = part(x)
     near = ROUNDING * max(1.0, float(y.abs().max()))
     if not y.any():
         return Found(after)
     if before == after:
-        gain = y[0] / x[0]
-        if float((gain * x - y).abs().max()) <= near:
-            plain = gain.numpy().round(12)
-            if (plain == plain.flat[0]).all():
-                return Found(after, float(plain.flat[0]))
-            return Found(after, node=nir.Scale(gain.numpy()))
+        gain = _snapped(((x * y).sum(0) / (x * x).sum(0)).numpy())
+        if float((torch.from_numpy(gain) * x - y).abs().max()) <= near:
+            if (gain == gain.flat[0]).all():
+                return Found(after, float(gain.flat[0]))
+            return Found(after, node=nir.Scale(gain))
     made = _convolution(part, before, after) if len(before) == len(after) and len(before) in (2, 3) else None
     if made is None or float((_convolved(made, x) - y).abs().max()) > near:
         return None
@@ -217,20 +220,38 @@ def compact(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) -> Fo
 
 def compactly(node: fx.Node, part: Callable[[Tensor], Tensor], before: Shape) -> Found | None:
     """The map without a matrix, to the value of ``node``, or to what that is a reshape of."""
-    now, after = node, shape_of(node)
-    while True:
-        found = compact(_shaped(part, after), before, after)
-        if found is not None:
-            return found
-        if str(now.target).rpartition(".")[0] not in RESHAPES or len(now.all_input_nodes) != 1:
-            return None
-        now = now.all_input_nodes[0]
-        if tuple(now.meta["val"].shape)[:1] != (BATCH,):
-            return None
-        after = shape_of(now)
+    for after in before_reshapes(node):
+        for shape in _ranked(after, len(before)):
+            found = compact(shaped(part, shape), before, shape)
+            if found is not None:
+                return found
+    return None
 
 
-def _shaped(part: Callable[[Tensor], Tensor], shape: Shape) -> Callable[[Tensor], Tensor]:
+def before_reshapes(node: fx.Node) -> list[Shape]:
+    """The shape of a value, and those that it had before it was only reshaped."""
+    found = [shape_of(node)]
+    while str(node.target).rpartition(".")[0] in RESHAPES and len(node.all_input_nodes) == 1:
+        node = node.all_input_nodes[0]
+        if tuple(node.meta["val"].shape)[:1] != (BATCH,):
+            break
+        found.append(shape_of(node))
+    return found
+
+
+def _ranked(shape: Shape, rank: int) -> list[Shape]:
+    """The shape, and with dimensions of 1 up to a rank: a sum over channels is a convolution to one channel."""
+    more = rank - len(shape)
+    if more <= 0 or rank > 3:
+        return [shape]
+    found = [shape]
+    for places in combinations(range(rank), more):
+        rest = iter(shape)
+        found.append(tuple(1 if d in places else next(rest) for d in range(rank)))
+    return found
+
+
+def shaped(part: Callable[[Tensor], Tensor], shape: Shape) -> Callable[[Tensor], Tensor]:
     return lambda x: part(x).reshape(len(x), *shape)
 
 
@@ -240,6 +261,8 @@ def holds(offset: Array, found: Sequence[Found | None], after: Shape) -> bool:
         return True
     wide = offset.reshape(offset.shape[0], -1)
     first = next((one for one in found if one is not None and not one.zero), None)
+    if any(one is not None and one.shape == (offset.size, 1, 1) for one in found):
+        return True
     if first is None or not bool((wide == wide[:, :1]).all()) or first.shape != after:
         return False
     return isinstance(first.node, (nir.Conv1d, nir.Conv2d)) or (first.node is None and len(after) <= 3)
@@ -265,8 +288,8 @@ def dense(part: Callable[[Tensor], Tensor], before: Shape, after: Shape, what: s
             columns = np.arange(start, min(start + 2 * _ROWS, inputs))
             rows = torch.zeros(len(columns), inputs, dtype=torch.float64)
             rows[range(len(columns)), columns] = 1
-            matrix[:, columns] = part(rows.reshape(-1, *before)).reshape(-1, outputs).numpy().T
-        x = torch.randn(3, *before, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+            matrix[:, columns] = _snapped(part(rows.reshape(-1, *before)).reshape(-1, outputs).numpy().T)
+        x = _random(before)
         right = part(x).reshape(3, -1).numpy()
     error = float(np.abs(x.reshape(3, -1).numpy() @ matrix.T - right).max())
     if error > ROUNDING * max(1.0, float(np.abs(right).max())):
@@ -296,7 +319,7 @@ def _convolution(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) 
             starts.append([step, found[d][0]] if found else [])
     except Exception:  # nothing that torch differentiates
         return None
-    weight = np.stack([row.numpy() for row in rows])
+    weight = np.stack([_snapped(row.numpy()) for row in rows])
     box = _box(torch.from_numpy(np.abs(weight).sum(0)))
     if box is None:
         return None
@@ -317,13 +340,66 @@ def _convolution(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) 
         kernel = np.pad(kernel, [(front, back) if a == 2 + d else (0, 0) for a in range(kernel.ndim)])
         strides.append(stride)
         paddings.append(padding)
+    kernel, groups = _grouped(kernel)
     if kernel.size >= np.prod(before) * np.prod(after) and kernel.size > after[0] * before[0]:
         return None
-    kernel, groups = _grouped(kernel)
     bias = np.zeros(after[0])
     if rank == 1:
         return nir.Conv1d(before[1], kernel, strides[0], paddings[0], 1, groups, bias)
     return nir.Conv2d((before[1], before[2]), kernel, tuple(strides), tuple(paddings), (1, 1), groups, bias)
+
+
+def _random(shape: Shape) -> Tensor:
+    """Three samples without values near 0."""
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return x + x.sign() / 2
+
+
+def _snapped(values: Array) -> Array:
+    """Numbers without the rounding of taking away what a map adds: 1 for 1.0000000000000002."""
+    plain = values.round(12)
+    found: Array = np.where(np.abs(plain - values) <= 1e-14 * np.maximum(np.abs(values), 1), plain, values)
+    return found
+
+
+def channelwise(part: Callable[[Tensor], Tensor], before: Shape, after: Shape) -> list[nir.NIRNode] | None:
+    """A map that does the same to each channel, as convolutions over whole channels; None where it is another.
+
+    One that is a map of the rows and one of the columns takes two, in groups: ``[C H', 1, H, 1]`` gives every new row,
+    ``[C H' W', 1, 1, W]`` every value of it, in the order of a flattened image.
+    """
+    if len(before) != 3 or len(after) != 3 or before[0] != after[0]:
+        return None
+    (channels, h, w), (_, h2, w2) = before, after
+    if h * w * h2 * w2 > LARGEST:
+        return None
+    x = _random(before)
+    with torch.no_grad():
+        units = torch.eye(h * w, dtype=torch.float64).reshape(-1, 1, h, w)
+        some = [part(u.expand(-1, channels, -1, -1))[:, 0].reshape(-1, h2 * w2) for u in torch.split(units, _ROWS)]
+        matrix = torch.cat(some).T  # [H' W', H W]
+        y = part(x).reshape(3, channels, -1)
+    if float((x.reshape(3, channels, -1) @ matrix.T - y).abs().max()) > ROUNDING * max(1.0, float(y.abs().max())):
+        return None
+    whole = _snapped(matrix.numpy()).reshape(h2, w2, h, w)
+    i, j, k, m = np.unravel_index(np.abs(whole).argmax(), whole.shape)
+    rows, columns = whole[:, j, :, m], whole[i, :, k, :] / whole[i, j, k, m]
+    near = ROUNDING * float(np.abs(whole).max())
+    if np.abs(np.einsum("ik,jm->ijkm", rows, columns) - whole).max() <= near:
+        stages = [
+            ((h, w), np.tile(rows[:, None, :, None], (channels, 1, 1, 1)), channels),
+            ((1, w), np.tile(columns[:, None, None, :], (channels * h2, 1, 1, 1)), channels * h2),
+        ]
+    else:
+        stages = [((h, w), np.tile(whole.reshape(-1, 1, h, w), (channels, 1, 1, 1)), channels)]
+    if sum(weight.size for _, weight, _ in stages) > LARGEST:
+        return None
+    made: list[nir.NIRNode] = []
+    for size, weight, groups in stages:
+        node = nir.Conv2d(size, weight, (1, 1), (0, 0), (1, 1), groups, np.zeros(len(weight)))
+        put(node, {"zeros": "no synapses"})
+        made.append(node)
+    return made
 
 
 def _row(value: Tensor, x: Tensor) -> Tensor:

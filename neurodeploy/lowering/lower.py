@@ -163,6 +163,8 @@ class _Lowering:
                 stage = _without_zeros(stage)
         else:
             stage = compose.spatial(node, shape)
+            if section_of(node).get("zeros") == "no synapses":
+                stage = _without_zeros(stage)
         paths = []
         for path in arriving.paths:
             kept = stage
