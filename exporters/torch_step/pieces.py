@@ -233,7 +233,8 @@ def before_reshapes(node: fx.Node) -> list[Shape]:
     found = [shape_of(node)]
     while str(node.target).rpartition(".")[0] in RESHAPES and len(node.all_input_nodes) == 1:
         node = node.all_input_nodes[0]
-        if tuple(node.meta["val"].shape)[:1] != (BATCH,):
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor) or tuple(value.shape)[:1] != (BATCH,):
             break
         found.append(shape_of(node))
     return found

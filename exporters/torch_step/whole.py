@@ -99,7 +99,7 @@ class Whole:
 
     def _settles(self, node: fx.Node) -> bool:
         """Whether a value that waits is a node after all: it then waits no more, and what is behind it is not whole."""
-        if tuple(node.meta["val"].shape)[:1] != (BATCH,):
+        if not _batched(node):
             return False
         try:
             piece = self._piece(node, set(self._walk.sums))
@@ -123,7 +123,7 @@ class Whole:
         return True
 
     def _whole(self, node: fx.Node) -> Sum:
-        if tuple(node.meta["val"].shape)[:1] != (BATCH,):
+        if not _batched(node):
             raise self.waiting[node]
         sums = self._walk.sums
         tried: list[tuple[int, int, Piece, list[Found | None], list[Any]]] = []
@@ -235,3 +235,9 @@ class Whole:
         flat = nir.Flatten({"input": np.array(shape)}, 0, -1)
         name = self._walk.unique(f"{node_name(module_of(node) or node.name)}.flatten")
         return self._walk.add(node, flat, terms, name=name, shape=shape)
+
+
+def _batched(node: fx.Node) -> bool:
+    """Whether a value is one tensor of samples; `split` and the like give several."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and tuple(value.shape)[:1] == (BATCH,)
