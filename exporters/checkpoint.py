@@ -38,12 +38,14 @@ class _Found:
         prefix: that was taken off their names.
         state: name -> tensor.
         left: names in the same dictionary without the prefix.
+        computed: how weights were computed that do not stand there themselves.
     """
 
     key: str
     prefix: str
     state: Mapping[str, Tensor]
     left: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ class _Found:
         if self.prefix:
             by = ", ".join(sorted({_WRAPPERS[part] for part in self.prefix.split(".") if part in _WRAPPERS}))
             words.append(f"the prefix {self.prefix!r} was taken off" + (f" ({by})" if by else ""))
+        words += self.computed
         if self.left:
             words.append(f"left out: {_some(list(self.left))}")
         return "; ".join(words)
@@ -84,7 +87,9 @@ def load_checkpoint(module: nn.Module, checkpoint: Path | str, tell: Callable[[s
         if isinstance(loaded, Mapping):
             found = f"a dict with {_some([str(key) for key in loaded])}" if loaded else "an empty dict"
         raise InvalidInputError(f"{path} is not a state dict", found=found, hint="save model.state_dict()")
-    forms = [_without_states(form, own) for key, state in dictionaries for form in _forms(key, state, own)]
+    forms = [
+        _without_states(_effective(form, own), own) for key, state in dictionaries for form in _forms(key, state, own)
+    ]
     if chosen:
         named = [form for form in forms if chosen in (form.key, form.prefix, form.prefix.rstrip("."), form.name)]
         if not named:
@@ -159,6 +164,34 @@ def _forms(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
             yield from (_Found(key, f"{_COMPILED}{f.prefix}", f.state, f.left) for f in _stripped(key, plain, own))
             return
     yield from _stripped(key, state, own)
+
+
+def _effective(form: _Found, own: Mapping[str, Tensor]) -> _Found:
+    """The same with the weights that the model has and the checkpoint holds as what they are computed from.
+
+    `torch.nn.utils.prune` keeps ``weight_orig`` and ``weight_mask``; weight normalisation ``weight_g`` and
+    ``weight_v``, or the two originals of a parametrization, with ``weight = g v / |v|`` over the dimensions in which g
+    has length 1 (Salimans and Kingma, "Weight Normalization", NeurIPS 2016).
+    """
+    state, said = dict(form.state), dict[str, None]()
+    for name in own:
+        if name in state:
+            continue
+        outer, _, last = name.rpartition(".")
+        inner = f"{outer}." if outer else ""
+        masked = (f"{name}_orig", f"{name}_mask")
+        normed = ((f"{name}_g", f"{name}_v"), tuple(f"{inner}parametrizations.{last}.original{i}" for i in (0, 1)))
+        if masked[0] in state and masked[1] in state:
+            state[name] = state.pop(masked[0]) * state.pop(masked[1])
+            said["pruned weights were multiplied by their masks"] = None
+        for g, v in normed:
+            if g in state and v in state and state[g].dim() == state[v].dim():
+                gain, direction = state.pop(g), state.pop(v)
+                over = [d for d in range(gain.dim()) if gain.shape[d] == 1]
+                size = direction.norm(dim=over, keepdim=True) if over else direction.abs()
+                state[name] = direction * (gain / size)
+                said["normalised weights were computed from length and direction"] = None
+    return replace(form, state=state, computed=tuple(said)) if said else form
 
 
 def _without_states(form: _Found, own: Mapping[str, Tensor]) -> _Found:

@@ -54,7 +54,7 @@ class _Flat:
             given = [self.sums[name] for name in layer.inputs if name in self.sums]
             if isinstance(layer.operation, Relu) and given:
                 self._put(replace(layer, inputs=(self._read(layer.inputs[0]),)))
-            elif isinstance(layer.operation, Matrix) or given:
+            elif isinstance(layer.operation, Matrix) or given or _of_pixels(layer):
                 self.sums[layer.name] = self._through(layer)
             else:
                 self._put(layer)
@@ -130,6 +130,17 @@ class _Flat:
         if len(parts) > 1 or not isinstance(next(i for i in self.layers if i.name == parts[0]).operation, Matrix):
             return self._layer(like, Add(), *parts)
         return parts[0]
+
+
+def _of_pixels(layer: Layer) -> bool:
+    """Whether a layer adds a constant of its own to each pixel, which no node but a matrix does."""
+    if not isinstance(layer.operation, Scale) or len(layer.shape) < 2:
+        return False
+    wide = [
+        np.broadcast_to(v, layer.shape).reshape(layer.shape[0], -1)
+        for v in (layer.operation.scale, layer.operation.shift)
+    ]
+    return bool(wide[1].any()) and (len(layer.shape) != 3 or not all((w == w[:, :1]).all() for w in wide))
 
 
 def _matrix(operation: Operation, shape: tuple[int, ...]) -> tuple[Any, Array]:

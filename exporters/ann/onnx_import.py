@@ -23,7 +23,8 @@ from neurodeploy.network.arrays import Array
 from ..torch_step.layers import flatten
 from . import onnx_file, onnx_values
 from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Operation, Pool, Relu, Scale, folded
-from .onnx_maps import MAPS, Call, Mapped, edged, same
+from .onnx_maps import Call, Mapped, edged, same
+from .onnx_probe import MAPS
 from .onnx_values import Ref
 
 

@@ -20,8 +20,11 @@ LARGEST = 1 << 24
 
 
 KNOWN = (
-    "Add", "Cast", "Concat", "DequantizeLinear", "Div", "Flatten", "Gather", "Identity", "Mul", "Neg", "QuantizeLinear",
-    "Reciprocal", "Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "DequantizeLinear", "Div", "Equal", "Exp",
+    "Expand", "Flatten", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log",
+    "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "QuantizeLinear", "Range", "Reciprocal",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sign",
+    "Size", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where",
 )  # fmt: skip
 """Operators that are computed when all their inputs are known."""
 
@@ -68,9 +71,24 @@ def computed(node: NodeProto, given: list[Array], versions: Iterable[onnx.Operat
 
 def size_of(node: NodeProto, given: Sequence[Array]) -> int:
     """A bound of how many values a node makes of known ones."""
-    if node.op_type in ("Add", "Sub", "Mul", "Div"):
-        return math.prod(np.broadcast_shapes(*(value.shape for value in given)))
-    return given[0].size * max(given[1].size, 1) if node.op_type == "Gather" else sum(value.size for value in given)
+    match node.op_type:
+        case "ConstantOfShape":
+            return math.prod(int(n) for n in given[0].ravel())
+        case "Range":
+            start, limit, step = (float(value.ravel()[0]) for value in given)
+            return int(min(abs((limit - start) / step) if step else math.inf, 2 * LARGEST))
+        case "Tile" | "Expand":
+            return given[0].size * math.prod(max(int(n), 1) for n in given[1].ravel())
+        case "MatMul":
+            return given[0].size * max(given[1].size, 1)
+        case "Gather":
+            return given[0].size * max(given[1].size, 1)
+        case "QuantizeLinear" | "DequantizeLinear" | "Concat" | "Reshape" | "Slice":
+            return sum(value.size for value in given)
+        case _ if len(given) > 1 and node.op_type not in ("Squeeze", "Unsqueeze") and "Reduce" not in node.op_type:
+            return math.prod(np.broadcast_shapes(*(value.shape for value in given)))
+        case _:
+            return sum(value.size for value in given)
 
 
 def outcomes(

@@ -81,7 +81,7 @@ class _Writing:
             return self._late_neuron(chain, term, late)
         if term.op == VIEW:
             return self._operator(
-                torch.ops.aten.view.default, (self.value(term.args[0]), [BATCH, *term.shape]), (), term.node
+                torch.ops.aten.reshape.default, (self.value(term.args[0]), [BATCH, *term.shape]), (), term.node
             )
         if term.op == PICK:
             return self._picked(term)

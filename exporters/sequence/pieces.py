@@ -143,7 +143,8 @@ def _computed(term: Term, values: Mapping[int, Tensor]) -> Tensor:
         return given
 
     if term.op == CONSTANT:
-        return value(term.args[0]).reshape(1, *term.shape)
+        constant: Tensor = value(term.args[0])
+        return constant.reshape(1, *term.shape)
     args, named = list(map(value, term.args)), {key: value(item) for key, item in term.named}
     name = term.name
     if name in _CASTS:

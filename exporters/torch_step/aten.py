@@ -23,7 +23,7 @@ from .capture import BATCH, OPERATOR, POTENTIAL, node_name
 from .few_values import as_factor
 from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .joins import Joins
-from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, RESHAPES, unknown
+from .known import LATE, LATE_OF, PASSES, POOLS, READ_OUT, RESHAPES, unknown
 from .layers import (
     affine_per_channel,
     avg_pool,
@@ -34,15 +34,11 @@ from .layers import (
     for_each,
     linear,
     placed_channels,
-    placed_values,
     windows,
 )
-from .matrices import affine_of
 from .maxima import settle
 from .unseen import check_calls, check_writes
-
-Sum = Mapping[str, float]
-"""NIR node -> factor."""
+from .whole import Sum, Whole
 
 NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 """Path and shape of a neuron layer -> its node."""
@@ -69,12 +65,13 @@ class Walk:
         self.late: list[str] = []
         self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
-        self._sums: dict[fx.Node, Sum] = {}
+        self.sums: dict[fx.Node, Sum] = {}
         self._potentials: set[fx.Node] = set()
         self._maker: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
         self._constants = step.constants
         self._joins = Joins(self, step.constants, lambda name: most({node_name(site): site for site in paths}[name]))
+        self._whole = Whole(self, step.constants)
         self._leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
         self._run(step)
 
@@ -87,20 +84,12 @@ class Walk:
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in step.inputs:
                 self.nodes["input"] = nir.Input(np.array(shape_of(node)))
-                self._sums[node] = {"input": 1.0}
+                self.sums[node] = {"input": 1.0}
             elif node.op == "call_function" and node in self._needed and node not in self._constants:
                 if str(node.target).startswith(POTENTIAL):
                     self._potentials.add(node)
                     continue
-                try:
-                    if not self._joins.takes(node):
-                        self._sums[node] = self._call(node)
-                except NeurodeployError as error:
-                    if str(node.target).startswith(OPERATOR):
-                        raise  # it names its module itself
-                    raise type(error)(
-                        f"{where(node)}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
-                    ) from error
+                self._visit(node)
         check_calls(graph)
         if results and self._potentials.issuperset(results):
             raise UnsupportedError(
@@ -111,7 +100,8 @@ class Walk:
         results = [result for result in results if result not in self._potentials]
         for index, result in enumerate(results):
             name = "output" if len(results) == 1 else f"output_{index}"
-            terms = self._sum(result) if result in self._joins.tables else self._sums.get(result, {})
+            waits = result in self._joins.tables or result in self._whole.waiting
+            terms = self._sum(result) if waits else self.sums.get(result, {})
             if len(terms) != 1:
                 raise UnsupportedError(
                     "the module returns a sum of layers" if terms else "the module returns a constant",
@@ -123,6 +113,29 @@ class Walk:
             self._connect(terms, name, shape_of(result))
             self.results.append(next(iter(terms)))
         settle(self.nodes, self.edges, self.modules, self._dt)
+        self._whole.drop_unused()
+
+    def _visit(self, node: fx.Node) -> None:
+        """One operator by itself; or, where NIR has nothing for it, as part of the whole that reaches a neuron."""
+        layer = str(node.target).startswith((OPERATOR, LATE, READ_OUT))
+        if not layer and self._whole.waits(node):
+            return
+        try:
+            if not self._joins.takes(node):
+                self.sums[node] = self._call(node)
+        except NeurodeployError as error:
+            if str(node.target).startswith(OPERATOR):
+                raise  # it names its module itself
+            said = type(error)(
+                f"{where(node)}: {error.what}" if not error.what.startswith(where(node)) else error.what,
+                found=error.found, allowed=error.allowed, hint=error.hint,
+            )  # fmt: skip
+            if layer or is_random(node) or not isinstance(error, UnsupportedError):
+                raise said from error
+            for source in node.all_input_nodes:
+                if source in self._joins.tables and source not in self.sums:
+                    self.sums[source] = self._joins.sum_of(source)
+            self._whole.wait(node, said)
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]
@@ -133,9 +146,9 @@ class Walk:
             return self._late(node, given)
         if operator == READ_OUT:
             return self._read_out(node)
-        if (scaled := as_factor(node, self._sums, self._constants, self.nodes, self.edges)) is not None:
+        if (scaled := as_factor(node, self.sums, self._constants, self.nodes, self.edges)) is not None:
             terms, factor = scaled
-            return terms if factor is None else self._add(node, nir.Scale(factor), terms)
+            return terms if factor is None else self.add(node, nir.Scale(factor), terms)
         if is_random(node) and operator not in PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",
@@ -151,10 +164,8 @@ class Walk:
             return self._sum(node.args[0])
         if operator in RESHAPES:
             source = self._signal(node)
-            made, terms = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
-            if made is None or self._vector(source):
-                return terms if made is None else self._flattened(node, terms, shape_of(source))
-            return self._add(node, made, terms)
+            made, signal = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
+            return signal if made is None else self.add(node, made, signal)
         if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
             sign = -1.0 if "sub" in operator else 1.0
             return self._added(node, given["self"], given["other"], sign * float(given.get("alpha", 1)))
@@ -166,8 +177,6 @@ class Walk:
             return {name: -value for name, value in self._sum(given["self"]).items()}
         if operator in ("aten.matmul", "aten.mm", "aten.addmm"):
             return self._matrix_product(node, given)
-        if operator in MATRICES or (operator in CONVOLUTIONS and self._vector(self._signal(node))):
-            return self._as_matrix(node)
         if operator == "aten.linear":
             made = linear(self._constant(given["weight"]), self._bias(given), shape_of(self._signal(node)))
         elif operator == "aten.conv2d":
@@ -182,7 +191,7 @@ class Walk:
             return self._pool(node, given)
         else:
             raise unknown(operator)
-        return self._add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
+        return self.add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
 
     def _joined(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """A concatenation along the channels: each branch is put into its place, and all are added."""
@@ -196,54 +205,13 @@ class Walk:
             )
         total, first = int(node.meta["val"].shape[1]), 0
         result: dict[str, float] = {}
-        vectors = any(map(self._vector, branches))
         for branch in branches:
             shape = shape_of(branch)
-            made = placed_channels(first, total, shape) if not vectors else placed_values(first, total, shape)
             name = self.unique(node_name(f"{module_of(node)}.{node.name}".lstrip(".")))
-            terms = self._flattened(node, self._sum(branch), shape) if vectors else self._sum(branch)
-            self._add(node, made, terms, name=name, source=branch)
+            self.add(node, placed_channels(first, total, shape), self._sum(branch), name=name, source=branch)
             result[name] = 1.0
             first += shape[0]
         return result
-
-    def _as_matrix(self, node: fx.Node) -> Sum:
-        """An operator that NIR has no node for, as the matrix that it is; the neuron behind it gives back the image.
-
-        It takes in a matrix in front of it that nothing else uses.
-        """
-        source, what = self._signal(node), str(node.target)
-        before, after, terms = shape_of(source), shape_of(node), self._sum(source)
-        name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
-        taken, first = self.nodes.get(name), None
-        if self._vector(source) and isinstance(taken, (nir.Linear, nir.Affine)) and self._only_for(name, node):
-            bias = factor * taken.bias if isinstance(taken, nir.Affine) else None
-            first = (factor * taken.weight.astype(np.float64), bias)
-        matrix, offset = affine_of(applied(node, source, self._constants), before, after, what, first)
-        made: nir.NIRNode = nir.Linear(matrix) if offset is None else nir.Affine(matrix, offset)
-        if first is None:
-            return self._add(node, made, self._flattened(node, terms, before))
-        made.metadata = self.nodes[name].metadata
-        self.nodes[name] = made
-        self._maker[name] = node
-        return {name: 1.0}
-
-    def _vector(self, source: fx.Node) -> bool:
-        """Whether an image arrives as a vector, since a matrix made it."""
-        matrices = (isinstance(self.nodes[name], (nir.Linear, nir.Affine)) for name in self._sum(source))
-        return len(shape_of(source)) > 1 and any(matrices)
-
-    def _flattened(self, node: fx.Node, terms: Sum, shape: tuple[int, ...]) -> Sum:
-        """The same sum as vectors: what is not one yet goes through one Flatten."""
-        if len(shape) == 1:
-            return terms
-        vectors = {n: f for n, f in terms.items() if isinstance(self.nodes[n], (nir.Linear, nir.Affine))}
-        images = {n: f for n, f in terms.items() if n not in vectors}
-        if images:
-            flat = nir.Flatten({"input": np.array(shape)}, 0, -1)
-            name = self.unique(f"{node_name(module_of(node) or node.name)}.flatten")
-            vectors |= self._add(node, flat, images, name=name)
-        return vectors
 
     def _pool(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """An average over windows: NIR's pool, or a convolution with ones and a Scale, or a matrix."""
@@ -257,10 +225,10 @@ class Walk:
                 hint="give the samples a channel axis (nn.Unflatten or unsqueeze in front of the pool)",
             )
         made = avg_pool(given, before) if len(before) == 3 else None
-        if self._vector(source) or (made is None and "output_size" in given):
-            return self._as_matrix(node)
+        if made is None and "output_size" in given:
+            raise UnsupportedError("an adaptive pool whose windows differ in size", found=f"{before} to {after}")
         if made is not None:
-            return self._add(node, made, terms)
+            return self.add(node, made, terms)
         sums, ones = windows(given, before, after), torch.ones(1, *before, dtype=torch.float64)
         weight = torch.from_numpy(sums.weight)
         convolve = torch.conv1d if len(before) == 2 else torch.conv2d
@@ -268,11 +236,11 @@ class Walk:
         parts = np.rint((counted / applied(node, source, self._constants)(ones)).numpy()[0])
         if (parts == parts.flat[0]).all():
             sums.weight = sums.weight / parts.flat[0]
-            return self._add(node, sums, terms)
+            return self.add(node, sums, terms)
         base = node_name(f"{module_of(node)}.{node.name}".lstrip("."))
-        middle = self._add(node, sums, terms, name=self.unique(f"{base}.sums"))
+        middle = self.add(node, sums, terms, name=self.unique(f"{base}.sums"))
         name = self.unique(node_name(module_of(node)) if module_of(node) in self._leaves else base)
-        self._add(node, nir.Scale(1 / parts), middle, name=name)
+        self.add(node, nir.Scale(1 / parts), middle, name=name)
         return {name: 1.0}
 
     def _signal(self, node: fx.Node) -> fx.Node:
@@ -280,13 +248,12 @@ class Walk:
         return next(source for source in node.all_input_nodes if source not in self._constants)
 
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
-        path, shape = str(given["path"]), shape_of(node)
+        path = str(given["path"])
         name = node_name(path)
         if name in self.nodes:
             check_calls(node.graph)
         terms = self._sum(given["x"])
-        terms = self._flattened(node, terms, shape) if self._vector(given["x"]) else terms
-        return self._add(node, self._neuron(path, shape), terms, name=name, path=self._paths[path])
+        return self.add(node, self._neuron(path, shape_of(node)), terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """What a layer, or the input, sent some steps before."""
@@ -301,11 +268,9 @@ class Walk:
     def _read_out(self, node: fx.Node) -> Sum:
         """A leaky integrator that forgets all in each step: its potential is what it receives."""
         shape = shape_of(node)
-        source = self._signal(node)
-        terms = self._flattened(node, self._sum(source), shape) if self._vector(source) else self._sum(source)
-        path = module_of(node)
+        terms, path = self._sum(self._signal(node)), module_of(node)
         made = nir.LI(np.full(shape, self._dt), np.ones(shape), np.zeros(shape))
-        return self._add(node, made, terms, name=self.unique(f"{node_name(path)}.read_out" if path else "read_out"))
+        return self.add(node, made, terms, name=self.unique(f"{node_name(path)}.read_out" if path else "read_out"))
 
     def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         if given["training"] or given["running_mean"] is None:
@@ -328,10 +293,8 @@ class Walk:
         terms, shape = self._sum(source), shape_of(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
         made = folded(self.nodes[name], gain * factor, offset) if name and self._only_for(name, node) else None
-        if made is None and self._vector(source):
-            return self._as_matrix(node)
         if made is None:
-            return self._add(node, affine_per_channel(gain, offset, shape), terms)
+            return self.add(node, affine_per_channel(gain, offset, shape), terms)
         made.metadata = self.nodes[name].metadata
         self.nodes[name] = made
         self._maker[name] = node
@@ -393,7 +356,7 @@ class Walk:
         per_channel = each.reshape(shape[0], -1)
         if (per_channel == per_channel[:, :1]).all():
             return self._affine(node, first, per_channel[:, 0].copy(), np.zeros(shape[0]))
-        return self._as_matrix(node) if self._vector(first) else self._add(node, nir.Scale(each), terms)
+        return self.add(node, nir.Scale(each), terms)
 
     def _matrix_product(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """``x @ W``, or ``beta b + alpha x @ W``, with constant ``W`` and ``b``."""
@@ -409,7 +372,7 @@ class Walk:
         if "mat1" in given:
             weight = weight * float(given["alpha"])
             bias = np.broadcast_to(self._constant(given["self"]), (1, weight.shape[1]))[0] * float(given["beta"])
-        return self._add(node, linear(np.ascontiguousarray(weight.T), bias, shape), self._sum(source))
+        return self.add(node, linear(np.ascontiguousarray(weight.T), bias, shape), self._sum(source))
 
     def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
         for term, other, scale, sign in ((first, second, factor, 1.0), (second, first, 1.0, factor)):
@@ -424,23 +387,29 @@ class Walk:
             total[name] = total.get(name, 0.0) + factor * value
         return total
 
-    def _sum(self, node: Any) -> Sum:
+    def no_potential(self, node: Any) -> None:
+        """Refuse a membrane potential."""
         if node in self._potentials:
             raise UnsupportedError(
                 "a membrane potential is used as a signal",
                 allowed="the spikes of a neuron, or a layer that does not spike",
                 hint="pass the spikes on; states may only be returned or handed back to their neuron",
             )
-        if node in self._joins.tables and node not in self._sums:
-            self._sums[node] = self._joins.sum_of(node)
-        if not isinstance(node, fx.Node) or node not in self._sums:
+
+    def _sum(self, node: Any) -> Sum:
+        self.no_potential(node)
+        if node in self._whole.waiting:
+            return self._whole.resolved(node)
+        if node in self._joins.tables and node not in self.sums:
+            self.sums[node] = self._joins.sum_of(node)
+        if not isinstance(node, fx.Node) or node not in self.sums:
             raise UnsupportedError(
                 "an operator on a parameter or constant",
                 found=str(node),
                 allowed="the output of a layer",
                 hint="add it to a layer, multiply a layer by it, or make it a weight or a bias",
             )
-        return self._sums[node]
+        return self.sums[node]
 
     def _constant(self, node: Any) -> Array:
         if node not in self._constants:
@@ -458,9 +427,17 @@ class Walk:
     def _bias(self, given: Mapping[str, Any]) -> Array | None:
         return None if given.get("bias") is None else self._constant(given["bias"])
 
-    def _add(
-        self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = "", path: str = "", source: Any = None
+    def add(
+        self,
+        node: fx.Node,
+        made: nir.NIRNode,
+        terms: Sum,
+        name: str = "",
+        path: str = "",
+        source: Any = None,
+        shape: tuple[int, ...] | None = None,
     ) -> Sum:
+        """Add a node that takes the sum ``terms``, of values of ``shape``, of ``source``, or of what ``node`` takes."""
         path = path or module_of(node)
         own = path in self._leaves  # else it is functional code of a module that holds others
         name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
@@ -468,7 +445,7 @@ class Walk:
         self.nodes[name] = made
         self.modules[name] = path
         self._maker[name] = node
-        self._connect(terms, name, shape_of(source or self._signal(node)))
+        self._connect(terms, name, shape or shape_of(source or self._signal(node)))
         return {name: 1.0}
 
     def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:

@@ -162,8 +162,8 @@ class Range:
 
     def times(self, factor: float) -> Range:
         """Of the signal times a number."""
-        ends = sorted((_product(factor, self.low), _product(factor, self.high)))
-        return Range(*ends, self.whole and float(factor).is_integer())
+        low, high = sorted((_product(factor, self.low), _product(factor, self.high)))
+        return Range(low, high, self.whole and float(factor).is_integer())
 
     def or_nothing(self) -> Range:
         """Of the signal, or 0 in its place."""

@@ -32,7 +32,8 @@ from .truth import MOST, Atom, Table, ladder, reduced, together
 from .windows import LARGEST_OF, LEAST_OF, POOLS, Windows, windows
 
 if TYPE_CHECKING:
-    from .aten import Sum, Walk
+    from .aten import Walk
+    from .whole import Sum
 
 LEVELS = 8
 """Different values above the least that spikes added up may have where they are joined, at most."""
@@ -155,7 +156,7 @@ class Joins(Populations):
         source, shape = next(a for a in _nodes(node)), tuple(_value_of(node).shape)
         if source in self._constants or shape[:1] != (BATCH,):
             return False
-        table = self.tables.get(source) if source not in self._walk._sums else None
+        table = self.tables.get(source) if source not in self._walk.sums else None
         if table is None:
             try:
                 flatten(_shape(source), shape, BATCH)
@@ -163,10 +164,10 @@ class Joins(Populations):
             except UnsupportedError:
                 table = self._table_of(source, levels=1)
         if table is None:
-            terms = self._walk._sums.get(source, {})
+            terms = self._walk.sums.get(source, {})
             matrices = all(isinstance(self._walk.nodes[name], (nir.Linear, nir.Affine)) for name in terms)
             if terms and matrices:  # vectors, of whatever shape
-                self._walk._sums[node] = terms
+                self._walk.sums[node] = terms
             return bool(terms) and matrices
         if any(math.prod(atom.shape) != math.prod(table.shape) for atom in table.atoms):
             table = self._as_spikes(source, table)
@@ -177,7 +178,7 @@ class Joins(Populations):
     def _item(self, node: fx.Node) -> bool:
         source, place = node.args[0], node.args[1]
         assert isinstance(source, fx.Node)
-        if source not in self.tables and source not in self._walk._sums:
+        if source not in self.tables and source not in self._walk.sums:
             return False
         if place != 0:
             raise UnsupportedError(
@@ -186,17 +187,17 @@ class Joins(Populations):
             )  # fmt: skip
         if source in self.tables:
             self.tables[node] = self.tables[source]
-        if source in self._walk._sums:
-            self._walk._sums[node] = self._walk._sums[source]
+        if source in self._walk.sums:
+            self._walk.sums[node] = self._walk.sums[source]
         return True
 
     def _table_of(self, source: fx.Node, levels: int = LEVELS) -> Table | None:
         """What a value is as a function of spikes; None where it is none, or has more ``levels`` above 0."""
         if source in self.tables:
             return self.tables[source]
-        if source not in self._walk._sums:
+        if source not in self._walk.sums:
             return None
-        terms, shape = self._walk._sums[source], _shape(source)
+        terms, shape = self._walk.sums[source], _shape(source)
         counted = {name: self._counts.of(name) for name in terms}
         if any(count is None for count in counted.values()):
             return None
@@ -323,7 +324,7 @@ class Joins(Populations):
             made = self._placed(node, max_node(whole, shape), terms, shape)
         else:
             made = self._placed(node, max_node(whole, (math.prod(shape),)), terms, (math.prod(shape),))
-        self._walk._sums[node] = {made: 1.0}
+        self._walk.sums[node] = {made: 1.0}
 
     def _check(self, node: fx.Node, source: fx.Node, over: Windows) -> None:
         """The windows must be those of the operator."""
@@ -340,7 +341,7 @@ class Joins(Populations):
         if plain not in ("aten.mul", "aten.multiply") or len(signals) < 2:
             return
         analogue = [s for s in signals if self._table_of(s) is None]
-        names = [name for s in analogue for name in self._walk._sums.get(s, {})]
+        names = [name for s in analogue for name in self._walk.sums.get(s, {})]
         raise UnsupportedError(
             "a product of two layers of which one does not send binary spikes",
             found=f"{', '.join(names)} sends values, not spikes of one a step",

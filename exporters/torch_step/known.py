@@ -7,18 +7,9 @@ from neurodeploy.errors import UnsupportedError
 PASSES = ("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.contiguous", "aten.clone",
            "aten.detach", "aten.alias", "aten.detach_", "aten.dropout_")  # fmt: skip
 RESHAPES = ("aten.flatten", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
-CONVOLUTIONS = ("aten.conv1d", "aten.conv2d")
 POOLS = ("aten.avg_pool1d", "aten.avg_pool2d", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
 LATE, LATE_OF, PICK, READ_OUT = "neurodeploy.late", "neurodeploy.late_of", "neurodeploy.pick", "neurodeploy.read_out"
 """Operators of folded sequences: what was sent some steps before, elements of a layer, a layer that is read."""
-
-MATRICES = (
-    PICK,
-    "aten.conv_transpose1d", "aten.conv_transpose2d", "aten.upsample_nearest1d", "aten.upsample_nearest2d",
-    "aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d", "aten.mean", "aten.einsum",
-    "aten.pad", "aten.constant_pad_nd", "aten.flip", "aten.pixel_shuffle", "aten.pixel_unshuffle",
-)  # fmt: skip
-"""Linear operators that NIR has no node for."""
 
 REFUSED = {
     "aten.relu": ("of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"),

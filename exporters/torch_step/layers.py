@@ -11,8 +11,6 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 
-from .matrices import LARGEST
-
 
 def linear(weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
     """Affine, or Linear without a bias, on one sample of ``shape``."""
@@ -91,25 +89,9 @@ def placed_channels(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNo
     return nir.Conv2d((shape[1], shape[2]), weight[:, :, None, None], 1, 0, 1, 1, np.zeros(total))
 
 
-def placed_values(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNode:
-    """`placed_channels` of an image that arrives, and leaves, as a vector."""
-    own, pixels = int(np.prod(shape)), int(np.prod(shape[1:]))
-    if total * pixels * own > LARGEST:
-        raise UnsupportedError(
-            "a concatenation behind a matrix that is too large", found=f"{own:,} x {total * pixels:,} entries",
-            allowed=f"{LARGEST:,}", hint="put neurons behind the upsampling or the transposed convolution",
-        )  # fmt: skip
-    weight = np.zeros((total * pixels, own))
-    weight[first * pixels + np.arange(own), np.arange(own)] = 1
-    return nir.Linear(weight)
-
-
 def folded(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode | None:
     """A linear layer with ``gain * output + offset`` for each output channel, in float64; None for other nodes."""
     if isinstance(node, (nir.Linear, nir.Affine)):
-        if len(gain) != len(node.weight) and len(node.weight) % len(gain) == 0:
-            # The rows of a matrix that makes an image are its positions, channel by channel.
-            gain, offset = (np.repeat(v, len(node.weight) // len(v)) for v in (gain, offset))
         bias = node.bias.astype(np.float64) if isinstance(node, nir.Affine) else np.zeros(len(gain))
         weight = node.weight.astype(np.float64) * gain[:, None]
         return nir.Affine(weight, gain * bias + offset)

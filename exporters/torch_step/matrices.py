@@ -17,7 +17,7 @@ LARGEST = 1 << 24
 _AT_ONCE = 1 << 24
 """Most numbers that are handed to an operator at once."""
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Largest error of a linear operator in float64, relative to what it gives."""
 
 
@@ -70,7 +70,7 @@ def affine_of(
         x = np.random.default_rng(0).normal(size=(3, inputs))
         given = x if first is None else x @ np.asarray(first[0], np.float64).T
         right = image(given)
-        if not np.allclose(right, x @ matrix.T + zero, rtol=0, atol=_ROUNDING * max(1.0, float(np.abs(right).max()))):
+        if not np.allclose(right, x @ matrix.T + zero, rtol=0, atol=ROUNDING * max(1.0, float(np.abs(right).max()))):
             raise UnsupportedError(
                 f"{what} is not linear in each sample by itself",
                 allowed="sums of what arrives, times weights, for each sample of the batch apart",

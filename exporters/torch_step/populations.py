@@ -23,7 +23,8 @@ from .matrices import LARGEST
 from .truth import Atom, Table, ladder, polynomial, separated
 
 if TYPE_CHECKING:
-    from .aten import Sum, Walk
+    from .aten import Walk
+    from .whole import Sum
 
 
 class Populations:

@@ -54,7 +54,7 @@ class Wide(TorchFunctionMode):
         self.generators |= named.get("generator") is not None
         types_met = {one.dtype for one in _tensors((args, tuple(named.values())))}
         each = self._wider
-        if torch.float64 in types_met and types_met & self.narrow and not _writes(func) and "out" not in named:
+        if torch.float64 in types_met and types_met & self.narrow and not _writes(func) and named.get("out") is None:
             each = self._promoted
         return asked(*map(each, args), **{name: each(value) for name, value in named.items()})
 

@@ -56,7 +56,7 @@ def discretise(name: str, node: Any, shape: tuple[int, ...], conventions: Conven
             raise InvalidInputError(
                 f"node {name!r}: parameter {attribute} is not finite",
                 found=array.ravel()[:4],
-                hint="snnTorch writes beta = 1 like this: --as snntorch" if np.isposinf(array).any() else "",
+                hint=_endless(attribute) if np.isposinf(array).any() else "",
             )
         return np.broadcast_to(array, shape).reshape(size) if array.size == 1 else array.reshape(size)
 
@@ -130,3 +130,12 @@ def _full(name: str, key: str, value: Array, shape: tuple[int, ...]) -> Array:
             found=list(value.shape),
             allowed=f"one number, or {list(shape)}",
         ) from error
+
+
+def _endless(attribute: str) -> str:
+    """What to do about a parameter that is infinite."""
+    if "threshold" in attribute:
+        return (
+            "a last layer that never spikes is a read-out of its potential: write LI in place of LIF, I in place of IF"
+        )
+    return "snnTorch writes beta = 1 like this: --as snntorch"

@@ -100,7 +100,9 @@ def behind_max(name: str, node: Any, arriving: Signal) -> Joined:
             allowed="a neuron between them",
             hint=TRAINS_EQUALLY,
         )
-    if ((before.index < 0).all(axis=1)[index] & (index >= 0)).any():  # a value without any is 0, and counts as such
+    if (
+        np.asarray((before.index < 0).all(axis=1))[index] & (index >= 0)
+    ).any():  # a value without any is 0, and counts as such
         raise UnsupportedError(
             f"node {name!r} is a Max of values of which {before.node!r}, another Max, gives a part",
             allowed="a neuron between them",
@@ -181,5 +183,7 @@ class Trees:
     def said(self, node: str, neurons: int) -> str:
         """What became of the Max, in words."""
         count, wanted = self.join.compartments, len(np.unique(self.taken))
-        shared = f", {wanted:,} of them different: windows that overlap have compartments each" if wanted < count else ""
+        shared = (
+            f", {wanted:,} of them different: windows that overlap have compartments each" if wanted < count else ""
+        )
         return f"{node} is a MAX of {count:,} compartments in front of {neurons:,} neurons{shared}"

@@ -174,6 +174,8 @@ class _Lowering:
                 stage = _without_zeros(stage)
         else:
             stage = compose.spatial(node, shape)
+            if section_of(node).get("zeros") == "no synapses":
+                stage = _without_zeros(stage)
         paths = []
         for path in arriving.paths:
             kept = stage
@@ -288,7 +290,9 @@ class _Lowering:
             path = replace(path, nodes=(*path.nodes, joined.first))
             onto.append(replace(self._projection(path, name, kind, None, file, taken), port=PORT))
         if not onto:
-            raise UnsupportedError(f"the Max {joined.node!r} is one of constants", allowed="what neurons or inputs send")
+            raise UnsupportedError(
+                f"the Max {joined.node!r} is one of constants", allowed="what neurons or inputs send"
+            )
         mine: list[tuple[Array, int]] = []
         for value, start in joined.signal.biases:
             whole, each = trees.bias(value, len(discrete.gain))

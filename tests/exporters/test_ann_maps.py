@@ -82,6 +82,16 @@ CASES = {
     "Reshape": ([("Reshape", ["x", "a"], {})], [("a", np.array([0, 4, 3, 6]))]),
     "Expand, Tile": ([("GlobalAveragePool", ["x"], {}), ("Expand", ["t0", "a"], {}), ("Tile", ["t1", "b"], {})],
                      [("a", np.array([1, 2, 3, 3])), ("b", np.array([1, 2, 1, 1]))]),
+    "Add of shapes": ([("GlobalAveragePool", ["x"], {}), ("Add", ["x", "t0"], {}), ("Sub", ["t1", "t0"], {})], []),
+    "CumSum": ([("CumSum", ["x", "a"], {"reverse": 1})], [("a", np.array(2))]),
+    "Einsum": ([("Einsum", ["x", "w"], {"equation": "bchw,ow->bcho"})], [("w", normal(3, 6))]),
+    "Where": ([("Where", ["m", "x", "c"], {})], [("m", normal(6, 6) > 0), ("c", np.float32(0.5))]),
+    "Pow of 1": ([("Relu", ["x"], {}), ("Pow", ["t0", "a"], {})], [("a", np.float32(1))]),
+    "Trilu": ([("Trilu", ["x"], {"upper": 0})], []),
+    "an index computed from constants": (
+        [("Range", ["a", "b", "c"], {}), ("Gather", ["x", "t0"], {"axis": 3})],
+        [("a", np.array(1)), ("b", np.array(6)), ("c", np.array(2))],
+    ),
     "Resize, cut off": (resize("asymmetric", mode="linear"), scales(1.5, 0.5)),
     **{f"Resize by {k} x {j}, {of}, {to}": (resize(of, to), scales(k, j))
        for k, j in ((2, 2), (3, 2), (4, 1))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.exporters.checkpoint import load_checkpoint
@@ -100,6 +101,49 @@ def test_safetensors_with_a_prefix(tmp_path):
     load_checkpoint(module, tmp_path / "x.safetensors", said.append)
     assert torch.equal(module[0].weight, W["0.weight"])
     assert "'module.'" in said[0]
+
+
+def pruned(model):
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            prune.random_unstructured(part, "weight", 0.5)
+    return model
+
+
+def normalised(model, by):
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            by(part)
+    return model
+
+
+COMPUTED = {
+    "pruned": (pruned, "multiplied by their masks"),
+    "weight_norm": (lambda m: normalised(m, nn.utils.parametrizations.weight_norm), "length and direction"),
+    "weight_norm, old": (lambda m: normalised(m, nn.utils.weight_norm), "length and direction"),
+    "of the other dimension": (lambda m: normalised(m, lambda p: nn.utils.weight_norm(p, dim=1)), "length and"),
+    "of the whole": (
+        lambda m: normalised(m, lambda p: nn.utils.parametrizations.weight_norm(p, dim=None)), "missing: 0.weight",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_kept_as_what_they_are_computed_from(name, prefix, tmp_path):
+    make, line = COMPUTED[name]
+    torch.manual_seed(1)
+    trained, module, said = make(net()).eval(), net().eval(), []
+    torch.save({"model": under(prefix, trained.state_dict())}, tmp_path / "x.pt")
+    if line.startswith("missing"):
+        with pytest.raises(InvalidInputError, match=line):
+            load_checkpoint(module, tmp_path / "x.pt")
+        return
+    load_checkpoint(module, tmp_path / "x.pt", said.append)
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(module(x), trained(x))
+    assert re.search(line, said[0])
 
 
 REFUSED = {

@@ -330,7 +330,6 @@ def changed_reset():
         (lambda: Potential(), "returns membrane potentials only"),
         (lambda: Joined(), "the module returns a sum of layers"),
         (lambda: Steps(3), "'lif' is called more than once in a step\n.*\n.*loop over time"),
-        (lambda: Steps(), "picking a part.*\n.*\n.*move a loop over time out"),
         (lambda: nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False), snn.Leaky(0.9)), "of each batch"),
     ],
 )  # fmt: skip

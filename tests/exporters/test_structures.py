@@ -170,8 +170,7 @@ class AlongHeight(nn.Module):
 
 def test_a_join_along_the_height_is_a_matrix(tmp_path: Path) -> None:
     x = (np.random.default_rng(1).random((6, 2, 2, 9, 9)) < 0.4).astype(np.uint8)
-    with pytest.raises(UnsupportedError, match="a concatenation that is not along the channels"):
-        to_graph(AlongHeight(), (2, 9, 9))  # one step by itself; recorded over time it is a choice of elements
+    assert to_graph(AlongHeight(), (2, 9, 9)).nodes["neuron"].v_threshold.shape == (3, 16, 7)
     made = export_proven(AlongHeight(), x, 1e-3, tmp_path / "net.nir")
     assert [pair.verdict for pair in made.pairs] == ["equal"] * 3
     assert made.pairs[1].spikes[0] > 100
@@ -181,5 +180,5 @@ def test_a_join_along_the_height_is_a_matrix(tmp_path: Path) -> None:
 def test_a_matrix_that_is_too_large_is_refused(tmp_path: Path) -> None:
     big = np.zeros((2, 1, 2, 60, 60), np.uint8)
     with pytest.raises(UnsupportedError, match="is too large: NIR can only say it as a matrix"):
-        export_proven(Net(nn.ConvTranspose2d(2, 8, 3)), big, 1e-3, tmp_path / "net.nir")
+        export_proven(Net(nn.ConvTranspose2d(2, 8, 3, 2)), big, 1e-3, tmp_path / "net.nir")
     assert list(tmp_path.iterdir()) == []

@@ -38,6 +38,8 @@ from neurodeploy.network.neurons import Lif
 from neurodeploy.network.registers import LOIHI, Registers
 
 UNIT = 1 << loihi_ranges.STATE_SHIFT
+FAR = 1e5
+"""A threshold that many times above the largest weight is there so that nothing reaches it."""
 Range = Literal["max", "percentile", "mse"]
 PERCENTILE = 99.9
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -306,7 +308,13 @@ class _Fitting:
                 f"population {self.population.name!r}: weights and threshold do not fit one integer scale",
                 found=f"weights of {min(tops):g} to {max(tops):g}, threshold {self.neuron.threshold.max():g}",
                 allowed=f"weight exponents {low}..{high}",
-                hint="bring the layers' weights closer together (weight decay or normalisation in training)",
+                hint="bring the layers' weights closer together (weight decay or normalisation in training)"
+                + (
+                    "; a threshold that is there so that a last layer never spikes is a read-out: NIR's I or LI in "
+                    "place of IF or LIF, or an infinite threshold at export"
+                    if float(self.neuron.threshold.max()) > FAR * max(tops)
+                    else ""
+                ),
             )
         return tuple(exponents)
 
