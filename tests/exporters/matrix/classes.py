@@ -71,10 +71,10 @@ Make = Callable[[], Any]
 Ways = Callable[[Make], Iterator[Way]]
 
 
-def modules_in(package: str) -> dict[str, type[nn.Module]]:
-    """All public module classes that are defined in a package and in the modules directly in it."""
+def modules_in(package: str, without: tuple[str, ...] = ()) -> dict[str, type[nn.Module]]:
+    """All public module classes that are defined in a package and in the modules directly in it, but for some."""
     outer = import_module(package)
-    names = [package, *(f"{package}.{found.name}" for found in iter_modules(getattr(outer, "__path__", [])))]
+    names = [package, *(f"{package}.{found.name}" for found in iter_modules(outer.__path__) if found.name not in without)]
     found: dict[str, type[nn.Module]] = {}
     for name in names:
         for kind in vars(import_module(name)).values():

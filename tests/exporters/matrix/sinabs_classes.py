@@ -16,7 +16,7 @@ ALL = modules_in("sinabs.layers")
 
 NOT_NEURONS = frozenset(
     "ChannelShift Cropping2dLayer FlattenTime Img2SpikeLayer Merge NeuromorphicReLU QuantizeLayer Repeat Sig2SpikeLayer "
-    "SpikingMaxPooling2dLayer SqueezeMixin StatefulLayer SumPool2d UnflattenTime".split()
+    "SpikingMaxPooling2dLayer StatefulLayer SumPool2d UnflattenTime".split()
 )
 """Layers without a state, and base classes."""
 
@@ -58,6 +58,7 @@ SETS: dict[str, list[Make]] = {
     "ALIFRecurrent": [lambda: sl.ALIFRecurrent(**ADAPTS, rec_connect=back())],
     "IAFSqueeze": [lambda: sl.IAFSqueeze(**SQUEEZED), lambda: sl.IAFSqueeze(**SQUEEZED, min_v_mem=-1.0)],
     "LIFSqueeze": [lambda: sl.LIFSqueeze(tau_mem=8.0, norm_input=False, **SQUEEZED)],
+    "ALIFSqueeze": [lambda: ALL["ALIFSqueeze"](**ADAPTS, **SQUEEZED)],
     "ExpLeakSqueeze": [lambda: sl.ExpLeakSqueeze(tau_mem=8.0, **SQUEEZED)],
 }  # fmt: skip
 
