@@ -2,9 +2,9 @@
 
 Prints two tables. Eight kinds of network: a cell is *exact* when none of all neuron-steps differs over 100 steps and a
 batch of 4, in float64 and float32 (see tests/exporters/matrix/cells.py). And every neuron class that a framework has,
-found by introspection, with several sets of parameters, as one step and as whole sequences: *exact* when all of them are
-(tests/exporters/matrix/classes.py), *refused* with the reason; the classes are counted. ``export_matrix.py norse`` tries
-the classes of one framework alone. Exits with 1 when anything differs, or when a class was not tried.
+found by introspection, with several sets of parameters, as one step and as whole sequences: *exact* when all of them
+are (tests/exporters/matrix/classes.py), *refused* with the reason; the classes are counted. ``export_matrix.py norse``
+tries the classes of one framework alone. Exits with 1 when anything differs, or when a class was not tried.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ _STEP = (
 )  # fmt: skip
 """Methods that decide what a node computes."""
 
+
 def _kind(module: nn.Module) -> Any:
     """The first class of SpikingJelly that the module's class is or inherits."""
     return next((kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "spikingjelly"), None)

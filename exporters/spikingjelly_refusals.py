@@ -62,7 +62,7 @@ NEURONS: Mapping[str, str] = {
 """Neurons."""
 
 LAYERS: Mapping[str, str] = {
-    "SynapseFilter": "it decays only where no spike arrives, so its state is multiplied by what arrives; use CUBALIFNode",
+    "SynapseFilter": "it decays only where no spike arrives, and multiplies its state by what arrives; use CUBALIFNode",
     "NeuNorm": "it subtracts a running sum over the channels; use batch normalisation",
     "DropConnectLinear": "it draws its outputs at random in evaluation mode; use Linear with (1 - p) times the weights",
     "TemporalWiseAttention": _ALL_STEPS,

@@ -23,11 +23,11 @@ from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
 from .answers import answering
 from .emit import emit
-from .encoders import draws, encode, encoders_of
-from .fold import fold
+from .encoders import compares, draws, encode, encoders_of
+from .fold import Folded, fold
 from .record import Recorded, record
 from .terms import INPUT, MixedError, Terms
-from .unroll import unroll
+from .unroll import Unrolled, unroll
 
 if TYPE_CHECKING:
     import nir
@@ -191,7 +191,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return fold(unroll(recorded, _labels(recorded, usage)[0]), _expected(usage)).last + 1
+                return _folded(recorded, usage)[1].last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -291,11 +291,23 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
         return _followed(module, part, usage, dt, framework)
 
 
+def _folded(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, tuple[str, ...]]:
+    """The steps of a recording, the one that all are, and the lines of the encoder in front."""
+    inputs, encoded = _labels(recorded, usage)
+    try:
+        unrolled = unroll(recorded, inputs)
+        return unrolled, fold(unrolled, _expected(usage)), encoded
+    except UnsupportedError as error:
+        line = "" if encoded else compares(recorded)
+        if not line:
+            raise
+        hint = f"if {line} is an encoder, it stays on the host: export the module that takes what it sends"
+        raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
+
+
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    inputs, encoded = _labels(recorded, usage)
-    unrolled = unroll(recorded, inputs)
-    folded = fold(unrolled, _expected(usage))
+    unrolled, folded, encoded = _folded(recorded, usage)
     rules = answering(unrolled, folded)
     read = [*rules.read]
     if not read:

@@ -20,8 +20,8 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
-from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .few_values import as_factor
+from .fxgraph import Step, ancestors, applied, arguments, flat, is_random, leaves, module_of, shape_of, where
 from .known import CONVOLUTIONS, LATE, LATE_OF, MATRICES, PASSES, POOLS, READ_OUT, RESHAPES, unknown
 from .layers import (
     affine_per_channel,
@@ -126,8 +126,8 @@ class Walk:
         if operator == READ_OUT:
             return self._read_out(node)
         if (scaled := as_factor(node, self._sums, self._constants, self.nodes, self.edges)) is not None:
-            terms, factor = scaled
-            return terms if factor is None else self._add(node, nir.Scale(factor), terms)
+            total, factor = scaled
+            return total if factor is None else self._add(node, nir.Scale(factor), total)
         if is_random(node) and operator not in PASSES:
             raise UnsupportedError(
                 "random numbers in forward", found=operator, allowed="what computes the same in every run",

@@ -32,13 +32,83 @@ _INF = float("inf")
 
 FUNCTIONS = frozenset(
     f"aten.{n}"
-    for n in (
-        "relu relu6 clamp clamp_min clamp_max clip hardtanh abs absolute leaky_relu prelu elu selu celu nan_to_num "
-        "gt ge lt le eq ne greater greater_equal less less_equal not_equal sign sgn heaviside ceil floor round trunc "
-        "frac pow square sqrt bool int long half to _to_copy where maximum minimum logical_and logical_or logical_xor "
-        "__and__ __or__ bitwise_and bitwise_or masked_fill tanh sin erf sigmoid threshold mul multiply hardswish gelu "
-        "silu mish softsign expm1 log1p tan sinh asin atan float double type_as"
-    ).split()
+    for n in [
+        "relu",
+        "relu6",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "clip",
+        "hardtanh",
+        "abs",
+        "absolute",
+        "leaky_relu",
+        "prelu",
+        "elu",
+        "selu",
+        "celu",
+        "nan_to_num",
+        "gt",
+        "ge",
+        "lt",
+        "le",
+        "eq",
+        "ne",
+        "greater",
+        "greater_equal",
+        "less",
+        "less_equal",
+        "not_equal",
+        "sign",
+        "sgn",
+        "heaviside",
+        "ceil",
+        "floor",
+        "round",
+        "trunc",
+        "frac",
+        "pow",
+        "square",
+        "sqrt",
+        "bool",
+        "int",
+        "long",
+        "half",
+        "to",
+        "_to_copy",
+        "where",
+        "maximum",
+        "minimum",
+        "logical_and",
+        "logical_or",
+        "logical_xor",
+        "__and__",
+        "__or__",
+        "bitwise_and",
+        "bitwise_or",
+        "masked_fill",
+        "tanh",
+        "sin",
+        "erf",
+        "sigmoid",
+        "threshold",
+        "mul",
+        "multiply",
+        "hardswish",
+        "gelu",
+        "silu",
+        "mish",
+        "softsign",
+        "expm1",
+        "log1p",
+        "tan",
+        "sinh",
+        "asin",
+        "atan",
+        "float",
+        "double",
+        "type_as",
+    ]
 )
 """Operators that work element by element; a product of a sum with itself is one, too."""
 
@@ -92,8 +162,8 @@ class Range:
 
     def times(self, factor: float) -> Range:
         """Of the signal times a number."""
-        ends = sorted((_product(factor, self.low), _product(factor, self.high)))
-        return Range(*ends, self.whole and float(factor).is_integer())
+        low, high = sorted((_product(factor, self.low), _product(factor, self.high)))
+        return Range(low, high, self.whole and float(factor).is_integer())
 
     def or_nothing(self) -> Range:
         """Of the signal, or 0 in its place."""

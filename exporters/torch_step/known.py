@@ -22,9 +22,7 @@ MATRICES = (
 
 REFUSED = {
     "aten.max_pool2d": ("the maximum of several neurons is not a sum over synapses", "use AvgPool2d"),
-    "aten.relu": (
-        "of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"
-    ),
+    "aten.relu": ("of what may be below 0: neurons send spikes, not values", "put a spiking neuron in its place"),
     "aten.zeros_like": ("a constant in the place of a signal", "give it as a number"),
     "aten.select": (
         "picking a part of what a layer sends",
@@ -41,7 +39,7 @@ def unknown(operator: str) -> UnsupportedError:
     return UnsupportedError(
         f"{operator} cannot be expressed in NIR",
         found=found,
-        allowed="linear, convolution, transposed convolution, upsampling, batch_norm, average pooling, padding, flatten, "
-        "cat, sums, products with constants, functions of spikes that are 0 without one, neurons",
+        allowed="linear, convolution, transposed convolution, upsampling, batch_norm, average pooling, padding, "
+        "flatten, cat, sums, products with constants, functions of spikes that are 0 without one, neurons",
         hint=hint,
     )

@@ -19,10 +19,30 @@ ALL = modules_in("norse.torch.module")
 """Every module class of norse."""
 
 NOT_NEURONS = frozenset(
-    "ConstantCurrentLIFEncoder PoissonEncoder PoissonEncoderStep PopulationEncoder SignedPoissonEncoder "
-    "SignedPoissonEncoderStep SpikeLatencyEncoder SpikeLatencyLIFEncoder ExpFilter LConv2d Lift RegularizationCell "
-    "SequentialState ParameterizedSpatialReceptiveField2d SampledSpatialReceptiveField2d SpatialReceptiveField2d "
-    "TemporalReceptiveField SpikesToTimesDecoder SNN SNNCell SNNRecurrent SNNRecurrentCell".split()
+    [
+        "ConstantCurrentLIFEncoder",
+        "PoissonEncoder",
+        "PoissonEncoderStep",
+        "PopulationEncoder",
+        "SignedPoissonEncoder",
+        "SignedPoissonEncoderStep",
+        "SpikeLatencyEncoder",
+        "SpikeLatencyLIFEncoder",
+        "ExpFilter",
+        "LConv2d",
+        "Lift",
+        "RegularizationCell",
+        "SequentialState",
+        "ParameterizedSpatialReceptiveField2d",
+        "SampledSpatialReceptiveField2d",
+        "SpatialReceptiveField2d",
+        "TemporalReceptiveField",
+        "SpikesToTimesDecoder",
+        "SNN",
+        "SNNCell",
+        "SNNRecurrent",
+        "SNNRecurrentCell",
+    ]
 )
 """Encoders, containers, linear layers and base classes."""
 

@@ -15,8 +15,21 @@ ALL = modules_in("sinabs.layers")
 """Every module class of sinabs's layers."""
 
 NOT_NEURONS = frozenset(
-    "ChannelShift Cropping2dLayer FlattenTime Img2SpikeLayer Merge NeuromorphicReLU QuantizeLayer Repeat Sig2SpikeLayer "
-    "SpikingMaxPooling2dLayer StatefulLayer SumPool2d UnflattenTime".split()
+    [
+        "ChannelShift",
+        "Cropping2dLayer",
+        "FlattenTime",
+        "Img2SpikeLayer",
+        "Merge",
+        "NeuromorphicReLU",
+        "QuantizeLayer",
+        "Repeat",
+        "Sig2SpikeLayer",
+        "SpikingMaxPooling2dLayer",
+        "StatefulLayer",
+        "SumPool2d",
+        "UnflattenTime",
+    ]
 )
 """Layers without a state, and base classes."""
 
@@ -53,7 +66,8 @@ SETS: dict[str, list[Make]] = {
     "ALIF": [lambda: sl.ALIF(**ADAPTS), lambda: sl.ALIF(**ADAPTS, spike_threshold=0.3, norm_input=False)],
     "IAFRecurrent": [lambda: sl.IAFRecurrent(back()), lambda: sl.IAFRecurrent(nn.Identity(), spike_threshold=0.8)],
     "LIFRecurrent": [
-        lambda: sl.LIFRecurrent(8.0, back(), norm_input=False), lambda: sl.LIFRecurrent(8.0, back(), spike_threshold=0.3)
+        lambda: sl.LIFRecurrent(8.0, back(), norm_input=False),
+        lambda: sl.LIFRecurrent(8.0, back(), spike_threshold=0.3),
     ],
     "ALIFRecurrent": [lambda: sl.ALIFRecurrent(**ADAPTS, rec_connect=back())],
     "IAFSqueeze": [lambda: sl.IAFSqueeze(**SQUEEZED), lambda: sl.IAFSqueeze(**SQUEEZED, min_v_mem=-1.0)],

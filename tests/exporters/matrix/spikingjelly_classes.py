@@ -39,7 +39,6 @@ def leaks(kind: type[nn.Module]) -> list[Make]:
     ]  # fmt: skip
 
 
-
 def table() -> neuron.FewSpikeTable:
     """Of a few-spike node."""
     return neuron.FewSpikeTable(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.5]))
@@ -66,7 +65,9 @@ SETS: dict[str, list[Make]] = {
     "HalfThresholdIFNode": [neuron.HalfThresholdIFNode, lambda: neuron.HalfThresholdIFNode(1.75)],
     "LinearRecurrentContainer": [
         lambda: layer.LinearRecurrentContainer(neuron.LIFNode(), NEURONS, NEURONS),
-        lambda: layer.LinearRecurrentContainer(nn.Sequential(dense(NEURONS, NEURONS), neuron.IFNode()), NEURONS, NEURONS),
+        lambda: layer.LinearRecurrentContainer(
+            nn.Sequential(dense(NEURONS, NEURONS), neuron.IFNode()), NEURONS, NEURONS
+        ),
     ],
     "ElementWiseRecurrentContainer": [
         lambda: layer.ElementWiseRecurrentContainer(neuron.LIFNode(), torch.add),
