@@ -1,13 +1,17 @@
-"""Is an exported file the same network as the torch module? Every framework, eight kinds of network, neuron by neuron.
+"""Is an exported file the same network as the torch module? Every framework, network by network, class by class.
 
-Prints a table; a cell is *exact* when none of all neuron-steps differs over 100 steps and a batch of 4, in float64 and
-float32 (see tests/exporters/matrix/cells.py). Exits with 1 when a cell differs.
+Prints two tables. Eight kinds of network: a cell is *exact* when none of all neuron-steps differs over 100 steps and a
+batch of 4, in float64 and float32 (see tests/exporters/matrix/cells.py). And every neuron class that a framework has,
+found by introspection, with several sets of parameters, as one step and as whole sequences: *exact* when all of them
+are (tests/exporters/matrix/classes.py), *refused* with the reason; the classes are counted. ``export_matrix.py norse``
+tries the classes of one framework alone. Exits with 1 when anything differs, or when a class was not tried.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -16,12 +20,40 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.table import Table
 
-from tests.exporters.matrix import cells
+from tests.exporters.matrix import cells, classes
 
 FRAMEWORKS = ("norse", "snntorch", "spikingjelly", "sinabs")
 
 
-def main() -> int:
+def main(frameworks: tuple[str, ...]) -> int:
+    console = Console(width=140)
+    bad = 0 if frameworks else networks(console)
+    for name in frameworks or FRAMEWORKS:
+        bad += every_class(console, name)
+    return 1 if bad else 0
+
+
+def every_class(console: Console, name: str) -> int:
+    """Print what became of each neuron class of a framework; how many differ or were not tried."""
+    module = import_module(f"tests.exporters.matrix.{name}_classes")
+    untried = sorted(set(module.ALL) - set(module.SETS) - module.NOT_NEURONS)
+    table = Table("class", "sets", "networks", "result", title=f"{name}: every neuron class", title_justify="left")
+    found = Counter({"not tried": len(untried)})
+    for kind in sorted(module.SETS):
+        with tempfile.TemporaryDirectory() as folder:
+            one = classes.tried(module.SETS[kind], module.ways, Path(folder))
+        found[one.verdict] += 1
+        said = f"exact ({one.compared:,}, {one.spikes:,})" if one.verdict == "exact" else f"{one.verdict}: {one.reason}"
+        table.add_row(kind, str(one.sets), str(one.networks), said)
+    for kind in untried:
+        table.add_row(kind, "0", "0", "not tried")
+    console.print(table)
+    console.print(f"{name}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()) if count))
+    return found["differs"] + found["not tried"]
+
+
+def networks(console: Console) -> int:
+    """Print the eight kinds of network of each framework; how many differ."""
     table = Table("network", *FRAMEWORKS, title="0 of all neuron-steps differ: exact (neuron-steps, spikes)")
     notes, bad = [], 0
     outcomes: dict[tuple[str, str], cells.Outcome] = {}
@@ -39,12 +71,11 @@ def main() -> int:
             if found.reason:
                 notes.append(f"{name}, {kind}: {found.verdict}: {found.reason}")
         table.add_row(kind, *row)
-    console = Console(width=140)
     console.print(table)
     for note in notes:
         console.print(note)
-    return 1 if bad else 0
+    return bad
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(tuple(sys.argv[1:])))

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from sinabs import activation
 from sinabs import layers as sl
+from sinabs.layers.alif import ALIFSqueeze
 from sinabs.layers.reshape import SqueezeMixin
 from torch import Tensor, nn
 
@@ -46,6 +47,8 @@ from .usage import TimeAxis
 
 _RECURRENT = (sl.LIFRecurrent, sl.IAFRecurrent, sl.ALIFRecurrent)
 
+_ADAPTIVE = (sl.ALIF, ALIFSqueeze, sl.ALIFRecurrent)
+
 _SEQUENCE: dict[type, Callable[[Any, Tensor], Tensor]] = {
     sl.LIF: sl.LIF.forward,
     sl.LIFSqueeze: sl.LIF.forward,
@@ -56,6 +59,7 @@ _SEQUENCE: dict[type, Callable[[Any, Tensor], Tensor]] = {
     sl.ExpLeak: sl.LIF.forward,
     sl.ExpLeakSqueeze: sl.LIF.forward,
     sl.ALIF: sl.ALIF.forward,
+    ALIFSqueeze: sl.ALIF.forward,
     sl.ALIFRecurrent: sl.ALIFRecurrent.forward,
 }
 """Layers that can be exported, and what they do with ``[batch, time, ...]``."""
@@ -77,7 +81,7 @@ def _refusal(module: Any) -> str | None:
     for method in ("forward", "alpha_mem_calculated", "alpha_syn_calculated", "alpha_adapt_calculated"):
         if getattr(type(module), method, None) is not getattr(kind, method, None):
             return f"it overrides {method} of {kind.__name__}, so what it computes is not known"
-    if kind in (sl.ALIF, sl.ALIFRecurrent) and _alpha(module, "syn") is not None:
+    if kind in _ADAPTIVE and _alpha(module, "syn") is not None:
         return "an adaptive threshold with tau_syn, whose current sinabs 3.1.3 forgets between calls"
     if kind in _RECURRENT and not isinstance(module.rec_connect, (nn.Linear, nn.Conv2d, nn.Identity)):
         return f"its rec_connect is a {type(module.rec_connect).__name__}; Linear, Conv2d and Identity can be exported"
@@ -121,7 +125,7 @@ def _alpha(module: Any, name: str) -> Any:
 
 def _neuron(module: Any, path: str, shape: tuple[int, ...], dt: float) -> Neuron:
     kind = _kind(module)
-    adaptive = kind in (sl.ALIF, sl.ALIFRecurrent)
+    adaptive = kind in _ADAPTIVE
 
     def leak_of(name: str) -> Array | None:
         alpha = _alpha(module, name)

@@ -256,10 +256,18 @@ def _firing(module: Any) -> Any:
 def _potentials(twin: Any, x: Tensor, sent: Tensor, last: Tensor) -> Tensor | None:
     """Of each step of a sequence, by a twin in the state before it that keeps them and sends the same."""
     firing = _firing(twin)
+    if not hasattr(firing, "store_v_seq"):  # the simple nodes keep the last one alone
+        return _potentials_one_by_one(twin, x, sent)
     firing.store_v_seq = True
     spikes = twin(x)
     same = torch.equal(spikes, sent) and torch.equal(firing.v_seq[-1], last)
     return firing.v_seq[-len(x) :] if same else None
+
+
+def _potentials_one_by_one(twin: Any, x: Tensor, sent: Tensor) -> Tensor | None:
+    functional.set_step_mode(twin, "s")
+    spikes, potentials = zip(*((twin(step), _firing(twin).v.clone()) for step in x), strict=True)
+    return torch.stack(potentials) if torch.equal(torch.stack(spikes), sent) else None
 
 
 def _fresh(module: nn.Module) -> None:

@@ -21,6 +21,7 @@ from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Pr
 from ..torch_step.matrices import affine_of
 from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
+from .choices import chosen
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .record import line_of
 from .terms import CONSTANT, FEATURE, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
@@ -323,6 +324,8 @@ class _Rules:
             return _reshaped(of(term.args[0]), term.shape)
         if term.op == PICK and len(term.args[0]) > 1:
             return _joined(term, of)
+        if (choice := chosen(term, of)) is not None:
+            return choice
         if name in _FUNCTIONS:
             dim = int(term.args[1]) - 1 if "softmax" in name else None
             return Function(of(term.args[0]), _FUNCTIONS[name], dim)
@@ -347,7 +350,7 @@ class _Rules:
             try:
                 matrix, offset = affine_of(lambda x: _on(term, base, x), base.shape, term.shape, name)
                 return Linear(of(base), matrix, offset, term.shape)
-            except UnsupportedError:
+            except (UnsupportedError, RuntimeError, TypeError, IndexError):  # not linear, or not of floats
                 pass
         raise UnsupportedError(
             f"{line}{name if term.op != REDUCE else 'steps joined otherwise than by sum, mean, max or min'} behind the "

@@ -25,8 +25,8 @@ from ..user_run import as_taken
 from ..watching import COMPARISONS, Watch
 from .answers import answering
 from .emit import emit
-from .encoders import draws, encode, encoders_of
-from .fold import fold
+from .encoders import compares, draws, encode, encoders_of
+from .fold import Folded, fold
 from .lift import Lifted
 from .operators import packet
 from .record import Recorded, line_of, record
@@ -198,7 +198,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return fold(_unrolled(recorded, usage)[0], _expected(usage)).last + 1
+                return _folded(recorded, usage)[1].last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -298,10 +298,29 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
         return _followed(module, part, usage, dt, framework)
 
 
+def _folded(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dict[str, Lifted], tuple[str, ...]]:
+    """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
+
+    Raises:
+        UnsupportedError: there is no neuron in it; as `unroll`, `with_neurons` and `fold`.
+    """
+    inputs, encoded = _labels(recorded, usage)
+    try:
+        unrolled, by_hand = with_neurons(unroll(recorded, inputs), recorded.neurons)
+        if not recorded.neurons and not by_hand:
+            raise no_neurons(recorded.module_classes)
+        return unrolled, fold(unrolled, _expected(usage)), by_hand, encoded
+    except UnsupportedError as error:
+        line = "" if encoded else compares(recorded)
+        if not line:
+            raise
+        hint = f"if {line} is an encoder, it stays on the host: export the module that takes what it sends"
+        raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
+
+
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    unrolled, by_hand, encoded = _unrolled(recorded, usage)
-    folded = fold(unrolled, _expected(usage))
+    unrolled, folded, by_hand, encoded = _folded(recorded, usage)
     answers = answering(unrolled, folded)
     read = [*answers.read]
     if not read:
@@ -320,19 +339,6 @@ def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
     return Captured(
         graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=_watch(recorded, by_hand)
     )
-
-
-def _unrolled(recorded: Recorded, usage: Usage) -> tuple[Unrolled, dict[str, Lifted], tuple[str, ...]]:
-    """A recording as terms; its neuron layers that are written by hand; and the encoder's lines.
-
-    Raises:
-        UnsupportedError: there is no neuron in it; as `unroll` and `with_neurons`.
-    """
-    inputs, encoded = _labels(recorded, usage)
-    unrolled, by_hand = with_neurons(unroll(recorded, inputs), recorded.neurons)
-    if not recorded.neurons and not by_hand:
-        raise no_neurons(recorded.module_classes)
-    return unrolled, by_hand, encoded
 
 
 def _watch(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:

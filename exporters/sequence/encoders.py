@@ -22,6 +22,10 @@ _LINEAR = frozenset(
 )
 """Elementwise operators that a network may begin with."""
 
+_PRODUCTS = frozenset(("aten.mul", "aten.div"))
+
+_COMPARISONS = frozenset(f"aten.{n}" for n in ("gt", "ge", "lt", "le", "heaviside"))
+
 _WEIGHTED = frozenset(
     f"aten.{n}" for n in ["linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "batch_norm"]
 )
@@ -58,6 +62,8 @@ def encoders_of(recorded: Recorded) -> list[tuple[fx.Node, str]]:
             encoding.add(node)
         elif not kinds.moves(node) and any(s in encoding for s in sources) and any(map(is_random, sources)):
             encoding.add(node)  # noise that is added, say
+        elif plain in _PRODUCTS and len(set(sources) & before) > 1 and any(s in encoding for s in sources):
+            encoding.add(node)  # a sign times a spike, say
     if not encoding:
         return []
     last = [
@@ -118,3 +124,17 @@ def encode(recorded: Recorded, sample: Tensor, seed: int) -> list[Tensor]:
             if not left:
                 break
     return [values[node] for node in nodes]
+
+
+def compares(recorded: Recorded) -> str:
+    """Where an encoder compares what is computed from the input, in front of the network: the line, or empty."""
+    before: set[fx.Node] = {recorded.sample}
+    for node in recorded.graph.graph.nodes:
+        if node.op != "call_function" or not any(source in before for source in node.all_input_nodes):
+            continue
+        if str(node.target).startswith(CALL) or packet(node) in _WEIGHTED:
+            continue
+        before.add(node)
+        if packet(node) in _COMPARISONS:
+            return line_of(node) or "forward"
+    return ""

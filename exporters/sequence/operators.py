@@ -24,6 +24,9 @@ SAME = _aten(
 )
 """Give their first argument (dropout lets all pass in evaluation mode)."""
 
+CASTS = _aten("to _to_copy")
+"""To another type, which may change what they hold."""
+
 SAME_IN_PLACE = _aten("detach_ dropout_ requires_grad_ feature_dropout_ alpha_dropout_")
 
 MAY_SHARE = _aten("reshape flatten contiguous to unflatten squeeze unsqueeze movedim swapaxes ravel view_as expand_as")
@@ -50,8 +53,8 @@ ELEMENTWISE = _aten(
     "logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor erf erfc gelu silu mish "
     "leaky_relu elu selu celu softplus hardtanh hardsigmoid hardswish logsigmoid softsign tanhshrink threshold "
     "addcmul addcdiv lerp nan_to_num sin cos tan atan asin acos atan2 fmod remainder bool int long half bfloat16 "
-    "masked_fill isnan isfinite bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh "
-    "__and__ __or__ __xor__"
+    "masked_fill __and__ __or__ __xor__ not_equal isnan isfinite "
+    "bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh"
 )
 
 NEUTRAL: Mapping[str, tuple[tuple[int, float], ...]] = {
@@ -64,7 +67,7 @@ REDUCTIONS = _aten("sum mean amax amin max min prod logsumexp any all argmax arg
 
 JOINS: Mapping[str, str] = {
     "aten.sum": "sum", "aten.mean": "mean", "aten.amax": "max", "aten.amin": "min", "aten.max": "max",
-    "aten.min": "min", "aten.any": "max",
+    "aten.min": "min", "aten.any": "max", "aten.all": "min",
 }  # fmt: skip
 """Reductions over time that a read-out can hold."""
 
@@ -87,10 +90,16 @@ def packet(node: fx.Node) -> str:
     return str(node.target).rpartition(".")[0] if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
 
 
+def writes(node: fx.Node) -> bool:
+    """Whether an operator writes into its first argument."""
+    name = packet(node)
+    return name.endswith("_") and not name.endswith("__")
+
+
 def moves(node: fx.Node) -> bool:
     """Whether an operator only moves data; to another type too, unless what it holds may change."""
     name = packet(node)
-    if name in ("aten.to", "aten._to_copy"):
+    if name in CASTS:
         value = node.meta.get("val")
         return value is None or value.dtype in (torch.float32, torch.float64)
     if name in ("aten.where",):

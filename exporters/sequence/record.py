@@ -218,7 +218,8 @@ def _on_data(line: str) -> UnsupportedError:
         f"{line}{': ' if line else ''}what happens next depends on the values of the data",
         found="if, while, .item(), float() or .numpy() of a tensor that is computed from the input",
         allowed="the same operators for every input: no chip can follow another path for each sample",
-        hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...)",
+        hint="compute it with tensors, or leave it out in evaluation mode (if self.training: ...); an encoder that "
+        "looks at the values (as spikegen.latency) stays on the host: export the module that takes its spikes",
     )
 
 

@@ -281,6 +281,11 @@ FUNCTIONS: Mapping[str, Kind] = {
     "clamp_min": Kind(np.maximum, "value"),
     "clamp_max": Kind(np.minimum, "value"),
     "power": Kind(np.power, "value"),
+    **{name: Kind(getattr(np, name)) for name in ("sign", "floor", "ceil", "round", "trunc")},
+    **{
+        name: Kind(getattr(np, name), "value")
+        for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+    },
     **{name: Kind(getattr(np, name), "dim", drops=True) for name in ("sum", "mean", "max", "min", "argmax")},
 }
 """Functions of features by name, as torch has them."""
@@ -292,7 +297,7 @@ class Function(Expr):
 
     Args:
         dim: of the features, counted from 0, for those of one dimension; sum, mean, max, min and argmax drop it.
-        value: of clamp_min, clamp_max and power.
+        value: of clamp_min, clamp_max, power and comparisons (which give 1 and 0).
     """
 
     of: Expr

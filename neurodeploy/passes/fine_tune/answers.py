@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,15 +14,29 @@ from neurodeploy.network.answer import Expr, Function, Linear, OverTime, Product
 Read = Callable[[Series], Tensor]
 """Gives the values of a series, ``[time, batch, neurons]``."""
 
+
+def _compared(how: Callable[..., Tensor], x: Tensor, value: float) -> Tensor:
+    return how(x, value).to(x.dtype)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     **{name: getattr(torch, name) for name in ("softmax", "log_softmax", "sigmoid", "tanh", "relu", "exp", "log")},
     **{name: getattr(torch, name) for name in ("abs", "sqrt", "sum", "mean", "clamp_min", "clamp_max")},
     "max": torch.amax,
     "min": torch.amin,
     "power": torch.pow,
+    **{name: getattr(torch, name) for name in ("sign", "floor", "ceil", "round", "trunc")},
+    **{
+        name: partial(_compared, getattr(torch, name))
+        for name in ("greater", "greater_equal", "less", "less_equal", "not_equal")
+    },
+    "equal": partial(_compared, torch.eq),
     "argmax": lambda x, dim: x.argmax(dim).to(x.dtype),
 }
-"""As `neurodeploy.network.expressions.FUNCTIONS`, of a dimension or with a number; argmax has no gradient."""
+"""As `neurodeploy.network.expressions.FUNCTIONS`, of a dimension or with a number.
+
+argmax, comparisons and rounding have no gradient.
+"""
 
 
 def value(expr: Expr, series: Read) -> Tensor:

@@ -1,7 +1,7 @@
 """Every neuron class of a framework, found by introspection, with sets of parameters: exported exactly or refused.
 
-A class that nobody tried is an error (`untried`), so that a new release cannot bring one unseen. Each set is a network of
-two layers, as one step and as whole sequences, exported with proof; then it runs once more on other spikes and more
+A class that nobody tried is an error, so that a new release cannot bring one unseen. Each set is a network of two
+layers, as one step and as whole sequences, exported with proof; then it runs once more on other spikes and more
 steps, as its user runs it, and its last layer is compared with what the file gives.
 """
 
@@ -71,10 +71,13 @@ Make = Callable[[], Any]
 Ways = Callable[[Make], Iterator[Way]]
 
 
-def modules_in(package: str) -> dict[str, type[nn.Module]]:
-    """All public module classes that are defined in a package and in the modules directly in it."""
+def modules_in(package: str, without: tuple[str, ...] = ()) -> dict[str, type[nn.Module]]:
+    """All public module classes that are defined in a package and in the modules directly in it, but for some."""
     outer = import_module(package)
-    names = [package, *(f"{package}.{found.name}" for found in iter_modules(getattr(outer, "__path__", [])))]
+    names = [
+        package,
+        *(f"{package}.{found.name}" for found in iter_modules(outer.__path__) if found.name not in without),
+    ]
     found: dict[str, type[nn.Module]] = {}
     for name in names:
         for kind in vars(import_module(name)).values():

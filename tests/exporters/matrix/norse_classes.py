@@ -57,6 +57,8 @@ def each(low: float, high: float) -> torch.Tensor:
 LOW, EACH = nt.LIFParameters(v_th=torch.tensor(0.2)), nt.LIFParameters(
     v_th=each(0.1, 0.5), tau_mem_inv=each(80, 200), v_reset=each(-0.1, 0.05), v_leak=each(-0.05, 0.05)
 )  # fmt: skip
+PLAIN = EACH._replace(v_leak=torch.tensor(0.05))
+"""norse starts these from a potential of one number."""
 BOX, SOFT = nt.LIFBoxParameters(v_th=torch.tensor(0.2)), nt.LIFBoxParameters(
     v_th=each(0.1, 0.5), reset_method=reset_subtract
 )  # fmt: skip
@@ -64,17 +66,17 @@ REFRACTORY = LIFRefracParameters(lif=LOW, rho_reset=torch.tensor(2.0))
 
 SETS: dict[str, list[Make]] = {
     "LIFCell": [nt.LIFCell, lambda: nt.LIFCell(LOW), lambda: nt.LIFCell(EACH), lambda: nt.LIFCell(LOW, dt=0.002)],
-    "LIF": [nt.LIF, lambda: nt.LIF(LOW), lambda: nt.LIF(EACH), lambda: nt.LIF(LOW, dt=0.002)],
+    "LIF": [nt.LIF, lambda: nt.LIF(LOW), lambda: nt.LIF(PLAIN), lambda: nt.LIF(LOW, dt=0.002)],
     "LICell": [nt.LICell, lambda: nt.LICell(nt.LIParameters(tau_mem_inv=each(50, 300), v_leak=each(-0.1, 0.1)))],
-    "LI": [nt.LI, lambda: nt.LI(nt.LIParameters(tau_mem_inv=each(50, 300), v_leak=each(-0.1, 0.1)))],
+    "LI": [nt.LI, lambda: nt.LI(nt.LIParameters(tau_mem_inv=each(50, 300)))],
     "LIFBoxCell": [lambda: nt.LIFBoxCell(BOX), lambda: nt.LIFBoxCell(SOFT)],
     "LIBoxCell": [nt.LIBoxCell, lambda: nt.LIBoxCell(nt.LIBoxParameters(tau_mem_inv=each(50, 300)))],
     "IAFCell": [nt.IAFCell, lambda: nt.IAFCell(nt.IAFParameters(v_th=each(0.5, 2)))],
     "IAF": [nt.IAF, lambda: nt.IAF(nt.IAFParameters(v_th=each(0.5, 2)))],
     "LIFRecurrentCell": [
-        lambda: nt.LIFRecurrentCell(*SIZES, p=LOW), lambda: nt.LIFRecurrentCell(*SIZES, p=EACH, autapses=True)
+        lambda: nt.LIFRecurrentCell(*SIZES, p=LOW), lambda: nt.LIFRecurrentCell(*SIZES, p=PLAIN, autapses=True)
     ],
-    "LIFRecurrent": [lambda: nt.LIFRecurrent(*SIZES, p=LOW), lambda: nt.LIFRecurrent(*SIZES, p=EACH, autapses=True)],
+    "LIFRecurrent": [lambda: nt.LIFRecurrent(*SIZES, p=LOW), lambda: nt.LIFRecurrent(*SIZES, p=PLAIN, autapses=True)],
     "LIFRefracCell": [lambda: nt.LIFRefracCell(p=REFRACTORY)],
     "LIFRefracRecurrentCell": [lambda: nt.LIFRefracRecurrentCell(*SIZES, p=REFRACTORY)],
     "LIFRefracRecurrent": [lambda: nt.LIFRefracRecurrent(*SIZES, p=REFRACTORY)],
@@ -106,10 +108,9 @@ def ways(make: Make) -> Iterator[Way]:
         return [*front, neuron, dense(NEURONS, OUTPUTS), last]
 
     if whole:
-        yield Way("sequence", nt.SequentialState(*layers(nt.LIF(LOW))), 0)
+        yield Way("sequence", nt.SequentialState(*layers(nt.LIF(LOW, dt=make().dt))), 0)
         return
-    dt = getattr(make(), "dt", 0.001)
-    last = {"dt": dt} if type(make()).__name__ != "IAFCell" else {}
+    last = {"dt": getattr(make(), "dt", 0.001)}
     yield Way("step", nt.SequentialState(*layers(nt.LIFCell(LOW, **last))), "step")
     yield Way("sequence", Lifted(nt.SequentialState(*layers(nt.LIFCell(LOW, **last)))), 0)
 

@@ -67,11 +67,13 @@ SETS: dict[str, list[Make]] = {
     "ALIF": [lambda: sl.ALIF(**ADAPTS), lambda: sl.ALIF(**ADAPTS, spike_threshold=0.3, norm_input=False)],
     "IAFRecurrent": [lambda: sl.IAFRecurrent(back()), lambda: sl.IAFRecurrent(nn.Identity(), spike_threshold=0.8)],
     "LIFRecurrent": [
-        lambda: sl.LIFRecurrent(8.0, back(), norm_input=False), lambda: sl.LIFRecurrent(8.0, back(), spike_threshold=0.3)
+        lambda: sl.LIFRecurrent(8.0, back(), norm_input=False),
+        lambda: sl.LIFRecurrent(8.0, back(), spike_threshold=0.3),
     ],
     "ALIFRecurrent": [lambda: sl.ALIFRecurrent(**ADAPTS, rec_connect=back())],
     "IAFSqueeze": [lambda: sl.IAFSqueeze(**SQUEEZED), lambda: sl.IAFSqueeze(**SQUEEZED, min_v_mem=-1.0)],
     "LIFSqueeze": [lambda: sl.LIFSqueeze(tau_mem=8.0, norm_input=False, **SQUEEZED)],
+    "ALIFSqueeze": [lambda: ALL["ALIFSqueeze"](**ADAPTS, **SQUEEZED)],
     "ExpLeakSqueeze": [lambda: sl.ExpLeakSqueeze(tau_mem=8.0, **SQUEEZED)],
 }  # fmt: skip
 

@@ -11,10 +11,7 @@ from torch import nn
 
 from .classes import INPUTS, NEURONS, OUTPUTS, Make, Way, dense, modules_in
 
-ALL = {
-    name: kind for name, kind in modules_in("snntorch._neurons").items()
-    if kind.__module__.rpartition(".")[2] not in ("leakykernel", "leakyunroll")  # not reachable from the package
-}  # fmt: skip
+ALL = modules_in("snntorch._neurons", without=("leakykernel", "leakyunroll"))  # which the package does not import
 """Every module class among snnTorch's neurons."""
 
 NOT_NEURONS = frozenset({"RecurrentOneToOne"})
@@ -60,7 +57,7 @@ SETS: dict[str, list[Make]] = {
     "LeakyParallel": [lambda: snn.LeakyParallel(NEURONS, NEURONS)],
     "StateLeaky": [lambda: snn.StateLeaky(0.8, NEURONS)],
     "LinearLeaky": [lambda: snn.LinearLeaky(0.8, NEURONS, NEURONS)],
-    "AssociativeLeaky": [lambda: snn.AssociativeLeaky(NEURONS, 4, 4, NEURONS)],
+    "AssociativeLeaky": [lambda: snn.AssociativeLeaky(NEURONS, 5, 2, NEURONS)],
     "SLSTM": [lambda: snn.SLSTM(NEURONS, NEURONS, init_hidden=True)],
     "SConv2dLSTM": [lambda: snn.SConv2dLSTM(1, 1, 3, init_hidden=True)],
     "SpikingNeuron": [lambda: ALL["SpikingNeuron"]()],
