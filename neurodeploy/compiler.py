@@ -7,7 +7,7 @@ are on one core without limits, which is enough to run and compare, and for no f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
@@ -22,12 +22,14 @@ from neurodeploy.lowering.proven import check_proof
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, check_registers
 from neurodeploy.network.neurons import Feature
-from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import Conventions, named, resolve
 from neurodeploy.nir_graph.proof import Proof
 from neurodeploy.passes.graded_inputs import with_graded_inputs
 from neurodeploy.placement import fit, holds
+from neurodeploy.placement.orders import Order
 from neurodeploy.placement.place import Place
+from neurodeploy.placement.tiling import Tiling
 from neurodeploy.program import likeness
 from neurodeploy.program.limits import Limits, Mesh
 from neurodeploy.program.program import Program
@@ -35,6 +37,7 @@ from neurodeploy.program.program import Program
 if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.hwsim.chips.figures import Limit
+    from neurodeploy.program.recording import Recording
 
 
 Stages = tuple[tuple[str, Network], ...]
@@ -46,15 +49,30 @@ class Compiled:
     """Everything between the file and the Program, for `verify` and the report.
 
     Args:
+        file, conventions: of a `.nir` file; None where something else was compiled.
+        float_network: before the passes; None of a lava-dl file, whose numbers are integers.
         warnings: what contradicts the file's proof.
     """
 
-    file: nir_file.NirFile
-    conventions: Conventions
-    float_network: Network
+    file: nir_file.NirFile | None
+    conventions: Conventions | None
+    float_network: Network | None
     program: Program
     stages: Stages = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def floats(self) -> Network:
+        """The network before the passes; that of a lava-dl file is in integers all along."""
+        return self.float_network or self.program.network
+
+    @property
+    def nir(self) -> Callable[[Mapping[str, Array]], Recording] | None:
+        """Interprets the graph of the file; None where there is none."""
+        file, conventions = self.file, self.conventions
+        if file is None or conventions is None:
+            return None
+        return lambda inputs: interpreter.run(file, inputs, conventions)
 
 
 def limits_of(arch: Architecture) -> Limits:
@@ -148,48 +166,69 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
     return Program(network, NO_CHIP, cores, (), {"neurodeploy": __version__, "passes": passes, **provenance})
 
 
-def compile_net(
-    path: Path | str,
-    arch: Architecture | None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    placement: Mapping[str, Any] | None = None,
-    after: Callable[[str, Network], None] | None = None,
-) -> Program:
-    """Place a lava-dl ``.net`` file, whose numbers are already integers of the chip, and which says all conventions.
-
-    Raises:
-        InvalidInputError: a convention was given as an option, or the file cannot be used.
-        NeurodeployError: as the passes say.
-    """
-    given = named(options)
-    if given:
-        raise InvalidInputError(
-            f"{path} is a lava-dl network, which leaves nothing to settle",
-            found=", ".join(given),
-            allowed="no conventions: lava-dl's are fixed",
-            hint="leave these options out",
-        )
-    network = lava_dl.read_net(path)
-    if after:
-        after("read", network)
-    provenance = {"source": Path(path).name, "sha256": hdf5.digest(Path(path)), "framework": "lava-dl"}
-    return place(network, arch, {**provenance, "passes": "place" if arch else ""}, **(placement or {}))
-
-
-class CompileOptions(TypedDict, total=False):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompileOptions:
     """What may be said beside the file and the chip.
 
     Args:
-        options: conventions that the user settles (`neurodeploy.nir_graph.conventions.resolve`).
-        calibration: inputs of a few samples, ``[time, batch, *shape]``.
+        conventions: that the user settles: ``tool``, ``dt`` ... (`neurodeploy.nir_graph.conventions.resolve`).
+        calibration: inputs of a few samples, ``[time, batch, *shape]``, by input (``""`` names the only one).
         labels: classes of these samples, ``[batch]``, for passes that train.
-        pipeline: passes to run, as `neurodeploy.passes.parse` reads them.
-        integer: without a pipeline, quantise to the chip's integers (the default); else the Program is in floats.
-        placement: fields of `neurodeploy.placement.place.Place`.
+        passes: to run, as `neurodeploy.passes.parse` reads them; None for the usual ones.
+        integer: without ``passes``, quantise to the chip's integers; else the Program is in floats.
+        max_neurons_per_core: fewer than the chip allows.
+        order: which neurons stand together on a core (`neurodeploy.placement.orders`).
+        share_cores: let neighbouring layers share a core.
+        chips: how many there are.
+        seed: of everything random in the placement.
+        tiling: take the mapping from this table.
         after: called with the name of each pass and the network it gave.
         tell: progress of a pass that takes long: ``(done, of, text)``.
     """
+
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Array] | None = None
+    labels: Array | None = None
+    passes: str | None = None
+    integer: bool = True
+    max_neurons_per_core: int | None = None
+    order: Order = "spatial"
+    share_cores: bool = False
+    chips: int = 1
+    seed: int = 0
+    tiling: Tiling | None = None
+    after: Callable[[str, Network], None] | None = None
+    tell: Callable[[int, int, str], None] | None = None
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Fields of `neurodeploy.placement.place.Place`."""
+        return {
+            "max_neurons_per_core": self.max_neurons_per_core, "order": self.order, "share": self.share_cores,
+            "chips": self.chips, "seed": self.seed, "tiling": self.tiling,
+        }  # fmt: skip
+
+
+def compile(path: Path | str, arch: Architecture | None, options: CompileOptions | None = None) -> Compiled:
+    """Compile a `.nir` file, a lava-dl `.net` file, or a Program in floats (`.ndp`), for a chip.
+
+    Args:
+        arch: the chip; None to place on none.
+
+    Raises:
+        VerificationError: the network contradicts the proof in its file.
+        InvalidInputError: conventions were given for a file that leaves none open, or the file cannot be used.
+        NeurodeployError: as the passes say.
+    """
+    given = options or CompileOptions()
+    suffix = Path(path).suffix
+    if suffix == ".net":
+        return _from_net(path, arch, given)
+    return _from_program(path, arch, given) if suffix == ".ndp" else _from_nir(path, arch, given)
+
+
+class _Given(TypedDict, total=False):
+    """`CompileOptions` as keywords."""
 
     options: Mapping[str, Any] | None
     calibration: Mapping[str, Array] | None
@@ -201,28 +240,55 @@ class CompileOptions(TypedDict, total=False):
     tell: Callable[[int, int, str], None] | None
 
 
-def compile_file(
-    path: Path | str,
-    arch: Architecture | None,
-    **given: Unpack[CompileOptions],
-) -> Compiled:
-    """Compile a NIR file for a chip.
+def _options(given: _Given) -> CompileOptions:
+    placed = dict(given.get("placement") or {})
+    if "share" in placed:
+        placed["share_cores"] = placed.pop("share")
+    named = {"options": "conventions", "pipeline": "passes"}
+    told = {named.get(k, k): v for k, v in given.items() if k != "placement"}
+    return CompileOptions(**{**told, "conventions": told.get("conventions") or {}, **placed})
 
-    Args:
-        arch: the chip; None to place on none.
-        given: see `CompileOptions`.
 
-    Raises:
-        VerificationError: the network contradicts the proof in its file.
-        NeurodeployError: as the passes say.
-    """
+def compile_file(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Compiled:
+    """`compile` of a `.nir` file, its options as keywords."""
+    return _from_nir(path, arch, _options(given))
+
+
+def compile_net(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Program:
+    """The Program that `compile` makes of a lava-dl ``.net`` file, its options as keywords."""
+    return _from_net(path, arch, _options(given)).program
+
+
+def compile_program(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> tuple[Program, Stages]:
+    """The Program, and the networks on the way, that `compile` makes of one in floats, its options as keywords."""
+    made = _from_program(path, arch, _options(given))
+    return made.program, made.stages
+
+
+def _from_net(path: Path | str, arch: Architecture | None, given: CompileOptions) -> Compiled:
+    """A lava-dl network, whose numbers are already integers of the chip, and which says all conventions."""
+    settled = named(given.conventions)
+    if settled:
+        raise InvalidInputError(
+            f"{path} is a lava-dl network, which leaves nothing to settle",
+            found=", ".join(settled),
+            allowed="no conventions: lava-dl's are fixed",
+            hint="leave these options out",
+        )
+    network = lava_dl.read_net(path)
+    if given.after:
+        given.after("read", network)
+    provenance = {"source": Path(path).name, "sha256": hdf5.digest(Path(path)), "framework": "lava-dl"}
+    program = place(network, arch, {**provenance, "passes": "place" if arch else ""}, **given.placement)
+    return Compiled(None, None, None, program, (("read", network),))
+
+
+def _from_nir(path: Path | str, arch: Architecture | None, given: CompileOptions) -> Compiled:
     file = nir_file.read(path)
-    conventions = resolve(file, **(given.get("options") or {}))
+    conventions = resolve(file, **given.conventions)
     network = float_network = lower(file, conventions)
-    calibration = given.get("calibration")
-    warnings = check_proof(file, network, conventions, always=calibration is not None)
+    warnings = check_proof(file, network, conventions, always=given.calibration is not None)
     stages, ran = _passed(network, arch, given)
-    network = stages[-1][1]
     provenance = {
         "source": Path(path).name,
         "sha256": file.sha256,
@@ -233,22 +299,13 @@ def compile_file(
     }
     if (proof := Proof.read(file)) is not None:
         provenance |= likeness.facts(proof.steps, proof.samples, proof.rate)
-    program = place(network, arch, provenance, **(given.get("placement") or {}))
+    program = place(stages[-1][1], arch, provenance, **given.placement)
     return Compiled(file, conventions, float_network, program, stages, tuple(warnings))
 
 
-def compile_program(
-    path: Path | str,
-    arch: Architecture | None,
-    **given: Unpack[CompileOptions],
-) -> tuple[Program, Stages]:
-    """Compile a Program in floats, as `neurodeploy learn` writes it, for a chip; arguments as `compile_file` has them.
-
-    Raises:
-        InvalidInputError: its numbers are integers already, or a convention was given, which it leaves no room for.
-        NeurodeployError: as the passes say.
-    """
-    settled = named(given.get("options"))
+def _from_program(path: Path | str, arch: Architecture | None, given: CompileOptions) -> Compiled:
+    """A Program in floats, as `neurodeploy learn` and `neurodeploy convert` write it."""
+    settled = named(given.conventions)
     source = Program.load(path)
     if settled or source.network.arithmetic != "float":
         raise InvalidInputError(
@@ -260,18 +317,19 @@ def compile_program(
     stages, ran = _passed(source.network, arch, given)
     passes_run = ", ".join(ran + (["place"] if arch else []))
     provenance = {**source.provenance, "source": Path(path).name, "neurodeploy": __version__, "passes": passes_run}
-    return place(stages[-1][1], arch, provenance, **(given.get("placement") or {})), stages
+    program = place(stages[-1][1], arch, provenance, **given.placement)
+    return Compiled(None, None, source.network, program, stages)
 
 
 def _passed(network: Network, arch: Architecture | None, given: CompileOptions) -> tuple[Stages, list[str]]:
     """The network after each pass, the given one first, and the passes that ran."""
-    pipeline, after = given.get("pipeline"), given.get("after")
+    pipeline = given.passes
     if pipeline is None:
-        pipeline = passes.INTEGER if given.get("integer", True) else passes.FLOAT
+        pipeline = passes.INTEGER if given.integer else passes.FLOAT
     steps = passes.parse(pipeline)
-    data: dict[str, Any] = {key: given.get(key) for key in ("calibration", "labels", "tell")}
+    data: dict[str, Any] = {"calibration": given.calibration, "labels": given.labels, "tell": given.tell}
     data["teacher"] = network
-    calibration = given.get("calibration")
+    calibration, after = given.calibration, given.after
     if calibration is not None and network.arithmetic == "float" and any(step.name == "quantise" for step in steps):
         bits = None if arch is None else limits_of(arch).payload_bits
         network = with_graded_inputs(network, calibration, arch.name if arch else NO_CHIP, bits)

@@ -11,7 +11,7 @@ import networkx as nx
 ROOT = Path(__file__).parents[1]
 LINKED = ("hwsim", "exporters", "models")
 FLOORS = (
-    ("cli",), ("report",), ("evaluate",), ("verify",), ("compiler", "conversion"),
+    ("cli",), ("api",), ("report",), ("evaluate",), ("verify",), ("compiler", "conversion"),
     ("passes", "learning", "exporters", "profile", "lowering"), ("backends", "hwsim", "placement", "nir_graph"),
     ("program", "events", "models"), ("files",), ("network",), ("errors",),
 )  # fmt: skip

@@ -68,6 +68,8 @@ def _overview() -> str:
 def _run(name: str, arguments: list[str]) -> int:
     from logging import ERROR, getLogger
 
+    from neurodeploy.api import show
+
     from .console import Console
 
     # torch says several times that Triton, a compiler for GPUs, is missing when SpikingJelly is imported.
@@ -82,6 +84,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     console = Console(json=getattr(args, "json", False))
     console.listen("neurodeploy.compiling")
+    show.REPORTER.set(console.progress)
     try:
         code = command.run(args, console)
         sys.stdout.flush()

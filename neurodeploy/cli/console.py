@@ -114,7 +114,7 @@ def _numeric(cell: object) -> bool:
 
 
 class Progress:
-    """Call it with ``(done, total)`` or ``(done, total, text)``."""
+    """Call it with ``(done, of)`` or ``(done, of, text)``."""
 
     def __init__(self, label: str, enabled: bool) -> None:
         self.label, self.enabled = label, enabled
@@ -123,15 +123,15 @@ class Progress:
         self._task: Any = None
         self._said = 0.0
 
-    def __call__(self, done: int, total: int, text: str = "") -> None:
+    def __call__(self, done: int, of: int, text: str = "") -> None:
         if not self.enabled or monotonic() - self.started < PATIENCE:
             return
         label = harmless(f"{self.label} {text}".rstrip())
         if not sys.stderr.isatty():
             # A log file gets a line now and then instead of a bar.
-            if monotonic() - self._said > 5 * PATIENCE or done == total:
+            if monotonic() - self._said > 5 * PATIENCE or done == of:
                 self._said = monotonic()
-                sys.stderr.write(f"  {label}: {done} of {total}\n")
+                sys.stderr.write(f"  {label}: {done} of {of}\n")
                 sys.stderr.flush()
             return
         if self._bar is None:
@@ -148,9 +148,9 @@ class Progress:
                 TimeRemainingColumn(),
             )
             self._bar = Bar(*columns, console=Rich(stderr=True), transient=True)
-            self._task = self._bar.add_task(label, total=total)
+            self._task = self._bar.add_task(label, total=of)
             self._bar.start()
-        self._bar.update(self._task, description=label, completed=done, total=total)
+        self._bar.update(self._task, description=label, completed=done, total=of)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -42,19 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.compiler import NO_CHIP, lacks
+    from neurodeploy.api.model import placed
+    from neurodeploy.compiler import lacks
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.hwsim.chips.arch import load_architecture
-    from neurodeploy.hwsim.chips.embedded import architecture_of
-    from neurodeploy.hwsim.cost import cost
-    from neurodeploy.program.program import Program
 
-    program = Program.load(args.program)
-    if program.chip == NO_CHIP and not program.chip_file:
-        raise InvalidInputError(
-            f"{args.program} is placed on no chip", hint="compile it for one: neurodeploy compile ... --chip loihi1"
-        )
-    arch = load_architecture(args.chip) if args.chip else architecture_of(program)
+    program = placed(args.program)
+    arch = program.priced(args.chip)
     inputs = options.over_time(options.load_inputs(args.input), program.network, args.input_axis, console)
     if args.timeline and args.tier not in ("core", "event"):
         raise InvalidInputError(
@@ -63,8 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             hint="leave --tier out, or give --tier event",
         )
     tier: Tier = "event" if args.timeline else args.tier
-    with console.progress("hwsim") as progress:
-        found = cost(program, inputs, arch, tier=tier, flits=args.flits, progress=progress)
+    found = program.cost(inputs, tier, chip=args.chip, flits=args.flits)
     console.say(f"arithmetic: {found.arithmetic}")
     lacking = lacks(program.network, arch)
     for need in lacking:

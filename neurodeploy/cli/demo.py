@@ -99,7 +99,7 @@ def _one(
             data.labels,
             name=model.name,
             description=model.description,
-            model=torch_runner(trained.module, compiled.float_network),
+            model=torch_runner(trained.module, compiled.floats),
             verified_samples=args.samples,
             names=names,
             tell=lambda stage, done, total: progress(done, total, stage),

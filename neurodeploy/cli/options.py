@@ -210,59 +210,11 @@ def input_axis(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _taken(model: Network | NirFile) -> tuple[str, int, dict[str, int]]:
-    """Where time lies in what the exported model takes, the steps that it ran, and the dimensions of each input."""
-    from neurodeploy.lowering.lower import SAMPLE
-    from neurodeploy.nir_graph.nir_file import NirFile
-
-    if isinstance(model, NirFile):
-        nodes = {name: node for name, node in model.graph.nodes.items() if type(node).__name__ == "Input"}
-        ranks = {name: len(node.input_type["input"]) for name, node in nodes.items()}
-        steps = str(model.metadata.get("steps", 0))
-        return str(model.metadata.get("time_axis", 0)), int(steps) if steps.isdecimal() else 0, ranks
-    axis, _, rest = model.notes.get(SAMPLE, "0, 0 steps").partition(", ")
-    return axis, int(rest.partition(" ")[0]), {p.name: len(p.shape) for p in model.inputs}
-
-
 def over_time(inputs: Mapping[str, Any], model: Network | NirFile, axis: Any, console: Console) -> Mapping[str, Any]:
-    """Inputs as ``[time, batch, *shape]``, of those that lie as the exported model takes them.
+    """Inputs as ``[time, batch, *shape]``; see `neurodeploy.api.inputs.over_time`."""
+    from neurodeploy.api import inputs as reading
 
-    Args:
-        model: that they are for.
-        axis: where time lies, as given; None takes them as they are, but for what has one dimension too few: a static
-            sample of a model that repeats it, or batch times time.
-
-    Raises:
-        InvalidInputError: they do not lie so.
-    """
-    from neurodeploy.exporters.usage import Usage
-
-    said, count, ranks = _taken(model)
-    found = {}
-    for name, value in inputs.items():
-        rank = ranks.get(name, next(iter(ranks.values()), 0))
-        read = axis
-        if read is None and value.ndim == rank + 1 and said in ("none", "flat") and count:
-            read = said
-        if read is None and said in ("1", "-1"):
-            console.note(
-                f"the model takes time at {said}; this input is read as [time, batch, ...] (--input-axis {said} reads "
-                "it as the model does)"
-            )
-        if read in (None, 0, "step"):
-            found[name] = value
-            continue
-        wanted = rank + (1 if read in ("none", "flat") else 2)
-        if value.ndim != wanted or (read == "flat" and (not count or len(value) % count)):
-            raise InvalidInputError(
-                f"the input does not lie as --input-axis {read} says", found=list(value.shape),
-                allowed=f"{wanted} dimensions" + (f", batch times {count} steps" if read == "flat" else ""),
-            )  # fmt: skip
-        samples = len(value) // count if read == "flat" else len(value)
-        found[name] = Usage(read, count if read in ("none", "flat") else value.shape[int(read)], samples).time_first(
-            value
-        )
-    return found
+    return reading.over_time(inputs, model, axis, console.note)
 
 
 def load_inputs(specs: list[str]) -> Mapping[str, Any]:

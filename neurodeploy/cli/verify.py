@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,11 @@ from .console import Console
 
 if TYPE_CHECKING:
     from neurodeploy.compiler import Compiled
+    from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
     from neurodeploy.report.document import NetworkResult, Stage
     from neurodeploy.verify.stages import Runner, Verified
-
-BACKENDS = "reference,hwsim,lava"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="its trained parameters (.safetensors, .pt)")
     parser.add_argument(
-        "--backends", help=f"in this order (default: {BACKENDS}; Lava is left out where it is not set up)"
+        "--backends", help="in this order (default: reference,hwsim,lava; Lava is left out where it is not set up)"
     )
     parser.add_argument("--samples", type=options.positive, default=64, help="how many go through every stage")
     parser.add_argument("--float", action="store_true", help="do not quantise")
@@ -50,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy import __version__
-    from neurodeploy.compiler import NO_CHIP, compile_file
+    from neurodeploy.api.verification import BACKENDS, as_json, chosen
+    from neurodeploy.compiler import NO_CHIP
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.hwsim import narrow_states
     from neurodeploy.hwsim.chips.arch import load_architecture
@@ -67,23 +66,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
         )
     inputs = _inputs(args, console)
-    few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
-    compiled = compile_file(
-        args.file,
-        arch,
-        options=options.given_conventions(args),
-        calibration=few if len(few) == len(inputs) else inputs,
-        pipeline=args.passes,
-        integer=not args.float,
-        placement=options.given_placement(args),
-    )
+    compiled = _compiled(args, arch, inputs)
     unlike = likeness.unlike(compiled.program.provenance, inputs)
     steps, samples, inputs = check_inputs(compiled.program.network, inputs)
     if answer := compiled.program.network.answer:
         answer.check_steps(steps)
     labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
     model = _model(args, compiled, console)
-    names, left_out = _chosen(args.backends)
+    asked = [name for name in (args.backends or "").split(",") if name]
+    names, left_out = chosen(asked or BACKENDS, asked or None)
     result: NetworkResult | None = None
     with console.progress("verify") as progress:
         common: dict[str, Any] = {
@@ -130,6 +121,22 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0 if verified.passed else 1
 
 
+def _compiled(args: argparse.Namespace, arch: Architecture | None, inputs: Mapping[str, Any]) -> Compiled:
+    """The network, calibrated on the samples that go through every stage."""
+    from neurodeploy.compiler import compile_file
+
+    few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
+    return compile_file(
+        args.file,
+        arch,
+        options=options.given_conventions(args),
+        calibration=few if len(few) == len(inputs) else inputs,
+        pipeline=args.passes,
+        integer=not args.float,
+        placement=options.given_placement(args),
+    )
+
+
 def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Runner | None:
     """What runs the torch model that was given, if any."""
     if not args.model:
@@ -138,7 +145,8 @@ def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Ru
     from neurodeploy.verify.stages import torch_runner
 
     module = load_module(args.model, args.checkpoint, console.note)
-    return torch_runner(module, compiled.float_network, _axis(args, compiled.file))
+    assert compiled.file is not None
+    return torch_runner(module, compiled.floats, _axis(args, compiled.file))
 
 
 def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:
@@ -164,74 +172,15 @@ def _axis(args: argparse.Namespace, file: NirFile) -> Any:
     return None if said is None else options.time_axis(str(said))
 
 
-def _chosen(given: str | None) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The back-ends to verify, and those of the default that cannot run here, with the reason.
-
-    Raises:
-        BackendError: one that was asked for cannot run here.
-    """
-    from neurodeploy import backends
-    from neurodeploy.errors import BackendError
-
-    names = [name for name in (given or BACKENDS).split(",") if name]
-    reasons = {name: why for name in names if backends.get(name) and (why := backends.missing(name))}
-    if given and reasons:
-        name, why = next(iter(reasons.items()))
-        raise BackendError(
-            f"the back-end {name!r} cannot run here", found=why, hint="make it run, or leave it out of --backends"
-        )
-    return tuple(name for name in names if name not in reasons), reasons
-
-
 def show(verified: Verified, console: Console, on_all: Sequence[Stage] = ()) -> None:
     """Print the comparisons and accuracies, those ``on_all`` samples in columns of their own."""
+    from neurodeploy.api.verification import COLUMNS, row
     from neurodeploy.report.accuracies import table
 
-    rows = []
-    for pair in verified.pairs:
-        where = "-"
-        if pair.divergence is not None:
-            d = pair.divergence
-            where = f"{d.population}, step {d.step}, sample {d.sample}, neuron {d.neuron}"
-            if d.first_v is not None and d.second_v is not None:
-                where += f": v {d.first_v:.6g} / {d.second_v:.6g}"
-        rows.append(
-            (
-                f"{pair.first} {'=' if pair.exact_by_design else '~'} {pair.second}",
-                pair.verdict if pair.passed else pair.verdict.upper(),
-                f"{pair.spikes[0]:,} / {pair.spikes[1]:,}",
-                pair.spikes_different,
-                f"{pair.spike_distance:.4f}",
-                "-" if pair.states_different is None else pair.states_different,
-                where,
-            )
-        )
-    console.table(
-        ("compared", "verdict", "spikes", "differ", "distance", "potentials differ", "first divergence"),
-        rows,
-        title="= must be equal, ~ is measured",
-    )
+    console.table(COLUMNS, [row(pair) for pair in verified.pairs], title="= must be equal, ~ is measured")
     for pair in verified.pairs:
         if pair.not_finite:
             console.say(f"{pair.first}, {pair.second}: {pair.not_finite:,} potentials or messages are not finite")
     if any(entry.accuracy is not None for entry in verified.accuracies):
         found: list[tuple[Sequence[str], Measured]] = [((a.stage,), a) for a in verified.accuracies]
         console.table(*table([*found, *(((a.name,), a) for a in on_all)], ("stage",)))
-
-
-def as_json(verified: Verified) -> dict[str, Any]:
-    """The comparisons for scripts."""
-    from dataclasses import asdict
-
-    return {
-        "passed": verified.passed,
-        "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in verified.pairs],
-        "accuracies": [asdict(entry) for entry in verified.accuracies],
-    }
-
-
-def _named(value: Any) -> Any:
-    """What is infinite or not a number as a text, which JSON can hold."""
-    if isinstance(value, Mapping):
-        return {key: _named(item) for key, item in value.items()}
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

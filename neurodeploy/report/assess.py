@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
-from neurodeploy import backends
+from neurodeploy import __version__, backends
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.verify.stages import Accuracy, Runner, Verified, VerifyOptions, accuracy_of, verify_program
 
 from .collect import network_result
+from .document import Report
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
 
     from .document import NetworkResult
+
+
+def report(
+    compiled: Compiled, arch: Architecture, inputs: Mapping[str, Array], labels: Array | None, *, name: str,
+    verified_samples: int = 64, **how: Unpack[VerifyOptions],
+) -> Report:  # fmt: skip
+    """The document of one network; arguments as `assess` has them."""
+    result, _ = assess(compiled, arch, inputs, labels, name=name, verified_samples=verified_samples, **how)
+    return Report(title=f"{name} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,))
 
 
 def assess(
@@ -49,13 +58,13 @@ def assess(
     program = compiled.program
     network = program.network
     whole: list[Accuracy] = []
+    floats = compiled.floats
+    first: dict[str, Runner | None] = {"torch": model, "NIR": compiled.nir}
     runners: list[tuple[str, Runner, Network]] = [
-        ("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), compiled.float_network),
-        ("float network", lambda x: run_network(compiled.float_network, x), compiled.float_network),
+        *((stage, run, floats) for stage, run in first.items() if run is not None),
+        *([("float network", lambda x: run_network(floats, x), floats)] if compiled.float_network else []),
         ("integer network", lambda x: run_network(network, x), network),
     ]
-    if model is not None:
-        runners.insert(0, ("torch", model, compiled.float_network))
     for stage, run, of in runners:
         if tell:
             tell(f"{stage}, all samples", 0, 1)

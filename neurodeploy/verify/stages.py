@@ -12,7 +12,6 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import (
@@ -143,13 +142,15 @@ def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) 
     stages = []
     if model is not None:
         stages.append(Stage("torch", model, exact=True, integer=False))
-    stages.append(Stage("NIR", lambda x: nir_reference.run(compiled.file, x, compiled.conventions), True, False))
-    stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
-    integer = program.network.arithmetic == "loihi"
+    if compiled.nir is not None:
+        stages.append(Stage("NIR", compiled.nir, True, False))
+    if float_network is not None:
+        stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
+    integer, before = program.network.arithmetic == "loihi", len(stages)
     for name in names:
         title = "integer network" if name == "reference" else name
-        first = len(stages) == (2 if model is None else 3)
-        stages.append(Stage(title, _runner(name, program), exact=not (first and integer), integer=integer))
+        measured = len(stages) == before > 0 and integer
+        stages.append(Stage(title, _runner(name, program), exact=not measured, integer=integer))
     return stages
 
 
@@ -186,7 +187,7 @@ def verify_program(
     recordings, pairs = verify(stages, inputs, compiled.program.network, how.get("tell"))
     accuracies = []
     for stage in stages:
-        network = compiled.program.network if stage.integer else compiled.float_network
+        network = compiled.program.network if stage.integer else compiled.floats
         recording = recordings[stage.name]
         accuracies.append(accuracy_of(stage.name, network, recording, labels))
     return Verified(pairs, recordings, accuracies)

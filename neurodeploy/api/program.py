@@ -1,0 +1,228 @@
+"""A compiled network: run it, count it, verify it, report it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from neurodeploy import backends
+from neurodeploy.compiler import NO_CHIP, Compiled
+from neurodeploy.errors import Interrupted, InvalidInputError
+from neurodeploy.hwsim import narrow_states
+from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
+from neurodeploy.hwsim.chips.computed import named
+from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
+from neurodeploy.hwsim.cost import Cost, Tier, cost
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.network import Network
+from neurodeploy.program import likeness, overflow
+from neurodeploy.program.program import CoreUse
+from neurodeploy.program.program import Program as Placed
+from neurodeploy.program.recording import Record, check_inputs
+
+from .inputs import Inputs, given, over_time
+from .recording import Recording
+from .show import html_table, progress
+from .verification import BACKENDS, Verification, chosen, verified
+
+if TYPE_CHECKING:
+    from neurodeploy.verify.stages import Runner
+
+Variable = Literal["u", "v", "learning"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Program:
+    """A network in the chip's integers (or in floats), each neuron on its core.
+
+    Args:
+        of: the Program itself (`neurodeploy.program.program.Program`).
+        compiled: how it was made; None where it was loaded from its file.
+        warnings: what contradicts the proof in the file it was made from.
+        torch: runs the module that it was exported from, for `verify`.
+    """
+
+    of: Placed
+    compiled: Compiled | None = None
+    warnings: tuple[str, ...] = ()
+    torch: Runner | None = None
+
+    @property
+    def network(self) -> Network:
+        """Populations and projections."""
+        return self.of.network
+
+    @property
+    def chip(self) -> str:
+        """Name of the chip; ``none`` where it is placed on none."""
+        return self.of.chip
+
+    @property
+    def use(self) -> tuple[CoreUse, ...]:
+        """What each used core holds."""
+        return self.of.use
+
+    @property
+    def arithmetic(self) -> str:
+        """With which it runs, in words."""
+        return arithmetic_of(self.of)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the Program (``.ndp``).
+
+        Raises:
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        self.of.save(path)
+        return Path(path)
+
+    def run(
+        self, x: Inputs, backend: str = "hwsim", *, record: Sequence[Variable] = (), input_axis: Any = None
+    ) -> Recording:
+        """Run it on some samples.
+
+        Args:
+            x: ``[time, batch, *shape]``, for each input by name where there are several; a static sample of a model
+                that repeats it may lie as the model takes it.
+            backend: ``reference``, ``hwsim``, ``lava``, ``lava-stock`` or ``onnxruntime``.
+            record: state variables to keep, and ``learning`` for what learns after every step.
+            input_axis: where time lies in ``x``, as ``time_axis`` of `neurodeploy.export`.
+
+        Raises:
+            InvalidInputError: inputs that do not match, or an unknown back-end or variable.
+            UnsupportedError: the back-end cannot express the Program.
+            BackendError: the back-end failed, or is not there.
+        """
+        run, network = backends.get(backend), self.network
+        if unknown := [s for s in record if s not in ("u", "v", "learning")]:
+            raise InvalidInputError("unknown state variable", found=", ".join(unknown), allowed="u, v, learning")
+        steps, _, inputs = check_inputs(network, over_time(given(x), network, input_axis))
+        if network.answer:
+            network.answer.check_steps(steps)
+        kept = Record(tuple(s for s in record if s != "learning"), learning="learning" in record)
+        stopped = ""
+        with progress(backend) as tell:
+            try:
+                found = run(self.of, inputs, record=kept, progress=tell)
+            except Interrupted as interrupted:
+                if interrupted.recording is None:
+                    raise
+                found, stopped = interrupted.recording, str(interrupted)
+        warnings = likeness.unlike(self.of.provenance, inputs)
+        warnings += overflow.said(found.left, network, found.steps, found.samples)
+        arch = self._described()
+        beyond = None if stopped else narrow_states.found(self.of, arch, inputs)
+        warnings += narrow_states.said(beyond or {}, self.of, arch, inputs)
+        return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
+
+    def cost(
+        self, x: Inputs, tier: Tier = "core", *, chip: str | Path | None = None, flits: int = 1, input_axis: Any = None
+    ) -> Cost:
+        """Run it on some samples and count, price and time what it does.
+
+        Args:
+            x, input_axis: as for `run`.
+            tier: how much of the chip the times see: ``core``, ``link``, ``event`` or ``flit``.
+            chip: prices and times of this one (a name, or the path of an architecture file); None for its own.
+            flits: of a message, in the flit tier.
+
+        Raises:
+            InvalidInputError: it is placed on no chip, inputs that do not match, or a tier that cannot time it.
+        """
+        arch = self.priced(chip)
+        inputs = over_time(given(x), self.network, input_axis)
+        with progress("hwsim") as tell:
+            return cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+
+    def priced(self, chip: str | Path | None = None) -> Architecture:
+        """The chip whose prices are taken: the one given, or the Program's own.
+
+        Raises:
+            InvalidInputError: it is placed on no chip, or there is no such one.
+        """
+        if self.chip == NO_CHIP and not self.of.chip_file:
+            raise InvalidInputError(
+                f"{self.network.name} is placed on no chip",
+                hint="compile it for one: neurodeploy compile ... --chip loihi1",
+            )
+        return load_architecture(str(chip)) if chip else architecture_of(self.of)
+
+    def verify(
+        self, x: Inputs, labels: Array | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
+        input_axis: Any = None,
+    ) -> Verification:  # fmt: skip
+        """Run some samples through every stage and compare each with the one before.
+
+        Args:
+            x, input_axis: as for `run`.
+            labels: classes, ``[batch]``, for accuracies.
+            backends: in this order; None for reference, hwsim and Lava, the last where it is set up.
+            samples: how many go through every stage.
+
+        Raises:
+            InvalidInputError: inputs or labels that do not match.
+            BackendError: a back-end that was asked for cannot run here.
+        """
+        inputs, names = over_time(given(x), self.network, input_axis), chosen(backends or BACKENDS, backends)
+        return verified(self._whole(), inputs, labels, names, samples, self.torch, self._described())
+
+    def report(
+        self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64, input_axis: Any = None
+    ) -> Path:
+        """Verify, measure and write one self-contained HTML page.
+
+        Args:
+            path: of the page.
+            x, labels, samples, input_axis: as for `verify`; all samples are measured.
+
+        Raises:
+            InvalidInputError: it is placed on no chip, or inputs or labels that do not match.
+            StorageError: the page cannot be written.
+        """
+        from neurodeploy.report.assess import report
+        from neurodeploy.report.html import write_html
+
+        arch, inputs = self.priced(), over_time(given(x), self.network, input_axis)
+        names, _ = chosen(BACKENDS, None)
+        with progress("report") as tell:
+            document = report(
+                self._whole(), arch, inputs, None if labels is None else np.asarray(labels), name=self.network.name,
+                verified_samples=samples, model=self.torch, names=names,
+                tell=lambda stage, done, of: tell(done, of),
+            )  # fmt: skip
+        write_html(document, path)
+        return Path(path)
+
+    def _whole(self) -> Compiled:
+        return self.compiled or Compiled(None, None, None, self.of)
+
+    def _described(self) -> Architecture | None:
+        """Its chip; None where it has none, or a damaged description (which `arithmetic_of` says)."""
+        try:
+            return known_chip(self.of)
+        except InvalidInputError:
+            return None
+
+    COLUMNS = ("population", "model", "shape", "neurons", "cores")
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Its populations."""
+        found: list[tuple[object, ...]] = []
+        for p in self.network.populations:
+            cores = len(set(self.of.core_of[p.name].tolist())) if p.name in self.of.core_of else 0
+            found.append((p.name, p.neuron.label, " x ".join(map(str, p.shape)), p.size, cores or "-"))
+        return found
+
+    def __repr__(self) -> str:
+        neurons = sum(p.size for p in self.network.populations if not p.external)
+        synapses = sum(p.connectivity.synapses() for p in self.network.projections)
+        where = "on no chip" if self.chip == NO_CHIP else f"on {len(self.of.cores)} core(s) of {self.chip}"
+        kind = named(self.network.arithmetic, None) if self.chip == NO_CHIP else self.arithmetic
+        return f"<Program {self.network.name}: {neurons:,} neurons, {synapses:,} synapses, {where}; {kind}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings)
