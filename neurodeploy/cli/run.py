@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     inputs = options.over_time(options.load_inputs(args.input), program.network, args.input_axis, console)
     samples = next((x.shape[1] for x in inputs.values() if x.ndim > 1), 0)
     labels = options.load_labels(args.labels, samples, program.network.classes)
-    found = program.run(inputs, args.backend, record=record)
+    found = program.run(inputs, args.backend, record=record, input_axis=0)
     if found.stopped:
         console.error(f"run was stopped; what follows are the {found.stopped} that were complete")
     if args.output:
