@@ -38,7 +38,7 @@ def spreads(compiled: Compiled, recording: Recording | None, registers: Register
     if network.arithmetic == "float":
         return ()
     floats = [stage for _, stage in compiled.stages if stage.arithmetic == "float"]
-    before = floats[-1] if floats else compiled.floats
+    before = floats[-1] if floats else compiled.float_network
     found: list[Spread] = []
     for population in network.populations:
         if not population.external:
@@ -70,8 +70,8 @@ def spread(layer: str, what: str, values: Array, smallest: float, largest: float
     )
 
 
-def _weights(network: Network, before: Network, population: Population, registers: Registers) -> list[Spread]:
-    originals = {p.name: p for p in before.projections}
+def _weights(network: Network, before: Network | None, population: Population, registers: Registers) -> list[Spread]:
+    originals = {p.name: p for p in before.projections} if before else {}
     found = []
     for projection in network.into(population.name):
         kind = projection.connectivity
