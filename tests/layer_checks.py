@@ -224,8 +224,8 @@ def check_order(number: int) -> tuple[str, str]:
         path = nirgraphs.write(graph, case.folder / "net.nir")
         try:
             case.floats(path, options, graph.nodes)
-            case.integers(path, first, calibrated=True, options=options, placement=placement)
-            case.integers(case.folder / "float.ndp", second, calibrated=False, placement=placement)
+            case.integers(path, first, calibrated=True, conventions=options, **placement)
+            case.integers(case.folder / "float.ndp", second, calibrated=False, **placement)
             twist = Twisted(number, case.folder, graph, options, case.x["input"])
             twisted = TWISTS[twist_of(number)](twist)
         except (UnsupportedError, DoesNotFitError) as error:

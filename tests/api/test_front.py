@@ -94,6 +94,12 @@ def test_commands_print_what_the_objects_say(
         assert main(args) == 0
         said = json.loads(capsys.readouterr().out)
         assert {key: said[key] for key in wanted} == json.loads(json.dumps(wanted)), command
+    net = nd.load(example["model"].save(tmp_path / "net.nir"))
+    assert isinstance(net, nd.Model)
+    wanted = net.verify(x, backends=["reference", "hwsim"]).as_json()
+    assert main(["verify", str(tmp_path / "net.nir"), "-i", str(tmp_path / "x.npy"), "--backends", "reference,hwsim",
+                 "--json"]) == 0  # fmt: skip
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(wanted))
 
 
 def test_files_open_as_what_they_are(example: dict[str, Any], tmp_path: Path) -> None:
