@@ -26,14 +26,14 @@ LIMIT_S, LIMIT_GIB = 20.0, 1.5
 
 def compiled(net: str, tiling: str | None, steps: int) -> tuple[float, float, list[dict[str, Any]]]:
     """CPU seconds, peak GiB, and for each layer its cores and the largest use of one."""
-    from neurodeploy.compiler import compile_net
+    from neurodeploy.compiler import CompileOptions, compile
     from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.placement.tiling import Tiling
 
     arch = load_architecture("loihi2")
     started = time.process_time()
     placement = {"tiling": Tiling.read(tiling)} if tiling else {}
-    program = compile_net(net, arch, placement=placement)
+    program = compile(net, arch, CompileOptions(**placement)).program
     seconds = time.process_time() - started
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

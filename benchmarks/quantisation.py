@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy import passes
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.network.network import Network
 from neurodeploy.program.recording import scores
 from neurodeploy.verify.after_passes import measure, moved, run
@@ -60,7 +60,7 @@ def digits(folder: Path) -> None:
         if not path.is_file():
             folder.mkdir(exist_ok=True)
             export(trained.module, tuple(data.inputs.shape[2:]), model.dt, path)
-        network = compile_file(path, None, integer=False).float_network
+        network = compile(path, None, CompileOptions(integer=False)).float_network
         print(f"\n{name}: {len(data.labels)} test images, calibrated on {len(training.labels)} training images")
         print(f"{'':<32}{'accuracy':>10}{'lost':>9}{'spikes that differ':>21}")
         stages = ways(network, {"": training.inputs}, training.labels, "{iterations=10}")
@@ -87,7 +87,7 @@ def braille(folder: Path) -> None:
     path = folder / "nir" / "braille" / "braille_noDelay_bias_zero.nir"
     inputs = variants(np.load(path.parent / "ds_test_0_input_recovered_256x12.npy"), 15)
     conventions = {"dt": 1e-4, "recurrent_bias": "after-delay"}
-    network = compile_file(path, None, options=conventions, integer=False).float_network
+    network = compile(path, None, CompileOptions(conventions=conventions, integer=False)).float_network
     print("\nBraille, hidden spikes: the real sample (calibrated on the 15 others), then the mean of the 15")
     columns = (
         "spikes",
@@ -121,7 +121,7 @@ def braille(folder: Path) -> None:
 def nmnist(folder: Path) -> None:
     path = folder / "nir" / "nmnist-cnn" / "cnn_sinabs.nir"
     inputs = (np.random.default_rng(0).random((60, 4, 2, 34, 34)) < 0.02).astype(np.uint8)
-    network = compile_file(path, None, options={"dt": 1.0}, integer=False).float_network
+    network = compile(path, None, CompileOptions(conventions={"dt": 1.0}, integer=False)).float_network
     print("\nN-MNIST CNN, all spikes of four random samples")
     print(f"{'':<32}{'spikes':>10}{'differ':>10}{'of the float spikes':>22}")
     for stage in measure(ways(network, {"": inputs[:, :2]}, None, "{iterations=3}"), {"": inputs}, None):

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.compiler import compile_net
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.hwsim.counts.counts import Counter
 from neurodeploy.hwsim.engine import Simulator
@@ -79,7 +79,7 @@ def main() -> None:
         return
     arch = load_architecture("loihi2")
     tiling = Tiling.read(folder / "mapping_cores.csv")
-    program = compile_net(folder / "network.net", arch, placement={"tiling": tiling})
+    program = compile(folder / "network.net", arch, CompileOptions(tiling=tiling)).program
     network = program.network
     silence = np.zeros((PERIOD, 1, *network.inputs[0].shape), np.uint8)
     recording = Simulator(program).run({"": silence})

@@ -34,6 +34,11 @@ class Usage:
     samples: int
     batch_outside: bool = True
 
+    @property
+    def order(self) -> str:
+        """Which of batch and time is outside in dimension 0 of a flat sample, as files say it; empty of others."""
+        return "" if self.axis != "flat" else "batch outside" if self.batch_outside else "time outside"
+
     def time_first(self, sample: Array) -> Array:
         """The sample as ``[time, batch, *shape]``; a static one stands in every step."""
         if self.axis in (0, "step"):

@@ -3,9 +3,9 @@
     import neurodeploy as nd
 
     model = nd.export(module, sample)                  # a NIR graph, proven equal to the torch module
-    program = model.compile(chip="loihi1", options=nd.CompileOptions(calibration=sample))
+    program = model.compile("loihi1", calibration=sample)
     recording = program.run(x)                         # on the event simulator; backend="lava" for Lava
-    print(program.cost(x).bill, program.verify(x, labels))
+    cost, verification = program.cost(x), program.verify(x, labels)
     program.report("report.html", x, labels)
 
 Nothing heavy is loaded before it is used.
@@ -36,7 +36,10 @@ _WHERE = {
 }  # fmt: skip
 """Public name -> the module that has it, and under which name there."""
 
-__all__ = ["CompileOptions", "Cost", "Model", "NeurodeployError", "Program", "Recording", "Verification", "chips", "export", "load"]  # fmt: skip  # noqa: E501
+__all__ = [
+    "CompileOptions", "Cost", "Model", "NeurodeployError", "Program", "Recording", "Verification", "chips", "export",
+    "load",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

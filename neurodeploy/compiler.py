@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -178,7 +178,7 @@ class CompileOptions:
         integer: without ``passes``, quantise to the chip's integers; else the Program is in floats.
         max_neurons_per_core: fewer than the chip allows.
         order: which neurons stand together on a core (`neurodeploy.placement.orders`).
-        share_cores: let neighbouring layers share a core.
+        share: let neighbouring layers share a core.
         chips: how many there are.
         seed: of everything random in the placement.
         tiling: take the mapping from this table.
@@ -193,7 +193,7 @@ class CompileOptions:
     integer: bool = True
     max_neurons_per_core: int | None = None
     order: Order = "spatial"
-    share_cores: bool = False
+    share: bool = False
     chips: int = 1
     seed: int = 0
     tiling: Tiling | None = None
@@ -203,10 +203,8 @@ class CompileOptions:
     @property
     def placement(self) -> dict[str, Any]:
         """Fields of `neurodeploy.placement.place.Place`."""
-        return {
-            "max_neurons_per_core": self.max_neurons_per_core, "order": self.order, "share": self.share_cores,
-            "chips": self.chips, "seed": self.seed, "tiling": self.tiling,
-        }  # fmt: skip
+        names = ("max_neurons_per_core", "order", "share", "chips", "seed", "tiling")
+        return {name: getattr(self, name) for name in names}
 
 
 def compile(path: Path | str, arch: Architecture | None, options: CompileOptions | None = None) -> Compiled:
@@ -227,52 +225,16 @@ def compile(path: Path | str, arch: Architecture | None, options: CompileOptions
     return _from_program(path, arch, given) if suffix == ".ndp" else _from_nir(path, arch, given)
 
 
-class _Given(TypedDict, total=False):
-    """`CompileOptions` as keywords."""
-
-    options: Mapping[str, Any] | None
-    calibration: Mapping[str, Array] | None
-    labels: Array | None
-    pipeline: str | None
-    integer: bool
-    placement: Mapping[str, Any] | None
-    after: Callable[[str, Network], None] | None
-    tell: Callable[[int, int, str], None] | None
-
-
-def _options(given: _Given) -> CompileOptions:
-    placed = dict(given.get("placement") or {})
-    if "share" in placed:
-        placed["share_cores"] = placed.pop("share")
-    named = {"options": "conventions", "pipeline": "passes"}
-    told = {named.get(k, k): v for k, v in given.items() if k != "placement"}
-    return CompileOptions(**{**told, "conventions": told.get("conventions") or {}, **placed})
-
-
-def compile_file(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Compiled:
-    """`compile` of a `.nir` file, its options as keywords."""
-    return _from_nir(path, arch, _options(given))
-
-
-def compile_net(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> Program:
-    """The Program that `compile` makes of a lava-dl ``.net`` file, its options as keywords."""
-    return _from_net(path, arch, _options(given)).program
-
-
-def compile_program(path: Path | str, arch: Architecture | None, **given: Unpack[_Given]) -> tuple[Program, Stages]:
-    """The Program, and the networks on the way, that `compile` makes of one in floats, its options as keywords."""
-    made = _from_program(path, arch, _options(given))
-    return made.program, made.stages
-
-
 def _from_net(path: Path | str, arch: Architecture | None, given: CompileOptions) -> Compiled:
     """A lava-dl network, whose numbers are already integers of the chip, and which says all conventions."""
-    settled = named(given.conventions)
+    more = {"calibration": given.calibration is not None, "labels": given.labels is not None,
+            "passes": given.passes is not None, "float": not given.integer}  # fmt: skip
+    settled = sorted([*named(given.conventions), *(name for name, there in more.items() if there)])
     if settled:
         raise InvalidInputError(
             f"{path} is a lava-dl network, which leaves nothing to settle",
             found=", ".join(settled),
-            allowed="no conventions: lava-dl's are fixed",
+            allowed="no conventions, samples or passes: lava-dl's numbers are integers already",
             hint="leave these options out",
         )
     network = lava_dl.read_net(path)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import Stages, compile_file, compile_program
+from neurodeploy.compiler import CompileOptions, Stages, compile
 from neurodeploy.errors import DoesNotFitError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import Architecture
@@ -171,7 +171,7 @@ class Case:
     def floats(self, path: Path, options: Mapping[str, Any], written: Mapping[str, Any]) -> None:
         """In floats, against the NIR reference; saved as ``float.ndp``."""
         unchanged = Unchanged()
-        compiled = compile_file(path, None, options=options, integer=False, after=unchanged)
+        compiled = compile(path, None, CompileOptions(conventions=options, integer=False, after=unchanged))
         self.judge = nir_reference.run(compiled.file, self.x, compiled.conventions)
         equal(self.judge, compiled.float_network, self.x, "lowered")
         self.passes(compiled.stages)
@@ -184,12 +184,9 @@ class Case:
     def integers(self, path: Path, pipeline: str, calibrated: bool, **more: Any) -> None:
         """In integers, from the ``.nir`` file or a Program in floats."""
         unchanged, samples = Unchanged(), digest(self.x)
-        more |= {"calibration": self.x if calibrated else None, "pipeline": pipeline, "after": unchanged}
-        if path.suffix == ".nir":
-            compiled = compile_file(path, self.arch, **more)
-            program, stages = compiled.program, compiled.stages
-        else:
-            program, stages = compile_program(path, self.arch, **more)
+        more |= {"calibration": self.x if calibrated else None, "passes": pipeline, "after": unchanged}
+        compiled = compile(path, self.arch, CompileOptions(**more))
+        program, stages = compiled.program, compiled.stages
         self.passes(stages)
         compensated = self.x if calibrated and "nearest" not in pipeline else None
         check_weights(stages[-2][1], stages[-1][1], compensated, clipped=1.0 if "range=max" in pipeline else 2.0)
@@ -227,8 +224,8 @@ def check_order(number: int) -> tuple[str, str]:
         path = nirgraphs.write(graph, case.folder / "net.nir")
         try:
             case.floats(path, options, graph.nodes)
-            case.integers(path, first, calibrated=True, options=options, placement=placement)
-            case.integers(case.folder / "float.ndp", second, calibrated=False, placement=placement)
+            case.integers(path, first, calibrated=True, conventions=options, **placement)
+            case.integers(case.folder / "float.ndp", second, calibrated=False, **placement)
             twist = Twisted(number, case.folder, graph, options, case.x["input"])
             twisted = TWISTS[twist_of(number)](twist)
         except (UnsupportedError, DoesNotFitError) as error:

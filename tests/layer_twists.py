@@ -24,7 +24,7 @@ import yaml
 from neurodeploy.backends.reference import steps
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
@@ -105,12 +105,16 @@ def delays(case: Twisted) -> str:
     whole = np.full(shape, int(rng.integers(0, 4))) if rng.random() < 0.5 else rng.integers(0, 4, shape)
     graph.nodes["late"] = nir.Delay(whole * 1e-3)
     graph.edges = [("late" if a == "input" else a, b) for a, b in graph.edges] + [("input", "late")]
-    delayed = compile_file(nirgraphs.write(graph, case.folder / "d.nir"), None, options=case.options, integer=False)
+    delayed = compile(
+        nirgraphs.write(graph, case.folder / "d.nir"), None, CompileOptions(conventions=case.options, integer=False)
+    )
     shifted = np.zeros_like(case.x)
     for steps_late in np.unique(whole):
         at = (slice(None), slice(None), *np.nonzero(whole == steps_late))
         shifted[steps_late:][at] = case.x[: len(case.x) - steps_late][at]
-    plain = compile_file(case.folder / "net.nir", None, options=case.options, integer=False).program.network
+    plain = compile(
+        case.folder / "net.nir", None, CompileOptions(conventions=case.options, integer=False)
+    ).program.network
     a = run_network(plain, {"input": shifted}, record=Record(("v",)))
     b = run_network(delayed.program.network, {"input": case.x}, record=Record(("v",)))
     for name in plain.outputs:
@@ -123,7 +127,7 @@ def delays(case: Twisted) -> str:
     graph.nodes["late"] = nir.Delay(between * 1e-3)
     path = nirgraphs.write(graph, case.folder / "d.nir")
     with pytest.raises(InvalidInputError, match="'late'"):
-        compile_file(path, None, options=case.options)
+        compile(path, None, CompileOptions(conventions=case.options))
     return "delayed"
 
 
@@ -201,7 +205,7 @@ def precision(case: Twisted) -> str:
     file.write_text(yaml.safe_dump(chip))
     calibrated = {"input": case.x} if rng.random() < 0.7 else None
     arch = load_architecture(str(file))
-    compiled = compile_file(case.folder / "net.nir", arch, options=case.options, calibration=calibrated)
+    compiled = compile(case.folder / "net.nir", arch, CompileOptions(conventions=case.options, calibration=calibrated))
     for projection in compiled.program.network.projections:
         weights = np.asarray(projection.connectivity.weights, dtype=np.int64)
         both = weights.min(initial=0) < 0 < weights.max(initial=0)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from neurodeploy import passes
 from neurodeploy.backends.reference import run as reference
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import DoesNotFitError, NeurodeployError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
@@ -130,13 +130,15 @@ def check_file(seed: int) -> str:
         options = {"dt": 1e-3, "reset": str(rng.choice(["hard", "subtract"])), "comparison": ">"}
         options["recurrent_bias"] = "after-delay"
         try:
-            floats = compile_file(path, None, options=options, integer=False)
+            floats = compile(path, None, CompileOptions(conventions=options, integer=False))
             x = random_inputs(floats.float_network, seed)
             few = x if rng.random() < 0.7 else None
             arch = architecture(str(rng.choice(["loihi1", "loihi2"])))
             placement = {"max_neurons_per_core": int(rng.choice([13, 200])), "share": bool(rng.random() < 0.5)}
-            integers = compile_file(
-                path, arch, options=options, calibration=few, pipeline=str(rng.choice(PIPELINES)), placement=placement
+            integers = compile(
+                path,
+                arch,
+                CompileOptions(conventions=options, calibration=few, passes=str(rng.choice(PIPELINES)), **placement),
             )
         except (UnsupportedError, DoesNotFitError) as error:
             return error.what

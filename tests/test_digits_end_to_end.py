@@ -12,7 +12,7 @@ import pytest
 from neurodeploy import backends
 from neurodeploy.backends import lava
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.compiler import Compiled, compile_file, place
+from neurodeploy.compiler import Compiled, CompileOptions, compile, place
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.models import registry
 from neurodeploy.nir_graph import interpreter as nir_reference
@@ -40,7 +40,7 @@ def case(request: pytest.FixtureRequest, trained: Callable, tmp_path_factory: py
     path = tmp_path_factory.mktemp("nir") / f"{model.name}.nir"
     export_proven(found.module, data.inputs[:, :SAMPLES], model.dt, path)
     calibration = {"": model.calibration(64).inputs}
-    compiled = compile_file(path, load_architecture("loihi1"), calibration=calibration)
+    compiled = compile(path, load_architecture("loihi1"), CompileOptions(calibration=calibration))
     return Case(model, found.module, found.accuracy, compiled, data.inputs, data.labels)
 
 

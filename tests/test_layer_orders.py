@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_program
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.network.connectivity import Dense, Sparse, with_weights
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
@@ -112,9 +112,9 @@ def test_lists_in_any_order_compile_to_the_same(tmp_path: Path, pipeline: str, t
     for name, network in zip(("sorted", "mixed"), networks, strict=True):
         path, written = tmp_path / f"{name}.ndp", digest(network)
         placed(network).save(path)
-        program, stages = compile_program(
-            path, architecture("loihi1"), pipeline=pipeline, calibration=x if calibrated else None
-        )
+        options = CompileOptions(passes=pipeline, calibration=x if calibrated else None)
+        made = compile(path, architecture("loihi1"), options)
+        program, stages = made.program, made.stages
         assert digest(stages[0][1]) == digest(Program.load(path).network) == written
         compensated = calibrated and "nearest" not in pipeline
         if twice:

@@ -13,7 +13,7 @@ from neurodeploy.backends.lava.lower import Runtime
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.backends.reference import run as reference
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.hwsim.counts.counts import Counter, count
@@ -172,8 +172,8 @@ def test_networks_of_others_run_on_hwsim_and_lava_with_equal_spikes(name: str, o
         x = np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]
     else:
         x = (np.random.default_rng(0).random((16, 3, 2, 34, 34)) < 0.1).astype(np.uint8)
-    program = compile_file(
-        DATA / "nir" / name, load_architecture("loihi1"), options=options, calibration={"": x}
+    program = compile(
+        DATA / "nir" / name, load_architecture("loihi1"), CompileOptions(conventions=options, calibration={"": x})
     ).program
     assert program.network.arithmetic == "loihi"
     runs = [backend(program, {"": x}, record=Record(("u", "v"))) for backend in (reference.run, engine.run, lava.run)]
@@ -216,11 +216,10 @@ def test_networks_of_others_run_on_lava_in_floats_as_the_nir_reference_does(
 def test_braille_in_integers_keeps_its_class_and_its_spikes() -> None:
     """The sample's class, hidden spikes within 5 % of the float network's 118, output counts within 10 %."""
     x = {"": np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")[:, None]}
-    compiled = compile_file(
+    compiled = compile(
         BRAILLE / "braille_noDelay_bias_zero.nir",
         load_architecture("loihi1"),
-        options={"dt": 1e-4, "recurrent_bias": "after-delay"},
-        calibration=x,
+        CompileOptions(conventions={"dt": 1e-4, "recurrent_bias": "after-delay"}, calibration=x),
     )
     floats, integers = run_network(compiled.float_network, x), engine.run(compiled.program, x)
     assert len(floats.spikes["lif1.lif"]) == 118
@@ -237,12 +236,14 @@ def test_sign_split_and_thresholds_keep_braille_close() -> None:
     sample = np.load(BRAILLE / "ds_test_0_input_recovered_256x12.npy")
     rng = np.random.default_rng(0)
     like = [np.roll(np.where(rng.random(sample.shape) < 0.05, 0, sample), shift, axis=0) for shift in range(8)]
-    compiled = compile_file(
+    compiled = compile(
         BRAILLE / "braille_noDelay_bias_zero.nir",
         load_architecture("loihi1"),
-        options={"dt": 1e-4, "recurrent_bias": "after-delay"},
-        calibration={"": np.stack(like, axis=1)},
-        pipeline="split-signs,quantise",
+        CompileOptions(
+            conventions={"dt": 1e-4, "recurrent_bias": "after-delay"},
+            calibration={"": np.stack(like, axis=1)},
+            passes="split-signs,quantise",
+        ),
     )
     x = {"": sample[:, None]}
     floats, integers = run_network(compiled.float_network, x), engine.run(compiled.program, x)

@@ -73,6 +73,8 @@ class Captured:
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""
         entries: dict[str, Any] = {"time_axis": str(self.usage.axis), "steps": self.usage.steps}
+        if self.usage.order:
+            entries["flat_order"] = self.usage.order
         if self.encoded:
             entries["encoder"] = "; ".join(self.encoded)
         if self.left_out:

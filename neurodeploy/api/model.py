@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurodeploy.compiler import NO_CHIP, CompileOptions, compile
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.files.atomic import atomic_path, existing_file
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.arrays import Array
@@ -59,12 +59,17 @@ class Model:
             shutil.copyfile(self.path, temporary)
         return Path(path)
 
-    def compile(self, chip: str | Path | None = "loihi1", options: CompileOptions | None = None) -> Program:
+    def compile(
+        self, chip: str | Path | None = "loihi1", options: CompileOptions | None = None, *,
+        calibration: Inputs | None = None, input_axis: TimeAxis | None = None,
+    ) -> Program:  # fmt: skip
         """Compile it for a chip.
 
         Args:
             chip: its name, or the path of an architecture file; None or ``none`` to place on none.
-            options: what else may be said, samples for calibration above all.
+            options: what else may be said.
+            calibration: inputs of a few samples, as `Program.run` takes them.
+            input_axis: where time lies in them, as for `Program.run`.
 
         Raises:
             VerificationError: the network contradicts the proof in its file.
@@ -72,54 +77,57 @@ class Model:
         """
         arch = None if chip in (None, NO_CHIP) else load_architecture(str(chip))
         options = options or CompileOptions()
-        if options.calibration is not None:
-            samples = given(options.calibration)
-            if self.path.suffix == ".nir":
-                samples = over_time(samples, nir_file.read(self.path))
-            options = replace(options, calibration=samples)
+        if calibration is not None:
+            options = replace(options, calibration=self._over_time(calibration, input_axis))
         with progress("compile") as tell:
             made = compile(self.path, arch, options if options.tell else replace(options, tell=tell))
         return Program(made.program, made, made.warnings, self.torch)
 
-    def run(self, x: Inputs, backend: str = "reference", *, input_axis: Any = None) -> Recording:
+    def _over_time(self, x: Inputs, input_axis: TimeAxis | None) -> dict[str, Array]:
+        samples = given(x)
+        return over_time(samples, nir_file.read(self.path), input_axis) if self.path.suffix == ".nir" else samples
+
+    def run(self, x: Inputs, backend: str = "reference", *, input_axis: TimeAxis | None = None) -> Recording:
         """Run it in floats, on no chip; `Program.run` says the rest."""
         return self._floats().run(x, backend, input_axis=input_axis)
 
     def verify(
         self, x: Inputs, labels: Array | None = None, *, chip: str | Path | None = "loihi1",
         options: CompileOptions | None = None, backends: Sequence[str] | None = None, samples: int = 64,
-        input_axis: Any = None,
+        input_axis: TimeAxis | None = None,
     ) -> Verification:  # fmt: skip
         """Compile it and run some samples through every stage, from the torch module on where this process exported it.
 
         They are the calibration, too, where ``options`` name none. The rest is said at `Program.verify`.
         """
-        program = self._on(x, chip, options, samples, input_axis)
+        program = self.calibrated(x, chip, options, samples=samples, input_axis=input_axis)
         return program.verify(x, labels, backends=backends, samples=samples, input_axis=input_axis)
 
     def cost(
         self, x: Inputs, tier: Tier = "core", *, chip: str | Path = "loihi1", options: CompileOptions | None = None,
-        input_axis: Any = None,
+        input_axis: TimeAxis | None = None,
     ) -> Cost:  # fmt: skip
         """Compile it, calibrated on ``x`` where ``options`` name nothing else, and count, price and time it there."""
-        return self._on(x, chip, options, 64, input_axis).cost(x, tier, input_axis=input_axis)
+        return self.calibrated(x, chip, options, input_axis=input_axis).cost(x, tier, input_axis=input_axis)
 
     def report(
         self, path: Path | str, x: Inputs, labels: Array | None = None, *, chip: str | Path = "loihi1",
-        options: CompileOptions | None = None, samples: int = 64, input_axis: Any = None,
+        options: CompileOptions | None = None, samples: int = 64, input_axis: TimeAxis | None = None,
     ) -> Path:  # fmt: skip
         """Compile it, calibrated on ``x`` where ``options`` name nothing else, and write `Program.report`'s page."""
-        program = self._on(x, chip, options, samples, input_axis)
+        program = self.calibrated(x, chip, options, samples=samples, input_axis=input_axis)
         return program.report(path, x, labels, samples=samples, input_axis=input_axis)
 
-    def _on(
-        self, x: Inputs, chip: str | Path | None, options: CompileOptions | None, samples: int, input_axis: Any
-    ) -> Program:
-        options = options or CompileOptions()
-        if options.calibration is None and self.path.suffix == ".nir":
-            inputs = over_time(given(x), nir_file.read(self.path), input_axis)
-            options = replace(options, calibration={key: value[:, :samples] for key, value in inputs.items()})
-        return self.compile(chip, options)
+    def calibrated(
+        self, x: Inputs, chip: str | Path | None = "loihi1", options: CompileOptions | None = None, *,
+        samples: int = 64, input_axis: TimeAxis | None = None,
+    ) -> Program:  # fmt: skip
+        """Compile it, calibrated on the first ``samples`` of ``x`` where ``options`` name no others."""
+        if self.path.suffix != ".nir" or (options is not None and options.calibration is not None):
+            return self.compile(chip, options)
+        inputs = self._over_time(x, input_axis)
+        few = {key: value[:, :samples] if value.ndim > 1 else value for key, value in inputs.items()}
+        return self.compile(chip, options, calibration=few, input_axis=0)
 
     def _floats(self) -> Program:
         return self.compile(None, CompileOptions(integer=False))
@@ -128,8 +136,11 @@ class Model:
         proven = ", proven equal" if self.exported is not None else ""
         return f"<Model {self.path.name}{proven}>"
 
-    def _repr_html_(self) -> str:
-        program = self._floats() if self.path.suffix != ".net" else self.compile(None)
+    def _repr_html_(self) -> str | None:
+        try:
+            program = self._floats() if self.path.suffix != ".net" else self.compile(None)
+        except NeurodeployError:  # it leaves something open that compile asks for
+            return None
         return html_table(Program.COLUMNS[:-1], [row[:-1] for row in program.rows()], repr(self))
 
 
@@ -169,7 +180,7 @@ def export(
     runner = None
     if not made.captured.encoded:
         file = nir_file.read(target)
-        runner = torch_runner(module, lower(file, resolve(file)), made.captured.usage.axis)
+        runner = torch_runner(module, lower(file, resolve(file)), made.captured.usage)
     return Model(target, made, runner, folder)
 
 

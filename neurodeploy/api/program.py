@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,15 +22,17 @@ from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
 from neurodeploy.program.program import Program as Placed
-from neurodeploy.program.recording import Record, check_inputs
+from neurodeploy.program.recording import Record, check_inputs, check_labels
+from neurodeploy.verify.stages import Runner, VerifyOptions, verify_program
 
 from .inputs import Inputs, given, over_time
 from .recording import Recording
 from .show import html_table, progress
-from .verification import BACKENDS, Verification, chosen, verified
+from .verification import Verification, chosen
 
 if TYPE_CHECKING:
-    from neurodeploy.verify.stages import Runner
+    from neurodeploy.exporters.usage import TimeAxis
+    from neurodeploy.report.document import Report
 
 Variable = Literal["u", "v", "learning"]
 
@@ -81,16 +83,17 @@ class Program:
         return Path(path)
 
     def run(
-        self, x: Inputs, backend: str = "hwsim", *, record: Sequence[Variable] = (), input_axis: Any = None
+        self, x: Inputs, backend: str = "hwsim", *, record: Sequence[Variable] = (), input_axis: TimeAxis | None = None
     ) -> Recording:
         """Run it on some samples.
 
         Args:
-            x: ``[time, batch, *shape]``, for each input by name where there are several; a static sample of a model
-                that repeats it may lie as the model takes it.
+            x: as the exported model takes it (``[time, batch, *shape]`` where nobody says), for each input by name
+                where there are several.
             backend: ``reference``, ``hwsim``, ``lava``, ``lava-stock`` or ``onnxruntime``.
             record: state variables to keep, and ``learning`` for what learns after every step.
-            input_axis: where time lies in ``x``, as ``time_axis`` of `neurodeploy.export`.
+            input_axis: where time lies in ``x``, if not there: as ``time_axis`` of `neurodeploy.export`; 0 for
+                ``[time, batch, *shape]``.
 
         Raises:
             InvalidInputError: inputs that do not match, or an unknown back-end or variable.
@@ -120,7 +123,13 @@ class Program:
         return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
 
     def cost(
-        self, x: Inputs, tier: Tier = "core", *, chip: str | Path | None = None, flits: int = 1, input_axis: Any = None
+        self,
+        x: Inputs,
+        tier: Tier = "core",
+        *,
+        chip: str | Path | None = None,
+        flits: int = 1,
+        input_axis: TimeAxis | None = None,
     ) -> Cost:
         """Run it on some samples and count, price and time what it does.
 
@@ -153,7 +162,7 @@ class Program:
 
     def verify(
         self, x: Inputs, labels: Array | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
-        input_axis: Any = None,
+        input_axis: TimeAxis | None = None, measure: bool = False,
     ) -> Verification:  # fmt: skip
         """Run some samples through every stage and compare each with the one before.
 
@@ -162,17 +171,43 @@ class Program:
             labels: classes, ``[batch]``, for accuracies.
             backends: in this order; None for reference, hwsim and Lava, the last where it is set up.
             samples: how many go through every stage.
+            measure: accuracy, counts, energy and time of all samples, too.
 
         Raises:
-            InvalidInputError: inputs or labels that do not match.
+            InvalidInputError: inputs or labels that do not match, or nothing to measure since it is on no chip.
             BackendError: a back-end that was asked for cannot run here.
         """
-        inputs, names = over_time(given(x), self.network, input_axis), chosen(backends or BACKENDS, backends)
-        return verified(self._whole(), inputs, labels, names, samples, self.torch, self._described())
+        names, left_out = chosen(backends)
+        network, compiled = self.network, self.compiled or Compiled(None, None, None, self.of)
+        given_over_time = over_time(given(x), network, input_axis)
+        warnings = [*compiled.warnings, *likeness.unlike(self.of.provenance, given_over_time)]
+        steps, count, inputs = check_inputs(network, given_over_time)
+        if network.answer:
+            network.answer.check_steps(steps)
+        classes = None if labels is None else check_labels(np.asarray(labels), count, network.classes)
+        few = {key: value[:, :samples] for key, value in inputs.items()}
+        measured: Report | None = None
+        with progress("verify") as tell:
+            how: VerifyOptions = {"model": self.torch, "names": names, "tell": lambda what, i, of: tell(i, of, what)}
+            if measure:
+                from neurodeploy.report.assess import assess, document
+
+                chip = self.priced()
+                result, found = assess(
+                    compiled, chip, inputs, classes, name=network.name, verified_samples=samples, **how
+                )
+                measured = document(result, chip)
+            else:
+                found = verify_program(compiled, few, None if classes is None else classes[:samples], **how)
+        arch = self._described()
+        warnings += found.warnings(network)
+        warnings += narrow_states.said(narrow_states.found(self.of, arch, few), self.of, arch, few)
+        return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
-        self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64, input_axis: Any = None
-    ) -> Path:
+        self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64,
+        input_axis: TimeAxis | None = None,
+    ) -> Path:  # fmt: skip
         """Verify, measure and write one self-contained HTML page.
 
         Args:
@@ -183,22 +218,12 @@ class Program:
             InvalidInputError: it is placed on no chip, or inputs or labels that do not match.
             StorageError: the page cannot be written.
         """
-        from neurodeploy.report.assess import report
         from neurodeploy.report.html import write_html
 
-        arch, inputs = self.priced(), over_time(given(x), self.network, input_axis)
-        names, _ = chosen(BACKENDS, None)
-        with progress("report") as tell:
-            document = report(
-                self._whole(), arch, inputs, None if labels is None else np.asarray(labels), name=self.network.name,
-                verified_samples=samples, model=self.torch, names=names,
-                tell=lambda stage, done, of: tell(done, of),
-            )  # fmt: skip
-        write_html(document, path)
+        found = self.verify(x, labels, samples=samples, input_axis=input_axis, measure=True)
+        assert found.measured is not None
+        write_html(found.measured, path)
         return Path(path)
-
-    def _whole(self) -> Compiled:
-        return self.compiled or Compiled(None, None, None, self.of)
 
     def _described(self) -> Architecture | None:
         """Its chip; None where it has none, or a damaged description (which `arithmetic_of` says)."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
@@ -60,19 +61,31 @@ class Recording:
         """Spikes of a population, ``[time, batch, *shape]``; what they carry where they are graded.
 
         Raises:
-            KeyError: no population of that name sends spikes.
+            InvalidInputError: no population of that name sends spikes.
         """
-        shape = self.network.by_name[population].shape
+        shape = self._of("spikes", self.of.spikes, population)
         return self.of.spikes[population].dense().reshape(self.steps, self.samples, *shape)
 
     def state(self, variable: str, population: str) -> Array:
         """A recorded state, ``u`` or ``v``, ``[time, batch, *shape]``, after the reset of each step.
 
         Raises:
-            KeyError: it was not recorded.
+            InvalidInputError: it was not recorded.
         """
+        shape = self._of(variable, self.of.states.get(variable, {}), population)
         values: Array = self.of.states[variable][population]
-        return values.reshape(self.steps, self.samples, *self.network.by_name[population].shape)
+        return values.reshape(self.steps, self.samples, *shape)
+
+    def _of(self, what: str, there: Mapping[str, object], population: str) -> tuple[int, ...]:
+        """Shape of a population of which ``there`` holds something."""
+        if population not in there:
+            raise InvalidInputError(
+                f"{what} of {population!r} are not in the recording",
+                found=population,
+                allowed=", ".join(there) or "none",
+                hint="record them: run(x, record=('v',))" if what != "spikes" else None,
+            )
+        return self.network.by_name[population].shape
 
     @cached_property
     def returned(self) -> tuple[Array, ...]:

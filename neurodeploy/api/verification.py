@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurodeploy import backends
-from neurodeploy.compiler import Compiled
 from neurodeploy.errors import BackendError
-from neurodeploy.hwsim import narrow_states
-from neurodeploy.hwsim.chips.arch import Architecture
-from neurodeploy.network.arrays import Array
-from neurodeploy.program import likeness
-from neurodeploy.program.recording import check_inputs, check_labels
+from neurodeploy.network.network import Network
 from neurodeploy.verify.compare import Pair
-from neurodeploy.verify.stages import Accuracy, Runner, Verified, verify_program
+from neurodeploy.verify.stages import Accuracy, Verified
 
-from .show import html_table, progress
+from .show import html_table
+
+if TYPE_CHECKING:
+    from neurodeploy.report.document import Report, Stage
 
 BACKENDS = ("reference", "hwsim", "lava")
 """Back-ends that `verify` runs; Lava is left out where it is not set up."""
@@ -31,14 +29,20 @@ class Verification:
     """What was compared, and what came of it.
 
     Args:
+        network: that was verified.
         of: pairs of stages, recordings and accuracies (`neurodeploy.verify.stages.Verified`).
+        arithmetic: with which the network runs, in words.
         left_out: back-ends that cannot run here, with the reason.
         warnings: what may make this the verification of another network.
+        measured: accuracy, counts, energy and time on all samples, where they were asked for.
     """
 
+    network: Network
     of: Verified
+    arithmetic: str
     left_out: Mapping[str, str]
     warnings: tuple[str, ...]
+    measured: Report | None = None
 
     @property
     def passed(self) -> bool:
@@ -55,13 +59,28 @@ class Verification:
         """Accuracy at each stage; None where there were no labels."""
         return self.of.accuracies
 
+    @property
+    def on_all(self) -> tuple[Stage, ...]:
+        """Accuracies on all samples, where they were measured."""
+        return self.measured.networks[0].stages_on_all if self.measured else ()
+
     def as_json(self) -> dict[str, Any]:
-        """The comparisons for scripts."""
-        return as_json(self.of)
+        """The comparisons for scripts; what ``neurodeploy verify --json`` prints."""
+        answer = self.network.answer
+        return {
+            "passed": self.passed,
+            "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in self.pairs],
+            "accuracies": [asdict(entry) for entry in self.accuracies],
+            "arithmetic": self.arithmetic,
+            "answer": answer.described() if answer else None,
+            "accuracies_on_all": [stage.model_dump() for stage in self.on_all],
+            "warnings": list(self.warnings),
+            "left_out": dict(self.left_out),
+        }
 
     def rows(self) -> list[tuple[object, ...]]:
         """A row a comparison: see `COLUMNS`."""
-        return [row(pair) for pair in self.pairs]
+        return [_row(pair) for pair in self.pairs]
 
     def __repr__(self) -> str:
         said = ", ".join(f"{p.first} {'=' if p.exact_by_design else '~'} {p.second}: {p.verdict}" for p in self.pairs)
@@ -71,21 +90,14 @@ class Verification:
         return html_table(COLUMNS, self.rows(), f"{'passed' if self.passed else 'FAILED'}", self.warnings)
 
 
-def as_json(found: Verified) -> dict[str, Any]:
-    """Comparisons and accuracies for scripts."""
-    return {
-        "passed": found.passed,
-        "pairs": [{**_named(asdict(pair)), "verdict": pair.verdict, "equal": pair.equal} for pair in found.pairs],
-        "accuracies": [asdict(entry) for entry in found.accuracies],
-    }
-
-
-def chosen(names: Sequence[str], asked: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
+def chosen(asked: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
     """The back-ends to verify, and those of the default that cannot run here, with the reason.
 
     Raises:
         BackendError: one that was asked for cannot run here.
+        InvalidInputError: there is no such back-end.
     """
+    names = asked or BACKENDS
     reasons = {name: why for name in names if backends.get(name) and (why := backends.missing(name))}
     if asked and reasons:
         name, why = next(iter(reasons.items()))
@@ -95,35 +107,7 @@ def chosen(names: Sequence[str], asked: Sequence[str] | None) -> tuple[tuple[str
     return tuple(name for name in names if name not in reasons), reasons
 
 
-def verified(
-    compiled: Compiled,
-    inputs: Mapping[str, Array],
-    labels: Array | None,
-    names: tuple[tuple[str, ...], dict[str, str]],
-    count: int,
-    model: Runner | None,
-    arch: Architecture | None,
-) -> Verification:
-    """Run the first ``count`` samples through every stage; see `Program.verify`."""
-    network = compiled.program.network
-    steps, samples, inputs = check_inputs(network, inputs)
-    if network.answer:
-        network.answer.check_steps(steps)
-    classes = None if labels is None else check_labels(labels, samples, network.classes)[:count]
-    few = {key: value[:, :count] for key, value in inputs.items()}
-    ran, left_out = names
-    with progress("verify") as tell:
-        found = verify_program(
-            compiled, few, classes, model=model, names=ran, tell=lambda stage, done, of: tell(done, of)
-        )
-    warnings = [*compiled.warnings, *likeness.unlike(compiled.program.provenance, inputs), *found.warnings(network)]
-    beyond = narrow_states.found(compiled.program, arch, few)
-    warnings += narrow_states.said(beyond, compiled.program, arch, few)
-    return Verification(found, left_out, tuple(warnings))
-
-
-def row(pair: Pair) -> tuple[object, ...]:
-    """A comparison as a table shows it: see `COLUMNS`."""
+def _row(pair: Pair) -> tuple[object, ...]:
     where = "-"
     if (d := pair.divergence) is not None:
         where = f"{d.population}, step {d.step}, sample {d.sample}, neuron {d.neuron}"

@@ -84,7 +84,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     console = Console(json=getattr(args, "json", False))
     console.listen("neurodeploy.compiling")
-    show.REPORTER.set(console.progress)
+    reporter = show.REPORTER.set(console.progress)
     try:
         code = command.run(args, console)
         sys.stdout.flush()
@@ -105,6 +105,8 @@ def _run(name: str, arguments: list[str]) -> int:
         if install is None:
             raise
         console.error(f"{name} needs the package {error.name!r}, which is not installed\n  to do:   {install}")
+    finally:
+        show.REPORTER.reset(reporter)
     return 2
 
 

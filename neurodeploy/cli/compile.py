@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
@@ -119,39 +119,36 @@ def _compiled(
     args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
 ) -> tuple[Program, list[dict[str, object]], list[str]]:
     """The Program, what each pass changed where samples were given, and warnings."""
-    from neurodeploy.compiler import compile_file, compile_net, compile_program
+    from neurodeploy.compiler import CompileOptions, compile
     from neurodeploy.hwsim import narrow_states
     from neurodeploy.program import likeness
 
-    placement = options.given_placement(args)
-    if args.file.suffix == ".net":
-        return compile_net(args.file, arch, options=_given_for_net(args), placement=placement, after=after), [], []
-    given = options.load_inputs(args.calibration)
-    calibration = options.over_time(given, _model(args.file), args.input_axis, console) if given else None
+    calibration: Mapping[str, Array] | None = None
+    if args.calibration:  # of a .net file, which takes none, they are not even read
+        given = options.load_inputs(args.calibration) if args.file.suffix != ".net" else {}
+        calibration = options.over_time(given, _model(args.file), args.input_axis, console) if given else {}
     samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
-    labels = options.load_labels(args.labels, samples)
-    warnings: list[str] = []
+    labels = options.load_labels(args.labels, samples) if calibration else None
     with console.progress("compile") as progress:
-        common: dict[str, Any] = {
-            "options": options.given_conventions(args),
-            "calibration": calibration,
-            "labels": labels,
-            "pipeline": args.passes,
-            "integer": not args.float,
-            "placement": placement,
-            "after": after,
-            "tell": progress,
-        }
-        if args.file.suffix == ".ndp":
-            program, stages = compile_program(args.file, arch, **common)
-        else:
-            compiled = compile_file(args.file, arch, **common)
-            program, stages = compiled.program, compiled.stages
-            warnings += compiled.warnings
+        compiled = compile(
+            args.file,
+            arch,
+            CompileOptions(
+                conventions=options.given_conventions(args),
+                calibration=calibration,
+                labels=labels,
+                passes=args.passes,
+                integer=not args.float,
+                after=after,
+                tell=progress,
+                **options.given_placement(args),
+            ),
+        )
+    program, warnings = compiled.program, list(compiled.warnings)
     if calibration is None:
         return program, [], warnings
     warnings += likeness.unlike(program.provenance, calibration)
-    steps, lost = _say_steps(stages, calibration, labels, console)
+    steps, lost = _say_steps(compiled.stages, calibration, labels, console)
     beyond = narrow_states.said(narrow_states.found(program, arch, calibration), program, arch, calibration)
     return program, steps, warnings + lost + beyond
 
@@ -182,7 +179,11 @@ def _check(args: argparse.Namespace) -> None:
             "--labels are the classes of the samples in --calibration", found="no --calibration", hint="give both"
         )
     default = passes.FLOAT if args.float else passes.INTEGER
-    ran = ["lower", *(step.name for step in passes.parse(default if args.passes is None else args.passes))]
+    ran = (
+        ["read"]
+        if args.file.suffix == ".net"
+        else ["lower", *(step.name for step in passes.parse(default if args.passes is None else args.passes))]
+    )
     if args.dump_after not in (None, "all", *ran):
         raise InvalidInputError(
             "--dump-after names a pass that does not run", found=args.dump_after, allowed=", ".join([*ran, "all"])
@@ -220,14 +221,6 @@ def _say_steps(
         title=f"on the {found[0].samples:,} samples of --calibration",
     )  # fmt: skip
     return [vars(s) for s in found], warnings(found)
-
-
-def _given_for_net(args: argparse.Namespace) -> dict[str, object]:
-    """Options that mean nothing for a .net file, where they were given."""
-    found: dict[str, object] = {**options.given_conventions(args)}
-    found |= {"calibration": args.calibration or None, "float": args.float or None, "dump_after": args.dump_after}
-    found |= {"passes": args.passes, "labels": args.labels}
-    return found
 
 
 def _say_use(program: Program, arch: Architecture, console: Console) -> None:

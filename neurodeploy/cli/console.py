@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from neurodeploy.api.show import PATIENCE
+
 _SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _SHOWN |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))}
 """Characters that would steer the terminal, and how they are shown: controls, turns of direction, lone surrogates."""
@@ -29,10 +31,6 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._console.note(record.getMessage())
-
-
-PATIENCE = 2.0
-"""Seconds after which a progress bar appears."""
 
 
 class Console:

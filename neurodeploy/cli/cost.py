@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             hint="leave --tier out, or give --tier event",
         )
     tier: Tier = "event" if args.timeline else args.tier
-    found = program.cost(inputs, tier, chip=args.chip, flits=args.flits)
+    found = program.cost(inputs, tier, chip=args.chip, flits=args.flits, input_axis=0)
     console.say(f"arithmetic: {found.arithmetic}")
     lacking = lacks(program.network, arch)
     for need in lacking:

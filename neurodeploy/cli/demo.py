@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _one(
     model: Model, arch: Architecture, args: argparse.Namespace, console: Console
 ) -> tuple[NetworkResult, Verified]:
-    from neurodeploy.compiler import compile_file
+    from neurodeploy.compiler import CompileOptions, compile
     from neurodeploy.report.assess import assess
     from neurodeploy.verify.export_proof import export_proven
     from neurodeploy.verify.stages import torch_runner
@@ -82,11 +82,12 @@ def _one(
     with console.progress(f"{model.name}: export"):
         pairs = export_proven(trained.module, data.inputs[:, : args.samples], model.dt, nir_path).pairs
     console.note(f"  exported {nir_path}: {pairs[1].spikes[1]:,} spikes, the same in torch and in the file")
-    compiled = compile_file(
+    compiled = compile(
         nir_path,
         arch,
-        calibration={"": model.calibration(CALIBRATION).inputs},
-        placement={"max_neurons_per_core": args.max_neurons_per_core},
+        CompileOptions(
+            calibration={"": model.calibration(CALIBRATION).inputs}, max_neurons_per_core=args.max_neurons_per_core
+        ),
     )
     compiled.program.save(args.output / f"{model.name}.ndp")
     source = compiled.program.network.inputs[0].name

@@ -32,19 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy import backends
     from neurodeploy.api.model import placed
     from neurodeploy.api.recording import COLUMNS
+    from neurodeploy.program.recording import check_inputs
     from neurodeploy.report.accuracies import said
 
-    backends.get(args.backend)
     options.use_lava_python(args)
     program = placed(args.program)
     record: Any = tuple(s for s in args.record.split(",") if s)
     inputs = options.over_time(options.load_inputs(args.input), program.network, args.input_axis, console)
-    samples = next((x.shape[1] for x in inputs.values() if x.ndim > 1), 0)
+    _, samples, _ = check_inputs(program.network, inputs)
     labels = options.load_labels(args.labels, samples, program.network.classes)
-    found = program.run(inputs, args.backend, record=record)
+    found = program.run(inputs, args.backend, record=record, input_axis=0)
     if found.stopped:
         console.error(f"run was stopped; what follows are the {found.stopped} that were complete")
     if args.output:

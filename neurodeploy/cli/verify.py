@@ -11,12 +11,12 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.compiler import Compiled
-    from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.api.program import Program
+    from neurodeploy.api.verification import Verification
+    from neurodeploy.exporters.usage import Usage
     from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
-    from neurodeploy.report.document import NetworkResult, Stage
-    from neurodeploy.verify.stages import Runner, Verified
+    from neurodeploy.verify.stages import Runner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,97 +47,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy import __version__
-    from neurodeploy.api.verification import BACKENDS, as_json, chosen
-    from neurodeploy.compiler import NO_CHIP
+    from dataclasses import replace
+
+    from neurodeploy.api.model import Model
+    from neurodeploy.compiler import NO_CHIP, CompileOptions
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.hwsim import narrow_states
-    from neurodeploy.hwsim.chips.arch import load_architecture
-    from neurodeploy.hwsim.chips.computed import named
-    from neurodeploy.program import likeness
     from neurodeploy.program.recording import check_inputs
-    from neurodeploy.report.assess import assess
-    from neurodeploy.verify.stages import verify_program
 
     options.use_lava_python(args)
-    arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
-    if arch is None and args.results:
+    if args.chip == NO_CHIP and args.results:
         raise InvalidInputError(
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
         )
     inputs = _inputs(args, console)
-    compiled = _compiled(args, arch, inputs)
-    unlike = likeness.unlike(compiled.program.provenance, inputs)
-    steps, samples, inputs = check_inputs(compiled.program.network, inputs)
-    if answer := compiled.program.network.answer:
-        answer.check_steps(steps)
-    labels = options.load_labels(args.labels, samples, compiled.program.network.classes)
-    model = _model(args, compiled, console)
-    asked = [name for name in (args.backends or "").split(",") if name]
-    names, left_out = chosen(asked or BACKENDS, asked or None)
-    result: NetworkResult | None = None
-    with console.progress("verify") as progress:
-        common: dict[str, Any] = {
-            "model": model,
-            "names": names,
-            "tell": lambda stage, done, total: progress(done, total, stage),
-        }
-        if args.results and arch is not None:
-            from neurodeploy.report.document import Report
-
-            result, verified = assess(
-                compiled, arch, inputs, labels, name=args.file.stem, verified_samples=args.samples, **common
-            )
-            Report(
-                title=f"{args.file.stem} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,)
-            ).save(args.results)
-        else:
-            cut = {key: value[:, : args.samples] for key, value in inputs.items()}
-            verified = verify_program(compiled, cut, None if labels is None else labels[: args.samples], **common)
-    arithmetic = named(compiled.program.network.arithmetic, arch)
-    console.say(f"arithmetic: {arithmetic}")
-    if answer:
+    settled = CompileOptions(
+        conventions=options.given_conventions(args), passes=args.passes, integer=not args.float,
+        **options.given_placement(args),
+    )  # fmt: skip
+    program = Model(args.file).calibrated(inputs, args.chip, settled, samples=args.samples, input_axis=0)
+    _, samples, _ = check_inputs(program.network, inputs)
+    labels = options.load_labels(args.labels, samples, program.network.classes)
+    asked = [name for name in (args.backends or "").split(",") if name] or None
+    program = replace(program, torch=_model(args, program, console))
+    found = program.verify(
+        inputs, labels, backends=asked, samples=args.samples, input_axis=0, measure=args.results is not None
+    )
+    if found.measured is not None:
+        found.measured.save(args.results)
+    console.say(f"arithmetic: {found.arithmetic}")
+    if answer := program.network.answer:
         console.say(f"answer: {answer.described()}")
-    show(verified, console, result.stages_on_all if result else ())
-    warnings = [*compiled.warnings, *unlike, *verified.warnings(compiled.program.network)]
-    ran = {key: value[:, : args.samples] for key, value in inputs.items()}
-    warnings += narrow_states.said(narrow_states.found(compiled.program, arch, ran), compiled.program, arch, ran)
-    console.warn(*warnings)
-    for name, why in left_out.items():
+    show(found, console)
+    console.warn(*found.warnings)
+    for name, why in found.left_out.items():
         console.say(f"{name} was left out: {why}")
     if args.results:
         console.say(f"wrote {args.results}")
-    on_all = [stage.model_dump() for stage in result.stages_on_all] if result else []
-    console.result(
-        {
-            **as_json(verified),
-            "arithmetic": arithmetic,
-            "answer": answer.described() if answer else None,
-            "accuracies_on_all": on_all,
-            "warnings": warnings,
-            "left_out": left_out,
-        }
-    )
-    return 0 if verified.passed else 1
+    console.result(found.as_json())
+    return 0 if found.passed else 1
 
 
-def _compiled(args: argparse.Namespace, arch: Architecture | None, inputs: Mapping[str, Any]) -> Compiled:
-    """The network, calibrated on the samples that go through every stage."""
-    from neurodeploy.compiler import compile_file
-
-    few = {key: value[:, : args.samples] for key, value in inputs.items() if value.ndim > 1}
-    return compile_file(
-        args.file,
-        arch,
-        options=options.given_conventions(args),
-        calibration=few if len(few) == len(inputs) else inputs,
-        pipeline=args.passes,
-        integer=not args.float,
-        placement=options.given_placement(args),
-    )
-
-
-def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Runner | None:
+def _model(args: argparse.Namespace, program: Program, console: Console) -> Runner | None:
     """What runs the torch model that was given, if any."""
     if not args.model:
         return None
@@ -145,8 +95,8 @@ def _model(args: argparse.Namespace, compiled: Compiled, console: Console) -> Ru
     from neurodeploy.verify.stages import torch_runner
 
     module = load_module(args.model, args.checkpoint, console.note)
-    assert compiled.file is not None
-    return torch_runner(module, compiled.floats, _axis(args, compiled.file))
+    assert program.compiled is not None and program.compiled.file is not None
+    return torch_runner(module, program.compiled.floats, _usage(args, program.compiled.file))
 
 
 def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:
@@ -156,31 +106,33 @@ def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:
     return options.over_time(options.load_inputs(args.input), nir_file.read(args.file), args.input_axis, console)
 
 
-def _axis(args: argparse.Namespace, file: NirFile) -> Any:
-    """Where time lies in what the torch model takes: as the user says, or as it was exported."""
+def _usage(args: argparse.Namespace, file: NirFile) -> Usage | None:
+    """How the torch model is called: as the user says, or as it was exported."""
+    from neurodeploy.api.inputs import Taken
     from neurodeploy.errors import UnsupportedError
+    from neurodeploy.exporters.usage import Usage
 
+    taken = Taken.of(file)
     if args.time_axis is not None:
-        return args.time_axis
+        return Usage(args.time_axis, 0, 0, taken.order != "time outside")
     if "encoder" in file.metadata:
         raise UnsupportedError(
             f"{args.file} begins behind an encoder of its model, so that both cannot take the same input",
             found=f"encoder: {file.metadata['encoder']}",
             hint="leave --model out: the file was proven against it when it was exported",
         )
-    said = file.metadata.get("time_axis")
-    return None if said is None else options.time_axis(str(said))
+    return Usage(taken.axis, 0, 0, taken.order != "time outside") if "time_axis" in file.metadata else None
 
 
-def show(verified: Verified, console: Console, on_all: Sequence[Stage] = ()) -> None:
-    """Print the comparisons and accuracies, those ``on_all`` samples in columns of their own."""
-    from neurodeploy.api.verification import COLUMNS, row
+def show(found: Verification, console: Console) -> None:
+    """Print the comparisons and accuracies, those on all samples in columns of their own."""
+    from neurodeploy.api.verification import COLUMNS
     from neurodeploy.report.accuracies import table
 
-    console.table(COLUMNS, [row(pair) for pair in verified.pairs], title="= must be equal, ~ is measured")
-    for pair in verified.pairs:
+    console.table(COLUMNS, found.rows(), title="= must be equal, ~ is measured")
+    for pair in found.pairs:
         if pair.not_finite:
             console.say(f"{pair.first}, {pair.second}: {pair.not_finite:,} potentials or messages are not finite")
-    if any(entry.accuracy is not None for entry in verified.accuracies):
-        found: list[tuple[Sequence[str], Measured]] = [((a.stage,), a) for a in verified.accuracies]
-        console.table(*table([*found, *(((a.name,), a) for a in on_all)], ("stage",)))
+    if any(entry.accuracy is not None for entry in found.accuracies):
+        rows: list[tuple[Sequence[str], Measured]] = [((a.stage,), a) for a in found.accuracies]
+        console.table(*table([*rows, *(((a.name,), a) for a in found.on_all)], ("stage",)))

@@ -64,7 +64,8 @@ class Signal:
 
 
 SAMPLE = "sample"
-"""Note that says where time lies in what the exported model takes, and how many steps it ran: ``none, 25 steps``."""
+"""Note that says where time lies in what the exported model takes, and how many steps it ran: ``none, 25 steps``,
+``flat (time outside), 25 steps``."""
 
 
 def lower(file: NirFile, conventions: Conventions) -> Network:
@@ -109,7 +110,8 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
         raise InvalidInputError("the graph has no Output node", hint="add one, or export the network again")
     notes = {**conventions.notes, **lowering.notes}
     if "time_axis" in file.metadata:
-        notes[SAMPLE] = f"{file.metadata['time_axis']}, {file.metadata.get('steps', 0)} steps"
+        flat = f" ({file.metadata['flat_order']})" if "flat_order" in file.metadata else ""
+        notes[SAMPLE] = f"{file.metadata['time_axis']}{flat}, {file.metadata.get('steps', 0)} steps"
     if "encoder" in file.metadata:
         notes["encoder"] = f"the input is what the model's encoder gives, {file.metadata['encoder']}; not its sample"
     if looped:

@@ -22,13 +22,9 @@ if TYPE_CHECKING:
     from .document import NetworkResult
 
 
-def report(
-    compiled: Compiled, arch: Architecture, inputs: Mapping[str, Array], labels: Array | None, *, name: str,
-    verified_samples: int = 64, **how: Unpack[VerifyOptions],
-) -> Report:  # fmt: skip
-    """The document of one network; arguments as `assess` has them."""
-    result, _ = assess(compiled, arch, inputs, labels, name=name, verified_samples=verified_samples, **how)
-    return Report(title=f"{name} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,))
+def document(result: NetworkResult, arch: Architecture) -> Report:
+    """The document of one network on its chip."""
+    return Report(title=f"{result.name} on {arch.title}", neurodeploy=__version__, chip=arch.name, networks=(result,))
 
 
 def assess(

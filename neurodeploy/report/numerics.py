@@ -70,8 +70,8 @@ def spread(layer: str, what: str, values: Array, smallest: float, largest: float
     )
 
 
-def _weights(network: Network, before: Network, population: Population, registers: Registers) -> list[Spread]:
-    originals = {p.name: p for p in before.projections}
+def _weights(network: Network, before: Network | None, population: Population, registers: Registers) -> list[Spread]:
+    originals = {p.name: p for p in before.projections} if before else {}
     found = []
     for projection in network.into(population.name):
         kind = projection.connectivity

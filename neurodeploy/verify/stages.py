@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from neurodeploy import backends
@@ -31,7 +31,7 @@ from .compare import Pair, Stage, verify
 if TYPE_CHECKING:
     from torch import nn
 
-    from neurodeploy.exporters.usage import TimeAxis
+    from neurodeploy.exporters.usage import Usage
     from neurodeploy.exporters.user_run import UserRun
 
 
@@ -84,27 +84,26 @@ class Verified:
         return said + [line for r in counting[:1] for line in overflow.said(r.left, network, r.steps, r.samples)]
 
 
-def torch_runner(module: nn.Module, network: Network, axis: TimeAxis | None = None) -> Runner:
+def torch_runner(module: nn.Module, network: Network, usage: Usage | None = None) -> Runner:
     """Run a torch module, untouched and in float64, as a stage; its layers are named as the populations of ``network``.
 
     Args:
-        axis: where time lies in what the module takes; None takes what its layers say
+        usage: how it is called, whatever its number of steps and samples; None takes what its layers say
             (`neurodeploy.exporters.trace.own_usage`).
     """
     import torch
 
     from neurodeploy.exporters.sequence.capture import watch_of
     from neurodeploy.exporters.trace import own_usage
-    from neurodeploy.exporters.usage import Usage
     from neurodeploy.exporters.user_run import run_user
 
     def run(inputs: Mapping[str, Array]) -> Recording:
         steps, samples, flat = check_inputs(network, inputs)
         (source,) = network.inputs
         x = flat[source.name].reshape(steps, samples, *source.shape)
-        usage = own_usage(module, steps, samples) if axis is None else Usage(axis, steps, samples)
-        given = usage.as_given(x)
-        made = run_user(module, given, usage, torch.float64, watch=watch_of(module, given, usage))
+        called = own_usage(module, steps, samples) if usage is None else replace(usage, steps=steps, samples=samples)
+        given = called.as_given(x)
+        made = run_user(module, given, called, torch.float64, watch=watch_of(module, given, called))
         return recording_of(made, network, {source.name: x})
 
     return run

@@ -18,7 +18,7 @@ from neurodeploy.backends.lava import client
 from neurodeploy.backends.lava.lower import lower
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.backends.reference import run as reference
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import BackendError, InvalidInputError, UnsupportedError
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.network import Population, Projection
@@ -117,7 +117,7 @@ def test_every_way_of_quantising_runs_bit_for_bit(
     shape = (12,) if graph is nirgraphs.mlp else (1, 8, 8)
     x = (np.random.default_rng(0).random((25, 2, *shape)) < 0.3).astype(np.uint8)
     path = nirgraphs.write(graph(), tmp_path / "net.nir")
-    compiled = compile_file(path, None, options={"dt": 1e-3}, calibration={"": x}, pipeline=pipeline)
+    compiled = compile(path, None, CompileOptions(conventions={"dt": 1e-3}, calibration={"": x}, passes=pipeline))
     network = compiled.program.network
     if "any" in pipeline:
         assert len(np.unique(network.by_name["lif1"].neuron.threshold)) > 1

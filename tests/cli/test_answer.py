@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.network.answer import Answer, Function, Linear, OverTime, Product, Returned, Series, Total
 from neurodeploy.nir_graph.answer import store
 from neurodeploy.program.program import Program
@@ -235,7 +235,7 @@ def test_a_population_that_only_the_answer_reads_is_kept(folder: Path) -> None:
         if answer:
             store(graph, answer)
         nirgraphs.write(graph, Path("net.nir"))
-        network = compile_file("net.nir", None, options=given).program.network
+        network = compile("net.nir", None, CompileOptions(conventions=given)).program.network
         assert ("side" in network.by_name) == kept
         assert network.answer is None or network.classes == 3
     assert replace(network, notes={}).answer is network.answer

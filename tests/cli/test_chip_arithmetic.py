@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from neurodeploy import backends
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file, compile_program, limits_of, place
+from neurodeploy.compiler import CompileOptions, compile, limits_of, place
 from neurodeploy.errors import DoesNotFitError, NeurodeployError, UnsupportedError
 from neurodeploy.hwsim.chips.arch import Architecture, available, load_architecture
 from neurodeploy.hwsim.chips.computed import named, registers_of
@@ -105,7 +105,7 @@ def test_random_networks_keep_to_the_bits_or_are_refused(tmp_path_factory, seed:
     nirgraphs.write(random_graph(seed), path)
     arch = with_bits(bits)
     try:
-        compiled = compile_file(path, arch, options={"dt": 1e-3})
+        compiled = compile(path, arch, CompileOptions(conventions={"dt": 1e-3}))
     except NeurodeployError:
         return
     held = min(bits, 8)
@@ -115,7 +115,7 @@ def test_random_networks_keep_to_the_bits_or_are_refused(tmp_path_factory, seed:
         both = positive and negative
         assert positive <= 2 ** (held - bool(both)) - 1 and negative <= 2 ** (held - bool(both)) - (not both)
         assert weight_bits(weights) <= held
-    eight = compile_file(path, load_architecture("loihi1"), options={"dt": 1e-3}).program.network
+    eight = compile(path, load_architecture("loihi1"), CompileOptions(conventions={"dt": 1e-3})).program.network
     if bits >= 8:
         for first, second in zip(eight.projections, compiled.program.network.projections, strict=True):
             np.testing.assert_array_equal(first.connectivity.weights, second.connectivity.weights)
@@ -199,7 +199,7 @@ def test_quantise_keeps_to_other_widths(run: Run, own: Own, net: Path, x: Path, 
 def test_potentials_stay_within_the_bits_that_calibration_saw(own: Own, net: Path) -> None:
     arch = load_architecture(own("state_bits", 16))
     x = {"input": (np.random.default_rng(1).random((30, 4, 12)) < 0.4).astype(np.uint8)}
-    program = compile_file(net, arch, options={"dt": 1e-3}, calibration=x).program
+    program = compile(net, arch, CompileOptions(conventions={"dt": 1e-3}, calibration=x)).program
     from neurodeploy.program.recording import Record
 
     found = backends.get("hwsim")(program, x, record=Record(("u", "v")))
@@ -213,8 +213,8 @@ def test_fine_tuning_stays_on_the_chips_grid(net: Path) -> None:
     from neurodeploy.passes.fine_tune.trainable import Weights
 
     x = {"input": (np.random.default_rng(2).random((15, 10, 12)) < 0.3).astype(np.uint8)}
-    given = {"options": {"dt": 1e-3}, "calibration": x, "pipeline": "quantise,fine-tune{iterations=2}"}
-    network = compile_file(net, with_bits(3), **given).program.network  # type: ignore[arg-type]
+    options = CompileOptions(conventions={"dt": 1e-3}, calibration=x, passes="quantise,fine-tune{iterations=2}")
+    network = compile(net, with_bits(3), options).program.network
     assert max(weight_bits(p.connectivity.weights) for p in network.projections) <= 3
     # Every weight there and back, as far as its grid lets it.
     for sign in (1.0, -1.0):
@@ -494,6 +494,6 @@ def test_the_section_is_checked(tmp_path: Path, run: Run, net: Path) -> None:
 
 
 def test_a_float_program_compiles_within_the_chips_bits(net: Path, tmp_path: Path) -> None:
-    compile_file(net, None, options={"dt": 1e-3}, integer=False).program.save(tmp_path / "float.ndp")
-    program, _ = compile_program(tmp_path / "float.ndp", with_bits(3))
+    compile(net, None, CompileOptions(conventions={"dt": 1e-3}, integer=False)).program.save(tmp_path / "float.ndp")
+    program = compile(tmp_path / "float.ndp", with_bits(3)).program
     assert max(weight_bits(p.connectivity.weights) for p in program.network.projections) <= 3

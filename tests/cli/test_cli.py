@@ -274,7 +274,7 @@ def test_ctrl_c_is_one_line(run: Run, net: Path, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compiler, "compile_file", interrupted)
+    monkeypatch.setattr(compiler, "compile", interrupted)
     assert "compile was stopped" in error_of(run("compile", net, "--dt", 1e-3))
 
 

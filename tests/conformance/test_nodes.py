@@ -15,7 +15,7 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.program.recording import Record
@@ -116,7 +116,7 @@ def sidecar() -> None:
 def test_node(name: str, tmp_path: Path) -> None:
     path = nirgraphs.write(GRAPHS[name](), tmp_path / "net.nir")
     options = {"dt": DT, "reset": "hard", "comparison": ">"}
-    floats = compile_file(path, None, options=options, integer=False)
+    floats = compile(path, None, CompileOptions(conventions=options, integer=False))
     shape = floats.program.network.inputs[0].shape
     x = {"": (np.random.default_rng(0).random((25, 3, *shape)) < 0.4).astype(np.uint8)}
     truth = nir_reference.run(floats.file, x, floats.conventions)
@@ -126,7 +126,7 @@ def test_node(name: str, tmp_path: Path) -> None:
         assert len(events), f"{layer} spikes"
     for layer, values in found.states["v"].items():
         np.testing.assert_allclose(values, truth.states["v"][layer], atol=1e-5, err_msg=layer)
-    integers = compile_file(path, None, options=options, calibration=x).program
+    integers = compile(path, None, CompileOptions(conventions=options, calibration=x)).program
     assert integers.network.arithmetic == "loihi"
     states = Record(("u", "v"))
     judge = backends.get("reference")(integers, x, record=states)

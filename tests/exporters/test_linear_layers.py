@@ -10,7 +10,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import compile
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.exporters.torch_step import matrices
@@ -155,7 +155,7 @@ def test_a_neck_deploys_on_a_chip(tmp_path):
     neck = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2, 2, 3, padding=1), nn.AvgPool2d(3, 2, ceil_mode=True))
     layers = [nn.Conv2d(1, 2, 3, padding=1), lif(), *neck, lif(), nn.Flatten(), nn.Linear(32, 4), lif()]
     proven(nn.Sequential(*layers), (1, 4, 4), tmp_path / "a.nir")
-    program = compile_file(tmp_path / "a.nir", None).program
+    program = compile(tmp_path / "a.nir", None).program
     assert [p.size for p in program.network.populations if not p.external][-1] == 4
 
 

@@ -13,7 +13,7 @@ from spikingjelly.activation_based import neuron as sj
 from torch import nn
 
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import compile
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.lowering.lower import lower
@@ -76,7 +76,7 @@ def test_the_last_layer(name, threshold, tmp_path):
     run = torch_runner(module, network)
     v = run({network.inputs[0].name: spikes(6)}).states["v"]["3"]
     assert np.abs(v).max() > 0.1
-    compile_file(tmp_path / "a.nir", None)
+    compile(tmp_path / "a.nir", None)
 
 
 def test_a_threshold_within_reach_stays(tmp_path):
@@ -124,7 +124,7 @@ def test_compile_proposes_a_read_out(tmp_path):
     edges = [("input", "fc"), ("fc", "last"), ("last", "output")]
     nir.write(tmp_path / "a.nir", nir.NIRGraph(nodes, edges, metadata={"neurodeploy": {"dt": 1e-3}}, type_check=False))
     with pytest.raises(UnsupportedError, match=r"'last' can never spike(?s:.)*make it a read-out") as raised:
-        compile_file(tmp_path / "a.nir", None)
+        compile(tmp_path / "a.nir", None)
     assert "closer together" not in str(raised.value)
 
 
@@ -188,4 +188,4 @@ def test_what_forward_returns_of_a_layer_that_never_spikes(threshold, tmp_path):
     assert [pair.verdict for pair in made.pairs] == ["equal"] * 3 and not made.captured.left_out
     file = nir_file.read(path)
     assert lower(file, resolve(file)).answer.potentials == ("last",)
-    compile_file(path, None)
+    compile(path, None)

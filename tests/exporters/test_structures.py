@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.hwsim import engine
@@ -121,8 +121,8 @@ def test_from_torch_to_the_chip(case, tmp_path: Path) -> None:
     assert returned.equal
     assert pair.equal
     assert pair.spikes[0] > 100, "torch and the NIR graph spike, and alike"
-    floats = compile_file(path, None, integer=False)
-    integers = compile_file(path, load_architecture("loihi1"), calibration={"": x})
+    floats = compile(path, None, CompileOptions(integer=False))
+    integers = compile(path, load_architecture("loihi1"), CompileOptions(calibration={"": x}))
     for program in (floats.program, integers.program):
         a, b = run_network(program.network, {"": x}), engine.run(program, {"": x})
         for population in program.network.populations:
@@ -139,7 +139,7 @@ def test_a_transposed_convolution_is_stored_as_a_list(tmp_path: Path) -> None:
     module = transposed()
     x = (np.random.default_rng(1).random((4, 1, 2, 9, 9)) < 0.4).astype(np.uint8)
     export_proven(module, x, 1e-3, tmp_path / "net.nir")
-    compiled = compile_file(tmp_path / "net.nir", None, integer=False)
+    compiled = compile(tmp_path / "net.nir", None, CompileOptions(integer=False))
     kinds = [type(p.connectivity) for p in compiled.program.network.projections]
     assert kinds == [Conv2d, Sparse, Conv2d]
     shapes = [p.shape for p in compiled.program.network.populations]
@@ -149,7 +149,7 @@ def test_a_transposed_convolution_is_stored_as_a_list(tmp_path: Path) -> None:
 def test_a_join_stays_a_convolution_and_says_so(tmp_path: Path) -> None:
     x = (np.random.default_rng(1).random((4, 1, 2, 9, 9)) < 0.4).astype(np.uint8)
     export_proven(joined_images(), x, 1e-3, tmp_path / "net.nir")
-    network = compile_file(tmp_path / "net.nir", None, integer=False).float_network
+    network = compile(tmp_path / "net.nir", None, CompileOptions(integer=False)).float_network
     assert all(isinstance(p.connectivity, Conv2d) for p in network.projections)
     reasons = [text for topic, text in network.notes.items() if topic.startswith("fold")]
     assert len(reasons) == 2

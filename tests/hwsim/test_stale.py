@@ -30,6 +30,8 @@ Start = Callable[[], ModuleType]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Two files of kernels, one calling into the other; each call imports the second as a new process would."""
     monkeypatch.setattr(stale, "ROOT", tmp_path)
+    # Python's own bytecode knows a source by its second and size, which these share.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "inner.py").write_text(INNER.format(1))
     (tmp_path / "outer.py").write_text(OUTER)
@@ -68,7 +70,7 @@ def test_a_kernel_is_kept_and_one_that_calls_into_a_changed_file_is_made_again(s
     assert (module.outer(), hits(module.outer)) == (10, 1)
     assert cached(tmp_path) == first
 
-    module = tmp_path / "__pycache__" / "inner.cpython-311.pyc"
+    module = tmp_path / "__pycache__" / "elsewhere.cpython-311.pyc"
     module.write_bytes(b"")
     foreign = tmp_path / "__pycache__" / "theirs.f-1.py311.1.nbc"
     foreign.write_bytes(b"")

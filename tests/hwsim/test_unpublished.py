@@ -10,7 +10,7 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy.compiler import compile_file, place
+from neurodeploy.compiler import CompileOptions, compile, place
 from neurodeploy.hwsim.chips.arch import available, load_architecture
 from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.cost import Cost, cost
@@ -74,7 +74,7 @@ def test_nor_in_a_report(chip: str, tmp_path: Path) -> None:
     nodes = {"fc": nir.Linear(np.full((6, 8), 0.5)), "if": nir.IF(np.full(6, 1.0), np.full(6, 0.9), np.zeros(6))}
     path = nirgraphs.write(nirgraphs.sequence((8,), nodes), tmp_path / "net.nir")
     x = {"input": np.ones((5, 3, 8), np.uint8)}
-    compiled = compile_file(path, arch, options={"dt": 1.0, "reset": resets[0]}, calibration=x)
+    compiled = compile(path, arch, CompileOptions(conventions={"dt": 1.0, "reset": resets[0]}, calibration=x))
     result, _ = assess(compiled, arch, x, None, name="busy", names=("hwsim",))
     one = Report(title=f"busy on {arch.title}", neurodeploy="0", chip=chip, networks=(result,))
     page = html.unescape(render(one))

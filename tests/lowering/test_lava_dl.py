@@ -185,7 +185,8 @@ def test_inspect_compile_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
         np.testing.assert_array_equal(arrays["v/dense4"][:, 0], expected[-1])
 
 
-@pytest.mark.parametrize("option", [["--dt", "1e-3"], ["--reset", "hard"], ["--float"], ["--calibration", "x.npy"]])
+@pytest.mark.parametrize("option", [["--dt", "1e-3"], ["--reset", "hard"], ["--float"], ["--calibration", "x.npy"],
+                                    ["--passes", "quantise"]])  # fmt: skip
 def test_a_net_file_leaves_nothing_to_settle(
     tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

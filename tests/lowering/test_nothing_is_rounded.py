@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import InvalidInputError
 from tests import nirgraphs
 
@@ -28,7 +28,7 @@ def delayed(delays: list[float], shape: tuple[int, ...] = (3,), output: tuple[in
 
 def compiled(graph: nir.NIRGraph, folder: Path, dt: float = 1e-3) -> object:
     options = {"dt": dt, "reset": "hard", "comparison": ">"}
-    return compile_file(nirgraphs.write(graph, folder / "net.nir"), None, options=options, integer=False)
+    return compile(nirgraphs.write(graph, folder / "net.nir"), None, CompileOptions(conventions=options, integer=False))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import snntorch
 import torch
 
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import VerificationError
 from neurodeploy.program.likeness import facts, unlike
 from neurodeploy.verify.export_proof import export_proven
@@ -52,7 +52,7 @@ def time_constant(graph: nir.NIRGraph) -> None:
 
 
 def test_a_file_as_it_was_written(exported: Path) -> None:
-    compiled = compile_file(exported, None, integer=False)
+    compiled = compile(exported, None, CompileOptions(integer=False))
     assert compiled.warnings == ()
     assert compiled.program.provenance["proof_steps"] == str(STEPS)
 
@@ -61,7 +61,7 @@ def test_a_file_as_it_was_written(exported: Path) -> None:
 def test_a_file_that_was_changed(exported: Path, tmp_path: Path, change: object) -> None:
     path = edited(exported, tmp_path / "changed.nir", change)
     with pytest.raises(VerificationError, match="is not the one that was proven") as caught:
-        compile_file(path, None)
+        compile(path, None)
     assert "neurons differ" in str(caught.value)
     assert main(["compile", str(path), "--chip", "none", "-o", str(tmp_path / "n.ndp")]) == 2
     assert not (tmp_path / "n.ndp").exists()
@@ -83,7 +83,7 @@ def test_the_warning_names_the_options_that_were_given(exported: Path) -> None:
         ({"tool": "norse", "reset": "hard"}, "(--as, --reset)"),
         ({"tool": "sinabs", "dt": 2e-3, "max_spikes": 3}, "(--as, --dt, --max-spikes)"),
     ):
-        (warning,) = compile_file(exported, None, integer=False, options=options).warnings
+        (warning,) = compile(exported, None, CompileOptions(integer=False, conventions=options)).warnings
         assert f"the options given {said} make it another network" in warning
 
 
@@ -111,15 +111,15 @@ def test_a_read_out_that_was_changed(tmp_path: Path) -> None:
     sample = (np.random.default_rng(0).random((STEPS, SAMPLES, 6)) < 0.4).astype(np.uint8)
     export_proven(net, sample, None, tmp_path / "net.nir")
     for options in ({}, {"dt": 1e-3}):
-        assert compile_file(tmp_path / "net.nir", None, integer=False, options=options).warnings == ()
+        assert compile(tmp_path / "net.nir", None, CompileOptions(integer=False, conventions=options)).warnings == ()
     for change in (negated, last_bias, leak_of_the_read_out):
         path = edited(tmp_path / "net.nir", tmp_path / "changed.nir", change)
         with pytest.raises(VerificationError, match=r"potential of '3' on the proof's sample(?s:.)*neurons differ"):
-            compile_file(path, None)
+            compile(path, None)
 
 
 def test_an_option_that_says_the_same(exported: Path) -> None:
-    assert compile_file(exported, None, integer=False, options={"comparison": ">"}).warnings == ()
+    assert compile(exported, None, CompileOptions(integer=False, conventions={"comparison": ">"})).warnings == ()
 
 
 @pytest.mark.parametrize("command", ["run", "verify", "compile"])

@@ -13,7 +13,7 @@ import pytest
 
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import resolve
@@ -68,7 +68,7 @@ def test_the_tools_own_spikes(unpacked, name: str) -> None:
     path, recorded = unpacked(name)
     inputs = recorded.pop("x")
     options = {"tool": tool_of(name), **WITH.get(name, {})}
-    compiled = compile_file(path, None, options=options, integer=False)
+    compiled = compile(path, None, CompileOptions(conventions=options, integer=False))
     network = compiled.program.network
     given = {network.inputs[0].name: inputs}
     runs = [run_network(network, given, record=Record(("v",)))]
@@ -90,8 +90,8 @@ def test_another_tools_conventions_are_another_network(unpacked, name: str) -> N
     equal = set()
     for tool in TOOLS:
         try:
-            network = compile_file(
-                path, None, options={"tool": tool, **WITH.get(name, {})}, integer=False
+            network = compile(
+                path, None, CompileOptions(conventions={"tool": tool, **WITH.get(name, {})}, integer=False)
             ).float_network
         except NeurodeployError:
             continue

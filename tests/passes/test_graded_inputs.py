@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.backends.reference import run as reference
 from neurodeploy.cli import main
-from neurodeploy.compiler import Compiled, compile_file
+from neurodeploy.compiler import Compiled, CompileOptions, compile
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
@@ -38,7 +38,7 @@ def counts(most: int, seed: int = 0, samples: int = 4) -> np.ndarray:
 
 def compiled(net: Path, chip: str | None, x: np.ndarray, **more: object) -> Compiled:
     arch = None if chip is None else load_architecture(chip)
-    return compile_file(net, arch, options=CONVENTIONS, calibration={"": x}, **more)  # type: ignore[arg-type]
+    return compile(net, arch, CompileOptions(conventions=CONVENTIONS, calibration={"": x}, **more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

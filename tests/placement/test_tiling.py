@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy.compiler import compile_net, limits_of
+from neurodeploy.compiler import CompileOptions, compile, limits_of
 from neurodeploy.errors import DoesNotFitError, InvalidInputError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
@@ -136,7 +136,7 @@ def test_two_chips_count_what_goes_between_them() -> None:
 def test_pilotnet_on_the_74_cores_of_intels_compiler() -> None:
     arch = load_architecture("loihi2")
     tiling = Tiling.read(PILOTNET / "mapping_cores.csv")
-    program = compile_net(PILOTNET / "network.net", arch, placement={"tiling": tiling})
+    program = compile(PILOTNET / "network.net", arch, CompileOptions(tiling=tiling)).program
     assert len(program.cores) == 74
     network = lava_dl.read_net(PILOTNET / "network.net")
     # mapping_cores.csv, column Neurons_per_core: the largest core of each layer that has tiles.
@@ -150,7 +150,7 @@ def test_pilotnet_on_the_74_cores_of_intels_compiler() -> None:
     }.items():
         population = next(p for p in network.populations if p.name.startswith(name) and p.name in program.core_of)
         assert np.bincount(program.core_of[population.name]).max() == most, name
-    free = compile_net(PILOTNET / "network.net", arch)
+    free = compile(PILOTNET / "network.net", arch).program
     assert len(free.cores) <= 74
     for use in free.use:
         assert use.neurons <= limits_of(arch).neurons

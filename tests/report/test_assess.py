@@ -22,7 +22,7 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.backends.reference import run as reference
-from neurodeploy.compiler import Compiled, compile_file
+from neurodeploy.compiler import Compiled, CompileOptions, compile
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording
@@ -47,10 +47,9 @@ def inputs() -> np.ndarray:
 
 def compiled_from(weights: list[list[float]], path: Path) -> Compiled:
     nodes = {"fc": nir.Linear(np.array(weights)), "lif": nirgraphs.lif(2, tau=1e-3, threshold=1.0)}
-    return compile_file(
-        nirgraphs.write(nirgraphs.sequence((2,), nodes), path), load_architecture("loihi1"),
-        options={"dt": 1e-3, "reset": "hard"}, calibration={"": np.ones((3, 4, 2), np.uint8)},
-    )  # fmt: skip
+    options = CompileOptions(conventions={"dt": 1e-3, "reset": "hard"}, calibration={"": np.ones((3, 4, 2), np.uint8)})
+    nirgraphs.write(nirgraphs.sequence((2,), nodes), path)
+    return compile(path, load_architecture("loihi1"), options)
 
 
 @pytest.fixture

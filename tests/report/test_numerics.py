@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.program.recording import Record
 from neurodeploy.report import svg
 from neurodeploy.report.numerics import spread, spreads
@@ -24,7 +24,7 @@ def test_a_box_by_hand() -> None:
 def test_boxes_of_a_network(tmp_path: Path) -> None:
     x = (np.random.default_rng(0).random((20, 4, 12)) < 0.3).astype(np.uint8)
     path = nirgraphs.write(nirgraphs.mlp(), tmp_path / "net.nir")
-    compiled = compile_file(path, None, options={"dt": 1e-3}, calibration={"": x})
+    compiled = compile(path, None, CompileOptions(conventions={"dt": 1e-3}, calibration={"": x}))
     network = compiled.program.network
     recording = run_network(network, {"": x}, record=Record(("v",)))
     found = {(s.layer, s.what): s for s in spreads(compiled, recording)}
@@ -38,7 +38,7 @@ def test_boxes_of_a_network(tmp_path: Path) -> None:
     threshold = network.by_name["lif1"].neuron.threshold
     assert found["lif1", "threshold / 64"].box[4] == threshold.max() / 64
     assert ("lif1", "bias") in found
-    assert spreads(compile_file(path, None, options={"dt": 1e-3}, integer=False), None) == ()
+    assert spreads(compile(path, None, CompileOptions(conventions={"dt": 1e-3}, integer=False)), None) == ()
 
 
 def test_the_drawing_stays_inside() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neurodeploy.cli import main
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import NeurodeployError, VerificationError
 from neurodeploy.verify.export_proof import export_proven
 from neurodeploy.verify.stages import verify_program
@@ -76,7 +76,7 @@ def diverging() -> nir.NIRGraph:
 def test_float_stages_that_diverge_alike_are_not_equal(tmp_path: Path) -> None:
     path = nirgraphs.write(diverging(), tmp_path / "net.nir")
     options = {"dt": 1e-3, "reset": "hard", "comparison": ">"}
-    compiled = compile_file(path, None, options=options, integer=False)
+    compiled = compile(path, None, CompileOptions(conventions=options, integer=False))
     x = np.ones((6, 2, 2))
     found = verify_program(compiled, {compiled.float_network.inputs[0].name: x}, names=("reference", "hwsim"))
     assert {pair.verdict for pair in found.pairs} == {"failed"}
@@ -107,4 +107,4 @@ def test_a_file_with_such_parameters_is_refused_by_name(kind: str, value: float,
     if kind == "threshold" and value == np.inf:
         pytest.skip("a neuron that never spikes")
     with pytest.raises(NeurodeployError, match=repr(name)):
-        compile_file(path, None, options={"dt": 1e-3, "reset": "hard", "comparison": ">"}, integer=False)
+        compile(path, None, CompileOptions(conventions={"dt": 1e-3, "reset": "hard", "comparison": ">"}, integer=False))

@@ -11,9 +11,10 @@ from snntorch import utils
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import compile
 from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.exporters.export import export
+from neurodeploy.exporters.usage import Usage
 from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import resolve
 from neurodeploy.verify.export_proof import export_proven
@@ -115,10 +116,10 @@ class Single(Loop):
 @pytest.mark.parametrize("axis", [0, 1, -1, "flat", "none"])
 def test_verify_runs_a_module_where_its_time_lies(axis, tmp_path):
     export(Single("step"), (8,), None, tmp_path / "net.nir")
-    compiled = compile_file(tmp_path / "net.nir", None)
+    compiled = compile(tmp_path / "net.nir", None)
     x = np.repeat(spikes()[:1], STEPS, 0) if axis == "none" else spikes()
     (source,) = compiled.float_network.inputs
-    runner = torch_runner(Loop(axis), compiled.float_network, axis)
+    runner = torch_runner(Loop(axis), compiled.floats, Usage(axis, STEPS, 1))
     found = verify_program(compiled, {source.name: x}, model=runner, names=())
     assert [pair.verdict for pair in found.pairs] == ["equal", "equal"]
     assert found.pairs[0].spikes[0] > 20
@@ -126,13 +127,13 @@ def test_verify_runs_a_module_where_its_time_lies(axis, tmp_path):
         with pytest.raises(InvalidInputError, match="the input changes from step to step"):
             runner({source.name: spikes()})
     else:
-        wrong = torch_runner(Loop(axis), compiled.float_network, "step")
+        wrong = torch_runner(Loop(axis), compiled.floats, Usage("step", STEPS, 1))
         with pytest.raises(NeurodeployError):
             wrong({source.name: spikes()})
 
 
 def test_a_module_of_another_network(tmp_path):
     export(Single("step"), (8,), None, tmp_path / "net.nir")
-    network = compile_file(tmp_path / "net.nir", None).float_network
+    network = compile(tmp_path / "net.nir", None).float_network
     with pytest.raises(InvalidInputError, match=r"no layer of the network\n.*found:   1\n.*allowed: lif"):
         torch_runner(nn.Sequential(nn.Linear(8, 8), neuron.IFNode()), network)({network.inputs[0].name: spikes()})
