@@ -87,12 +87,18 @@ def packet(node: fx.Node) -> str:
     return str(node.target).rpartition(".")[0] if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
 
 
+def writes(node: fx.Node) -> bool:
+    """Whether an operator writes into its first argument."""
+    name = packet(node).partition(".")[2]
+    return name.endswith("_") and not name.startswith("_")
+
+
 def moves(node: fx.Node) -> bool:
-    """Whether an operator only moves data; to another type too, unless what it holds may change."""
+    """Whether an operator only moves data; to another type too, unless what it holds may change, or is no number."""
     name = packet(node)
-    if name in ("aten.to", "aten._to_copy"):
-        value = node.meta.get("val")
-        return value is None or value.dtype in (torch.float32, torch.float64)
+    if name in CASTS:
+        values = [one.meta.get("val") for one in (node, node.args[0]) if isinstance(one, fx.Node)]
+        return all(value is None or value.dtype in (torch.float32, torch.float64) for value in values)
     if name in ("aten.where",):
         return False
     return name in _MOVES or name in SAME

@@ -155,7 +155,7 @@ class _Unrolling(Values):
         if not any(isinstance(a, fx.Node) and a in self._ids for a in flat((node.args, tuple(node.kwargs.values())))):
             made = self._evaluated(node)  # constants that others write into
             return self._terms.constant(made, node)
-        if name.endswith("_") and not name.startswith("_"):
+        if kinds.writes(node):
             return self._written(node, name)
         if kinds.moves(node):
             return self._structural(node)
@@ -243,7 +243,7 @@ class _Unrolling(Values):
                       for s, c in zip(distinct, group.contents, strict=True)]  # fmt: skip
             parts = {**dict(zip(distinct, values, strict=True)), **each}
             args, named = _arguments(node, parts)
-            op: Any = _functional(node) if packet(node).endswith("_") else node.target
+            op: Any = _functional(node) if kinds.writes(node) else node.target
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 
         return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
@@ -477,7 +477,7 @@ def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
             neuron = str(node.target).startswith(CALL)
             if node.op == "placeholder" or neuron or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
                 dynamic.add(node)
-                if node.op == "call_function" and packet(node).endswith("_") and node.args:
+                if node.op == "call_function" and kinds.writes(node) and node.args:
                     dynamic.add(roots[node.args[0]])
     return dynamic
 
