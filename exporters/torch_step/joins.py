@@ -233,7 +233,7 @@ class Joins(Populations):
     def _pooled(self, node: fx.Node, name: str, given: Mapping[str, Any]) -> None:
         source = next(a for a in _nodes(node) if a not in self._constants)
         least = name in LEAST_OF
-        before, after = _shape(source), _shape(node)
+        before, after = _shape(source), tuple(int(n) for n in _value_of(node).shape[1:])
         over = windows(name, given, before, after)
         if name in POOLS:
             self._check(node, source, over)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from itertools import product
 from pathlib import Path
@@ -44,7 +45,7 @@ class Net(nn.Module):
         self.in1, self.in2 = make(), make()
         self.n1, self.n2, self.n3, self.out = (neuron.LIFNode(tau=1.5, v_threshold=0.6) for _ in range(4))
         for name, part in parts.items():
-            setattr(self, name, part)
+            setattr(self, name, copy.deepcopy(part))
         for parameter in self.parameters():
             parameter.data = parameter.data * 3 + 0.05
 
@@ -89,7 +90,9 @@ SPIKES = {
     "max_pool2d": (lambda m, a, b: m.a(F.max_pool2d(a, 2)), IMAGE, {"a": conv(padding=1)}),
     "overlapping windows": (lambda m, a, b: m.a(F.max_pool2d(a, 3, 2, 1)), IMAGE, {"a": conv(padding=1)}),
     "max_pool1d": (lambda m, a, b: m.a(F.max_pool1d(a, 2)), (3, 8), {"a": nn.Conv1d(3, 3, 3)}),
-    "adaptive": (lambda m, a, b: m.a(F.adaptive_max_pool2d(a, 4)), IMAGE, {"a": nn.Sequential(nn.Flatten(), nn.Linear(32, 4))}),
+    "adaptive": (
+        lambda m, a, b: m.a(F.adaptive_max_pool2d(a, 4)), IMAGE, {"a": nn.Sequential(nn.Flatten(), nn.Linear(32, 4))}
+    ),
     "global": (lambda m, a, b: m.a(a.amax((2, 3))), IMAGE, {"a": nn.Linear(2, 5)}),
     "over channels": (lambda m, a, b: m.a(a.max(1, keepdim=True)[0]), IMAGE, {"a": conv(1)}),
     "of a sum": (lambda m, a, b: m.a(F.max_pool2d(a + b, 2)), IMAGE, {"a": conv()}),
@@ -100,13 +103,13 @@ SPIKES = {
     "AND": (lambda m, a, b: m.a(a * b), IMAGE, {"a": conv()}),
     "IAND": (lambda m, a, b: m.a((1.0 - a) * b), IMAGE, {"a": conv()}),
     "OR": (lambda m, a, b: m.a(a + b - a * b), IMAGE, {"a": conv()}),
-    "XOR": (lambda m, a, b: m.a((a.bool() ^ b.bool()).float()), IMAGE, {"a": conv()}),
+    "XOR": (lambda m, a, b: m.a((a.bool() ^ b.bool()).to(a.dtype)), IMAGE, {"a": conv()}),
     "NOT": (lambda m, a, b: m.a(1 - a), IMAGE, {"a": conv(padding=1)}),
     "clamped sum": (lambda m, a, b: m.a(torch.clamp(a + b, max=1)), (5,), {"a": nn.Linear(5, 4)}),
-    "compared sum": (lambda m, a, b: m.a((a + b > 0).float()), (5,), {"a": nn.Linear(5, 4)}),
+    "compared sum": (lambda m, a, b: m.a((a + b > 0).to(a.dtype)), (5,), {"a": nn.Linear(5, 4)}),
     "where": (lambda m, a, b: m.a(torch.where(a > 0, b, torch.zeros_like(b))), (5,), {"a": nn.Linear(5, 4)}),
     "three": (lambda m, a, b: m.a(a * b.logical_not() * m.n3(m.in1(b))), (5,), {"a": nn.Linear(5, 4)}),
-    "halves": (lambda m, a, b: m.a(torch.minimum(0.5 * a, 0.5 * b)), (5,), {"a": nn.Linear(5, 4)}),
+    "halves": (lambda m, a, b: m.a(torch.maximum(0.5 * a, 0.5 * b)), (5,), {"a": nn.Linear(5, 4)}),
     "in place": (lambda m, a, b: m.a(a.clone().mul_(b)), (5,), {"a": nn.Linear(5, 4)}),
     "a gate for each channel": (
         lambda m, a, b: m.a(a * m.n3(m.gate(b))[:, :, None, None]), IMAGE,
@@ -116,13 +119,18 @@ SPIKES = {
 }  # fmt: skip
 CURRENTS = {
     "conv": (lambda m, a, b: F.max_pool2d(m.a(a), 2), IMAGE, {"a": conv()}),
-    "conv, norm behind": (lambda m, a, b: m.bn(F.max_pool2d(m.a(a), 3, 2, 1)), IMAGE, {"a": conv(), "bn": nn.BatchNorm2d(3)}),
+    "conv, norm behind": (
+        lambda m, a, b: m.bn(F.max_pool2d(m.a(a), 3, 2, 1)), IMAGE, {"a": conv(), "bn": nn.BatchNorm2d(3)}
+    ),
     "scaled": (lambda m, a, b: 1.7 * F.max_pool2d(m.a(a), 2) / 2, IMAGE, {"a": conv()}),
-    "beside a current": (lambda m, a, b: F.max_pool2d(m.a(a), 2) + m.b(b), IMAGE, {"a": conv(), "b": conv(kernel=2, stride=3)}),
+    "beside a current": (
+        lambda m, a, b: F.max_pool2d(m.a(a), 2) + m.b(b), IMAGE, {"a": conv(), "b": conv(kernel=2, stride=3)}
+    ),
     "flattened": (lambda m, a, b: F.max_pool2d(m.a(a), 2).flatten(1), IMAGE, {"a": conv()}),
     "of averages": (lambda m, a, b: F.max_pool2d(F.avg_pool2d(m.a(a), 2), 2), IMAGE, {"a": conv()}),
     "of three layers": (
-        lambda m, a, b: torch.maximum(torch.maximum(m.a(a), m.b(b)), m.c(a)), IMAGE, {"a": conv(), "b": conv(), "c": conv()}
+        lambda m, a, b: torch.maximum(torch.maximum(m.a(a), m.b(b)), m.c(a)), IMAGE,
+        {"a": conv(), "b": conv(), "c": conv()},
     ),
     "maxout": (lambda m, a, b: m.a(a).view(-1, 3, 4).amax(2), (5,), {"a": nn.Linear(5, 12)}),
     "line": (lambda m, a, b: F.max_pool1d(m.a(a), 3, 2, 1), (3, 8), {"a": nn.Conv1d(3, 3, 3)}),
@@ -132,7 +140,7 @@ REFUSED = {
     "made a minimum": (lambda m, a, b: -F.max_pool2d(m.a(a), 2), "multiplies it by -1"),
     "a gate on a current": (lambda m, a, b: m.a(a) * a[:, :1, 2:, 2:], "one does not send binary spikes|slice"),
     "a gated current": (lambda m, a, b: m.a(a) * m.a(b), "one does not send binary spikes"),
-    "positions": (lambda m, a, b: m.a(F.max_pool2d(a, 3, 1, 1, return_indices=True)[1].float()), "the positions of maxima"),
+    "positions": (lambda m, a, b: m.a(a.max(1, keepdim=True)[1].to(a.dtype).expand(-1, 2, -1, -1)), "the positions of"),
     "the batch": (lambda m, a, b: m.a(a * a.amax(0, keepdim=True)), "over the samples of a batch"),
 }  # fmt: skip
 
@@ -169,7 +177,7 @@ def test_refused_by_name(name) -> None:
 
 def test_the_largest_of_the_input_is_preprocessing() -> None:
     net = nn.Sequential(nn.MaxPool2d(2), conv(), neuron.IFNode()).eval()
-    with pytest.raises(UnsupportedError, match="the largest values of the input\n.*\n.*\n.*pool the frames before"):
+    with pytest.raises(UnsupportedError, match=r"the largest values of the input\n.*\n.*\n.*pool the frames before"):
         to_graph(net, IMAGE)
 
 
