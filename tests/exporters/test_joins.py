@@ -109,7 +109,7 @@ SPIKES = {
     "compared sum": (lambda m, a, b: m.a((a + b > 0).to(a.dtype)), (5,), {"a": nn.Linear(5, 4)}),
     "where": (lambda m, a, b: m.a(torch.where(a > 0, b, torch.zeros_like(b))), (5,), {"a": nn.Linear(5, 4)}),
     "three": (lambda m, a, b: m.a(a * b.logical_not() * m.n3(m.in1(b))), (5,), {"a": nn.Linear(5, 4)}),
-    "halves": (lambda m, a, b: m.a(torch.maximum(0.5 * a, 0.5 * b)), (5,), {"a": nn.Linear(5, 4)}),
+    "halves": (lambda m, a, b: m.a(6 * torch.maximum(0.5 * a, 0.5 * b)), (5,), {"a": nn.Linear(5, 4)}),
     "in place": (lambda m, a, b: m.a(a.clone().mul_(b)), (5,), {"a": nn.Linear(5, 4)}),
     "a gate for each channel": (
         lambda m, a, b: m.a(a * m.n3(m.gate(b))[:, :, None, None]), IMAGE,
