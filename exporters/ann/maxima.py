@@ -79,39 +79,36 @@ def arranged(ann: Ann) -> Ann:
     Raises:
         UnsupportedError: names a maximum where that cannot be.
     """
-    layers = {layer.name: layer for layer in ann.layers}
+    layers: dict[str, Layer] = {}  # those so far
     renamed: dict[str, str] = {}
-    for layer in ann.layers:
-        layer = replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs))
+    for number, old in enumerate(ann.layers):
+        layer = replace(old, inputs=tuple(renamed.get(name, name) for name in old.inputs))
         layers[layer.name] = layer
         before = layers.get(layer.inputs[0])
         if before is None or not isinstance(layer.operation, Max | Scale):
             continue
-        alone = _readers(ann, layers, renamed, before.name) == 1
+        later = [renamed.get(n, n) for one in ann.layers[number + 1 :] for n in one.inputs]
+        read = [n for one in layers.values() for n in one.inputs] + later + [renamed.get(ann.output, ann.output)]
+        alone = read.count(before.name) == 1
         if isinstance(layer.operation, Max) and isinstance(before.operation, Max):
-            index = _padded(before.operation.index)[layer.operation.index].reshape(*layer.shape, -1)
-            layers[layer.name] = replace(layer, operation=Max(index), inputs=before.inputs)
+            layers[layer.name] = _of_maxima(layer, before)
         elif isinstance(layer.operation, Max) and isinstance(before.operation, Relu):
-            pool = replace(layer, inputs=before.inputs)
-            name = before.name if alone else f"{layer.name}.relu"
+            del layers[layer.name]
             if alone:
                 del layers[before.name]
+            pool = replace(layer, inputs=before.inputs)
             behind = layers.get(pool.inputs[0])
-            if behind is not None and isinstance(behind.operation, Max):
-                index = _padded(behind.operation.index)[layer.operation.index].reshape(*layer.shape, -1)
-                pool = replace(pool, operation=Max(index), inputs=behind.inputs)
-            del layers[layer.name]  # to the end, as those behind it
-            layers[layer.name] = pool
-            layers[name] = replace(before, name=name, inputs=(layer.name,), shape=layer.shape)
+            nested = behind is not None and isinstance(behind.operation, Max)
+            layers[pool.name] = _of_maxima(pool, behind) if behind is not None and nested else pool
+            name = before.name if alone else f"{layer.name}.relu"
+            layers[name] = replace(before, name=name, inputs=(pool.name,), shape=layer.shape)
             renamed[layer.name] = name
         elif isinstance(layer.operation, Scale) and isinstance(before.operation, Max) and alone:
-            scaled = _scaled(layer.operation, before, _shape(ann, layers, before.inputs[0]))
+            inside = _shape(ann, layers, before.inputs[0])
+            scaled = _scaled(layer.operation, before, inside)
             if scaled is not None:
-                del layers[before.name]
-                inner = replace(layer, operation=scaled, inputs=before.inputs,
-                                shape=_shape(ann, layers, before.inputs[0]))  # fmt: skip
-                del layers[layer.name]
-                layers[layer.name] = inner
+                del layers[before.name], layers[layer.name]
+                layers[layer.name] = replace(layer, operation=scaled, inputs=before.inputs, shape=inside)
                 layers[before.name] = replace(before, inputs=(layer.name,))
                 renamed[layer.name] = before.name
     output = renamed.get(ann.output, ann.output)
@@ -132,10 +129,12 @@ def _padded(index: Array) -> Array:
     return np.concatenate([rows, np.full((1, rows.shape[1]), -1)])
 
 
-def _readers(ann: Ann, layers: Mapping[str, Layer], renamed: Mapping[str, str], name: str) -> int:
-    own = {name, *(old for old, new in renamed.items() if new == name)}
-    read = [n for layer in layers.values() for n in layer.inputs]
-    return sum(n in own for n in read) + (ann.output in own)
+def _of_maxima(layer: Layer, before: Layer) -> Layer:
+    """A maximum of maxima as one."""
+    assert isinstance(layer.operation, Max)
+    assert isinstance(before.operation, Max)
+    index = _padded(before.operation.index)[layer.operation.index].reshape(*layer.shape, -1)
+    return replace(layer, operation=Max(index), inputs=before.inputs)
 
 
 def _shape(ann: Ann, layers: Mapping[str, Layer], name: str) -> tuple[int, ...]:

@@ -128,7 +128,7 @@ def test_softmax_behind_the_last_layer_does_not_change_the_decision():
 
 
 REFUSED = {
-    "MaxPool": ([("MaxPool", ["x"], {"kernel_shape": [2, 2]})], [], "the max pooling 'MaxPool_0'", "pool the data before"),
+    "MaxPool": ([("MaxPool", ["x"], {"kernel_shape": [2, 2]})], [], "pooling 'MaxPool_0'", "pool the data before"),
     "MaxPool of a sum": ([("Relu", ["x"], {}), ("Add", ["x", "t0"], {}), ("MaxPool", ["t1"], {"kernel_shape": [2, 2]}),
                           ("Neg", ["t2"], {})], [], "the max pooling", "put a ReLU beside it"),
     "MaxPool of 5 axes": ([FLAT, ("MaxPool", ["t0"], {"kernel_shape": [2, 2]})], [], "(MaxPool)", "of other axes"),
