@@ -12,7 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nir
 import numpy as np
@@ -27,12 +27,9 @@ from .capture import BATCH
 from .fxgraph import arguments, flat, is_random
 from .known import PASSES, RESHAPES
 from .layers import flatten
-from .populations import Populations
+from .populations import Populations, Sum, Walk
 from .truth import MOST, Atom, Table, ladder, reduced, together
 from .windows import LARGEST_OF, LEAST_OF, POOLS, Windows, windows
-
-if TYPE_CHECKING:
-    from .aten import Sum, Walk
 
 LEVELS = 8
 """Different values above the least that spikes added up may have where they are joined, at most."""

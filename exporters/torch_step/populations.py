@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import nir
 import numpy as np
@@ -22,8 +22,23 @@ from .layers import affine_per_channel, placed_channels
 from .matrices import LARGEST
 from .truth import Atom, Table, ladder, polynomial, separated
 
-if TYPE_CHECKING:
-    from .aten import Sum, Walk
+Sum = Mapping[str, float]
+"""NIR node -> factor."""
+
+
+class Walk(Protocol):
+    """What is asked of the walk over a step (`aten`)."""
+
+    nodes: dict[str, nir.NIRNode]
+    edges: list[tuple[str, str]]
+    modules: dict[str, str]
+    _sums: dict[fx.Node, Sum]
+    _maker: dict[str, fx.Node]
+    _leaves: set[str]
+
+    def unique(self, base: str) -> str: ...
+
+    def _sum(self, node: Any) -> Sum: ...
 
 
 class Populations:
