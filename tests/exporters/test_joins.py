@@ -36,9 +36,9 @@ IMAGE = (2, 6, 6)
 class Net(nn.Module):
     """Two layers of spikes, and code that joins them in front of a last neuron; one step a call."""
 
-    def __init__(self, code, shape=IMAGE, **parts: nn.Module) -> None:
+    def __init__(self, code, shape=IMAGE, seed: int = 0, **parts: nn.Module) -> None:
         super().__init__()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.code = code
         make = {1: lambda: nn.Linear(shape[0], shape[0]), 2: lambda: nn.Conv1d(shape[0], shape[0], 3, padding=1),
                 3: lambda: nn.Conv2d(shape[0], shape[0], 3, padding=1)}[len(shape)]  # fmt: skip
@@ -70,6 +70,18 @@ class Whole(nn.Module):
 
 def frames(shape, steps=6, batch=2) -> np.ndarray:
     return (np.random.default_rng(0).random((steps, batch, *shape)) < 0.5).astype(np.float32)
+
+
+def lively(code, shape: tuple[int, ...], parts) -> Net:
+    """Of the first seed with which the last neuron sends spikes, and not always."""
+    for seed in range(20):
+        net = Net(code, shape, seed, **parts).eval()
+        with torch.no_grad():
+            sent = torch.stack([net(torch.from_numpy(step)) for step in frames(shape)])
+        functional.reset_net(net)
+        if 0.02 < float(sent.mean()) < 0.98:
+            return net
+    raise AssertionError("no lively network")
 
 
 def as_interpreted(net: nn.Module, shape: tuple[int, ...], folder: Path) -> list[str]:
@@ -151,7 +163,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", SPIKES)
 def test_joins_of_spikes_are_thresholds(name, tmp_path: Path) -> None:
     code, shape, parts = SPIKES[name]
-    kinds = as_interpreted(Net(code, shape, **parts), shape, tmp_path)
+    kinds = as_interpreted(lively(code, shape, parts), shape, tmp_path)
     assert "Max" not in kinds
     assert ("Threshold" in kinds) == (name != "NOT")
 
@@ -159,14 +171,14 @@ def test_joins_of_spikes_are_thresholds(name, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["of a sum", "compared sum", "a gate for each channel"])
 def test_joins_of_spikes_in_a_whole_sequence(name, tmp_path: Path) -> None:
     code, shape, parts = SPIKES[name]
-    exported = export_proven(Whole(Net(code, shape, **parts)).eval(), frames(shape), None, tmp_path / "net.nir")
+    exported = export_proven(Whole(lively(code, shape, parts)).eval(), frames(shape), None, tmp_path / "net.nir")
     assert all(pair.equal for pair in exported.pairs)
 
 
 @pytest.mark.parametrize("name", CURRENTS)
 def test_the_largest_of_currents_is_a_node(name, tmp_path: Path) -> None:
     code, shape, parts = CURRENTS[name]
-    kinds = as_interpreted(Net(code, shape, **parts), shape, tmp_path)
+    kinds = as_interpreted(lively(code, shape, parts), shape, tmp_path)
     assert kinds.count("Max") == 1
     assert "Threshold" not in kinds
 
