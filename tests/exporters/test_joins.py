@@ -17,6 +17,8 @@ from torch import nn
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import compile_file
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.exporters.ann.ann import convert
+from neurodeploy.exporters.ann.torch_ann import from_torch
 from neurodeploy.exporters.export import to_graph
 from neurodeploy.exporters.torch_step.truth import Atom, Table, polynomial, reduced, separated, together
 from neurodeploy.exporters.torch_step.windows import windows
@@ -235,6 +237,23 @@ def test_integers_keep_the_joins_exact(chip, tmp_path: Path) -> None:
         matching = [key for key, w in wanted.items() if np.array_equal(w.reshape(20, 3, -1), spikes[name])]
         assert matching, name
         assert spikes[name].any()
+
+
+def test_conversion_puts_pools_in_front_of_the_neurons() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Linear(12, 4)
+    )
+    x = np.random.default_rng(0).random((40, 1, 8, 8))
+    graph = convert(from_torch(net.eval(), (1, 8, 8)), x)
+    kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
+    (largest,) = (name for name, kind in kinds.items() if kind == "Max")
+    assert {kinds[b] for a, b in graph.edges if a == largest} == {"IF"}
+    assert {kinds[a] for a, b in graph.edges if b == largest} == {"Conv2d"}
+    with pytest.raises(UnsupportedError, match="the largest values of the input"):
+        from_torch(nn.Sequential(nn.MaxPool2d(2), *net).eval(), (1, 18, 18))
+    with pytest.raises(UnsupportedError, match="no ReLU stands beside it"):
+        from_torch(nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)).eval(), (1, 8, 8))
 
 
 def test_random_windows_are_torchs() -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.exporters import framework
@@ -71,7 +70,6 @@ CASES = {
     "reshape": (lambda m, x: x.view(-1, 6, 12), IMAGE, "a reshape that is not a flattening of a sample"),
     "concatenation": (lambda m, x: torch.cat((x, x), 0), (6,), "a concatenation that is not along the channels"),
     "stack": (lambda m, x: torch.stack((x, x), 1), (6,), "aten.stack cannot be expressed in NIR"),
-    "max pool": (lambda m, x: F.max_pool2d(x, 2), IMAGE, "the largest values of the input"),
 }  # fmt: skip
 
 
