@@ -338,6 +338,8 @@ class Joins(Populations):
             return
         analogue = [s for s in signals if self._table_of(s) is None]
         names = [name for s in analogue for name in self._walk._sums.get(s, {})]
+        if not names:  # potentials, which are refused by themselves
+            return
         raise UnsupportedError(
             "a product of two layers of which one does not send binary spikes",
             found=f"{', '.join(names)} sends values, not spikes of one a step",
