@@ -28,10 +28,11 @@ import numpy as np
 import neurodeploy
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.max_node import max_node
 from neurodeploy.nir_graph.metadata import NAMESPACE, NeuronRules, put
 
 from ..torch_step.layers import flatten
-from .ann_graph import BLOCK, Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Pool, Relu, Scale, evaluate
+from .ann_graph import BLOCK, Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Max, Pool, Relu, Scale, evaluate
 from .flat import flat
 
 Coding = Literal["direct", "rate"]
@@ -221,6 +222,9 @@ class _Conversion:
                 node = nir.AvgPool2d(np.array(window), np.array(stride), np.array(padding))
                 self._node(layer, node, self._even(layer, arriving, shape, factor))
                 return {layer.name: factor}
+            case Max(index):
+                self._node(layer, max_node(index, shape), self._even(layer, arriving, shape, 1.0))
+                return {layer.name: 1.0}
             case Flatten():
                 factor = self._common(arriving)
                 node = flatten(shape, (2, *layer.shape), 2)

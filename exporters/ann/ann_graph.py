@@ -14,6 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d as Convolution
+from neurodeploy.nir_graph.max_node import largest
 
 Pair = tuple[int, int]
 
@@ -73,6 +74,13 @@ class Relu:
     ceiling: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Max:
+    """The largest of several values: ``index [*shape, values]`` are positions in the flattened input, -1 for none."""
+
+    index: Array
+
+
 @dataclass(frozen=True)
 class Add:
     """The sum of all inputs."""
@@ -83,7 +91,7 @@ class Flatten:
     """Neighbouring dimensions merged."""
 
 
-Operation = Affine | Matrix | Conv | Pool | Scale | Relu | Add | Flatten
+Operation = Affine | Matrix | Conv | Pool | Scale | Relu | Max | Add | Flatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +167,8 @@ def _apply(operation: Operation, given: list[Array]) -> Array:
             return np.asarray(x * scale + shift)
         case Relu(ceiling):
             return np.clip(x, 0, ceiling)
+        case Max(index):
+            return largest(x, index)
         case Add():
             return np.asarray(np.sum(given, axis=0))
         case Flatten():

@@ -18,7 +18,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d
 
-from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Operation, Pool, Relu, Scale
+from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Max, Operation, Pool, Relu, Scale
 
 LARGEST = 1 << 24
 """Most entries of a matrix, which NIR can only hold in full."""
@@ -52,7 +52,7 @@ class _Flat:
     def ann(self) -> Ann:
         for layer in self.old.layers:
             given = [self.sums[name] for name in layer.inputs if name in self.sums]
-            if isinstance(layer.operation, Relu) and given:
+            if isinstance(layer.operation, Relu | Max) and given:
                 self._put(replace(layer, inputs=(self._read(layer.inputs[0]),)))
             elif isinstance(layer.operation, Matrix) or given or _of_pixels(layer):
                 self.sums[layer.name] = self._through(layer)
@@ -161,7 +161,7 @@ def _matrix(operation: Operation, shape: tuple[int, ...]) -> tuple[Any, Array]:
         case Scale(scale, shift):
             wide = [np.broadcast_to(value, shape).ravel() for value in (scale, shift)]
             return sparse.diags(wide[0], format="csr"), wide[1].copy()
-        case Flatten() | Add() | Relu():
+        case Flatten() | Add() | Relu() | Max():
             return None, np.zeros(size)
 
 

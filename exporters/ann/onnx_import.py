@@ -23,6 +23,7 @@ from neurodeploy.network.arrays import Array
 from ..torch_step.layers import flatten
 from . import onnx_file, onnx_values
 from .ann_graph import Add, Affine, Ann, Conv, Flatten, Layer, Matrix, Operation, Pool, Relu, Scale, folded
+from .maxima import arranged, max_pool
 from .onnx_maps import Call, Mapped, edged, same
 from .onnx_probe import MAPS
 from .onnx_values import Ref
@@ -94,7 +95,7 @@ class _Walk:
             if layer.name in needed:
                 needed.update(layer.inputs)
         layers = tuple(layer for layer in self.layers if layer.name in needed)
-        return folded(Ann(self.input, self.shape[1:], layers, result.layer, notes=self.notes))
+        return folded(arranged(Ann(self.input, self.shape[1:], layers, result.layer, notes=self.notes)))
 
     # ---- walking
 
@@ -478,7 +479,6 @@ _OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], Ref]] =
     "Add": _Walk.add,
     "AveragePool": _Walk.average_pool,
     "BatchNormalization": _Walk.batch_norm,
-    "Cast": _Walk.same,
     "Clip": _Walk.clip,
     "Concat": _Walk.concat,
     "Conv": _Walk.conv,
@@ -486,15 +486,15 @@ _OPERATORS: Mapping[str, Callable[[_Walk, list[Any], Mapping[str, Any]], Ref]] =
     "Dropout": _Walk.dropout,
     "Gemm": _Walk.gemm,
     "GlobalAveragePool": _Walk.global_average_pool,
-    "Identity": _Walk.same,
-    "LogSoftmax": _Walk.softmax,
     "MatMul": _Walk.matmul,
     "Mul": _Walk.multiply,
     "Neg": lambda self, given, _: self._scaled(given[0], -np.ones(1), np.zeros(1)),
     "Pad": _Walk.pad,
     "ReduceMean": _Walk.reduce_mean,
     "Relu": _Walk.relu,
-    "Softmax": _Walk.softmax,
     "Sub": _Walk.subtract,
     "Sum": _Walk.add,
+    **dict.fromkeys(("Cast", "Identity"), _Walk.same),
+    **dict.fromkeys(("GlobalMaxPool", "MaxPool"), max_pool),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), _Walk.softmax),
 }

@@ -30,7 +30,6 @@ KNOWN = (
 
 HINT = "replace it by linear layers and ReLU, or compute it in the code around the network"
 HINTS = {
-    "MaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
     "Softmax": "keep it behind the last layer only, where it does not change the decision",
     "Sigmoid": "train with ReLU: a spike rate can follow no other curve",
     "Tanh": "train with ReLU: a spike rate can follow no other curve",
@@ -38,7 +37,6 @@ HINTS = {
     "Swish": "train with ReLU: a spike rate can follow no other curve",
     "HardSwish": "train with ReLU: a spike rate can follow no other curve",
     "LeakyRelu": "train with ReLU: a spike rate cannot be negative",
-    "GlobalMaxPool": "use average pooling; the maximum of several spike rates is not a sum over synapses",
     "Resize": "resize by a whole factor (torch.nn.Upsample: nearest or bilinear)",
     "Upsample": "resize by a whole factor (torch.nn.Upsample: nearest or bilinear)",
     "QuantizeLinear": "quantise the weights only; activations become spikes",

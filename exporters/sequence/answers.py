@@ -23,6 +23,7 @@ from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
 from .choices import chosen
 from .fold import Folded, Matching, call_of, chain_of, leaves
+from .operators import CASTS
 from .record import line_of
 from .terms import CONSTANT, FEATURE, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
 from .unroll import Unrolled
@@ -326,6 +327,8 @@ class _Rules:
             return _joined(term, of)
         if (choice := chosen(term, of)) is not None:
             return choice
+        if name in CASTS:  # of flags to numbers
+            return of(term.args[0])
         if name in _FUNCTIONS:
             dim = int(term.args[1]) - 1 if "softmax" in name else None
             return Function(of(term.args[0]), _FUNCTIONS[name], dim)

@@ -97,11 +97,11 @@ def writes(node: fx.Node) -> bool:
 
 
 def moves(node: fx.Node) -> bool:
-    """Whether an operator only moves data; to another type too, unless what it holds may change."""
+    """Whether an operator only moves data; to another type too, unless what it holds may change, or is no number."""
     name = packet(node)
     if name in CASTS:
-        value = node.meta.get("val")
-        return value is None or value.dtype in (torch.float32, torch.float64)
+        values = [one.meta.get("val") for one in (node, node.args[0]) if isinstance(one, fx.Node)]
+        return all(value is None or value.dtype in (torch.float32, torch.float64) for value in values)
     if name in ("aten.where",):
         return False
     return name in _MOVES or name in SAME

@@ -232,8 +232,11 @@ class _Unrolling(Values):
 
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
-        if name in kinds.SAME and node.args[0] in self._ids and (name not in kinds.CASTS or kinds.moves(node)):
-            return self._as_ids(node.args[0])
+        if name in kinds.SAME and node.args[0] in self._ids:
+            ids, number = self._as_ids(node.args[0]), node.meta["val"].dtype.is_floating_point
+            sent = number and all(term.op == INPUT for term in self._terms.of(ids))  # flags of an encoder
+            if name not in kinds.CASTS or kinds.moves(node) or sent:
+                return ids
         for place, neutral in kinds.NEUTRAL.get(name, ()):
             if len(node.args) == 2 and not isinstance(node.args[place], fx.Node) and node.args[place] == neutral:
                 return self._as_ids(node.args[1 - place])

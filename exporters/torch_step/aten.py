@@ -38,7 +38,8 @@ from .layers import (
 )
 from .maxima import settle
 from .unseen import check_calls, check_writes
-from .whole import Sum, Whole
+from .walking import Sum
+from .whole import Whole
 
 NeuronNode = Callable[[str, tuple[int, ...]], nir.NIRNode]
 """Path and shape of a neuron layer -> its node."""
@@ -67,12 +68,12 @@ class Walk:
         self._reserved = {node_name(path) for path in paths}
         self.sums: dict[fx.Node, Sum] = {}
         self._potentials: set[fx.Node] = set()
-        self._maker: dict[str, fx.Node] = {}
+        self.makers: dict[str, fx.Node] = {}
         self._needed: set[fx.Node] = set()
         self._constants = step.constants
         self._joins = Joins(self, step.constants, lambda name: most({node_name(site): site for site in paths}[name]))
         self._whole = Whole(self, step.constants)
-        self._leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
+        self.leaves = leaves(node for node in step.graph.nodes if node not in self._constants)
         self._run(step)
 
     def _run(self, step: Step) -> None:
@@ -101,7 +102,7 @@ class Walk:
         for index, result in enumerate(results):
             name = "output" if len(results) == 1 else f"output_{index}"
             waits = result in self._joins.tables or result in self._whole.waiting
-            terms = self._sum(result) if waits else self.sums.get(result, {})
+            terms = self.sum_of(result) if waits else self.sums.get(result, {})
             if len(terms) != 1:
                 raise UnsupportedError(
                     "the module returns a sum of layers" if terms else "the module returns a constant",
@@ -118,10 +119,13 @@ class Walk:
     def _visit(self, node: fx.Node) -> None:
         """One operator by itself; or, where NIR has nothing for it, as part of the whole that reaches a neuron."""
         layer = str(node.target).startswith((OPERATOR, LATE, READ_OUT))
-        if not layer and self._whole.waits(node):
-            return
         try:
-            if not self._joins.takes(node):
+            if self._joins.takes(node):
+                return
+            if any(map(self.waits, node.all_input_nodes)) and not layer:
+                self._as_sums(node)
+                self._whole.waits(node)
+            else:
                 self.sums[node] = self._call(node)
         except NeurodeployError as error:
             if str(node.target).startswith(OPERATOR):
@@ -132,10 +136,14 @@ class Walk:
             )  # fmt: skip
             if layer or is_random(node) or not isinstance(error, UnsupportedError):
                 raise said from error
-            for source in node.all_input_nodes:
-                if source in self._joins.tables and source not in self.sums:
-                    self.sums[source] = self._joins.sum_of(source)
+            self._as_sums(node)
             self._whole.wait(node, said)
+
+    def _as_sums(self, node: fx.Node) -> None:
+        """What an operator takes of joined spikes, as sums of nodes."""
+        for source in node.all_input_nodes:
+            if source in self._joins.tables and source not in self.sums:
+                self.sums[source] = self._joins.sum_of(source)
 
     def _call(self, node: fx.Node) -> Sum:
         operator = str(node.target).rpartition(".")[0]
@@ -161,10 +169,10 @@ class Walk:
                 hint="use torch.nn.Dropout, or give functional.dropout training=self.training",
             )  # fmt: skip
         if operator in PASSES and not given.get("train"):
-            return self._sum(node.args[0])
+            return self.sum_of(node.args[0])
         if operator in RESHAPES:
             source = self._signal(node)
-            made, signal = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self._sum(source)
+            made, signal = flatten(shape_of(source), tuple(node.meta["val"].shape), BATCH), self.sum_of(source)
             return signal if made is None else self.add(node, made, signal)
         if operator in ("aten.add", "aten.add_", "aten.sub", "aten.sub_"):
             sign = -1.0 if "sub" in operator else 1.0
@@ -174,7 +182,7 @@ class Walk:
         if operator in ("aten.mul", "aten.mul_", "aten.div", "aten.div_") and "rounding_mode" not in given:
             return self._product(node, given["self"], given["other"], operator)
         if operator == "aten.neg":
-            return {name: -value for name, value in self._sum(given["self"]).items()}
+            return {name: -value for name, value in self.sum_of(given["self"]).items()}
         if operator in ("aten.matmul", "aten.mm", "aten.addmm"):
             return self._matrix_product(node, given)
         if operator == "aten.linear":
@@ -191,7 +199,7 @@ class Walk:
             return self._pool(node, given)
         else:
             raise unknown(operator)
-        return self.add(node, made, self._sum(given["input"] if "input" in given else given["self"]))
+        return self.add(node, made, self.sum_of(given["input"] if "input" in given else given["self"]))
 
     def _joined(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """A concatenation along the channels: each branch is put into its place, and all are added."""
@@ -208,7 +216,7 @@ class Walk:
         for branch in branches:
             shape = shape_of(branch)
             name = self.unique(node_name(f"{module_of(node)}.{node.name}".lstrip(".")))
-            self.add(node, placed_channels(first, total, shape), self._sum(branch), name=name, source=branch)
+            self.add(node, placed_channels(first, total, shape), self.sum_of(branch), name=name, source=branch)
             result[name] = 1.0
             first += shape[0]
         return result
@@ -216,7 +224,7 @@ class Walk:
     def _pool(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """An average over windows: NIR's pool, or a convolution with ones and a Scale, or a matrix."""
         source = self._signal(node)
-        before, after, terms = shape_of(source), shape_of(node), self._sum(source)
+        before, after, terms = shape_of(source), shape_of(node), self.sum_of(source)
         if len(before) not in (2, 3) or (len(before) == 2) != ("1d" in str(node.target)):
             raise UnsupportedError(
                 "an average pool on samples of another rank",
@@ -239,7 +247,7 @@ class Walk:
             return self.add(node, sums, terms)
         base = node_name(f"{module_of(node)}.{node.name}".lstrip("."))
         middle = self.add(node, sums, terms, name=self.unique(f"{base}.sums"))
-        name = self.unique(node_name(module_of(node)) if module_of(node) in self._leaves else base)
+        name = self.unique(node_name(module_of(node)) if module_of(node) in self.leaves else base)
         self.add(node, nir.Scale(1 / parts), middle, name=name)
         return {name: 1.0}
 
@@ -252,7 +260,7 @@ class Walk:
         name = node_name(path)
         if name in self.nodes:
             check_calls(node.graph)
-        terms = self._sum(given["x"])
+        terms = self.sum_of(given["x"])
         return self.add(node, self._neuron(path, shape_of(node)), terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
@@ -268,7 +276,7 @@ class Walk:
     def _read_out(self, node: fx.Node) -> Sum:
         """A leaky integrator that forgets all in each step: its potential is what it receives."""
         shape = shape_of(node)
-        terms, path = self._sum(self._signal(node)), module_of(node)
+        terms, path = self.sum_of(self._signal(node)), module_of(node)
         made = nir.LI(np.full(shape, self._dt), np.ones(shape), np.zeros(shape))
         return self.add(node, made, terms, name=self.unique(f"{node_name(path)}.read_out" if path else "read_out"))
 
@@ -290,19 +298,19 @@ class Walk:
 
     def _affine(self, node: fx.Node, source: Any, gain: Array, offset: Array) -> Sum:
         """``gain * source + offset`` for each channel: folded into the layer in front, else a layer of its own."""
-        terms, shape = self._sum(source), shape_of(source)
+        terms, shape = self.sum_of(source), shape_of(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
         made = folded(self.nodes[name], gain * factor, offset) if name and self._only_for(name, node) else None
         if made is None:
             return self.add(node, affine_per_channel(gain, offset, shape), terms)
         made.metadata = self.nodes[name].metadata
         self.nodes[name] = made
-        self._maker[name] = node
+        self.makers[name] = node
         return {name: 1.0}
 
     def _only_for(self, name: str, node: fx.Node) -> bool:
         """Whether nothing but ``node`` uses what the NIR node ``name`` puts out."""
-        now = self._maker.get(name)
+        now = self.makers.get(name)
         while now is not None and now is not node:
             users = [user for user in now.users if user in self._needed]
             now = users[0] if len(users) == 1 else None
@@ -312,7 +320,7 @@ class Walk:
         """``scale * source + sign * constant``, where the layer in front can have a bias."""
         shape = shape_of(source)
         value = np.asarray(constant if isinstance(constant, (int, float)) else self._constant(constant), np.float64)
-        terms = self._sum(source)
+        terms = self.sum_of(source)
         name, factor = next(iter(terms.items())) if len(terms) == 1 else ("", 1.0)
         whole = for_each(value, shape)
         if whole is not None and tuple(node.meta["val"].shape)[1:] == shape and name and self._only_for(name, node):
@@ -323,7 +331,7 @@ class Walk:
             if made is not None:
                 made.metadata = self.nodes[name].metadata
                 self.nodes[name] = made
-                self._maker[name] = node
+                self.makers[name] = node
                 return {name: 1.0}
         raise UnsupportedError(
             "adding a constant",
@@ -341,7 +349,7 @@ class Walk:
                 f"{operator} of two layers", allowed="a product with a number or with parameters",
                 hint="a synapse multiplies a spike by a weight; what two layers send cannot be multiplied",
             )  # fmt: skip
-        terms, shape = self._sum(first), shape_of(first)
+        terms, shape = self.sum_of(first), shape_of(first)
         value = np.asarray(second if isinstance(second, (int, float)) else self._constant(second), np.float64)
         with np.errstate(divide="ignore"):
             value = 1 / value if "div" in operator else value
@@ -372,7 +380,7 @@ class Walk:
         if "mat1" in given:
             weight = weight * float(given["alpha"])
             bias = np.broadcast_to(self._constant(given["self"]), (1, weight.shape[1]))[0] * float(given["beta"])
-        return self.add(node, linear(np.ascontiguousarray(weight.T), bias, shape), self._sum(source))
+        return self.add(node, linear(np.ascontiguousarray(weight.T), bias, shape), self.sum_of(source))
 
     def _added(self, node: fx.Node, first: Any, second: Any, factor: float) -> Sum:
         for term, other, scale, sign in ((first, second, factor, 1.0), (second, first, 1.0, factor)):
@@ -382,8 +390,8 @@ class Walk:
             raise UnsupportedError(
                 "adding layers of different shapes", found=[list(shape_of(first)), list(shape_of(second))]
             )
-        total = dict(self._sum(first))
-        for name, value in self._sum(second).items():
+        total = dict(self.sum_of(first))
+        for name, value in self.sum_of(second).items():
             total[name] = total.get(name, 0.0) + factor * value
         return total
 
@@ -396,7 +404,20 @@ class Walk:
                 hint="pass the spikes on; states may only be returned or handed back to their neuron",
             )
 
-    def _sum(self, node: Any) -> Sum:
+    def waits(self, node: fx.Node) -> bool:
+        """Whether a value waits for the whole that it is part of."""
+        return node in self._whole.waiting
+
+    def joined(self, node: fx.Node) -> bool:
+        """Whether a value is one of joined layers."""
+        return node in self._joins.taken
+
+    def sum_of(self, node: Any) -> Sum:
+        """A value as a sum of nodes, which are made where they wait.
+
+        Raises:
+            UnsupportedError: it is none.
+        """
         self.no_potential(node)
         if node in self._whole.waiting:
             return self._whole.resolved(node)
@@ -439,12 +460,12 @@ class Walk:
     ) -> Sum:
         """Add a node that takes the sum ``terms``, of values of ``shape``, of ``source``, or of what ``node`` takes."""
         path = path or module_of(node)
-        own = path in self._leaves  # else it is functional code of a module that holds others
+        own = path in self.leaves  # else it is functional code of a module that holds others
         name = name or self.unique(node_name(path if own else f"{path}.{node.name}".lstrip(".")))
         put(made, {"module": path})
         self.nodes[name] = made
         self.modules[name] = path
-        self._maker[name] = node
+        self.makers[name] = node
         self._connect(terms, name, shape or shape_of(source or self._signal(node)))
         return {name: 1.0}
 

@@ -12,7 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nir
 import numpy as np
@@ -29,11 +29,8 @@ from .known import PASSES, RESHAPES
 from .layers import flatten
 from .populations import Populations
 from .truth import MOST, Atom, Table, ladder, reduced, together
+from .walking import Sum, Walking
 from .windows import LARGEST_OF, LEAST_OF, POOLS, Windows, windows
-
-if TYPE_CHECKING:
-    from .aten import Walk
-    from .whole import Sum
 
 LEVELS = 8
 """Different values above the least that spikes added up may have where they are joined, at most."""
@@ -58,10 +55,11 @@ class Joins(Populations):
         most: name of a neuron node -> how many spikes it may send in a step.
     """
 
-    def __init__(self, walk: Walk, constants: Mapping[fx.Node, Tensor], most: Callable[[str], int]) -> None:
+    def __init__(self, walk: Walking, constants: Mapping[fx.Node, Tensor], most: Callable[[str], int]) -> None:
         super().__init__(walk, most)
         self._constants = constants
         self.tables: dict[fx.Node, Table] = {}
+        self.taken: set[fx.Node] = set()
 
     def takes(self, node: fx.Node) -> bool:
         """Whether an operator joins spikes, or takes a maximum; its value is kept then.
@@ -69,6 +67,11 @@ class Joins(Populations):
         Raises:
             UnsupportedError: it does, and cannot be said.
         """
+        if self._takes(node):
+            self.taken.add(node)
+        return node in self.taken
+
+    def _takes(self, node: fx.Node) -> bool:
         if node.target is operator.getitem:
             return self._item(node)
         name = str(node.target).rpartition(".")[0]
@@ -78,12 +81,15 @@ class Joins(Populations):
         if name in POOLS or (name in (*LARGEST_OF, *LEAST_OF) and "other" not in given):
             self._pooled(node, name, given)
             return True
+        plain = name.removesuffix("_")
+        signals = [a for a in _nodes(node) if a not in self._constants]
+        linear = name in PASSES or name in _CASTS or name in RESHAPES or plain in (*_SUMS, *_FACTORS)
+        if any(map(self._walk.waits, signals)) and (linear and (len(signals) < 2 or plain in _SUMS)):
+            return False
         if name in RESHAPES:
             return self._viewed(node)
         if name in _LIKE:
             return self._filled(node)
-        plain = name.removesuffix("_")
-        signals = [a for a in _nodes(node) if a not in self._constants]
         if plain in _SUMS and len(signals) == 2 and not any(s in self.tables for s in signals):
             return False
         if plain in _FACTORS and len(signals) == 1 and not any(s in self.tables for s in signals):
@@ -195,9 +201,12 @@ class Joins(Populations):
         """What a value is as a function of spikes; None where it is none, or has more ``levels`` above 0."""
         if source in self.tables:
             return self.tables[source]
-        if source not in self._walk.sums:
+        if source not in self._walk.sums and not self._walk.waits(source):
             return None
-        terms, shape = self._walk.sums[source], _shape(source)
+        try:
+            terms, shape = self._walk.sum_of(source), _shape(source)
+        except UnsupportedError:  # no sum of nodes
+            return None
         counted = {name: self._counts.of(name) for name in terms}
         if any(count is None for count in counted.values()):
             return None
@@ -234,7 +243,7 @@ class Joins(Populations):
     def _pooled(self, node: fx.Node, name: str, given: Mapping[str, Any]) -> None:
         source = next(a for a in _nodes(node) if a not in self._constants)
         least = name in LEAST_OF
-        before, after = _shape(source), _shape(node)
+        before, after = _shape(source), tuple(int(n) for n in _value_of(node).shape[1:])
         over = windows(name, given, before, after)
         if name in POOLS:
             self._check(node, source, over)
@@ -245,7 +254,7 @@ class Joins(Populations):
                 hint="compute it of spikes: put the neuron in front",
             )  # fmt: skip
         if table is None:
-            self._largest(node, [(self._walk._sum(source), before)], over.index)
+            self._largest(node, [(self._walk.sum_of(source), before)], over.index)
             return
         values = -table.values.double() if least else table.values.double()
         table = Table(table.atoms, values, table.shape, table.ladder and not least)
@@ -293,7 +302,7 @@ class Joins(Populations):
             )  # fmt: skip
         shape = shapes.pop()
         index = np.arange(math.prod(shape)).reshape(*shape, 1)
-        self._largest(node, [(self._walk._sum(signal), shape) for signal in signals],
+        self._largest(node, [(self._walk.sum_of(signal), shape) for signal in signals],
                       np.concatenate([index, index + math.prod(shape)], axis=-1))  # fmt: skip
 
     def _largest(self, node: fx.Node, branches: Sequence[tuple[Sum, tuple[int, ...]]], index: Array) -> None:
@@ -342,6 +351,8 @@ class Joins(Populations):
             return
         analogue = [s for s in signals if self._table_of(s) is None]
         names = [name for s in analogue for name in self._walk.sums.get(s, {})]
+        if not names:  # potentials, which are refused by themselves
+            return
         raise UnsupportedError(
             "a product of two layers of which one does not send binary spikes",
             found=f"{', '.join(names)} sends values, not spikes of one a step",

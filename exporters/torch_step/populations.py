@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import nir
 import numpy as np
@@ -21,10 +20,7 @@ from .fxgraph import module_of
 from .layers import affine_per_channel, placed_channels
 from .matrices import LARGEST
 from .truth import Atom, Table, ladder, polynomial, separated
-
-if TYPE_CHECKING:
-    from .aten import Walk
-    from .whole import Sum
+from .walking import Sum, Walking
 
 
 class Populations:
@@ -35,7 +31,7 @@ class Populations:
         most: name of a neuron node -> how many spikes it may send in a step.
     """
 
-    def __init__(self, walk: Walk, most: Callable[[str], int]) -> None:
+    def __init__(self, walk: Walking, most: Callable[[str], int]) -> None:
         self._walk = walk
         self._counts = Counts(walk.nodes, walk.edges, most)
         self._spread: dict[tuple[Atom, tuple[int, ...]], Sum] = {}
@@ -157,14 +153,14 @@ class Populations:
             if len(shape) > 1:
                 name = self._walk.unique(f"{source}.flatten")
                 made = nir.Flatten({"input": np.array(shape)}, 0, -1)
-                self._walk.nodes[name], self._walk._maker[name] = made, node
+                self._walk.nodes[name], self._walk.makers[name] = made, node
                 self._walk.edges.append((source, name))
             found[name] = found.get(name, 0.0) + factor
         return found
 
     def _base(self, node: fx.Node) -> str:
         path = module_of(node)
-        return node_name(path if path in self._walk._leaves else f"{path}.{node.name}".lstrip("."))
+        return node_name(path if path in self._walk.leaves else f"{path}.{node.name}".lstrip("."))
 
     def _spread_over(self, node: fx.Node, atom: Atom, shape: tuple[int, ...]) -> Sum:
         """The terms of an atom, repeated along the dimensions in which it has length 1."""

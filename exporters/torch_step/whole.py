@@ -7,7 +7,7 @@ result, the whole piece in front of that becomes nodes, or is refused in the wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import nir
 import numpy as np
@@ -23,29 +23,10 @@ from .fxgraph import module_of, shape_of, where
 from .known import LATE, READ_OUT
 from .layers import affine_per_channel, folded
 from .pieces import Found, Piece, Shape, before_reshapes, channelwise, compactly, dense, holds, shaped
-
-Sum = Mapping[str, float]
-"""NIR node -> factor."""
+from .walking import Sum, Walking
 
 SMALL = 1 << 20
 """Entries up to which a matrix is written without looking for another form."""
-
-
-class Walking(Protocol):
-    """What the whole needs of a walk over a step."""
-
-    nodes: dict[str, nir.NIRNode]
-    edges: list[tuple[str, str]]
-    modules: dict[str, str]
-    sums: dict[fx.Node, Sum]
-
-    def add(
-        self, node: fx.Node, made: nir.NIRNode, terms: Sum, name: str = ..., *, shape: Shape | None = ...
-    ) -> Sum: ...
-
-    def unique(self, base: str) -> str: ...
-
-    def no_potential(self, node: Any) -> None: ...
 
 
 class Whole:
@@ -127,7 +108,8 @@ class Whole:
             raise self.waiting[node]
         sums = self._walk.sums
         tried: list[tuple[int, int, Piece, list[Found | None], list[Any]]] = []
-        far = {n for n in sums if n.op == "placeholder" or str(n.target).startswith((OPERATOR, LATE, READ_OUT))}
+        layers = (OPERATOR, LATE, READ_OUT)
+        far = {n for n in sums if n.op == "placeholder" or str(n.target).startswith(layers) or self._walk.joined(n)}
         for ends in (far, set(sums)):
             piece = self._piece(node, ends)
             parts = piece.parts()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.exporters import framework
@@ -75,7 +74,6 @@ CASES = {
     "power of a spectrum": (lambda m, x: torch.fft.fft(x).abs(), (6,), "aten.fft_fft cannot .*\n.*it is not linear"),
     "concatenation": (lambda m, x: torch.cat((x, x), 0), (6,), "a concatenation that is not along the channels"),
     "stack": (lambda m, x: torch.stack((x, x), 0)[0:1, 0], (6,), "aten.stack cannot be expressed in NIR"),
-    "max pool": (lambda m, x: F.max_pool2d(x, 2), IMAGE, "the maximum of several neurons is not a sum"),
 }  # fmt: skip
 
 

@@ -278,6 +278,7 @@ def test_refractory_cells(tmp_path):
     [
         (Calls(lambda m, x: x.relu()), (6,), UnsupportedError, "aten.relu cannot be expressed in NIR"),
         (Calls(lambda m, x: x if x.sum() > 0 else -x), (6,), UnsupportedError, "not one static graph"),
+        (Calls(lambda m, x: x * m.lif(x)[0]), (6,), UnsupportedError, "one does not send binary"),
         (Calls(lambda m, x: nn.functional.linear(x, x)), (6,), UnsupportedError, "weights that depend"),
         (Calls(run_lif_twice), (6,), UnsupportedError, "'lif' is called more than once"),
         (Calls(lambda m, x: x), (5,), InvalidInputError, "does not compute one time step"),
@@ -291,7 +292,8 @@ def test_refractory_cells(tmp_path):
         (Calls(lambda m, x: x, snn.LIFBoxCell(dt=1e-4)), (6,), InvalidInputError, "'lif' was built for another time"),
         (snn.SequentialState(nn.Linear(6, 6)), (6,), UnsupportedError, "has no neuron of norse"),
         (nn.Linear(6, 6), (6,), UnsupportedError, "no neurons of a framework"),
-        (snn.SequentialState(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), lif()), (1, 8, 8), UnsupportedError, "max_pool2d"),
+        (snn.SequentialState(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3), lif()), (1, 8, 8),
+         UnsupportedError, "the largest of several currents is not directly in front of a neuron"),
         (snn.SequentialState(nn.Flatten(0), nn.Linear(12, 4), lif()), (6,), UnsupportedError, "not a flattening of a"),
     ],
 )  # fmt: skip
@@ -302,8 +304,8 @@ def test_refusals_name_what_and_leave_no_file(module, shape, error, message, tmp
 
 
 def test_a_refusal_names_the_module():
-    module = snn.SequentialState(nn.Linear(6, 6), lif(), nn.Sequential(nn.Tanh()), nn.Linear(6, 6), lif())
-    with pytest.raises(UnsupportedError, match=r"module '2\.0' \(Tanh tanh\): aten\.tanh"):
+    module = snn.SequentialState(nn.Linear(6, 6), lif(), nn.Sequential(nn.Softmax(1)), nn.Linear(6, 6), lif())
+    with pytest.raises(UnsupportedError, match=r"module '2\.0' \(Softmax softmax\): aten\.softmax"):
         to_graph(module, (6,))
 
 

@@ -34,7 +34,9 @@ EXACT = {
     "MultiStepContainer": (lambda: layer.MultiStepContainer(nn.Linear(6, 5)), (6,)),
 }  # fmt: skip
 REFUSED = {
-    "MaxPool2d": (lambda: layer.MaxPool2d(2), IMAGE, "the maximum of several neurons is not a sum over synapses"),
+    "MaxPool2d": (
+        lambda: nn.Sequential(layer.MaxPool2d(2), layer.Conv2d(2, 3, 3)), IMAGE, "the largest values of the input",
+    ),
     "GroupNorm": (
         lambda: nn.Sequential(layer.Conv2d(2, 4, 3), layer.GroupNorm(2, 4)), IMAGE, "aten.group_norm cannot be",
     ),

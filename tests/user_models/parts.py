@@ -94,6 +94,26 @@ def average(plan: Plan, shape: Shape) -> Part:
     return Part("average pool", f"self.{attr}({{h}})", out, attr, "nn.AvgPool2d(2)", folds=True)
 
 
+def largest(plan: Plan, shape: Shape) -> Part:
+    """Max pooling of what arrives: of spikes, where it is the first part in front of weights."""
+    channels, height, width = shape
+    plan.imports.add("import torch.nn.functional as F")
+    ways = [("F.max_pool2d({h}, 2)", height // 2, width // 2), ("F.max_pool2d({h}, 3, 1, 1)", height, width),
+            ("F.max_pool2d({h}, 3, 2, 1, ceil_mode=True)", height // 2 + 1, width // 2 + 1),
+            ("F.adaptive_max_pool2d({h}, 2)", 2, 2)]  # fmt: skip
+    code, tall, wide = plan.rng.choice(ways[: 4 if height % 2 == 0 and width % 2 == 0 else 2])
+    return Part("max pool", code, (channels, tall, wide), folds=True)
+
+
+def logic(plan: Plan, shape: Shape) -> Part:
+    """A function of the spikes that arrive, with those of a shifted copy."""
+    code = plan.rng.choice(
+        ["({h} * (1 - {h}.roll(1, -1)))", "({h} * {h}.flip(-1))", "({h} + {h}.roll(1, -1) > 0).to({h}.dtype)",
+         "torch.maximum({h}, {h}.flip(-1))", "(1 - {h})", "torch.where({h} > 0, {h}.flip(-1), {h})"]
+    )  # fmt: skip
+    return Part("function of spikes", code, shape)
+
+
 def adaptive(plan: Plan, shape: Shape) -> Part:
     channels, height, width = shape
     side = 2 if height % 2 == 0 and width % 2 == 0 and plan.chance(0.5) else 1
@@ -142,6 +162,9 @@ def in_front(plan: Plan, shape: Shape, first: bool) -> list[Part]:
         makers += [scale, scale]
     if len(shape) == 3:
         makers += [average] * 4 if min(shape[1:]) >= 4 else [upsample]
+    if not modules_only(plan) and not first and plan.framework != "sinabs" and plan.chance(0.25):
+        joins = [logic, largest, largest] if len(shape) == 3 and min(shape[1:]) >= 4 else [logic]
+        return [plan.rng.choice(joins)(plan, shape)]
     if plan.chance(0.2 if first else 0.45):
         found.append(plan.rng.choice(makers)(plan, shape))
     return found

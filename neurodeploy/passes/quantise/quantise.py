@@ -232,7 +232,7 @@ def _rounded(
         threshold=_threshold(population, neuron, scale, registers),
         reset_to=np.zeros(population.size, dtype=np.int32),
         initial=_state(neuron.initial * scale),
-        reset=neuron.reset,
+        reset="hard" if _forgets(neuron) else neuron.reset,
         reset_time=neuron.reset_time,
         comparison=">",
         spiking=neuron.spiking,
@@ -248,6 +248,14 @@ def _rounded(
         rounded = _fire_at_equality(rounded)
     uniform = bool((scale == scale[:1]).all())
     return replace(population, neuron=rounded, scale=float(scale[0]) if uniform else scale), done
+
+
+def _forgets(neuron: Lif) -> bool:
+    """Whether a spike has nothing to reset, since no potential lasts: a reset to 0, which chips have, is the same.
+
+    The decay of an integer keeps a part of 4096 of a potential, which is gone with the spike then.
+    """
+    return neuron.spiking and neuron.reset == "none" and neuron.reset_time == "now" and bool((neuron.dv == 1).all())
 
 
 def _reset_at_zero(neuron: Lif) -> Lif:
