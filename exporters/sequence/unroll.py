@@ -241,6 +241,9 @@ class _Unrolling(Values):
         constants = [a for a in flat((node.args, tuple(node.kwargs.values())))
                      if isinstance(a, fx.Node) and isinstance(self._values.get(a), Tensor)]  # fmt: skip
         distinct = list(dict.fromkeys(signals))
+        known = self._known(node, distinct)
+        if known is not None:
+            return known
         shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             *(self._ids[s].shape for s in distinct),
                                        *(self._values[c].shape for c in constants))  # fmt: skip
@@ -259,6 +262,29 @@ class _Unrolling(Values):
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 
         return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
+
+    def _known(self, node: fx.Node, signals: list[fx.Node]) -> Tensor | None:
+        """Elementwise on tensors that hold constants alone, as states do at first; None for others."""
+        values = dict[fx.Node, Tensor]()
+        for signal in signals:
+            held = self._terms.numbers(self._ids[signal])
+            if held is None:
+                return None
+            values[signal] = held
+
+        def value(other: fx.Node) -> Any:
+            found = values[other] if other in values else self._values[other]
+            return found.double() if isinstance(found, Tensor) and found.is_floating_point() else found
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        op: Any = _functional(node) if packet(node).endswith("_") else node.target
+        masks = {"aten.where": 0, "aten.masked_fill": 1}.get(packet(node).removesuffix("_"))
+        if masks is not None:
+            args = tuple(one != 0 if place == masks else one for place, one in enumerate(args))
+        try:
+            return self._terms.constant(op(*map(wider, args), **{k: wider(v) for k, v in named.items()}), node)
+        except RuntimeError:  # outcomes of comparisons are numbers here
+            return None
 
     def _reduced(self, node: fx.Node) -> Any:
         """A reduction: over features in each step, over time by joining the terms of the steps."""
