@@ -350,7 +350,9 @@ def as_stored(layer: Lifted, term: Term, step: int) -> tuple[Array, Array, Array
     shape = spike.shape
 
     def value(v: Array, z: Array) -> Array:
-        ends = dict(zip((potential.index, spike.index), tensors([v, low + (high - low) * z]), strict=True))
+        ends = {spike.index: torch.from_numpy(low + (high - low) * z)}
+        if isinstance(potential, Term):
+            ends[potential.index] = torch.from_numpy(v)
         return _numbers(evaluated([term], ends)[term.index], v.shape)
 
     random = np.random.default_rng(2)

@@ -22,7 +22,7 @@ from ..torch_step.fxgraph import arguments, is_random, module_of
 from ..torch_step.wide import in_float64, wider
 from . import operators as kinds
 from .operators import dims_of, packet
-from .pieces import COMPARISONS, without_surrogate
+from .pieces import COMPARISONS, of_positive, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
@@ -78,6 +78,8 @@ class Unrolled:
     calls: dict[Chain, list[Call]] = field(default_factory=dict)
     returned: list[Tensor | Constant | UnsupportedError] = field(default_factory=list)
 
+
+_ABOVE = torch.ops.aten.gt.Scalar
 
 Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
 """Node that is an input of the network -> its identities."""
@@ -258,6 +260,9 @@ class _Unrolling(Values):
             left = without_surrogate(name, args)
             if left is not None:
                 return left
+            positive = of_positive(name, args)
+            if positive is not None:
+                return self._terms.make(_ABOVE, (positive, 0), features, self._samples(values), node)
             op: Any = _functional(node) if packet(node).endswith("_") else node.target
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 

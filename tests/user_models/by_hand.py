@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+import torch
+
+from .calibrate import loaded
 from .programs import Program
 
 TIMES = ("none", "0", "0", "1", "1", "step", "step", "flat")
@@ -71,7 +74,26 @@ def by_hand(seed: int) -> Program:
     source = HEAD.format(kinds=", ".join(sorted(kinds)), steps=steps, time=time if time in ("none", "flat", "step") else
                          int(time)) + neuron.functions  # fmt: skip
     source += _class(neuron, loop, time) + _network(rng, loop, time, image, kinds, neuron) + _sample(rng, time, image)
+    source = _lively(source)
     return Program(seed, source, "torch", time, frozenset(kinds), bool(odd), odd == "noise", "TB")
+
+
+def _lively(source: str) -> str:
+    """The source with weights with which its last neurons spike, now and then."""
+    best = source.replace("GAIN", "3.0")
+    for gain in (2.5, 1.5, 4.0, 6.0, 10.0):
+        made = source.replace("GAIN", str(gain))
+        case = loaded(made)
+        net, seen = case.model(), list[float]()
+        net.head.register_forward_hook(lambda _m, x, _y, seen=seen: seen.append(float((x[0] != 0).float().mean())))
+        try:
+            with torch.no_grad():
+                case.answer(net, case.sample())
+        except (RuntimeError, TypeError, AttributeError):
+            return best
+        if 0.05 <= sum(seen) / max(len(seen), 1) <= 0.7:
+            return made
+    return best
 
 
 def _neuron(rng: random.Random, odd: str) -> _Neuron:
@@ -266,9 +288,13 @@ def _start(rng: random.Random, made: _Neuron, threshold: str) -> None:
     made.kinds.add(f"starts at {how}")
     value = {"0": "0.0", "zeros": "torch.zeros_like(x)", "half a threshold": f"torch.zeros_like(x) + 0.5 * {threshold}",
              "a number": "torch.full_like(x, 0.15)"}[how]  # fmt: skip
+    place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and "x" in line or "i" in line)
+    if how == "0" and any("like(v)" in line or "v.masked" in line for line in made.step[:place]):
+        value = "torch.zeros_like(x)"
     made.start.append(f"v = {value}")
     if "s" in made.states:
-        made.start.append("s = " + rng.choice(("0.0", "torch.zeros_like(x)")))
+        tensor = any(word in line for line in made.step for word in ("where(s", "s.bool", "s.detach"))
+        made.start.append("s = " + rng.choice(("0.0", "torch.zeros_like(x)")[tensor:]))
 
 
 def _lines(lines: list[str], indent: int) -> str:
@@ -388,7 +414,6 @@ def _sample(rng: random.Random, time: str, image: bool) -> str:
         answer += "    return [torch.stack(out)]\n"
     else:
         answer = "    return [net(x)]\n"
-    gain = round(rng.uniform(2.0, 4.0), 2)
     return f'''
 def model():
     torch.manual_seed({seed})
@@ -396,7 +421,7 @@ def model():
     with torch.no_grad():
         for part in net.modules():
             if isinstance(part, (nn.Linear, nn.Conv2d)):
-                part.weight.mul_({gain})
+                part.weight.mul_(GAIN)
     return net.eval()
 
 
