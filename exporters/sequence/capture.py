@@ -342,7 +342,7 @@ def _watch(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
         return None
     lines: dict[str, list[str | None]] = {}
     for node in recorded.graph.graph.nodes:
-        if node is _compares(node):
+        if node.op == "call_function" and _compares(node) is node:
             lines.setdefault(line_of(node), []).append(whose.get(node))
     return Watch(
         {line: layers for line, layers in lines.items() if any(layers)},

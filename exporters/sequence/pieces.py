@@ -153,7 +153,8 @@ def _computed(term: Term, values: Mapping[int, Tensor]) -> Tensor:
         return given
 
     if term.op == CONSTANT:
-        return value(term.args[0]).reshape(1, *term.shape)
+        held: Tensor = term.args[0].value.double()
+        return held.reshape(1, *term.shape)
     args, named = list(map(value, term.args)), {key: value(item) for key, item in term.named}
     name = term.name
     if name in _CASTS:
@@ -208,10 +209,13 @@ def without_surrogate(name: str, args: tuple[Any, ...]) -> Term | None:
 
 
 def of_positive(name: str, args: tuple[Any, ...]) -> Term | None:
-    """``x`` where an operator gives 1 for ``x > 0`` and else 0: ``relu(sign(x))``, ``sign(relu(x))``, or with clamps."""
+    """``x`` where an operator gives 1 for ``x > 0`` and else 0, as ``relu(sign(x))`` and ``sign(relu(x))`` do."""
     signs, ramps = ("aten.sign", "aten.sgn"), ("aten.relu", "aten.clamp", "aten.clamp_min")
     inner = args[0] if args and isinstance(args[0], Term) else None
-    if inner is None or (name, inner.name) not in [*((a, b) for a in signs for b in ramps), *((b, a) for a in signs for b in ramps)]:
+    if inner is None or (name, inner.name) not in [
+        *((a, b) for a in signs for b in ramps),
+        *((b, a) for a in signs for b in ramps),
+    ]:
         return None
     clamp = tuple(inner.args[1:]) if name in signs else tuple(args[1:])
     ramp = inner.name if name in signs else name

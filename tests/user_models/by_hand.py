@@ -31,7 +31,7 @@ FRAMEWORK, TIME, STEPS, BATCH = "torch", {time!r}, {steps}, 2
 
 '''
 
-FUNCTION = '''
+FUNCTION = """
 class Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x{more}):
@@ -43,7 +43,7 @@ class Spike(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         return grad * (x.abs() < 0.5).to(grad.dtype){none}
 
-'''
+"""
 
 
 @dataclass
@@ -247,7 +247,8 @@ def _spike(rng: random.Random, made: _Neuron, threshold: str, odd: str) -> str:
     if odd == "two thresholds":
         return f"s = (v > {threshold}).float() + (v > 1.6 * {threshold}).float()"
     how = rng.choice(("function >", "function >=", "function with width", "v > threshold", "v >= threshold", "gt",
-                      "heaviside", "surrogate", "surrogate", "ratio", "relu of sign", "threshold < v", "where"))  # fmt: skip
+                      "heaviside", "surrogate", "surrogate", "ratio", "relu of sign", "threshold < v",
+                      "where"))  # fmt: skip
     made.kinds.add(f"spike: {how}")
     if how.startswith("function"):
         many = "width" in how
@@ -259,7 +260,8 @@ def _spike(rng: random.Random, made: _Neuron, threshold: str, odd: str) -> str:
             (
                 "\ndef fire(x):\n    hard, soft = (x > 0).float(), torch.sigmoid(4 * x)\n"
                 "    return (hard - soft).detach() + soft\n\n",
-                "\ndef fire(x):\n    soft = torch.clamp(x + 0.5, 0, 1)\n    return soft + ((x >= 0).float() - soft).detach()\n\n",
+                "\ndef fire(x):\n    soft = torch.clamp(x + 0.5, 0, 1)\n"
+                "    return soft + ((x >= 0).float() - soft).detach()\n\n",
                 "\ndef fire(x):\n    y = torch.tanh(x)\n    return (x > 0).float().detach() - y.detach() + y\n\n",
             )
         )
@@ -278,7 +280,11 @@ def _spike(rng: random.Random, made: _Neuron, threshold: str, odd: str) -> str:
 
 def _odd_update(odd: str, made: _Neuron) -> None:
     place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and "+" in line)
-    extra = {"squares": "v = v + 0.1 * v * v", "noise": "v = v + 0.05 * torch.randn_like(v)", "tanh": "v = torch.tanh(v) * 1.5"}
+    extra = {
+        "squares": "v = v + 0.1 * v * v",
+        "noise": "v = v + 0.05 * torch.randn_like(v)",
+        "tanh": "v = torch.tanh(v) * 1.5",
+    }
     if odd in extra:
         made.step.insert(place + 1, extra[odd])
 
@@ -288,7 +294,7 @@ def _start(rng: random.Random, made: _Neuron, threshold: str) -> None:
     made.kinds.add(f"starts at {how}")
     value = {"0": "0.0", "zeros": "torch.zeros_like(x)", "half a threshold": f"torch.zeros_like(x) + 0.5 * {threshold}",
              "a number": "torch.full_like(x, 0.15)"}[how]  # fmt: skip
-    place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and "x" in line or "i" in line)
+    place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and ("x" in line or "i" in line))
     if how == "0" and any("like(v)" in line or "v.masked" in line for line in made.step[:place]):
         value = "torch.zeros_like(x)"
     made.start.append(f"v = {value}")
@@ -332,10 +338,9 @@ def _network(rng: random.Random, loop: str, time: str, image: bool, kinds: set[s
     pool = rng.choice(("avg", "none"))
     kinds |= {f"ends in {head}"}
     if image:
-        size = 3 if pool == "avg" else 6
+        size, pooled = (3, "nn.AvgPool2d(2), ") if pool == "avg" else (6, "")
         layers = [("nn.Conv2d(2, 4, 3, padding=1, bias=False)", "(4, 1, 1)"),
-                  (f"nn.Sequential({'nn.AvgPool2d(2), ' if pool == 'avg' else ''}nn.Flatten(), nn.Linear({4 * size**2}, 5))",
-                   "(5,)")]  # fmt: skip
+                  (f"nn.Sequential({pooled}nn.Flatten(), nn.Linear({4 * size**2}, 5))", "(5,)")]  # fmt: skip
     else:
         layers = [("nn.Linear(8, 7)", "(7,)"), ("nn.Linear(7, 5)", "(5,)")]
     last = "nn.Linear(5, 3)" if head == "linear" else "nn.Identity()"
@@ -364,12 +369,17 @@ def _network(rng: random.Random, loop: str, time: str, image: bool, kinds: set[s
         first = ["s0, s1 = (None, None) if state is None else state"]
         return f"{text}\n    def forward(self, x, state=None):\n{_lines([*first, *step, 'return x, (s0, s1)'], 2)}\n"
     reset = ["self.n0.v_ = self.n1.v_ = None"] if loop == "attributes" else ["s0 = s1 = None"]
-    each = {"none": ["for t in range(STEPS):", "    x = sample"], "0": ["for t in range(len(sample)):", "    x = sample[t]"],
+    each = {"none": ["for t in range(STEPS):", "    x = sample"],
+            "0": ["for t in range(len(sample)):", "    x = sample[t]"],
             "1": ["for t in range(sample.shape[1]):", "    x = sample[:, t]"]}[time]  # fmt: skip
     end = rng.choice(("sum", "stack"))
     keep = ["total = 0"] if end == "sum" else ["total = []"]
     step += ["total = total + x"] if end == "sum" else ["total.append(x)"]
-    last = "return total" if end == "sum" else rng.choice(("return torch.stack(total)", "return torch.stack(total).mean(0)"))
+    last = (
+        "return total"
+        if end == "sum"
+        else rng.choice(("return torch.stack(total)", "return torch.stack(total).mean(0)"))
+    )
     body = [*reset, *keep, *each, *(f"    {line}" for line in step), last]
     if loop == "inline":
         body = _inlined(body, neuron)
@@ -386,19 +396,20 @@ def _inlined(body: list[str], neuron: _Neuron) -> list[str]:
             k = "0" if "op0" in line else "1"
             states = ", ".join(neuron.states)
             mine = ", ".join(f"{s}{k}" for s in neuron.states)
-            inner = [f"x = self.op{k}(x)", f"if {neuron.states[0]}{k} is None:", *(f"    {one}" for one in neuron.start),
-                     "else:", f"    {states} = {mine}", *neuron.step, f"{mine} = {states}", f"x = {neuron.sent}"]  # fmt: skip
+            start = [f"    {one}" for one in neuron.start]
+            inner = [f"x = self.op{k}(x)", f"if {neuron.states[0]}{k} is None:", *start, "else:",
+                     f"    {states} = {mine}", *neuron.step, f"{mine} = {states}", f"x = {neuron.sent}"]  # fmt: skip
             made += [f"    {one.replace('self.', f'self.n{k}.') if 'self.op' not in one else one}" for one in inner]
         else:
             made.append(line)
     return made
 
 
-_OVER = '''
+_OVER = """
 def over(layer, x):
     return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-'''
+"""
 
 
 def _sample(rng: random.Random, time: str, image: bool) -> str:
@@ -414,7 +425,7 @@ def _sample(rng: random.Random, time: str, image: bool) -> str:
         answer += "    return [torch.stack(out)]\n"
     else:
         answer = "    return [net(x)]\n"
-    return f'''
+    return f"""
 def model():
     torch.manual_seed({seed})
     net = Net()
@@ -430,4 +441,4 @@ def sample():
 
 
 def answer(net, x):
-{answer}'''
+{answer}"""
