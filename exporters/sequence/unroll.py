@@ -18,10 +18,11 @@ from torch import Tensor, fx
 
 from neurodeploy.errors import UnsupportedError
 
-from ..torch_step.fxgraph import arguments, is_random, module_of
+from ..torch_step.fxgraph import arguments, module_of
 from ..torch_step.wide import in_float64, wider
 from . import operators as kinds
-from .operators import dims_of, packet
+from .dynamic import dynamic
+from .operators import dims_of, functional, packet
 from .pieces import COMPARISONS, of_positive, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
@@ -101,7 +102,7 @@ class _Unrolling(Values):
         self._failed: dict[fx.Node, UnsupportedError] = {}
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
-        self._dynamic = _dynamic(recorded, set(inputs))
+        self._dynamic = dynamic(recorded, set(inputs))
         self._compared: Counter[Hashable] = Counter()
         self._inputs, self._own = inputs, recorded.own
         with torch.no_grad(), in_float64():
@@ -263,33 +264,10 @@ class _Unrolling(Values):
             positive = of_positive(name, args)
             if positive is not None:
                 return self._terms.make(_ABOVE, (positive, 0), features, self._samples(values), node)
-            op: Any = _functional(node) if packet(node).endswith("_") else node.target
+            op: Any = functional(node) if packet(node).endswith("_") else node.target
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 
         return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
-
-    def _known(self, node: fx.Node, signals: list[fx.Node]) -> Tensor | None:
-        """Elementwise on tensors that hold constants alone, as states do at first; None for others."""
-        values = dict[fx.Node, Tensor]()
-        for signal in signals:
-            held = self._terms.numbers(self._ids[signal])
-            if held is None:
-                return None
-            values[signal] = held
-
-        def value(other: fx.Node) -> Any:
-            found = values[other] if other in values else self._values[other]
-            return found.double() if isinstance(found, Tensor) and found.is_floating_point() else found
-
-        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-        op: Any = _functional(node) if packet(node).endswith("_") else node.target
-        masks = {"aten.where": 0, "aten.masked_fill": 1}.get(packet(node).removesuffix("_"))
-        if masks is not None:
-            args = tuple(one != 0 if place == masks else one for place, one in enumerate(args))
-        try:
-            return self._terms.constant(op(*map(wider, args), **{k: wider(v) for k, v in named.items()}), node)
-        except RuntimeError:  # outcomes of comparisons are numbers here
-            return None
 
     def _reduced(self, node: fx.Node) -> Any:
         """A reduction: over features in each step, over time by joining the terms of the steps."""
@@ -491,41 +469,3 @@ def _arguments(
         return other
 
     return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())
-
-
-def _functional(node: fx.Node) -> Any:
-    """The operator that computes what one that writes does."""
-    target: Any = node.target
-    plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
-    return getattr(plain, target._overloadname)
-
-
-def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
-    """The nodes that depend on the inputs, or that something that does is written into."""
-    nodes = list(recorded.graph.graph.nodes)
-    roots: dict[fx.Node, fx.Node] = {}
-    for node in nodes:
-        first = _shares(node)
-        roots[node] = roots[first] if first is not None else node
-    dynamic, size = set(inputs), -1
-    while size != len(dynamic):
-        size = len(dynamic)
-        for node in nodes:
-            neuron = str(node.target).startswith(CALL)
-            if node.op == "placeholder" or neuron or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
-                dynamic.add(node)
-                if node.op == "call_function" and packet(node).endswith("_") and node.args:
-                    dynamic.add(roots[node.args[0]])
-    return dynamic
-
-
-def _shares(node: fx.Node) -> fx.Node | None:
-    """The argument whose memory the result of an operator is."""
-    if is_getitem(node):
-        return node.args[0]  # type: ignore[return-value]
-    if not isinstance(node.target, torch._ops.OpOverload) or not node.args:
-        return None
-    given = node.target._schema.arguments
-    if given and given[0].alias_info is not None and isinstance(node.args[0], fx.Node):
-        return node.args[0]
-    return node.args[0] if packet(node) in kinds.MAY_SHARE and isinstance(node.args[0], fx.Node) else None
