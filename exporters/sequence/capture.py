@@ -16,23 +16,22 @@ from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
-from ..framework import Framework, names_in, no_neurons, of_any
+from ..framework import Framework, NoNeuronsError, names_in, no_neurons, of_any
 from ..read_out import noted
-from ..torch_step.capture import node_name
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
-from ..watching import COMPARISONS, Watch
+from ..watching import Watch
 from .answers import answering
 from .emit import emit
 from .encoders import draws, encode, encoders_of
-from .fold import fold
+from .fold import Folded, fold
 from .lift import Lifted
-from .operators import packet
-from .record import Recorded, line_of, record
+from .record import Recorded, record
 from .rewriting import with_neurons
 from .terms import INPUT, MixedError, Terms
 from .unroll import Unrolled, unroll
+from .watched import watched
 
 if TYPE_CHECKING:
     import nir
@@ -110,9 +109,13 @@ def captures(
 
 def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> NeurodeployError:
     """Of two reasons why a module is refused, the one that says more; the later, which saw more of the sample."""
-    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, MixedError) else 2
+    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, _OF_A_READING) else 2
              for e in (first, other)]  # fmt: skip
     return first if first is not None and ranks[0] > ranks[1] else other
+
+
+_OF_A_READING = (MixedError, NoNeuronsError)
+"""What may come of a wrong reading of the sample."""
 
 
 def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None, framework: Framework) -> Captured:
@@ -167,6 +170,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
     if len(fitting) == 1:
         return fitting[0]
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
+    refused.sort(key=lambda e: isinstance(e, NoNeuronsError))
     if not fitting and refused:
         raise refused[0]
     if not fitting and all(isinstance(e, InvalidInputError) for a, e in failed.items() if a in ("step", 0, 1, "none")):
@@ -198,7 +202,8 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return fold(_unrolled(recorded, usage)[0], _expected(usage)).last + 1
+                unrolled, _, _, wrong = _unrolled(recorded, usage)
+                return _folded(unrolled, usage, wrong).last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -300,8 +305,8 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
 
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    unrolled, by_hand, encoded = _unrolled(recorded, usage)
-    folded = fold(unrolled, _expected(usage))
+    unrolled, by_hand, encoded, failed = _unrolled(recorded, usage)
+    folded = _folded(unrolled, usage, failed)
     answers = answering(unrolled, folded)
     read = [*answers.read]
     if not read:
@@ -318,45 +323,34 @@ def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
     steps = folded.last + 1
     left_out, kept = answers.left_out, tuple(answers.kept)
     return Captured(
-        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=_watch(recorded, by_hand)
+        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=watched(recorded, by_hand)
     )
 
 
-def _unrolled(recorded: Recorded, usage: Usage) -> tuple[Unrolled, dict[str, Lifted], tuple[str, ...]]:
-    """A recording as terms; its neuron layers that are written by hand; and the encoder's lines.
+def _unrolled(
+    recorded: Recorded, usage: Usage
+) -> tuple[Unrolled, dict[str, Lifted], tuple[str, ...], list[UnsupportedError]]:
+    """A recording as terms; its neuron layers that are written by hand; the encoder's lines; and what looks like a
+    neuron written by hand but is none that we know.
 
     Raises:
-        UnsupportedError: there is no neuron in it; as `unroll` and `with_neurons`.
+        UnsupportedError: there is no neuron in it; as `unroll`.
     """
     inputs, encoded = _labels(recorded, usage)
-    unrolled, by_hand = with_neurons(unroll(recorded, inputs), recorded.neurons)
+    unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs), recorded.neurons)
     if not recorded.neurons and not by_hand:
-        raise no_neurons(recorded.module_classes)
-    return unrolled, by_hand, encoded
+        raise failed[0] if failed else no_neurons(recorded.module_classes)
+    return unrolled, by_hand, encoded, failed
 
 
-def _watch(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
-    """Which comparison of which line is a spike of which layer written by hand."""
-    whose = {_compares(spike.node): node_name(site) for site, one in by_hand.items() for spike in one.written.spikes}
-    if not whose:
-        return None
-    lines: dict[str, list[str | None]] = {}
-    for node in recorded.graph.graph.nodes:
-        if node.op == "call_function" and _compares(node) is node:
-            lines.setdefault(line_of(node), []).append(whose.get(node))
-    return Watch(
-        {line: layers for line, layers in lines.items() if any(layers)},
-        {node_name(site): one.outcome for site, one in by_hand.items()},
-        max(len(one.written.spikes) for one in by_hand.values()),
-    )
-
-
-def _compares(node: fx.Node) -> fx.Node | None:
-    """The comparison that an operator is, or that its argument is, as in ``relu(sign(x))``."""
-    for one in (node, *node.all_input_nodes):
-        if one.op == "call_function" and packet(one).removeprefix("aten.") in COMPARISONS:
-            return one
-    return None
+def _folded(unrolled: Unrolled, usage: Usage, failed: list[UnsupportedError]) -> Folded:
+    """As `fold`, where what looks like a neuron written by hand may be the reason why it fails."""
+    try:
+        return fold(unrolled, _expected(usage))
+    except MixedError:
+        raise
+    except UnsupportedError as error:
+        raise failed[0] if failed else error from None
 
 
 def watch_of(module: nn.Module, sample: Array, usage: Usage) -> Watch | None:

@@ -325,7 +325,8 @@ def proven(layer: Lifted) -> Lifted:
             unclear = np.abs(v - rule.threshold) <= 1e-9 * size
             off = np.abs(v - of(layer.potentials[step])) > TOLERANCE * size
             if off.any() or ((sent != z) & ~unclear).any():
-                raise UnsupportedError(
+                raise UnprovenError(
+                    layer.chain,
                     f"{layer.written.line}: what is written there does not start, or go on, as its later steps do",
                     found=f"the rule of step {steps - 1} gives something else in step {step}",
                     allowed="the same update in every step, from a potential that is constant",
@@ -333,6 +334,14 @@ def proven(layer: Lifted) -> Lifted:
                 )
             z = sent
     return replace_rule(layer, replace(rule, initial=initial))
+
+
+class UnprovenError(UnsupportedError):
+    """The rule of the last step of a layer's ``chain`` is not that of all steps."""
+
+    def __init__(self, chain: Chain, what: str, **more: Any) -> None:
+        super().__init__(what, **more)
+        self.chain = chain
 
 
 def replace_rule(layer: Lifted, rule: Rule) -> Lifted:

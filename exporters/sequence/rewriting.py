@@ -14,7 +14,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 
 from .fold import Matching, leaves
-from .lift import Lifted, as_stored, below_of, lifted, proven, replace_rule
+from .lift import Lifted, UnprovenError, as_stored, below_of, lifted, proven, replace_rule
 from .pieces import Written, elementwise, path_of, written_by_hand
 from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
 from .unroll import Call, Unrolled
@@ -22,22 +22,32 @@ from .unroll import Call, Unrolled
 _ATEN = torch.ops.aten
 
 
-def with_neurons(unrolled: Unrolled, taken: Iterable[str]) -> tuple[Unrolled, dict[str, Lifted]]:
-    """A recording whose neurons that are written by hand are neuron layers, and these by what stands for them.
+def with_neurons(
+    unrolled: Unrolled, taken: Iterable[str]
+) -> tuple[Unrolled, dict[str, Lifted], list[UnsupportedError]]:
+    """A recording whose neurons that are written by hand are neuron layers; these by what stands for them; and why what
+    else follows itself over time is no linear leaky integrate-and-fire neuron.
 
     Args:
         taken: paths of neuron layers that are known already.
-
-    Raises:
-        UnsupportedError: what follows itself over time is no linear leaky integrate-and-fire neuron; names the line.
     """
     written = written_by_hand(unrolled.terms, _live(unrolled))
-    if not written:
-        return unrolled, {}
-    chains = _chains(unrolled, written, set(taken))
-    layers = [lifted(one, chain) for one, chain in zip(written, chains, strict=True)]
-    made = _Rewriting(unrolled, layers)
-    return made.result, {layer.chain.site: layer for layer in made.layers}
+    layers: list[Lifted] = []
+    failed: list[UnsupportedError] = []
+    for one, chain in zip(written, _chains(unrolled, written, set(taken)), strict=True):
+        try:
+            layers.append(lifted(one, chain))
+        except UnsupportedError as error:
+            failed.append(error)
+    while layers:
+        try:
+            made = _Rewriting(unrolled, layers)
+        except UnprovenError as error:
+            failed.append(error)
+            layers = [layer for layer in layers if layer.chain is not error.chain]
+        else:
+            return made.result, {layer.chain.site: layer for layer in made.layers}, failed
+    return unrolled, {}, failed
 
 
 def _roots(unrolled: Unrolled) -> list[Term]:

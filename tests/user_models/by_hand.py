@@ -294,7 +294,7 @@ def _start(rng: random.Random, made: _Neuron, threshold: str) -> None:
     made.kinds.add(f"starts at {how}")
     value = {"0": "0.0", "zeros": "torch.zeros_like(x)", "half a threshold": f"torch.zeros_like(x) + 0.5 * {threshold}",
              "a number": "torch.full_like(x, 0.15)"}[how]  # fmt: skip
-    place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and ("x" in line or "i" in line))
+    place = next(k for k, line in enumerate(made.step) if line.startswith("v = ") and "+" in line)
     if how == "0" and any("like(v)" in line or "v.masked" in line for line in made.step[:place]):
         value = "torch.zeros_like(x)"
     made.start.append(f"v = {value}")
