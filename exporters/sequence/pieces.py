@@ -76,14 +76,15 @@ def written_by_hand(terms: Terms, live: Collection[int]) -> list[Written]:
         key = (term.name, line_of(term.node), path, term.shape)
         alike = found.setdefault(key, [])
         new, touched, fresh = _reached(term, owner, alike)
-        if not touched and not fresh:  # of another layer's potential or spikes
+        if not touched and fresh is None:  # of another layer's potential
             continue
         last = max(touched, key=lambda one: (touched[one], one.spikes[-1].index)) if touched else None
         if last is None:
             last = Written(path)
             alike.append(last)
         last.add(term, new)
-        owner |= {one.index: last for one in new}
+        if fresh or len(last.spikes) > 1:  # else it may be a comparison of another layer's spikes, and part of that
+            owner |= {one.index: last for several in last.new for one in several}
     layers = [one for several in found.values() for one in several if len(one.spikes) > 1]
     return sorted(layers, key=lambda one: one.spikes[0].index)
 
@@ -96,10 +97,10 @@ def path_of(term: Term) -> str:
 
 def _reached(
     spike: Term, owner: Mapping[int, Written], alike: list[Written]
-) -> tuple[list[Term], dict[Written, int], bool]:
+) -> tuple[list[Term], dict[Written, int], bool | None]:
     """The terms that a comparison needs first; which layers' terms it goes on from, and whether states are among them;
-    and whether anything else arrives."""
-    fresh = False
+    and whether anything else arrives: None where nothing does but another layer's potential."""
+    fresh, states = False, False
     seen: dict[int, Term] = {}
     touched: dict[Written, int] = {}
     stack = [spike]
@@ -107,8 +108,9 @@ def _reached(
         term = stack.pop()
         if term.index in seen:
             continue
-        one = owner.get(term.index)
+        one = next((a for a in alike if term.index in a.first), owner.get(term.index))
         if one is not None:
+            states |= one not in alike and term.name not in COMPARISONS
             if one in alike:
                 state = term is not one.spikes[-1]
                 touched[one] = max(touched.get(one, 0), 2 if state else 1)
@@ -118,7 +120,7 @@ def _reached(
             stack.extend(term.terms)
         elif term.op != CONSTANT:
             fresh = True
-    return [seen[index] for index in sorted(seen)], touched, fresh
+    return [seen[index] for index in sorted(seen)], touched, None if states and not fresh else fresh
 
 
 def evaluated(wanted: Iterable[Term], given: Mapping[int, Tensor]) -> dict[int, Tensor]:

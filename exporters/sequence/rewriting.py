@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -209,10 +209,9 @@ class _Rewriting:
 
     def _find_states(self) -> None:
         """The terms outside of the layers that are potentials, or functions of them and of the spike."""
-        labels = self._labels()
-        # What arrives in the first step may be the potential at once: it stays what arrives.
         self._arriving = [{one.index for drive in layer.drives[0] if drive is not None
                            for one in (drive, *below_of(drive, set())[0])} for layer in self.layers]  # fmt: skip
+        labels = self._labels()
         for place, layer in enumerate(self.layers):
             if layer.rule.reset == "hard" and layer.rule.reset_time == "now":
                 late = replace_rule(layer, replace(layer.rule, reset_time="next"))
@@ -227,9 +226,20 @@ class _Rewriting:
                     self._starts[first.index] = (place, parts)
 
     def _labels(self) -> dict[int, tuple[int, int]]:
-        """Terms that depend on nothing but the potential or the spike of one step -> layer and step."""
+        """Terms that depend on nothing but the potential or the spike of one step -> layer and step.
+
+        What arrives in the first step may be the potential at once: it stays what arrives.
+        """
         potentials = {one.index: (place, step) for place, layer in enumerate(self.layers)
                       for step, one in enumerate(layer.potentials) if isinstance(one, Term)}  # fmt: skip
+        found, plain = self._labelled(potentials), self._labelled({})
+        for index, (place, _) in list(found.items()):
+            if index in self._arriving[place]:
+                del found[index]
+                found |= {index: plain[index]} if index in plain else {}
+        return found
+
+    def _labelled(self, potentials: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
         found: dict[int, tuple[int, int]] = {}
         for term in self.unrolled.terms.found:
             if term.index in potentials or term.index in self._at:
@@ -257,7 +267,7 @@ class _Rewriting:
                 continue
             seen.add(term.index)
             place, step = labels.get(term.index, (-1, -1))
-            if place in layers and elementwise(term) and term.index not in self._arriving[place]:
+            if place in layers and elementwise(term):
                 parts = as_stored(layers[place], term, step)
                 if parts is not None:
                     found[term.index] = (place, step, parts)

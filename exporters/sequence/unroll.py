@@ -212,6 +212,8 @@ class _Unrolling(Values):
         elif name in ("aten.zero_", "aten.fill_"):
             number = float(given.get("value", 0) if not isinstance(given.get("value"), fx.Node) else 0)
             into.copy_(self._terms.constant(torch.full(into.shape, number), node))
+        elif name == "aten.index_put_" and [i in self._ids for i in given["indices"]] == [True]:
+            into.copy_(self._masked(node, into, given))
         elif name == "aten.index_put_" and not given["accumulate"]:
             where = [None if i is None else self._values[i] for i in given["indices"]]
             into[tuple(slice(None) if w is None else w for w in where)] = self._as_ids(given["values"])
@@ -222,6 +224,19 @@ class _Unrolling(Values):
         else:
             raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
         return into
+
+    def _masked(self, node: fx.Node, into: Tensor, given: Mapping[str, Any]) -> Tensor:
+        """A number written where a mask is true (``v[spikes] = 0``)."""
+        mask, number = self._ids[given["indices"][0]], self._values.get(given["values"])
+        if mask.shape != into.shape or not isinstance(number, Tensor) or number.numel() != 1 or given["accumulate"]:
+            raise UnsupportedError("values are written to places that depend on the data", allowed="one number")
+
+        def made(group: Group, features: tuple[int, ...], _each: Any) -> Term:
+            values = [self._value(content, features, node) for content in group.contents]
+            args = (values[0], float(number), values[1])
+            return self._terms.make(torch.ops.aten.where.ScalarSelf, args, features, self._samples(values), node)
+
+        return self._by_rows(node, [mask, into], {}, made, keep=lambda d: d > 0)
 
     def _comparison(self, node: fx.Node, name: str) -> Tensor:
         """A comparison, which may be the spike of a step: of its line and module, the next one is of another step."""
