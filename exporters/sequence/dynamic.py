@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from ..torch_step.fxgraph import is_random
+from ..torch_step.fxgraph import is_random, module_of
 from . import operators as kinds
 from .operators import packet
-from .record import Recorded, is_getitem
+from .pieces import COMPARISONS
+from .record import Recorded, is_getitem, line_of
 from .site import CALL
 
 
@@ -29,6 +30,18 @@ def dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
                 if node.op == "call_function" and packet(node).endswith("_") and node.args:
                     found.add(roots[node.args[0]])
     return found
+
+
+def first_comparisons(recorded: Recorded, known: set[fx.Node]) -> set[fx.Node]:
+    """Comparisons of constants, where the same line compares what depends on the inputs later: a state at its start."""
+    kinds_of: dict[fx.Node, tuple[str, str, str, torch.Size]] = {}
+    for node in recorded.graph.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "call_function" and packet(node) in COMPARISONS and isinstance(value, torch.Tensor):
+            if value.dim() > 1 and isinstance(node.args[0], fx.Node):
+                kinds_of[node] = (line_of(node), module_of(node), packet(node), value.shape)
+    later = {kind for node, kind in kinds_of.items() if node in known and kind[0]}
+    return {node for node, kind in kinds_of.items() if node not in known and kind in later}
 
 
 def _shares(node: fx.Node) -> fx.Node | None:

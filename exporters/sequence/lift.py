@@ -99,7 +99,10 @@ class _Reading:
         given = self._repeated(roles, (below_, above), (low, high))
         update = self._update(roles, given, (low, high))
         rule = found_rule(update, len(roles.states), len(roles.drives), self.shape, threshold, comparison)
-        potentials = [same.get(roles.after[0].index) for same in roles.same]
+        potentials = [
+            same[roles.after[0].index] if roles.after[0].index in same else self._at_first(roles.after[0], spike)
+            for same, spike in zip(roles.same, self.written.spikes, strict=True)
+        ]
         drives = [[same.get(d.index) for d in roles.drives] for same in roles.same]
         return Lifted(self.written, chain, rule, potentials, drives, (low, high))
 
@@ -169,6 +172,18 @@ class _Reading:
             if one.index in self.new and isinstance(other, Term) and other.index in there and one.op == other.op:
                 stack += [(a, b) for a, b in zip(one.args, other.args, strict=False) if isinstance(a, Term)]
         return found
+
+    def _at_first(self, potential: Term, spike: Term) -> Constant | None:
+        """The potential of a step that compares a constant, from what it compares."""
+        one, other = spike.args[0], self.spike.args[0]
+        if not isinstance(one, Term) or not isinstance(other, Term) or _alive(one):
+            return None
+        probes = {potential.index: torch.stack([torch.zeros(self.shape), torch.ones(self.shape)]).double()}
+        try:
+            offset, end = evaluated([other], probes)[other.index].expand(2, *self.shape)
+            return Constant((evaluated([one], {})[one.index][0] - offset) / (end - offset), None)
+        except KeyError:
+            return None
 
     # The comparison
 

@@ -21,12 +21,13 @@ from neurodeploy.errors import UnsupportedError
 from ..torch_step.fxgraph import arguments, module_of
 from ..torch_step.wide import in_float64, wider
 from . import operators as kinds
-from .dynamic import dynamic
+from .dynamic import dynamic, first_comparisons
 from .operators import dims_of, functional, packet
 from .pieces import COMPARISONS, of_positive, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
+    CONSTANT,
     FEATURE,
     INPUT,
     NEURON,
@@ -103,6 +104,7 @@ class _Unrolling(Values):
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
         self._dynamic = dynamic(recorded, set(inputs))
+        self._dynamic = dynamic(recorded, {*inputs, *first_comparisons(recorded, self._dynamic)})
         self._compared: Counter[Hashable] = Counter()
         self._inputs, self._own = inputs, recorded.own
         with torch.no_grad(), in_float64():
@@ -243,7 +245,22 @@ class _Unrolling(Values):
         key = (line_of(node), module_of(node), name)
         with self._terms.of_step((*key, self._compared[key])):
             self._compared[key] += 1
-            return self._elementwise(node, name)
+            held = self._held(node.args[0])
+            return self._elementwise(node, name) if held is None else self._first(node, held)
+
+    def _held(self, value: Any) -> Tensor | None:
+        """The numbers of an argument that is constant; None for others."""
+        return self._terms.numbers(self._ids[value]) if value in self._ids else self._values[value]
+
+    def _first(self, node: fx.Node, held: Tensor) -> Tensor:
+        """A comparison of what a state is at first, ``[batch, *shape]``: it may be the spike of the first step."""
+        if held.dim() < 2 or (held != held[:1]).any() or any(a in self._ids for a in node.args[1:]):
+            known = self._known(node, [a for a in node.all_input_nodes if a in self._ids])
+            return self._terms.constant(self._evaluated(node), node) if known is None else known
+        shape = tuple(held.shape[1:])
+        value = self._terms.make(CONSTANT, (constant_of(held[0].double()),), shape, 1, node)
+        args, named = _arguments(node, {node.args[0]: value}, self._constant_part)  # type: ignore[dict-item]
+        return self._terms.ids(self._terms.make(node.target, args, shape, len(held), node, named=named))
 
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
