@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,15 +33,15 @@ os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.user_models.programs import program
+from tests.user_models.programs import Program, program
 
 ACCEPTED = ("exact", "unchecked")
 BAD = ("DIFFERENT", "crash")
 Row = dict[str, Any]
 
 
-def result(seed: int, kind: str, keep: str) -> Row:
-    """What became of the program of a seed; nothing where it is not of that kind."""
+def result(seed: int, kind: str, keep: str, make: Callable[[int], Program] = program) -> Row:
+    """What became of the program that ``make`` gives for a seed; nothing where it is not of that kind."""
     import torch
 
     from tests.user_models.judge import judge
@@ -49,7 +49,7 @@ def result(seed: int, kind: str, keep: str) -> Row:
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    made = program(seed)
+    made = make(seed)
     row: Row = {"seed": seed, "kinds": sorted(made.kinds), "trap": made.trap, "verdict": "left out"}
     if kind and not any(kind in one for one in made.kinds):
         return row
@@ -117,8 +117,8 @@ def report(rows: list[Row], seconds: float) -> bool:
     return not bad and rate >= 0.8 and not few
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(make: Callable[[int], Program] = program, said: str | None = __doc__) -> int:
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=2000, help="programs")
     parser.add_argument("--seed", type=int, default=0, help="the first")
     parser.add_argument("--kind", default="", help="only programs with this in one of their kinds")
@@ -135,7 +135,7 @@ def main() -> int:
     done = {row["seed"] for row in rows}
     seeds = [seed for seed in range(args.seed, args.seed + args.n) if seed not in done]
     began = time.perf_counter()
-    one = partial(result, kind=args.kind, keep=str(args.keep or ""))
+    one = partial(result, kind=args.kind, keep=str(args.keep or ""), make=make)
     with get_context("spawn").Pool(args.jobs, maxtasksperchild=250) as pool:
         for row in remembered(pool.imap_unordered(one, seeds, chunksize=2), file):
             rows.append(row)

@@ -219,9 +219,13 @@ def of_any(module: nn.Module) -> Framework:
     return of(module) if names_in(module) else get("torch")
 
 
-def no_neurons(classes: Iterable[str]) -> UnsupportedError:
+class NoNeuronsError(UnsupportedError):
+    """A module without a neuron that we know, as it is called."""
+
+
+def no_neurons(classes: Iterable[str]) -> NoNeuronsError:
     """The refusal of a module of these classes without a neuron."""
-    return UnsupportedError(
+    return NoNeuronsError(
         "the module has no neurons of a framework that we know, and none that is written by hand",
         found=", ".join(classes),
         allowed="one of " + ", ".join(names()) + ", or comparisons of a potential that is kept from step to step",

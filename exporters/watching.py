@@ -52,8 +52,8 @@ class Watch:
             low, high = self.outcomes[layer]
             shapes = {tuple(value.shape) for value in values}
             if len(values) == usage.steps and len(shapes) == 1 and next(iter(shapes))[:1] == (usage.samples,):
-                spikes = (torch.stack(values).double() - low) / (high - low)
-                made[layer] = spikes.reshape(usage.steps, usage.samples, -1).numpy()
+                spikes = (torch.stack(values).double() > (low + high) / 2) == (high > low)
+                made[layer] = spikes.double().reshape(usage.steps, usage.samples, -1).numpy()
         return made
 
     def _layers(self, line: str, steps: int) -> list[str | None]:

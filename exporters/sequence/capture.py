@@ -16,23 +16,22 @@ from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
-from ..framework import Framework, names_in, no_neurons, of_any
+from ..framework import Framework, NoNeuronsError, names_in, no_neurons, of_any
 from ..read_out import noted
-from ..torch_step.capture import node_name
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
-from ..watching import COMPARISONS, Watch
+from ..watching import Watch
 from .answers import answering
 from .emit import emit
 from .encoders import compares, draws, encode, encoders_of
 from .fold import Folded, fold
 from .lift import Lifted
-from .operators import packet
-from .record import Recorded, line_of, record
+from .record import Recorded, record
 from .rewriting import with_neurons
 from .terms import INPUT, MixedError, Terms
 from .unroll import Unrolled, unroll
+from .watched import watched
 
 if TYPE_CHECKING:
     import nir
@@ -112,9 +111,13 @@ def captures(
 
 def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> NeurodeployError:
     """Of two reasons why a module is refused, the one that says more; the later, which saw more of the sample."""
-    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, MixedError) else 2
+    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, _OF_A_READING) else 2
              for e in (first, other)]  # fmt: skip
     return first if first is not None and ranks[0] > ranks[1] else other
+
+
+_OF_A_READING = (MixedError, NoNeuronsError)
+"""What may come of a wrong reading of the sample."""
 
 
 def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None, framework: Framework) -> Captured:
@@ -169,6 +172,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
     if len(fitting) == 1:
         return fitting[0]
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
+    refused.sort(key=lambda e: isinstance(e, NoNeuronsError))
     if not fitting and refused:
         raise refused[0]
     if not fitting and all(isinstance(e, InvalidInputError) for a, e in failed.items() if a in ("step", 0, 1, "none")):
@@ -200,7 +204,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return _folded(recorded, usage)[1].last + 1
+                return _understood(recorded, usage)[1].last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -300,19 +304,25 @@ def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
         return _followed(module, part, usage, dt, framework)
 
 
-def _folded(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dict[str, Lifted], tuple[str, ...]]:
+def _understood(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dict[str, Lifted], tuple[str, ...]]:
     """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
 
     Raises:
-        UnsupportedError: there is no neuron in it; as `unroll`, `with_neurons` and `fold`.
+        MixedError: as `fold`.
+        UnsupportedError: there is no neuron in it; as `unroll` and `fold`.
     """
     inputs, encoded = _labels(recorded, usage)
+    failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
-        unrolled, by_hand = with_neurons(unroll(recorded, inputs), recorded.neurons)
+        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs), recorded.neurons)
         if not recorded.neurons and not by_hand:
-            raise no_neurons(recorded.module_classes)
+            raise failed[0] if failed else no_neurons(recorded.module_classes)
         return unrolled, fold(unrolled, _expected(usage)), by_hand, encoded
+    except MixedError:
+        raise
     except UnsupportedError as error:
+        if failed:
+            raise failed[0] from None
         line = "" if encoded else compares(recorded)
         if not line:
             raise
@@ -322,7 +332,7 @@ def _folded(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dict[st
 
 def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    unrolled, folded, by_hand, encoded = _folded(recorded, usage)
+    unrolled, folded, by_hand, encoded = _understood(recorded, usage)
     answers = answering(unrolled, folded)
     read = [*answers.read]
     if not read:
@@ -339,23 +349,7 @@ def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, fr
     steps = folded.last + 1
     left_out, kept = answers.left_out, tuple(answers.kept)
     return Captured(
-        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=_watch(recorded, by_hand)
-    )
-
-
-def _watch(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
-    """Which comparison of which line is a spike of which layer written by hand."""
-    whose = {spike.node: node_name(site) for site, one in by_hand.items() for spike in one.written.spikes}
-    if not whose:
-        return None
-    lines: dict[str, list[str | None]] = {}
-    for node in recorded.graph.graph.nodes:
-        if node.op == "call_function" and packet(node).removeprefix("aten.") in COMPARISONS:
-            lines.setdefault(line_of(node), []).append(whose.get(node))
-    return Watch(
-        {line: layers for line, layers in lines.items() if any(layers)},
-        {node_name(site): one.outcome for site, one in by_hand.items()},
-        max(len(one.written.spikes) for one in by_hand.values()),
+        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=watched(recorded, by_hand)
     )
 
 

@@ -99,7 +99,10 @@ class _Reading:
         given = self._repeated(roles, (below_, above), (low, high))
         update = self._update(roles, given, (low, high))
         rule = found_rule(update, len(roles.states), len(roles.drives), self.shape, threshold, comparison)
-        potentials = [same.get(roles.after[0].index) for same in roles.same]
+        potentials = [
+            same[roles.after[0].index] if roles.after[0].index in same else self._at_first(roles.after[0], spike)
+            for same, spike in zip(roles.same, self.written.spikes, strict=True)
+        ]
         drives = [[same.get(d.index) for d in roles.drives] for same in roles.same]
         return Lifted(self.written, chain, rule, potentials, drives, (low, high))
 
@@ -169,6 +172,18 @@ class _Reading:
             if one.index in self.new and isinstance(other, Term) and other.index in there and one.op == other.op:
                 stack += [(a, b) for a, b in zip(one.args, other.args, strict=False) if isinstance(a, Term)]
         return found
+
+    def _at_first(self, potential: Term, spike: Term) -> Constant | None:
+        """The potential of a step that compares a constant, from what it compares."""
+        one, other = spike.args[0], self.spike.args[0]
+        if not isinstance(one, Term) or not isinstance(other, Term) or _alive(one):
+            return None
+        probes = {potential.index: torch.stack([torch.zeros(self.shape), torch.ones(self.shape)]).double()}
+        try:
+            offset, end = evaluated([other], probes)[other.index].expand(2, *self.shape)
+            return Constant((evaluated([one], {})[one.index][0] - offset) / (end - offset), None)
+        except KeyError:
+            return None
 
     # The comparison
 
@@ -325,7 +340,8 @@ def proven(layer: Lifted) -> Lifted:
             unclear = np.abs(v - rule.threshold) <= 1e-9 * size
             off = np.abs(v - of(layer.potentials[step])) > TOLERANCE * size
             if off.any() or ((sent != z) & ~unclear).any():
-                raise UnsupportedError(
+                raise UnprovenError(
+                    layer.chain,
                     f"{layer.written.line}: what is written there does not start, or go on, as its later steps do",
                     found=f"the rule of step {steps - 1} gives something else in step {step}",
                     allowed="the same update in every step, from a potential that is constant",
@@ -333,6 +349,14 @@ def proven(layer: Lifted) -> Lifted:
                 )
             z = sent
     return replace_rule(layer, replace(rule, initial=initial))
+
+
+class UnprovenError(UnsupportedError):
+    """The rule of the last step of a layer's ``chain`` is not that of all steps."""
+
+    def __init__(self, chain: Chain, what: str, **more: Any) -> None:
+        super().__init__(what, **more)
+        self.chain = chain
 
 
 def replace_rule(layer: Lifted, rule: Rule) -> Lifted:
@@ -350,7 +374,9 @@ def as_stored(layer: Lifted, term: Term, step: int) -> tuple[Array, Array, Array
     shape = spike.shape
 
     def value(v: Array, z: Array) -> Array:
-        ends = dict(zip((potential.index, spike.index), tensors([v, low + (high - low) * z]), strict=True))
+        ends = {spike.index: torch.from_numpy(low + (high - low) * z)}
+        if isinstance(potential, Term):
+            ends[potential.index] = torch.from_numpy(v)
         return _numbers(evaluated([term], ends)[term.index], v.shape)
 
     random = np.random.default_rng(2)

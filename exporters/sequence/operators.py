@@ -141,3 +141,10 @@ def needs(node: fx.Node, rank: int) -> tuple[Sequence[int], Shift]:
     if name in ("aten.batch_norm", "aten.instance_norm"):
         return [1], _kept
     return list(range(1, rank)), _kept
+
+
+def functional(node: fx.Node) -> Any:
+    """The operator that computes what one that writes does."""
+    target: Any = node.target
+    plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
+    return getattr(plain, target._overloadname)

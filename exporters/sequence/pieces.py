@@ -6,7 +6,7 @@ operators that work element by element. Those between two comparisons are the *p
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,25 +61,30 @@ class Written:
         self.new.append(new)
 
 
-def written_by_hand(terms: Terms) -> list[Written]:
-    """The neuron layers among the terms, in the order in which they first compare."""
+def written_by_hand(terms: Terms, live: Collection[int]) -> list[Written]:
+    """The neuron layers among the terms, in the order in which they first compare.
+
+    Args:
+        live: the terms that matter.
+    """
     found: dict[Hashable, list[Written]] = {}
     owner: dict[int, Written] = {}
-    spikes: set[int] = set()
     for term in terms.found:
-        if term.name not in COMPARISONS or not term.terms or term.index in spikes:
+        if term.name not in COMPARISONS or not term.terms or term.index not in live:
             continue
         path = path_of(term)
         key = (term.name, line_of(term.node), path, term.shape)
         alike = found.setdefault(key, [])
-        new, touched = _reached(term, owner, alike)
+        new, touched, fresh = _reached(term, owner, alike)
+        if not touched and fresh is None:  # of another layer's potential
+            continue
         last = max(touched, key=lambda one: (touched[one], one.spikes[-1].index)) if touched else None
         if last is None:
             last = Written(path)
             alike.append(last)
         last.add(term, new)
-        spikes.add(term.index)
-        owner |= {one.index: last for one in new}
+        if fresh or len(last.spikes) > 1:  # else it may be a comparison of another layer's spikes, and part of that
+            owner |= {one.index: last for several in last.new for one in several}
     layers = [one for several in found.values() for one in several if len(one.spikes) > 1]
     return sorted(layers, key=lambda one: one.spikes[0].index)
 
@@ -90,8 +95,12 @@ def path_of(term: Term) -> str:
     return str(list(stack.values())[-1][0]) if stack else ""
 
 
-def _reached(spike: Term, owner: Mapping[int, Written], alike: list[Written]) -> tuple[list[Term], dict[Written, int]]:
-    """The terms that a comparison needs first, and which layers' terms it goes on from, with how much of them."""
+def _reached(
+    spike: Term, owner: Mapping[int, Written], alike: list[Written]
+) -> tuple[list[Term], dict[Written, int], bool | None]:
+    """The terms that a comparison needs first; which layers' terms it goes on from, and whether states are among them;
+    and whether anything else arrives: None where nothing does but another layer's potential."""
+    fresh, states = False, False
     seen: dict[int, Term] = {}
     touched: dict[Written, int] = {}
     stack = [spike]
@@ -99,8 +108,9 @@ def _reached(spike: Term, owner: Mapping[int, Written], alike: list[Written]) ->
         term = stack.pop()
         if term.index in seen:
             continue
-        one = owner.get(term.index)
+        one = next((a for a in alike if term.index in a.first), owner.get(term.index))
         if one is not None:
+            states |= one not in alike and term.name not in COMPARISONS
             if one in alike:
                 state = term is not one.spikes[-1]
                 touched[one] = max(touched.get(one, 0), 2 if state else 1)
@@ -108,7 +118,9 @@ def _reached(spike: Term, owner: Mapping[int, Written], alike: list[Written]) ->
         if term is spike or elementwise(term):
             seen[term.index] = term
             stack.extend(term.terms)
-    return [seen[index] for index in sorted(seen)], touched
+        elif term.op != CONSTANT:
+            fresh = True
+    return [seen[index] for index in sorted(seen)], touched, None if states and not fresh else fresh
 
 
 def evaluated(wanted: Iterable[Term], given: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -143,8 +155,8 @@ def _computed(term: Term, values: Mapping[int, Tensor]) -> Tensor:
         return given
 
     if term.op == CONSTANT:
-        constant: Tensor = value(term.args[0])
-        return constant.reshape(1, *term.shape)
+        held: Tensor = term.args[0].value.double()
+        return held.reshape(1, *term.shape)
     args, named = list(map(value, term.args)), {key: value(item) for key, item in term.named}
     name = term.name
     if name in _CASTS:
@@ -196,6 +208,24 @@ def without_surrogate(name: str, args: tuple[Any, ...]) -> Term | None:
     if len(left) == len(total) or len(left) != 1 or left[0][0] != 1 or left[0][1].shape != args[0].shape:
         return None
     return left[0][1] if _spikes(left[0][1]) else None
+
+
+def of_positive(name: str, args: tuple[Any, ...]) -> Term | None:
+    """``x`` where an operator gives 1 for ``x > 0`` and else 0, as ``relu(sign(x))`` and ``sign(relu(x))`` do."""
+    signs, ramps = ("aten.sign", "aten.sgn"), ("aten.relu", "aten.clamp", "aten.clamp_min")
+    inner = args[0] if args and isinstance(args[0], Term) else None
+    if inner is None or (name, inner.name) not in [
+        *((a, b) for a in signs for b in ramps),
+        *((b, a) for a in signs for b in ramps),
+    ]:
+        return None
+    clamp = tuple(inner.args[1:]) if name in signs else tuple(args[1:])
+    ramp = inner.name if name in signs else name
+    named = dict(inner.named) if name in signs else {}
+    low = clamp[0] if clamp else named.get("min", 0 if ramp == "aten.relu" else None)
+    if len(clamp) > 1 or "max" in named or low != 0 or not isinstance(inner.args[0], Term):
+        return None
+    return inner.args[0]
 
 
 def _spikes(term: Term) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 
 from .fold import Matching, leaves
-from .lift import Lifted, as_stored, below_of, lifted, proven, replace_rule
+from .lift import Lifted, UnprovenError, as_stored, below_of, lifted, proven, replace_rule
 from .pieces import Written, elementwise, path_of, written_by_hand
 from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
 from .unroll import Call, Unrolled
@@ -22,22 +22,51 @@ from .unroll import Call, Unrolled
 _ATEN = torch.ops.aten
 
 
-def with_neurons(unrolled: Unrolled, taken: Iterable[str]) -> tuple[Unrolled, dict[str, Lifted]]:
-    """A recording whose neurons that are written by hand are neuron layers, and these by what stands for them.
+def with_neurons(
+    unrolled: Unrolled, taken: Iterable[str]
+) -> tuple[Unrolled, dict[str, Lifted], list[UnsupportedError]]:
+    """A recording whose neurons that are written by hand are neuron layers; these by what stands for them; and why what
+    else follows itself over time is no linear leaky integrate-and-fire neuron.
 
     Args:
         taken: paths of neuron layers that are known already.
-
-    Raises:
-        UnsupportedError: what follows itself over time is no linear leaky integrate-and-fire neuron; names the line.
     """
-    written = written_by_hand(unrolled.terms)
-    if not written:
-        return unrolled, {}
-    chains = _chains(unrolled, written, set(taken))
-    layers = [lifted(one, chain) for one, chain in zip(written, chains, strict=True)]
-    made = _Rewriting(unrolled, layers)
-    return made.result, {layer.chain.site: layer for layer in made.layers}
+    written = written_by_hand(unrolled.terms, _live(unrolled))
+    layers: list[Lifted] = []
+    failed: list[UnsupportedError] = []
+    for one, chain in zip(written, _chains(unrolled, written, set(taken)), strict=True):
+        try:
+            layers.append(lifted(one, chain))
+        except UnsupportedError as error:
+            failed.append(error)
+    while layers:
+        try:
+            made = _Rewriting(unrolled, layers)
+        except UnprovenError as error:
+            failed.append(error)
+            layers = [layer for layer in layers if layer.chain is not error.chain]
+        else:
+            return made.result, {layer.chain.site: layer for layer in made.layers}, failed
+    return unrolled, {}, failed
+
+
+def _roots(unrolled: Unrolled) -> list[Term]:
+    """The terms of what is returned, and of what the neuron layers that are known receive."""
+    roots = [t for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)]
+    return roots + [one for calls in unrolled.calls.values() for call in calls
+                    for one in (call.x, *call.handed) if isinstance(one, Term)]  # fmt: skip
+
+
+def _live(unrolled: Unrolled) -> set[int]:
+    """The terms that what is returned, or what a neuron layer receives, is made of."""
+    found: set[int] = set()
+    stack = _roots(unrolled)
+    while stack:
+        term = stack.pop()
+        if term.index not in found:
+            found.add(term.index)
+            stack += term.terms
+    return found
 
 
 def _chains(unrolled: Unrolled, written: list[Written], taken: set[str]) -> list[Chain]:
@@ -180,25 +209,38 @@ class _Rewriting:
 
     def _find_states(self) -> None:
         """The terms outside of the layers that are potentials, or functions of them and of the spike."""
+        self._arriving = [{one.index for drive in layer.drives[0] if drive is not None
+                           for one in (drive, *below_of(drive, set())[0])} for layer in self.layers]  # fmt: skip
         labels = self._labels()
         for place, layer in enumerate(self.layers):
             if layer.rule.reset == "hard" and layer.rule.reset_time == "now":
                 late = replace_rule(layer, replace(layer.rule, reset_time="next"))
                 (_, missed), (_, other) = (self._used(labels, {place: one}) for one in (layer, late))
                 self.layers[place] = late if other < missed else layer
-        found, _ = self._used(labels, dict(enumerate(self.layers)))
-        for index, (place, step, parts) in found.items():
-            if elementwise(self.unrolled.terms.found[index]):
-                self._states[index] = (place, step, parts)
-            else:
-                self._starts[index] = (place, parts)
+        self._states, _ = self._used(labels, dict(enumerate(self.layers)))
+        for place, layer in enumerate(self.layers):
+            first = layer.potentials[0]
+            if isinstance(first, Term) and (first.index in self._arriving[place] or not elementwise(first)):
+                parts = as_stored(layer, first, 0)
+                if parts is not None:
+                    self._starts[first.index] = (place, parts)
 
     def _labels(self) -> dict[int, tuple[int, int]]:
-        """Terms that depend on nothing but the potential and the spike of one step -> layer and step."""
+        """Terms that depend on nothing but the potential or the spike of one step -> layer and step.
+
+        What arrives in the first step may be the potential at once: it stays what arrives.
+        """
         potentials = {one.index: (place, step) for place, layer in enumerate(self.layers)
                       for step, one in enumerate(layer.potentials) if isinstance(one, Term)}  # fmt: skip
+        found, plain = self._labelled(potentials), self._labelled({})
+        for index, (place, _) in list(found.items()):
+            if index in self._arriving[place]:
+                del found[index]
+                found |= {index: plain[index]} if index in plain else {}
+        return found
+
+    def _labelled(self, potentials: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
         found: dict[int, tuple[int, int]] = {}
-        held = set(potentials)
         for term in self.unrolled.terms.found:
             if term.index in potentials or term.index in self._at:
                 found[term.index] = potentials.get(term.index) or self._at[term.index]
@@ -206,8 +248,7 @@ class _Rewriting:
                 parts = [one for one in term.terms if one.op != CONSTANT]
                 if parts and len({found.get(one.index) for one in parts}) == 1 and parts[0].index in found:
                     found[term.index] = found[parts[0].index]
-                    held |= {term.index} if any(one.index in held for one in parts) else set()
-        return {index: found[index] for index in held}
+        return found
 
     def _used(
         self, labels: dict[int, tuple[int, int]], layers: dict[int, Lifted]
@@ -216,9 +257,7 @@ class _Rewriting:
 
         Where one of the layers holds another potential, what is returned or drives a layer is looked through.
         """
-        roots = [t for one in self.unrolled.returned if isinstance(one, Tensor) for t in self.unrolled.terms.of(one)]
-        roots += [one for calls in self.unrolled.calls.values() for call in calls
-                  for one in (call.x, *call.handed) if isinstance(one, Term)]  # fmt: skip
+        roots = _roots(self.unrolled)
         roots += [one for layer in self.layers for row in layer.drives for one in row if one is not None]
         found: dict[int, tuple[int, int, tuple[Array, Array, Array]]] = {}
         seen, missed = set(self._at), 0
@@ -228,7 +267,7 @@ class _Rewriting:
                 continue
             seen.add(term.index)
             place, step = labels.get(term.index, (-1, -1))
-            if place in layers:
+            if place in layers and elementwise(term):
                 parts = as_stored(layers[place], term, step)
                 if parts is not None:
                     found[term.index] = (place, step, parts)

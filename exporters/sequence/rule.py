@@ -112,7 +112,8 @@ class Rule:
         if self.reset == "none" or self.reset_time != "now":
             return np.broadcast_to(v, np.broadcast_shapes(np.shape(v), np.shape(z)))
         if self.reset == "subtract":
-            return np.asarray(v - self.threshold * z)
+            taken: Array = v - self.threshold * z
+            return taken
         assert self.reset_to is not None
         return np.where(z > 0, self.reset_to, v)
 

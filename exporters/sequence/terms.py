@@ -185,6 +185,18 @@ class Terms:
         firsts = torch.tensor([term.first for term in terms], dtype=torch.int64)
         return firsts[torch.from_numpy(where.reshape(-1))].reshape(value.shape)
 
+    def numbers(self, ids: Tensor) -> Tensor | None:
+        """The numbers of a tensor that holds constants alone; None for others."""
+        array = ids.numpy().reshape(-1)
+        if not array.size or self.found[int(self.decode(array[:1])[0][0])].op != CONSTANT:
+            return None
+        each, where = np.unique(array, return_inverse=True)
+        terms = [self.found[int(n)] for n in self.decode(each)[0]]
+        if any(term.op != CONSTANT or term.size != 1 for term in terms):
+            return None
+        held = np.array([float(term.args[0].value) for term in terms])
+        return torch.from_numpy(held[where].reshape(ids.shape))
+
     def of(self, ids: Tensor) -> list[Term]:
         """The terms that occur among identities."""
         numbers = np.unique(self.decode(np.unique(ids.numpy()))[0])

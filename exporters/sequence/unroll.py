@@ -18,15 +18,17 @@ from torch import Tensor, fx
 
 from neurodeploy.errors import UnsupportedError
 
-from ..torch_step.fxgraph import arguments, is_random, module_of
+from ..torch_step.fxgraph import arguments, module_of
 from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
 from . import operators as kinds
-from .operators import dims_of, packet
-from .pieces import COMPARISONS, without_surrogate
+from .dynamic import dynamic, first_comparisons
+from .operators import dims_of, functional, packet
+from .pieces import COMPARISONS, of_positive, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
+    CONSTANT,
     FEATURE,
     INPUT,
     NEURON,
@@ -80,6 +82,8 @@ class Unrolled:
     returned: list[Tensor | Constant | UnsupportedError] = field(default_factory=list)
 
 
+_ABOVE = torch.ops.aten.gt.Scalar
+
 Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
 """Node that is an input of the network -> its identities."""
 
@@ -100,7 +104,8 @@ class _Unrolling(Values):
         self._failed: dict[fx.Node, UnsupportedError] = {}
         self._chain_of: dict[int, Chain] = {}
         self._resets: dict[Chain, int] = {}
-        self._dynamic = _dynamic(recorded, set(inputs))
+        self._dynamic = dynamic(recorded, set(inputs))
+        self._dynamic = dynamic(recorded, {*inputs, *first_comparisons(recorded, self._dynamic)})
         self._compared: Counter[Hashable] = Counter()
         self._inputs, self._own = inputs, recorded.own
         with torch.no_grad(), in_float64():
@@ -212,6 +217,8 @@ class _Unrolling(Values):
         elif name in ("aten.zero_", "aten.fill_"):
             number = float(given.get("value", 0) if not isinstance(given.get("value"), fx.Node) else 0)
             into.copy_(self._terms.constant(torch.full(into.shape, number), node))
+        elif name == "aten.index_put_" and [i in self._ids for i in given["indices"]] == [True]:
+            into.copy_(self._masked(node, into, given))
         elif name == "aten.index_put_" and not given["accumulate"]:
             where = [None if i is None else self._values[i] for i in given["indices"]]
             into[tuple(slice(None) if w is None else w for w in where)] = self._as_ids(given["values"])
@@ -223,12 +230,40 @@ class _Unrolling(Values):
             raise UnsupportedError(f"{name} writes into a tensor", allowed="results as new tensors")
         return into
 
+    def _masked(self, node: fx.Node, into: Tensor, given: Mapping[str, Any]) -> Tensor:
+        """A number written where a mask is true (``v[spikes] = 0``)."""
+        mask, number = self._ids[given["indices"][0]], self._values.get(given["values"])
+        if mask.shape != into.shape or not isinstance(number, Tensor) or number.numel() != 1 or given["accumulate"]:
+            raise UnsupportedError("values are written to places that depend on the data", allowed="one number")
+
+        def made(group: Group, features: tuple[int, ...], _each: Any) -> Term:
+            values = [self._value(content, features, node) for content in group.contents]
+            args = (values[0], float(number), values[1])
+            return self._terms.make(torch.ops.aten.where.ScalarSelf, args, features, self._samples(values), node)
+
+        return self._by_rows(node, [mask, into], {}, made, keep=lambda d: d > 0)
+
     def _comparison(self, node: fx.Node, name: str) -> Tensor:
         """A comparison, which may be the spike of a step: of its line and module, the next one is of another step."""
         key = (line_of(node), module_of(node), name)
         with self._terms.of_step((*key, self._compared[key])):
             self._compared[key] += 1
-            return self._elementwise(node, name)
+            held = self._held(node.args[0])
+            return self._elementwise(node, name) if held is None else self._first(node, held)
+
+    def _held(self, value: Any) -> Tensor | None:
+        """The numbers of an argument that is constant; None for others."""
+        return self._terms.numbers(self._ids[value]) if value in self._ids else self._values[value]
+
+    def _first(self, node: fx.Node, held: Tensor) -> Tensor:
+        """A comparison of what a state is at first, ``[batch, *shape]``: it may be the spike of the first step."""
+        if held.dim() < 2 or (held != held[:1]).any() or any(a in self._ids for a in node.args[1:]):
+            known = self._known(node, [a for a in node.all_input_nodes if a in self._ids])
+            return self._terms.constant(self._evaluated(node), node) if known is None else known
+        shape = tuple(held.shape[1:])
+        value = self._terms.make(CONSTANT, (constant_of(held[0].double()),), shape, 1, node)
+        args, named = _arguments(node, {node.args[0]: value}, self._constant_part)  # type: ignore[dict-item]
+        return self._terms.ids(self._terms.make(node.target, args, shape, len(held), node, named=named))
 
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
         given = (*node.args, *node.kwargs.values())
@@ -247,6 +282,9 @@ class _Unrolling(Values):
         constants = [a for a in flat((node.args, tuple(node.kwargs.values())))
                      if isinstance(a, fx.Node) and isinstance(self._values.get(a), Tensor)]  # fmt: skip
         distinct = list(dict.fromkeys(signals))
+        known = self._known(node, distinct)
+        if known is not None:
+            return known
         shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             *(self._ids[s].shape for s in distinct),
                                        *(self._values[c].shape for c in constants))  # fmt: skip
@@ -261,7 +299,10 @@ class _Unrolling(Values):
             left = without_surrogate(name, args)
             if left is not None:
                 return left
-            op: Any = _functional(node) if kinds.writes(node) else node.target
+            positive = of_positive(name, args)
+            if positive is not None:
+                return self._terms.make(_ABOVE, (positive, 0), features, self._samples(values), node)
+            op: Any = functional(node) if kinds.writes(node) else node.target
             return self._terms.make(op, args, features, self._samples(values), node, named=named)
 
         return self._by_rows(node, tensors, spread, made, keep=lambda d: d > 0)
@@ -472,41 +513,3 @@ def _arguments(
         return other
 
     return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())
-
-
-def _functional(node: fx.Node) -> Any:
-    """The operator that computes what one that writes does."""
-    target: Any = node.target
-    plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
-    return getattr(plain, target._overloadname)
-
-
-def _dynamic(recorded: Recorded, inputs: set[fx.Node]) -> set[fx.Node]:
-    """The nodes that depend on the inputs, or that something that does is written into."""
-    nodes = list(recorded.graph.graph.nodes)
-    roots: dict[fx.Node, fx.Node] = {}
-    for node in nodes:
-        first = _shares(node)
-        roots[node] = roots[first] if first is not None else node
-    dynamic, size = set(inputs), -1
-    while size != len(dynamic):
-        size = len(dynamic)
-        for node in nodes:
-            neuron = str(node.target).startswith(CALL)
-            if node.op == "placeholder" or neuron or is_random(node) or any(n in dynamic for n in node.all_input_nodes):
-                dynamic.add(node)
-                if node.op == "call_function" and kinds.writes(node) and node.args:
-                    dynamic.add(roots[node.args[0]])
-    return dynamic
-
-
-def _shares(node: fx.Node) -> fx.Node | None:
-    """The argument whose memory the result of an operator is."""
-    if is_getitem(node):
-        return node.args[0]  # type: ignore[return-value]
-    if not isinstance(node.target, torch._ops.OpOverload) or not node.args:
-        return None
-    given = node.target._schema.arguments
-    if given and given[0].alias_info is not None and isinstance(node.args[0], fx.Node):
-        return node.args[0]
-    return node.args[0] if packet(node) in kinds.MAY_SHARE and isinstance(node.args[0], fx.Node) else None

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from ..torch_step.wide import wider
 from . import operators as kinds
-from .operators import packet
+from .operators import functional, packet
 from .record import is_getitem
 from .terms import (
     CONSTANT,
@@ -64,6 +64,29 @@ class Values:
         if packet(node) in kinds.EMPTY and isinstance(made, Tensor):
             made = torch.zeros_like(made)
         return made
+
+    def _known(self, node: fx.Node, signals: list[fx.Node]) -> Tensor | None:
+        """Elementwise on tensors that hold constants alone, as states do at first; None for others."""
+        values = dict[fx.Node, Tensor]()
+        for signal in signals:
+            held = self._terms.numbers(self._ids[signal])
+            if held is None:
+                return None
+            values[signal] = held
+
+        def value(other: fx.Node) -> Any:
+            found = values[other] if other in values else self._values[other]
+            return found.double() if isinstance(found, Tensor) and found.is_floating_point() else found
+
+        args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
+        op: Any = functional(node) if packet(node).endswith("_") else node.target
+        masks = {"aten.where": 0, "aten.masked_fill": 1}.get(packet(node).removesuffix("_"))
+        if masks is not None:
+            args = tuple(one != 0 if place == masks else one for place, one in enumerate(args))
+        try:
+            return self._terms.constant(op(*map(wider, args), **{k: wider(v) for k, v in named.items()}), node)
+        except RuntimeError:  # outcomes of comparisons are numbers here
+            return None
 
     def _as_ids(self, value: Any) -> Tensor:
         if isinstance(value, fx.Node) and value in self._ids:
