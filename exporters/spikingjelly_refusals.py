@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_PARALLEL = "a parallel spiking neuron: it weighs several steps, and keeps no potential from step to step"
+_PARALLEL = "a parallel spiking neuron sees a whole sequence at once"
 _DECODES = "it decodes a whole sequence of potentials; end the network in a spiking node"
 _NOISE = "it draws noise in every step"
 _POPULATION = "the neurons of each population are joined within the layer, by convolutions of its own"
@@ -24,7 +24,7 @@ NEURONS: Mapping[str, str] = {
     "LIAFNode": "it sends the activation of its potential, not spikes",
     "PSN": _PARALLEL,
     "MaskedPSN": _PARALLEL,
-    "SlidingPSN": _PARALLEL,
+    "SlidingPSN": "a parallel spiking neuron sees several steps at once",
     "QIFNode": "a quadratic membrane, which NIR has no node for",
     "EIFNode": "an exponential membrane, which NIR has no node for",
     "IzhikevichNode": "an Izhikevich membrane, which NIR has no node for",

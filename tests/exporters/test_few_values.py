@@ -82,10 +82,14 @@ def test_others_are_refused(function, tmp_path):
 
 
 RULES = {
-    "compared": lambda s, v: v > 0.5, "two": lambda s, v: v.mean(0) >= s.sum(0), "where": lambda s, v:
-    torch.where(s > 0.5, v, torch.zeros_like(v)), "masked": lambda s, v: v.masked_fill(s < 0.5, -3.0), "and": lambda s, v:
-    (v > 0) & ~(s > 0), "count": lambda s, v: (v > 0).sum(0), "whole": lambda s, v: s.sum(0).int(),
-}  # fmt: skip
+    "compared": lambda s, v: v > 0.5,
+    "two": lambda s, v: v.mean(0) >= s.sum(0),
+    "where": lambda s, v: torch.where(s > 0.5, v, torch.zeros_like(v)),
+    "masked": lambda s, v: v.masked_fill(s < 0.5, -3.0),
+    "and": lambda s, v: (v > 0) & ~(s > 0),
+    "count": lambda s, v: (v > 0).sum(0),
+    "whole": lambda s, v: s.sum(0).int(),
+}
 
 
 @pytest.mark.parametrize("name", RULES)

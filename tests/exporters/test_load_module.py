@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -109,3 +114,25 @@ def test_bad_checkpoints(folder, name, write, message):
 def test_missing_checkpoint(folder):
     with pytest.raises(MissingFileError, match=r"none.pt does not exist"):
         load_module(f"{folder}/my_model.py:Net", folder / "none.pt")
+
+
+def test_a_zoo_imports_beside_a_torchvision_that_does_not_load(tmp_path):
+    """In a process of its own: a torchvision that describes operators which its library did not bring."""
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("from torchvision import _meta_registrations\n")
+    (package / "_meta_registrations.py").write_text(
+        "import torch\n"
+        "for name in ('nms', 'qnms'):\n"
+        "    torch.library.register_fake('torchvision::' + name)(lambda dets, scores, iou_threshold: dets)\n"
+    )
+    (tmp_path / "net.py").write_text("import torchvision\nfrom torch import nn\n\nNet = nn.Identity\n")
+    code = (
+        "import sys; before = list(sys.meta_path)\n"
+        "from neurodeploy.exporters.load_module import load_module\n"
+        f"print(type(load_module({str(tmp_path / 'net.py')!r} + ':Net')).__name__, sys.meta_path == before)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["Identity", "True"], ran.stderr
