@@ -50,8 +50,8 @@ def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
         made = _by_onnx(body, sample, sample_shape)
         if "softmax" in made.notes or differs(made, body) <= ROUNDING:
             return made
-        first = UnsupportedError("what torch exports to ONNX is not what the module computes")
-    except UnsupportedError as error:
+        first: NeurodeployError = UnsupportedError("what torch exports to ONNX is not what the module computes")
+    except (UnsupportedError, InvalidInputError) as error:
         first = error
     try:
         made = from_pieces(body, sample_shape)
