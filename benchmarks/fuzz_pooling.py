@@ -4,9 +4,9 @@
     python benchmarks/fuzz_pooling.py -n 50 --stock                 and Lava's own runtime
     python benchmarks/fuzz_pooling.py -n 500 --log pooling.jsonl    goes on behind what the log holds
 
-In floats the reference is compared with the NIR interpreter, and ONNX and the others with the reference; in integers all
-but ONNX are compared with the reference, in every spike and state of every step. Prints each difference with its seed,
-and ends with the counts; exit code 1 if there was any.
+In floats the reference is compared with the NIR interpreter, and ONNX and the others with the reference; in integers
+all but ONNX are compared with the reference, in every spike and state of every step. Prints each difference with its
+seed, and ends with the counts; exit code 1 if there was any.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main() -> int:
             rows.append(row)
     counts = Counter(key for row in rows for key in row["kinds"])
     result = Counter("refused" if row["refused"] else "different" if row["wrong"] else "equal" for row in rows)
-    print(f"{len(rows)} networks on reference, {', '.join(others)}: " + ", ".join(f"{n} {k}" for k, n in result.items()))
+    print(
+        f"{len(rows)} networks on reference, {', '.join(others)}: " + ", ".join(f"{n} {k}" for k, n in result.items())
+    )
     print("with " + ", ".join(f"{kind}: {number}" for kind, number in sorted(counts.items())))
     for text, number in Counter(row["refused"] for row in rows if row["refused"]).items():
         print(f"{number:5d}  refused: {text}")

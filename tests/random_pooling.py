@@ -1,7 +1,7 @@
 """Random NIR graphs with max pooling: of currents (`Max`), and of spikes (their sum, and a threshold).
 
-Windows of one and two dimensions with kernels, strides, padding and dilation of all kinds, of channels, and of branches;
-several branches in front of a Max, currents beside it, scalings behind it, Max behind Max, delays and loops.
+Windows of one and two dimensions with kernels, strides, padding and dilation of all kinds, and of channels; several
+branches in front of a Max, currents beside it, scalings behind it, Max behind Max, delays and loops.
 """
 
 from __future__ import annotations
@@ -184,8 +184,7 @@ def differences(seed: int, path: str, others: tuple[str, ...] = ("hwsim", "onnxr
             wrong.append(f"floats on {name}: {text}")
     integers = compile_file(path, None, options=options, calibration=x if seed % 2 else None).program
     judge = backends.get("reference")(integers, x, record=EVERYTHING)
-    for name in others:
-        if name != "onnxruntime":
-            if text := difference(judge, backends.get(name)(integers, x, record=EVERYTHING), integer=True):
-                wrong.append(f"integers on {name}: {text}")
+    for name in (other for other in others if other != "onnxruntime"):
+        if text := difference(judge, backends.get(name)(integers, x, record=EVERYTHING), integer=True):
+            wrong.append(f"integers on {name}: {text}")
     return wrong

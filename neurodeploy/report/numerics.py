@@ -79,7 +79,9 @@ def _weights(network: Network, before: Network, population: Population, register
         values = kind.weights.astype(np.float64)
         original = originals.get(projection.name)
         if original is not None:
-            values = original.connectivity.scaled(population.at(projection.port, population.scales)).weights / (UNIT * 2.0**kind.exponent)
+            values = original.connectivity.scaled(population.at(projection.port, population.scales)).weights / (
+                UNIT * 2.0**kind.exponent
+            )
         found.append(spread(population.name, f"weights from {projection.source}", values, grid.step, grid.largest))
     return found
 

@@ -141,7 +141,9 @@ class _Maker:
             source = self.populations[int(rng.integers(len(self.populations) - 1))]
             kind = Dense(*self._weights((size, source.size)))
             name = f"{last.name} too"
-            self.projections.append(Projection(name, source.name, population.name, kind, int(rng.integers(0, 3)), port=1))
+            self.projections.append(
+                Projection(name, source.name, population.name, kind, int(rng.integers(0, 3)), port=1)
+            )
 
     def _project(self, source: Population, target: Population, delay: int = 0, port: int = 0) -> None:
         name = f"{source.name}-{target.name} {len(self.projections)}"

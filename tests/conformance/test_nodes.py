@@ -17,8 +17,8 @@ from neurodeploy import backends
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.compiler import compile_file
 from neurodeploy.nir_graph import interpreter as nir_reference
-from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.nir_graph.max_node import max_node
+from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.program.recording import Record
 from tests import nirgraphs
 from tests.conformance.compare import difference
