@@ -52,7 +52,9 @@ class Pooling(Builder):
             if dilation * (kernel - 1) + 1 > size + 2 * padding:
                 return None
             found.append((kernel, stride, padding, dilation))
-        return tuple(zip(*found, strict=True))  # type: ignore[return-value]
+        geometry = tuple(zip(*found, strict=True))
+        empty = (windows((1, *image), *geometry) < 0).all(axis=-1).any()
+        return None if empty else geometry
 
     def currents(self, source: str) -> str:
         """A linear layer, or two that are added up; as an image where it is one."""

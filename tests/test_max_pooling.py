@@ -16,6 +16,7 @@ from neurodeploy.compiler import compile_file
 from neurodeploy.errors import DoesNotFitError, InvalidInputError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.hwsim.cost import cost
 from neurodeploy.hwsim.counts.counts import count
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.join import Join
@@ -196,11 +197,41 @@ def test_programs_that_hold_one_are_of_a_version_of_their_own(tmp_path: Path) ->
     )  # type: ignore[union-attr]
 
 
+def test_fine_tuning_computes_what_the_reference_does(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from neurodeploy.passes.fine_tune.trainable import Weights, run
+
+    integers = network(written(tmp_path, conv(), tiles(3, 2), neuron(4, 2, 2)), None, True)
+    x = (RNG.random((8, 3, 2, 6, 6)) < 0.4).astype(np.float64)
+    judge = backends.get("reference")(integers, {"input": x.astype(np.uint8)})
+    weights = Weights(integers.network)
+    found = run(integers.network, weights.synapses, {"input": torch.from_numpy(x.reshape(8, 3, -1))})["lif2", "spikes"]
+    np.testing.assert_array_equal(found.detach().numpy(), judge.spikes["lif2"].dense())
+    assert weights.gradient(found.sum()).abs().sum() > 0
+
+
+def test_the_script_for_lava_holds_it(tmp_path: Path) -> None:
+    from neurodeploy.backends.lava.script import export
+
+    program = network(written(tmp_path, conv(), tiles(), neuron(4, 3, 3)), "loihi2", True)
+    text = export(program, tmp_path / "net.py")[0].read_text(encoding="utf-8")
+    assert "max_of_lif2 = MaxCurrent(neurons=36" in text and "class MaxCurrent(" in text
+    assert "net.join(max_of_lif2, MaxCurrentModelFixed, lif2.a_in)" in text
+
+
+def test_energy_and_times_of_events_count_compartments(tmp_path: Path) -> None:
+    program = network(written(tmp_path, conv(), tiles(), neuron(4, 3, 3)), "loihi1", True)
+    x = {"input": (RNG.random((6, 1, 2, 6, 6)) < 0.3).astype(np.uint8)}
+    found = cost(program, x, load_architecture("loihi1"), tier="event")
+    assert found.mesh is not None and found.mesh.works.sum() == 144
+    amounts = {item.name: item.count for item in found.bill.items}
+    assert amounts["active_updates"] + amounts["inactive_updates"] == 144 * (6 + 1)
+
+
 def joined(parent: object, arithmetic: str = "loihi", **changed: object) -> Network:
     integer = arithmetic == "loihi"
-    population = Population(
-        "n", (3,), lif(np.random.default_rng(0), integer, 3, **changed), join=Join(np.array(parent))
-    )
+    neurons = lif(np.random.default_rng(0), integer, 3, **changed)
+    population = Population("n", (3,), neurons, join=Join(np.array(parent)))
     weights = np.full((len(population.join.parent), 2), 250, np.int16)  # type: ignore[union-attr]
     kind = Dense(weights, 7) if integer else Dense(weights / 250)
     projection = Projection("w", "in", "n", kind, port=1)
@@ -210,21 +241,10 @@ def joined(parent: object, arithmetic: str = "loihi", **changed: object) -> Netw
 def test_bounds_hold_compartments_too() -> None:
     """2 x 250 x 2^7 stays below 2^17, three times that does not: found by reach, and what a run counts."""
     assert reach(joined([0, 1, 1, 2]))["n"].u == pytest.approx(2 * 250 * 128 * 64 / (2**23), rel=1e-4)
-    network = joined([0, 1, 1, 2])
-    more = Projection("more", "in", "n", network.projections[0].connectivity, port=1)
-    wide = Network(
-        "n",
-        network.populations,
-        (
-            *network.projections,
-            more,
-        ),
-        ("n",),
-        1e-3,
-        "loihi",
-    )
-    third = Projection("third", "in", "n", network.projections[0].connectivity, port=1)
-    wide = Network("n", wide.populations, (*wide.projections, third), ("n",), 1e-3, "loihi")
+    narrow = joined([0, 1, 1, 2])
+    kind = narrow.projections[0].connectivity
+    more = [Projection(name, "in", "n", kind, port=1) for name in ("second", "third")]
+    wide = Network("n", narrow.populations, (*narrow.projections, *more), ("n",), 1e-3, "loihi")
     assert reach(wide)["n"].u > 1
     program = Program(wide, "none", {"n": np.zeros(3, np.int32)})
     x = {"in": np.ones((1, 1, 2), np.uint8)}
