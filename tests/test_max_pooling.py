@@ -224,8 +224,8 @@ def test_energy_and_times_of_events_count_compartments(tmp_path: Path) -> None:
     x = {"input": (RNG.random((6, 1, 2, 6, 6)) < 0.3).astype(np.uint8)}
     found = cost(program, x, load_architecture("loihi1"), tier="event")
     assert found.mesh is not None and found.mesh.works.sum() == 144
-    amounts = {item.name: item.count for item in found.bill.items}
-    assert amounts["active_updates"] + amounts["inactive_updates"] == 144 * (6 + 1)
+    lines = {line.kind: line.count for line in found.bill.lines}
+    assert lines["active_updates"] + lines["inactive_updates"] == 144 * (6 + 1)
 
 
 def joined(parent: object, arithmetic: str = "loihi", **changed: object) -> Network:
