@@ -10,9 +10,9 @@ in every chip step, while the pipeline fills and empties too; it is *active* whe
 arriving current, bias, v, or what the decay leaves of its u is not 0; in floats it is active where anything arrived,
 also where it added up to 0, which integers do not tell). A neuron that takes several of the chip's (compartments) is
 updated that often, all active where it is; those of a MAX of currents that stand beside the soma are active, and
-touched, where something arrives at them, and store nothing from one step to the next. A neuron is *touched* where something arrived, and *changed* where a
-stored variable took another value: what a chip that updates on events alone, and one that writes back only what is new,
-would do.
+touched, where something arrives at them, and store nothing from one step to the next. A neuron is *touched* where
+something arrived (what the MAX passes on, with one), and *changed* where a stored variable took another value: what a
+chip that updates on events alone, and one that writes back only what is new, would do.
 
 A core sends its spikes within the chip step in which its neurons fire, and the receivers walk their synapses before
 the barrier that ends this step, so messages and synaptic work belong to the step of sending (what they add up acts one

@@ -372,7 +372,8 @@ def walk(
 
     Args:
         flags: which neurons were active and fired, ``[steps, samples, neurons]``.
-        order, lag, works: neuron, lag in steps and how often it is updated in a step (its compartments), by core.
+        order, lag, works: neuron, lag in steps and how often it is updated in a step (its compartments, which are
+            taken to be active where it is), by core.
         first: where each core begins.
         runs: where `lag` or `works` or the core changes.
         message, target, takes: messages of each neuron, their target and receiving time.

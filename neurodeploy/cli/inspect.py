@@ -246,12 +246,14 @@ def _shape(shape: list[int]) -> str:
 
 def _population(network: Any, name: str) -> dict[str, Any]:
     population = network.by_name[name]
+    count = population.join.compartments if population.join else 0
     return {
         "name": name,
         "handle": str(population.handle),
-        "model": population.neuron.label,
+        "model": population.neuron.label + (f", behind a MAX of {count:,} compartments" if count else ""),
         "shape": list(population.shape),
         "neurons": population.size,
+        **({"compartments": count} if count else {}),
         "output": "yes" if name in network.outputs else "",
     }
 

@@ -1,16 +1,16 @@
 """MAX of currents while a graph is lowered: from a `Max` node to compartments in front of a neuron.
 
 What stands behind a Max is, for each value j, ``y_j = max over k of g_jk c[index_jk]`` with gains g >= 0, since
-``max(g a, g b) = g max(a, b)`` for these alone; 0 where there is no k. It reaches a neuron as a tree of compartments for
-each: one for each pair (j, k), so what overlapping windows share is there once for each of them, with synapses of its
-own. Where each value in front of the Max is wanted once, its connectivity stays as it is (a convolution too).
+``max(g a, g b) = g max(a, b)`` for these alone; 0 where there is no k. It reaches a neuron as a tree of compartments,
+one for each pair (j, k), so what overlapping windows share is there once for each of them, with synapses of its own.
+Where each value in front of the Max is wanted once, its connectivity stays as it is (a convolution too).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,32 @@ from neurodeploy.network.connectivity import Connectivity, Sparse
 from neurodeploy.network.join import Join
 from neurodeploy.network.network import TRAINS_EQUALLY
 
-if TYPE_CHECKING:
-    from .lower import Signal
-
 LARGEST = 1 << 28
 """Synapses of a connectivity whose compartments have to be listed one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity.
+
+    ``delay`` counts Delay nodes and the step of a loop, ``looped`` the latter alone.
+    """
+
+    source: str
+    delay: int
+    connectivity: Connectivity | None
+    nodes: tuple[str, ...]
+    looped: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """The value at a node's output: paths that sum up, constants that act from step ``start`` on, and the largest of
+    several values."""
+
+    paths: tuple[Path, ...]
+    biases: tuple[tuple[Array, int], ...] = ()
+    joined: Joined | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +121,8 @@ def behind_max(name: str, node: Any, arriving: Signal) -> Joined:
             allowed="a neuron between them",
             hint=TRAINS_EQUALLY,
         )
-    if (
-        np.asarray((before.index < 0).all(axis=1))[index] & (index >= 0)
-    ).any():  # a value without any is 0, and counts as such
+    empty = np.asarray((before.index < 0).all(axis=1))
+    if (empty[index] & (index >= 0)).any():  # a value without any is 0, and counts as such
         raise UnsupportedError(
             f"node {name!r} is a Max of values of which {before.node!r}, another Max, gives a part",
             allowed="a neuron between them",

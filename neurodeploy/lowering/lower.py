@@ -8,7 +8,7 @@ current filter moves into the neuron. A Max becomes compartments in front of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
 
 from .discretise import Discrete, discretise
-from .joined import Joined, Trees, behind_max, both
+from .joined import Joined, Path, Signal, Trees, behind_max, both
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -37,30 +37,6 @@ _ROUNDING = 1e-5
 """Of a delay divided by the step, as a part of it: files hold both in 32 or 64 bits."""
 _LONGEST, _MOST_DELAYS = 1 << 16, 64
 """Steps that a Delay may last, and how many different delays one node may have."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Path:
-    """Everything that one source neuron sends along one way. ``connectivity`` None is the identity.
-
-    ``delay`` counts Delay nodes and the step of a loop, ``looped`` the latter alone.
-    """
-
-    source: str
-    delay: int
-    connectivity: Connectivity | None
-    nodes: tuple[str, ...]
-    looped: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Signal:
-    """The value at a node's output: paths that sum up, constants that act from step ``start`` on, and the largest of
-    several values (`neurodeploy.lowering.joined`)."""
-
-    paths: tuple[_Path, ...]
-    biases: tuple[tuple[Array, int], ...] = ()
-    joined: Joined | None = None
 
 
 SAMPLE = "sample"
@@ -150,7 +126,7 @@ class _Lowering:
     def _sent(self, source: str, target: str) -> Signal:
         if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
             edge = (source, target)
-            return Signal((_Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
+            return Signal((Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
         return self.signal(source)
 
     def _sum(self, listed: list[Signal], name: str) -> Signal:
@@ -211,7 +187,7 @@ class _Lowering:
                 allowed=f"0 to {_LONGEST:,} steps",
                 hint="check the units: delay and --dt are in seconds",
             )
-        paths: list[_Path] = []
+        paths: list[Path] = []
         biases: list[tuple[Array, int]] = []
         groups = np.unique(each)
         if len(groups) > _MOST_DELAYS:
@@ -256,7 +232,7 @@ class _Lowering:
 
     @staticmethod
     def _projection(
-        path: _Path, name: str, kind: Connectivity, gain: Array | None, file: NirFile, taken: list[str]
+        path: Path, name: str, kind: Connectivity, gain: Array | None, file: NirFile, taken: list[str]
     ) -> Projection:
         """What a path becomes in front of a neuron node; its name is added to ``taken``."""
         nodes = path.nodes or (name,)
@@ -279,8 +255,8 @@ class _Lowering:
             raise UnsupportedError(
                 f"the Max {joined.node!r} stands in front of neurons {name!r} that filter their current",
                 found=why_not,
-                allowed="neurons without one (LIF, IF, LI, I, Threshold): the filter of a MAX is not the MAX of filtered "
-                "currents, which is what a chip's compartments would give",
+                allowed="neurons without one (LIF, IF, LI, I, Threshold): the filter of a MAX is not the MAX of "
+                "filtered currents, which is what a chip's compartments would give",
                 hint=TRAINS_EQUALLY,
             )
         joined = joined.scaled(discrete.gain, name)
@@ -353,7 +329,7 @@ def _without_zeros(kind: Connectivity) -> Connectivity:
     return Sparse.from_csr(matrix)
 
 
-def _fresh(path: _Path, target: str, taken: list[str]) -> str:
+def _fresh(path: Path, target: str, taken: list[str]) -> str:
     """A name that no other projection has: the last node of the way, all of them where ways end alike, a number."""
     name = f"{path.source} -> {target}" + (f" ({path.nodes[-1]})" if path.nodes else "")
     if name in taken:

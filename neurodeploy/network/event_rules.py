@@ -213,9 +213,10 @@ def chain(network: Network, rule: RuleName) -> Chain:
         target = network.by_name[projection.target]
         if target.join is not None:
             raise UnsupportedError(
-                f"population {target.name!r} has a MAX of compartments in front", allowed="layers without, for this rule",
+                f"population {target.name!r} has a MAX of compartments in front",
+                allowed="layers without, for this rule",
                 hint=TRAINS_EQUALLY,
-            )  # fmt: skip
+            )
         _check_projection(projection)
         if not target.spiking:
             return Chain(network, source, tuple(layers), projection, _readout(projection, target, layers))

@@ -10,8 +10,8 @@ up by the ``s`` bits by which the neuron shifts what arrives, it is wrapped once
 
 That is a dendritic tree of Loihi: a compartment passes its current on to its parent, which takes the larger of that and
 its own. Compartments here have no decay, so their current is that of the step. With decay the tree would filter first
-and take the MAX then, which is not the filter of the MAX: ``max(f * a, f * b)`` where ``f * max(a, b)`` was trained. So a
-neuron behind a join has no filter of its current either (`Neuron.joins`).
+and take the MAX then, which is not the filter of the MAX: ``max(f * a, f * b)`` where ``f * max(a, b)`` was trained.
+So a neuron behind a join has no filter of its current either (`Neuron.joins`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse, with_weights
+from neurodeploy.network.join import Join
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
 from neurodeploy.network.plasticity import LearningRule, Trace, reward_modulated, stdp
@@ -135,6 +136,44 @@ def _feeding(rng: np.random.Generator, integer: bool) -> list[Any]:
     shift = {"send_shift": 8} if integer else {}
     li = lif(rng, integer, spiking=False, **shift)
     return chain(li, lif(rng, integer), rng=rng, integer=integer)
+
+
+@case("MAX of currents")
+def _largest(rng: np.random.Generator, integer: bool) -> list[Any]:
+    kind = Conv2d(weights(rng, integer, 2, 1, 3, 3), (1, 6, 6), padding=(1, 1))
+    parts = chain(lif(rng, integer, 18), lif(rng, integer), kind=kind, rng=rng, integer=integer)
+    window = np.arange(18).reshape(2, 3, 3).repeat(2, 1).repeat(2, 2).ravel().astype(np.int32)
+    parts[1], parts[2] = replace(parts[1], shape=(2, 3, 3), join=Join(window)), replace(parts[2], port=1)
+    return [*parts[:4], replace(parts[4], connectivity=dense(rng, integer, N, 18))]
+
+
+@case("MAX of currents, and currents beside it")
+def _largest_and_more(rng: np.random.Generator, integer: bool) -> list[Any]:
+    parts = chain(lif(rng, integer), lif(rng, integer, spiking=False), rng=rng, integer=integer)
+    join = Join(np.array([5, 0, 0, 1, 1, 1, 2, 3, 3, 3], np.int32))  # neuron 4 has no compartment
+    parts[1], parts[3] = replace(parts[1], join=join), replace(parts[3], join=join)
+    for source, target in (("in", "n0"), ("n0", "n1")):
+        kind = dense(rng, integer, 10)
+        parts.append(Projection(f"onto {target}", source, target, kind, delay=1, port=1))
+    return parts
+
+
+@case("MAX of currents that wrap")
+def _largest_wrapped(rng: np.random.Generator, integer: bool) -> list[Any]:
+    parts = chain(lif(rng, integer), lif(rng, integer), rng=rng, integer=integer)
+    whole = rng.choice([-254, 200, 254], (12, N)).astype(np.int16)  # 2^17 is what a current holds
+    far = Dense(whole, 7) if integer else Dense(whole / 200)
+    parts[1] = replace(parts[1], join=Join(np.arange(12, dtype=np.int32) // 2))
+    return [*parts, *(Projection(name, "in", "n0", far, port=1) for name in ("far", "as far"))]
+
+
+@case("rectifier behind a MAX")
+def _rectified(rng: np.random.Generator, integer: bool) -> list[Any]:
+    relu = Relu(_graded(0.1 * rng.normal(size=N), integer), _graded(np.full(N, 0.3), integer))
+    parts = chain(relu, lif(rng, integer), rng=rng, integer=integer)
+    parts[1] = replace(parts[1], join=Join(np.array([0, 1, 2, 2, 4, 4, 5, 3], np.int32)))
+    parts[2] = replace(parts[2], connectivity=dense(rng, integer, 8), port=1)
+    return _narrow(parts)
 
 
 def _graded(value: np.ndarray, integer: bool) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, Sparse, largest_sum, with_weights
+from neurodeploy.network.join import Join
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import UNLIMITED, Lif, Neuron, Product, Relu, SigmaDelta, Source
 from neurodeploy.network.plasticity import LIMITS, LearningRule, Trace
@@ -111,6 +112,7 @@ class _Maker:
         population = Population(name, shape, self._neuron(size))
         self.populations.append(population)
         self.projections.append(Projection(f"{source.name}-{name}", source.name, name, kind))
+        population = self._join(population, rng.spawn(1)[0])
         if isinstance(population.neuron, Product):
             self._project(earlier[int(rng.integers(len(earlier)))], population, delay=int(rng.integers(0, 3)), port=1)
         if rng.random() < 0.4:
@@ -122,6 +124,27 @@ class _Maker:
             last = self.projections[-1]
             bias = rng.normal(size=size) * 0.1
             self.projections[-1] = replace(last, bias=bias, bias_start=int(rng.integers(0, 3)))
+
+    def _join(self, population: Population, rng: np.random.Generator) -> Population:
+        """For some neurons without a filter of the current, put the last projection onto compartments in front.
+
+        Drawn apart, so that all else of a seed is what it was without this.
+        """
+        if population.neuron.joins(self.arithmetic) or rng.random() < 0.3:
+            return population
+        last, size = self.projections[-1], population.size
+        # More, fewer or no neurons behind as many compartments as the projection had targets.
+        join = Join(rng.integers(0, size, size).astype(np.int32) if rng.random() < 0.7 else rng.permutation(size))
+        self.populations[-1] = replace(population, join=join)
+        self.projections[-1] = replace(last, port=1)
+        if rng.random() < 0.4:
+            source = self.populations[int(rng.integers(len(self.populations) - 1))]
+            kind = Dense(*self._weights((size, source.size)))
+            name = f"{last.name} too"
+            self.projections.append(
+                Projection(name, source.name, population.name, kind, int(rng.integers(0, 3)), port=1)
+            )
+        return self.populations[-1]
 
     def _project(self, source: Population, target: Population, delay: int = 0, port: int = 0) -> None:
         name = f"{source.name}-{target.name} {len(self.projections)}"

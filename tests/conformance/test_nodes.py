@@ -17,10 +17,12 @@ from neurodeploy import backends
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.nir_graph import interpreter as nir_reference
+from neurodeploy.nir_graph.max_node import max_node
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.program.recording import Record
 from tests import nirgraphs
 from tests.conformance.compare import difference
+from tests.random_pooling import windows
 
 RNG = np.random.default_rng(5)
 DT = 1e-3
@@ -85,6 +87,10 @@ GRAPHS: dict[str, Callable[[], nir.NIRGraph]] = {
         ("conv", nir.Conv1d(8, normal(3, 2, 3), 1, 1, 1, 1, 0.1 * normal(3))), ("lif", lif(3, 8)), shape=(2, 8)
     ),
     "Conv2d": lambda: image(("conv", conv()), after=(4, 6, 6)),
+    "Max": lambda: image(
+        ("conv", conv()), ("max", max_node(windows((4, 6, 6), (2, 2), (2, 2), (0, 0), (1, 1)), (4, 6, 6))),
+        after=(4, 3, 3),
+    ),
     "SumPool2d": lambda: pool(nir.SumPool2d),
     "AvgPool2d": lambda: pool(nir.AvgPool2d),
     "Flatten": lambda: behind(

@@ -16,7 +16,7 @@ from neurodeploy.backends.reference import run as reference
 from neurodeploy.errors import InvalidInputError, MissingFileError, NeurodeployError
 from neurodeploy.network.answer import Answer, Returned, Series
 from neurodeploy.program.codec import name_of
-from neurodeploy.program.program import STORED, VERSION, WITH_CHIP, CoreUse, Program
+from neurodeploy.program.program import STORED, VERSION, WITH_ANSWER, WITH_CHIP, CoreUse, Program
 from neurodeploy.program.recording import returned, scores
 from tests.answers import Drawn
 from tests.networks import placed, random_network
@@ -116,7 +116,7 @@ def test_an_answer_survives_storage_and_needs_the_newest_version(seed: int, tmp_
     back = Program.load(tmp_path / "a.ndp")
     assert_same(program, back)
     with zipfile.ZipFile(tmp_path / "a.ndp") as archive:
-        assert json.loads(archive.read("header.json"))["version"] == VERSION == 3
+        assert json.loads(archive.read("header.json"))["version"] == WITH_ANSWER == 3
     network = program.network
     x = {p.name: np.random.default_rng(0).integers(0, 2, (5, 2, p.size)) for p in network.inputs}
     recording = reference.run(program, x)

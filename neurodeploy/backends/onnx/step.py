@@ -225,7 +225,7 @@ class _Step:
             largest = self._largest(population, population.join, ports[PORT])
             current = self.add("Add", current, largest) if current else largest
         if not current:
-            current = self.constant(f"{name}.no_current", np.zeros(population.size, self.number))
+            current = self.add("Mul", v.name, self.constant("nothing", np.zeros(1, self.number)))
         values = [self.constant(f"{name}.{key}", value) for key, value in parameters(neuron, self.number).items()]
         output = self.unique(name, "spikes" if population.spiking else "potential")
         u_next = u.next if u else self.unique(name, "u.next")

@@ -192,7 +192,8 @@ def _largest_current(
         low, high = (sum((p.sums[side] for p in there), np.zeros(population.ends(port))) for side in (0, 1))
         ends.append((-low, high))
     if (join := population.join) is not None:
-        ends[0] = tuple(soma + join.largest(tree, population.size) for soma, tree in zip(*ends, strict=True))
+        below, above = (soma + join.largest(tree, population.size) for soma, tree in zip(*ends, strict=True))
+        ends[0] = below, above
     most = np.maximum(*ends[0])
     return np.asarray(np.divide(most, neuron.du, out=np.full(len(most), np.inf), where=neuron.du > 0))
 

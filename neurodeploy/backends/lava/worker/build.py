@@ -188,9 +188,9 @@ def build(job: Mapping[str, Any], arrays: Arrays, folder: Path) -> Graph:
         ports[name] = kind.ports
         if population["limit"] is not None:
             parent = arrays[f"population{index}.parent"]
-            made = neurons.MaxCurrent(neurons=population["size"], parent=parent, limit=population["limit"])
-            trees[name] = graph.add(made, neurons.MaxCurrentModelFixed if fixed else neurons.MaxCurrentModelFloat)
-            made.a_out.connect(process.a_in)
+            largest = neurons.MaxCurrent(neurons=population["size"], parent=parent, limit=population["limit"])
+            trees[name] = graph.add(largest, neurons.MaxCurrentModelFixed if fixed else neurons.MaxCurrentModelFloat)
+            largest.a_out.connect(process.a_in)
     for index, projection in enumerate(job["projections"]):
         values = {name: arrays[f"projection{index}.{name}"] for name in projection["arrays"]}
         source, neuron = ends[projection["source"]], ends[projection["target"]]

@@ -7,7 +7,7 @@
 `SigmaDeltaNeuron` sigma-delta with fractional bits that are not lost (Lava 0.10.0 adds unshifted what it sends shifted)
 `ReluNeuron`       graded rectifier with bias and saturation
 `ProductNeuron`    gate: the product of two inputs, saturated
-`MaxCurrent`       compartments without decay in front of neurons: passes on the largest of the currents of each neuron's
+`MaxCurrent`       compartments without decay in front of neurons: passes on the largest of the currents of each neuron
 =================  ====================================================================================================
 
 Their state has 24 bits: `u` wraps, all else saturates. Equations as Lava's ``LIF`` where both exist.
