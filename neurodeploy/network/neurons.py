@@ -323,12 +323,15 @@ class SigmaDelta(Neuron):
 
     which is Lava's ``SigmaDelta`` with its residue written as a sum. With threshold 0 the values that arrive everywhere
     are those of the conventional network. In integers a message is ``s >> send_shift`` (rounded down), and `sent` grows
-    by what the message is worth, so that nothing is lost over time.
+    by what the message is worth, so that nothing is lost over time (`remainder` ``"kept"``), or by ``s`` itself, as in
+    Lava 0.10 and lava-dl's recordings of Loihi 2 (``"lost"``): then a receiver drifts by up to 1 for each message.
 
     Args:
         bias, threshold: ``[neurons]``, in units of the activation.
         activation: ``"relu"`` or ``"identity"``.
         send_shift: fractional bits that the state has and the messages have not (integers; Lava's ``state_exp``).
+        remainder: what becomes of these bits of a message.
+        accumulate: whether what arrives adds up in ``u``; else it is the value itself, ``u <- I`` (Lava's ``Delta``).
     """
 
     registers: ClassVar[bool] = True
@@ -337,10 +340,12 @@ class SigmaDelta(Neuron):
     threshold: Array
     activation: Literal["relu", "identity"] = "relu"
     send_shift: int = 0
+    remainder: Literal["kept", "lost"] = "kept"
+    accumulate: bool = True
 
     @property
     def label(self) -> str:
-        return f"sigma-delta, {self.activation}"
+        return f"{'sigma-delta' if self.accumulate else 'delta'}, {self.activation}"
 
     def features(self, arithmetic: Arithmetic) -> tuple[Feature, ...]:
         del arithmetic
@@ -355,7 +360,8 @@ class SigmaDelta(Neuron):
 
     def largest_message(self, arithmetic: Arithmetic) -> int:
         del arithmetic
-        return 2 * STATE_LIMIT >> self.send_shift  # from the lowest to the highest state
+        lowest = 0 if self.activation == "relu" else STATE_LIMIT
+        return (STATE_LIMIT + lowest) >> self.send_shift  # from the lowest to the highest value
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)
