@@ -257,7 +257,7 @@ def update_float(
 
 
 RECTIFIES, REPLACES, LOSES = 1, 2, 4
-"""Rules of a sigma-delta neuron: its activation is the rectifier; what arrives is its new ``u``; its remainder is lost."""
+"""Rules of sigma-delta: its activation is the rectifier; what arrives is its new ``u``; its remainder is lost."""
 
 
 @compiled
