@@ -100,6 +100,11 @@ class Source(Neuron):
         del arithmetic
         return max(1, (1 << (self.payload_bits - 1)) - 1)
 
+    def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Changes of a value that lies within what it can send."""
+        most = float(self.largest_message("loihi"))
+        return np.full(np.shape(low), -most), np.full(np.shape(high), most)
+
     def message_bits(self, arithmetic: Arithmetic) -> int:
         del arithmetic
         return self.payload_bits if self.payload_bits > 1 else 0
@@ -357,6 +362,25 @@ class SigmaDelta(Neuron):
 
     def thresholds(self) -> Array | None:
         return self.threshold
+
+    @property
+    def sums_up(self) -> bool:
+        return self.accumulate
+
+    def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """A kept remainder leaves ``v >> send_shift`` for the sum of all messages, a lost one adds up without end."""
+        if self.remainder == "lost" and self.send_shift:
+            return super().levels(low, high)
+        least = 0.0 if self.activation == "relu" else -math.inf
+        ends = (np.maximum(end + self.bias, least) for end in (low, high))
+        first, last = (np.floor(end / 2.0**self.send_shift) for end in ends)
+        slack = np.ceil(self.threshold / 2.0**self.send_shift)
+        return np.minimum(first - slack, 0), np.maximum(last + slack, 0)
+
+    def reach(self, low: Array, high: Array) -> tuple[float, float]:
+        most = STATE_LIMIT - 1
+        ends = [low, high, low + self.bias, high + self.bias]
+        return 0.0, float(max(np.abs(end).max(initial=0.0) for end in ends)) / most
 
     def largest_message(self, arithmetic: Arithmetic) -> int:
         del arithmetic

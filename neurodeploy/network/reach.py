@@ -7,12 +7,14 @@ input; a real input stays far inside most of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from .arrays import Array
+from .connectivity import with_weights
 from .network import Network, Projection
 
 
@@ -36,26 +38,50 @@ class Reach:
 
 def reach(network: Network) -> Mapping[str, Reach]:
     """The reach of each population of an integer network that computes something."""
-    found = {}
+    found: dict[str, Reach] = {}
+    levels: dict[str, tuple[Array, Array]] = {}
     for population in network.populations:
-        if population.external:
-            continue
-        low, high = arriving(network, population.name)
-        found[population.name] = Reach(*population.neuron.reach(low, high))
+        low, high = arriving(network, population.name, levels)
+        levels[population.name] = population.neuron.levels(low, high)
+        if not population.external:
+            found[population.name] = Reach(*population.neuron.reach(low, high))
     return found
 
 
-def arriving(network: Network, name: str) -> tuple[Array, Array]:
-    """Least and largest sum that arrives at port 0 in one step, ``[neurons]`` each."""
-    size = network.by_name[name].size
-    low, high = np.zeros(size), np.zeros(size)
+def arriving(
+    network: Network, name: str, levels: Mapping[str, tuple[Array, Array]] | None = None
+) -> tuple[Array, Array]:
+    """Least and largest sum that arrives at port 0 in one step, ``[neurons]`` each.
+
+    Args:
+        levels: of the populations before it; then, where its neurons sum up, what arrives in all steps together.
+    """
+    population = network.by_name[name]
+    low, high = np.zeros(population.size), np.zeros(population.size)
     for projection in network.into(name):
         if projection.port == 0:
-            neuron = network.by_name[projection.source].neuron
-            most = neuron.largest_message(network.arithmetic)
-            least, largest = _sums(projection, most, neuron.signed(network.arithmetic))
+            if levels is not None and population.neuron.sums_up:
+                least, largest = _weighed(projection, levels.get(projection.source))
+            else:
+                neuron = network.by_name[projection.source].neuron
+                most = neuron.largest_message(network.arithmetic)
+                least, largest = _sums(projection, most, neuron.signed(network.arithmetic))
             low, high = low + least, high + largest
     return low, high
+
+
+def _weighed(projection: Projection, level: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """What one projection delivers in all steps together, from between what its sources' messages sum up to."""
+    kind = projection.connectivity
+    nothing_known = np.full(kind.outputs, math.inf)
+    if level is None or not all(np.isfinite(end).all() for end in level) or kind.exponent < 0:
+        return -nothing_known, nothing_known  # a negative exponent rounds every step's sum down, which adds up
+    weights = kind.weights.astype(np.float64)
+    positive, negative = (with_weights(kind, part) for part in (np.maximum(weights, 0), np.minimum(weights, 0)))
+    lowest, highest = (end[None] for end in level)
+    least = positive.apply(lowest) + negative.apply(highest)
+    largest = positive.apply(highest) + negative.apply(lowest)
+    return least[0] * 2.0**kind.exponent, largest[0] * 2.0**kind.exponent
 
 
 def _sums(projection: Projection, most: int, signed: bool) -> tuple[Array, Array]:
