@@ -373,9 +373,8 @@ class SigmaDelta(Neuron):
             return super().levels(low, high)
         least = 0.0 if self.activation == "relu" else -math.inf
         ends = (np.maximum(end + self.bias, least) for end in (low, high))
-        first, last = (np.floor(end / 2.0**self.send_shift) for end in ends)
-        slack = np.ceil(self.threshold / 2.0**self.send_shift)
-        return np.minimum(first - slack, 0), np.maximum(last + slack, 0)
+        first, last = (np.floor(end / 2.0**self.send_shift) if self.send_shift else end for end in ends)
+        return np.minimum(first, 0), np.maximum(last, 0)
 
     def reach(self, low: Array, high: Array) -> tuple[float, float]:
         most = STATE_LIMIT - 1

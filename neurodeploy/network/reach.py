@@ -61,7 +61,7 @@ def arriving(
     for projection in network.into(name):
         if projection.port == 0:
             if levels is not None and population.neuron.sums_up:
-                least, largest = _weighed(projection, levels.get(projection.source))
+                least, largest = weighed(projection, levels.get(projection.source))
             else:
                 neuron = network.by_name[projection.source].neuron
                 most = neuron.largest_message(network.arithmetic)
@@ -70,8 +70,12 @@ def arriving(
     return low, high
 
 
-def _weighed(projection: Projection, level: tuple[Array, Array] | None) -> tuple[Array, Array]:
-    """What one projection delivers in all steps together, from between what its sources' messages sum up to."""
+def weighed(projection: Projection, level: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """What one projection delivers in all steps together at least and at most, ``[targets]`` each.
+
+    Args:
+        level: between what the messages of each source sum up to; None where nothing is known.
+    """
     kind = projection.connectivity
     nothing_known = np.full(kind.outputs, math.inf)
     if level is None or not all(np.isfinite(end).all() for end in level) or kind.exponent < 0:
