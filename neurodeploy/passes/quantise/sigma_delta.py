@@ -6,10 +6,10 @@ A population has S integer units of state per unit of its activation and sends `
     w_int = q round(S w / (q m 2^e)),  e >= 0
 
 (the grid of `neurodeploy.passes.quantise.scaling`; an exponent below 0 would round every step's sum down, and what
-that loses would add up). Bias and threshold are ``round(S b)`` and ``round(S theta)``. S lets the weights fill their 8
-bits, as long as the largest state stays within 24: the largest that any input can drive it to where that leaves the
-messages `FEWEST` bits, else the largest of the calibration samples, with headroom. k leaves a message `MESSAGE_BITS`
-at the largest activation seen, and fewer where only so its targets are proven to stay within their range.
+that loses would add up). Bias and threshold are ``round(S b)`` and ``round(S theta)``. S lets the largest weight fill
+its 8 bits. k leaves a message `MESSAGE_BITS` at the largest activation seen, or fewer, so that the states of its
+targets, with such weights, stay within 24 bits: on the calibration samples with headroom, and for every input where
+that leaves a message `FEWEST` bits (`neurodeploy.network.reach`, which the note "range of integers" is from).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from . import rounding
 from .calibration import LARGEST, Calibration
 from .scaling import UNIT, Grid
 
-MESSAGE_BITS, FEWEST = 12, 8
+MESSAGE_BITS, FEWEST = 12, 10
 """Bits of a message at the largest activation seen, and the fewest that a proof is worth."""
 
 MARGIN = 1.02
@@ -66,8 +66,16 @@ class SigmaDeltaIntegers:
         """The network in integers.
 
         Raises:
+            InvalidInputError: no calibration samples, or samples that are no whole numbers.
             UnsupportedError: a projection that feeds back or adds a bias in every step.
         """
+        if self.seen.recording is None:
+            raise InvalidInputError(
+                "quantising sigma-delta neurons needs samples: they say how large activations get",
+                found="no calibration",
+                allowed="inputs as the network takes them, differences in whole numbers",
+                hint="give --calibration",
+            )
         populations: list[Population] = []
         integer: dict[str, Projection] = {}
         notes = dict(self.network.notes)
@@ -128,25 +136,21 @@ class SigmaDeltaIntegers:
         neuron = expect(population, SigmaDelta, "quantise")
         low, high = self._arriving(population, incoming)
         proven = _largest(low, high, low + neuron.bias, high + neuron.bias)
-        peak = _largest(*self._states(population)) or proven
+        peak = self._peak(population)
         grids = {p.name: Grid.of(p.connectivity, 0, self.registers) for p in incoming}
         room = {
             p.name: grids[p.name].largest / most
             for p in incoming
             if (most := float(np.abs(p.connectivity.weights).max(initial=0.0)))
         }
-        full = max(room.values(), default=1.0)
-        most = loihi_ranges.STATE_MAX
-        scale = min(full, most / (proven * MARGIN)) if proven else full
-        if scale * peak < 1 << FEWEST:
-            scale = min(full, most / (peak * self.headroom))
+        scale = min(max(room.values(), default=1.0), loihi_ranges.STATE_MAX / max(peak * self.headroom, 1e-300))
         scale = min(scale, *(free * 2.0**loihi_ranges.WEIGHT_EXPONENT_MAX for free in room.values()), math.inf)
         grids = {
             name: replace(grid, exponent=max(0, math.ceil(math.log2(scale / room.get(name, scale)) - 1e-9)))
             for name, grid in grids.items()
         }
         done = rounding.compensated(incoming, np.full(population.size, UNIT * scale), grids, self._traces(incoming))
-        shift = self._shift(population, scale, scale * peak, scale * proven)
+        shift = self._shift(population, scale, peak, proven)
         rounded = replace(neuron, bias=_state(neuron.bias * scale), threshold=_state(neuron.threshold * scale),
                           send_shift=shift)  # fmt: skip
         self.units[population.name] = scale / 2**shift
@@ -154,21 +158,28 @@ class SigmaDeltaIntegers:
         return replace(population, neuron=rounded, scale=scale), done
 
     def _shift(self, population: Population, scale: float, peak: float, proven: float) -> int:
-        """Bits that a message goes without: see the module's docstring."""
-        targets = [p for p in self.network.projections if p.source == population.name]
-        if not targets:
-            return 0
-        shift = max(0, int(peak).bit_length() - MESSAGE_BITS)
-        for projection in targets:
+        """Bits that a message goes without: see the module's docstring.
+
+        Args:
+            peak, proven: largest activation seen, and the largest that there can be.
+        """
+        shift = max(0, int(scale * peak).bit_length() - MESSAGE_BITS)
+        for projection in self.network.projections:
             kind = projection.connectivity
             largest = float(np.abs(kind.weights).max(initial=0.0))
-            if not largest or not math.isfinite(proven):
+            if projection.source != population.name or not largest:
                 continue
-            worst = projection.largest_sum / largest * Grid.of(kind, 0, self.registers).largest * proven * MARGIN
-            wanted = max(0, math.ceil(math.log2(max(worst / loihi_ranges.STATE_MAX, 1.0))))
-            if peak / 2**wanted >= 1 << FEWEST - 1:
-                shift = max(shift, wanted)
-        return shift
+            full = Grid.of(kind, 0, self.registers).largest / largest * scale / loihi_ranges.STATE_MAX
+            shift = max(shift, _halvings(full * self.headroom * self._peak(self.network.by_name[projection.target])))
+            safe = _halvings(full * MARGIN * projection.largest_sum * proven)
+            if scale * peak / 2**safe >= 1 << FEWEST - 1:
+                shift = max(shift, safe)
+        return shift if any(p.source == population.name for p in self.network.projections) else 0
+
+    def _peak(self, population: Population) -> float:
+        """Largest state or activation seen."""
+        assert self.seen.recording is not None
+        return _largest(*(self.seen.recording.states[name][population.name] for name in ("u", "v")))
 
     def _arriving(self, population: Population, incoming: list[Projection]) -> Level:
         """What can arrive in all steps together, in units of the activation."""
@@ -184,14 +195,10 @@ class SigmaDeltaIntegers:
             low, high = low + least, high + largest
         return low, high
 
-    def _states(self, population: Population) -> tuple[Array, ...]:
-        if self.seen.recording is None:
-            return ()
-        return tuple(self.seen.recording.states[name][population.name] for name in ("u", "v"))
-
     def _traces(self, incoming: list[Projection]) -> Mapping[str, Array | None]:
         """What each source's messages have summed up to, in integers, ``[steps x samples, neurons]``."""
-        if self.rounding == "nearest" or self.seen.recording is None:
+        assert self.seen.recording is not None
+        if self.rounding == "nearest":
             return {p.name: None for p in incoming}
         found: dict[str, Array | None] = {}
         for projection in incoming:
@@ -207,15 +214,18 @@ class SigmaDeltaIntegers:
         if not far:
             return "no integer can leave it, whatever values its inputs have"
         could = ", ".join(
-            f"{name!r} could reach {v:.2g} times its range" if math.isfinite(v) else f"of {name!r} nothing is proven"
+            f"the state of {name!r} {'could reach ' + format(v, '.2g') + ' times' if math.isfinite(v) else 'could leave'} its range"
             for name, v in far.items()
         )
-        held = (
-            f"on the calibration samples, states stay {self.headroom:g} times below it"
-            if self.seen.recording is not None
-            else "give --calibration"
+        return (
+            f"for the worst input, {could}, and saturate (on the calibration samples, states stay "
+            f"{self.headroom:g} times below it)"
         )
-        return f"for the worst input, the state of {could}, and saturate ({held})"
+
+
+def _halvings(times: float) -> int:
+    """How often to halve what is so many times its range."""
+    return math.ceil(math.log2(times)) if 1 < times < math.inf else 0
 
 
 def _largest(*arrays: Array) -> float:
