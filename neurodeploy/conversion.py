@@ -52,7 +52,7 @@ def convert(
             step between the values, for example 1/255, inputs are whole numbers, as a chip's messages are.
 
     Raises:
-        InvalidInputError: an input unit that is none, calibration data of the wrong shape, or a threshold that is not one.
+        InvalidInputError: calibration data of the wrong shape, a threshold or an input unit that is not one.
         UnsupportedError: a layer that cannot be expressed; the message names it.
     """
     samples = checked_calibration(ann, calibration)

@@ -114,7 +114,7 @@ class SigmaDeltaIntegers:
                 f"input {population.name!r} sends fractions, which no message carries",
                 found=f"{int(broken.sum()):,} of {payload.size:,}, the first {payload[broken][0]:g}",
                 allowed="whole numbers",
-                hint="convert with --input-unit, the step between its values (for example 1/255), and give whole steps",
+                hint="convert with --input-unit, the step between its values (for example 1/255), and give steps",
             )
 
     def _checked(self, projection: Projection) -> Projection:
@@ -214,11 +214,11 @@ class SigmaDeltaIntegers:
         if not far:
             return "no integer can leave it, whatever values its inputs have"
         could = ", ".join(
-            f"the state of {name!r} {'could reach ' + format(v, '.2g') + ' times' if math.isfinite(v) else 'could leave'} its range"
+            f"{name!r} {format(v, '.2g') + ' times' if math.isfinite(v) else 'out of'} its range"
             for name, v in far.items()
         )
         return (
-            f"for the worst input, {could}, and saturate (on the calibration samples, states stay "
+            f"for the worst input, states could reach, of {could}, and saturate (on the calibration samples, states stay "
             f"{self.headroom:g} times below it)"
         )
 
