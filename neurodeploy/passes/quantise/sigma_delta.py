@@ -125,7 +125,7 @@ class SigmaDeltaIntegers:
             )
         if projection.bias is not None and np.any(projection.bias):
             raise UnsupportedError(
-                f"the projection {projection.name!r} adds a bias in every step, which a sigma-delta neuron would sum up",
+                f"the projection {projection.name!r} adds a bias in every step, which sigma-delta neurons sum up",
                 allowed="biases inside the neurons",
             )
         kind = projection.connectivity
@@ -218,8 +218,8 @@ class SigmaDeltaIntegers:
             for name, v in far.items()
         )
         return (
-            f"for the worst input, states could reach, of {could}, and saturate (on the calibration samples, states stay "
-            f"{self.headroom:g} times below it)"
+            f"for the worst input, states could reach, of {could}, and saturate (on the calibration samples, states "
+            f"stay {self.headroom:g} times below it)"
         )
 
 
