@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.lava.setup import setup, sidecar_python
+from neurodeploy.backends.lava.worker import shim
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.cli import main
 from neurodeploy.compiler import place
@@ -206,6 +207,9 @@ def test_an_average_is_the_answer(tmp_path: Path) -> None:
 LAVA = """
 import sys
 import numpy as np
+import shim
+
+shim.install()
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.sink import RingBuffer as Sink
@@ -250,6 +254,7 @@ def test_lavas_own_processes_say_the_same(tmp_path: Path) -> None:
     network = in_netx_time(read_net(write(tmp_path / "small.net", content)))
     here = run_network(network, {"": x.T[:, None]}, record=Record(("u",))).states["u"]["dense2"][:, 0]
     (tmp_path / "own.py").write_text(textwrap.dedent(LAVA))
+    (tmp_path / "shim.py").write_bytes(Path(shim.__file__).read_bytes())
     np.savez(tmp_path / "given.npz", x=x, first=first, second=second, bias=bias)
     command = [str(sidecar_python()), str(tmp_path / "own.py"), str(tmp_path / "given.npz"), str(tmp_path / "out.npy")]
     subprocess.run(command, check=True, timeout=120)
