@@ -101,7 +101,9 @@ class Source(Neuron):
         return max(1, (1 << (self.payload_bits - 1)) - 1)
 
     def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
-        """Changes of a value that lies within what it can send."""
+        """Changes of a value that lies within what it can send; a plain spike only ever adds."""
+        if self.always_on or self.payload_bits == 1:
+            return super().levels(low, high)
         most = float(self.largest_message("loihi"))
         return np.full(np.shape(low), -most), np.full(np.shape(high), most)
 
@@ -371,8 +373,8 @@ class SigmaDelta(Neuron):
         """A kept remainder leaves ``v >> send_shift`` for the sum of all messages, a lost one adds up without end."""
         if self.remainder == "lost" and self.send_shift:
             return super().levels(low, high)
-        least = 0.0 if self.activation == "relu" else -math.inf
-        ends = (np.maximum(end + self.bias, least) for end in (low, high))
+        least = 0.0 if self.activation == "relu" else -STATE_LIMIT
+        ends = (np.clip(end + self.bias, least, STATE_LIMIT) for end in (low, high))
         first, last = (np.floor(end / 2.0**self.send_shift) if self.send_shift else end for end in ends)
         return np.minimum(first, 0), np.maximum(last, 0)
 

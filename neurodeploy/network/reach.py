@@ -38,6 +38,20 @@ class Reach:
 
 def reach(network: Network) -> Mapping[str, Reach]:
     """The reach of each population of an integer network that computes something."""
+    return _walked(network)[0]
+
+
+def messages(network: Network) -> Mapping[str, int]:
+    """Largest magnitude of what each population of an integer network sends in a step."""
+    most = {p.name: p.neuron.largest_message(network.arithmetic) for p in network.populations}
+    for name, (low, high) in _walked(network)[1].items():
+        if network.by_name[name].neuron.sums_up:  # a message is the change of the sum
+            most[name] = int(min(most[name], (high - low).max(initial=0.0)))
+    return most
+
+
+def _walked(network: Network) -> tuple[dict[str, Reach], dict[str, tuple[Array, Array]]]:
+    """The reach of each population, and between what the sums of all its messages lie (`Neuron.levels`)."""
     found: dict[str, Reach] = {}
     levels: dict[str, tuple[Array, Array]] = {}
     for population in network.populations:
@@ -45,7 +59,7 @@ def reach(network: Network) -> Mapping[str, Reach]:
         levels[population.name] = population.neuron.levels(low, high)
         if not population.external:
             found[population.name] = Reach(*population.neuron.reach(low, high))
-    return found
+    return found, levels
 
 
 def arriving(
