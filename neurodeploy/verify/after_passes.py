@@ -81,7 +81,7 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
 
 
 def _different(population: Population, first: Recording, second: Recording) -> int:
-    """Neuron-steps that differ; of messages that are changes, whether there is one, since each has a unit of its own."""
+    """Neuron-steps that differ; of changes, which come in units of their own, whether there is one."""
     one, other = (run.spikes[population.name].dense() for run in (first, second))
     changes = population.neuron.sums_up
     return int(((one != 0) != (other != 0)).sum() if changes else (one != other).sum())
