@@ -323,14 +323,16 @@ _BOUNDS: Mapping[type[Neuron], Callable[[Any, list[float], float], int]] = {
 """Largest message by what can arrive at each port and at all of them, for models without memory."""
 
 
-def _check_sums(network: Network, inputs: Mapping[str, Array]) -> dict[str, int]:
+def _check_sums(network: Network, inputs: Mapping[str, Array] | None = None) -> dict[str, int]:
     """Return the largest current that can reach each population; refuse what could leave Lava's 32 bits.
 
-    Inputs whose messages add up to more than one message can say are no differences of values, on which
-    `neurodeploy.network.reach` relies.
+    Inputs (None where they are not known) that add up to more than one message can say are no differences of values,
+    on which `neurodeploy.network.reach` relies.
     """
     message = {p.name: p.neuron.largest_message("loihi") for p in network.populations}
-    if all(np.abs(np.cumsum(x, axis=0, dtype=np.int64)).max(initial=0) <= message[name] for name, x in inputs.items()):
+    if inputs is not None and all(
+        np.abs(np.cumsum(x, axis=0, dtype=np.int64)).max(initial=0) <= message[name] for name, x in inputs.items()
+    ):
         message = dict(messages(network))
     largest: dict[str, int] = {}
     for population in network.populations:
