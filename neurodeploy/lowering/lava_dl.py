@@ -23,7 +23,9 @@ SLAYER's ``Average`` behind it, which netx cannot read, is the network's answer:
 Sigma-delta (``SDNN``). A message has 6 fractional bits (netx's default ``spike_exp``; the file does not hold it) and a
 state 6 more: thresholds and biases are shifted by 12, messages are ``s >> 6``, and what that cuts off is lost, as Loihi
 2 and Lava 0.10 do. An input layer is Lava's ``Delta``: it takes values, ``<< 12``, and sends their changes. An output
-layer (``sigma_output``) is Lava's ``Sigma``, the sum of what arrives: here sigma-delta with threshold 0.
+layer (``sigma_output``) is Lava's ``Sigma``, the sum of what arrives: here sigma-delta with threshold 0. Biases act
+from the first step on, so netx's step a hop sends them through the layers one after the other; here, as in SLAYER, all
+layers act in one step. Projections with a delay of 1 are netx's time, and give its integers.
 
 Clearing. netx clears u and v every ``reset_interval`` steps if its caller asks, each layer one step after the one
 before, since each hop takes a step there. In network time that is the same step everywhere: before the input of every
@@ -76,7 +78,8 @@ AVERAGE = "SLAYER's Average: in each step the mean of each {} neurons of {}, one
 SIGMA_DELTA = (
     f"as in netx with its spike_exp of {SPIKE_EXP}: the input's values come as whole numbers (SLAYER's in units of "
     f"1/{1 << SHIFT}), messages have {SPIKE_EXP} fractional bits more, states {STATE_EXP} more, which messages lose "
-    f"(as on Loihi 2 and in Lava 0.10); a state of {UNIT} is SLAYER's 1"
+    f"(as on Loihi 2 and in Lava 0.10); a state of {UNIT} is SLAYER's 1; layers act in the "
+    "same step, as in SLAYER, where netx takes a step a hop: changes below a threshold then add up in another order"
 )
 
 
