@@ -21,8 +21,9 @@ from neurodeploy.exporters.ann.ann import PERCENTILE, checked_calibration, spiki
 from neurodeploy.exporters.ann.ann_graph import Ann, Relu
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.connectivity import with_weights
 from neurodeploy.network.dispatch import expect
-from neurodeploy.network.network import Network, Population
+from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, SigmaDelta
 from neurodeploy.nir_graph.conventions import Conventions
 from neurodeploy.nir_graph.nir_file import NirFile
@@ -39,6 +40,7 @@ def convert(
     percentile: float = PERCENTILE,
     dt: float = 1e-3,
     name: str = "ann",
+    input_unit: float = 1.0,
 ) -> Network:
     """Return the float network of an ANN with sigma-delta neurons.
 
@@ -46,9 +48,11 @@ def convert(
         calibration: inputs of the ANN ``[samples, *shape]``; they say how large activations are.
         relative_threshold: of a layer, as a part of the `percentile` of its activations; 0 sends every change.
         dt: length of a step in seconds.
+        input_unit: what 1 at the network's input stands for; its inputs are values divided by it (`encode`). With the
+            step between the values, for example 1/255, inputs are whole numbers, as a chip's messages are.
 
     Raises:
-        InvalidInputError: calibration data of the wrong shape, or a threshold that is not one.
+        InvalidInputError: calibration data of the wrong shape, a threshold or an input unit that is not one.
         UnsupportedError: a layer that cannot be expressed; the message names it.
     """
     samples = checked_calibration(ann, calibration)
@@ -56,6 +60,8 @@ def convert(
         raise InvalidInputError(
             "the threshold is not a part of the largest activation", found=relative_threshold, allowed="0 to below 1"
         )
+    if not 0 < input_unit < np.inf:
+        raise InvalidInputError("the input unit is not one", found=input_unit, allowed="a number above 0")
     for layer in ann.layers:
         if isinstance(layer.operation, Relu) and layer.operation.ceiling is not None:
             raise UnsupportedError(
@@ -80,18 +86,29 @@ def convert(
         **{topic: text for topic, text in spiking.notes.items() if topic in ("dt", "softmax")},
         **ann.notes,
         "neurons": f"sigma-delta, thresholds {relative_threshold:g} of each layer's {percentile:g} percentile",
-        "input": "differences: the image in the first step, then what changes",
+        "input": "differences: the image in the first step, then what changes"
+        + (f"; in units of {input_unit:.9g}" if input_unit != 1 else ""),
     }
-    projections = tuple(replace(p, bias=None) for p in spiking.projections)
+    units = dict.fromkeys((p.name for p in spiking.inputs), input_unit)
+    projections = tuple(_without_bias(p, units.get(p.source, 1.0)) for p in spiking.projections)
     return replace(spiking, populations=populations, projections=projections, notes=notes)
 
 
-def encode(x: Array, steps: int = 1) -> Array:
-    """Still inputs ``[batch, *shape]`` as differences ``[time, batch, *shape]``: all of them in the first step."""
+def _without_bias(projection: Projection, unit: float) -> Projection:
+    kind = projection.connectivity
+    scaled = kind if unit == 1 else with_weights(kind, kind.weights * unit)
+    return replace(projection, bias=None, connectivity=scaled)
+
+
+def encode(x: Array, steps: int = 1, unit: float = 1.0) -> Array:
+    """Still inputs ``[batch, *shape]`` as differences ``[time, batch, *shape]``: all of them in the first step.
+
+    With another ``unit`` than 1 they are rounded to whole numbers of it.
+    """
     if steps < 1:
         raise InvalidInputError("a sample needs at least one step", found=steps, allowed="1 or more")
     changes = np.zeros((steps, *np.shape(x)))
-    changes[0] = x
+    changes[0] = x if unit == 1 else np.rint(x / unit)
     return changes
 
 

@@ -171,7 +171,8 @@ def _float_scalars(neuron: Lif) -> tuple[float, ...]:
 
 def _sigma_delta(pools: NeuronPools, p: Array, scalars: Array, neuron: SigmaDelta, place: _Place) -> None:
     del scalars
-    p[layout.KIND], p[layout.INNER] = layout.SIGMA_DELTA, int(neuron.activation == "relu")
+    rules = neuron_kernels.RECTIFIES * (neuron.activation == "relu") + neuron_kernels.REPLACES * (not neuron.accumulate)
+    p[layout.KIND], p[layout.INNER] = layout.SIGMA_DELTA, rules + neuron_kernels.LOSES * (neuron.remainder == "lost")
     p[layout.SHIFT] = neuron.send_shift
     pools.memory += place.size
 

@@ -256,11 +256,15 @@ def update_float(
             flags[b, i] = mark(active, count, touched, changed)
 
 
+RECTIFIES, REPLACES, LOSES = 1, 2, 4
+"""Rules of sigma-delta: its activation is the rectifier; what arrives is its new ``u``; its remainder is lost."""
+
+
 @compiled
 def update_sigma_delta(
     bias: Array,
     threshold: Array,
-    relu: int,
+    rules: int,
     current: Array,
     u: Array,
     v: Array,
@@ -271,7 +275,7 @@ def update_sigma_delta(
     """One step of `neurodeploy.network.neurons.SigmaDelta` in floats, in place; ``current`` is cleared.
 
     Args:
-        relu: 1 for the rectifier, 0 for the identity.
+        rules: the sum of `RECTIFIES`, `REPLACES` and `LOSES`.
         sent: ``[batch, neurons]``, sum of all that was sent.
         spikes: written: the difference that is sent, 0 for none.
         flags: as in `update_integer`; a neuron is active where input arrives or something is sent.
@@ -280,9 +284,9 @@ def update_sigma_delta(
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            u[b, i] += arrived
+            u[b, i] = arrived if rules & REPLACES else u[b, i] + arrived
             level = u[b, i] + bias[i]
-            if relu == 1 and level < 0:
+            if rules & RECTIFIES and level < 0:
                 level = 0.0
             v[b, i] = level
             difference = level - sent[b, i]
@@ -306,7 +310,7 @@ def _held(value: Any, left: Array) -> Any:
 def update_sigma_delta_integer(
     bias: Array,
     threshold: Array,
-    relu: int,
+    rules: int,
     shift: int,
     current: Array,
     u: Array,
@@ -321,14 +325,16 @@ def update_sigma_delta_integer(
         for i in range(u.shape[1]):
             arrived = current[b, i]
             current[b, i] = 0
-            u[b, i] = _held(u[b, i] + arrived, left)
+            u[b, i] = _held(arrived if rules & REPLACES else u[b, i] + arrived, left)
             level = _held(np.int64(u[b, i]) + bias[i], left)
-            if relu == 1 and level < 0:
+            if rules & RECTIFIES and level < 0:
                 level = 0
             v[b, i] = level
             difference = level - sent[b, i]
-            message = difference >> shift if abs(difference) >= threshold[i] else 0
-            sent[b, i] += message << shift
+            if abs(difference) < threshold[i]:
+                difference = np.int64(0)
+            message = difference >> shift
+            sent[b, i] += difference if rules & LOSES else message << shift
             spikes[b, i] = message
             touched = arrived != 0
             flags[b, i] = mark(touched or message != 0, message, touched, touched or message != 0)

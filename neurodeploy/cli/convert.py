@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--relative-threshold", type=float, metavar="F",
         help="sigma-delta: changes below this part of a layer's largest activation are not sent (default: 0.02)",
     )  # fmt: skip
+    parser.add_argument(
+        "--input-unit", type=float, default=1.0, metavar="U",
+        help="sigma-delta: the network takes inputs divided by U; with the step between their values (1/255 is "
+        "0.00392156863) these are whole numbers, which a chip needs (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--test", type=Path, metavar="X.npy", help="inputs to compare both networks on")
     parser.add_argument("--labels", type=Path, metavar="Y.npy", help="their classes: print accuracies")
     parser.add_argument("--steps", type=options.positive, default=32, metavar="T", help="steps of the comparison")
@@ -55,6 +60,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     wanted = ".nir" if args.to == "spiking" else ".ndp"
     if args.output.suffix != wanted:
         raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
+    if args.to == "spiking" and args.input_unit != 1:
+        raise InvalidInputError("--input-unit of a spiking network", found=args.input_unit, allowed="--to sigma-delta")
     calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
     ann = _ann(args, calibration, console)
     test = None if args.test is None else _test_data(args, ann)
@@ -107,8 +114,9 @@ def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Networ
 
     given = {"percentile": args.percentile, "relative_threshold": args.relative_threshold}
     network = conversion.convert(
-        ann, calibration, dt=args.dt, name=args.output.stem, **{k: v for k, v in given.items() if v is not None}
-    )
+        ann, calibration, dt=args.dt, name=args.output.stem, input_unit=args.input_unit,
+        **{k: v for k, v in given.items() if v is not None},
+    )  # fmt: skip
     place(network, None, {"source": Path(args.model).name, "framework": ann.origin}).save(args.output)
     return network
 
@@ -139,7 +147,7 @@ def _compared(
         scale = float(options.load_array(args.calibration, "inputs").max()) or 1.0
         inputs = spiking.encode(np.clip(x, None, scale) if args.coding == "rate" else x, args.steps, args.coding, scale)
     else:
-        inputs = conversion.encode(x, args.steps)
+        inputs = conversion.encode(x, args.steps, args.input_unit)
     with console.progress("reference") as progress:
         recording = run_network(network, {"": inputs}, progress=progress)
     before, after = decided(predict(ann, x)), decisions(network, recording)

@@ -107,6 +107,19 @@ class Neuron(Sealed):
         del low, high
         return math.inf, math.inf
 
+    @property
+    def sums_up(self) -> bool:
+        """Whether its state is the sum of all that ever arrived, so that `levels` of its sources bound it."""
+        return False
+
+    def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Between what the sum of all that it has sent lies at any time; infinite where nothing is proven.
+
+        Args:
+            low, high: least and largest sum that arrives in a step, or where it `sums_up`, that has arrived.
+        """
+        return np.full(np.shape(low), -math.inf), np.full(np.shape(high), math.inf)
+
     def never_spikes(self, arriving: float) -> Array:
         """Which neurons can never reach their threshold, bool; in float units.
 

@@ -100,6 +100,13 @@ class Source(Neuron):
         del arithmetic
         return max(1, (1 << (self.payload_bits - 1)) - 1)
 
+    def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Changes of a value that lies within what it can send; a plain spike only ever adds."""
+        if self.always_on or self.payload_bits == 1:
+            return super().levels(low, high)
+        most = float(self.largest_message("loihi"))
+        return np.full(np.shape(low), -most), np.full(np.shape(high), most)
+
     def message_bits(self, arithmetic: Arithmetic) -> int:
         del arithmetic
         return self.payload_bits if self.payload_bits > 1 else 0
@@ -329,12 +336,15 @@ class SigmaDelta(Neuron):
 
     which is Lava's ``SigmaDelta`` with its residue written as a sum. With threshold 0 the values that arrive everywhere
     are those of the conventional network. In integers a message is ``s >> send_shift`` (rounded down), and `sent` grows
-    by what the message is worth, so that nothing is lost over time.
+    by what the message is worth, so that nothing is lost over time (`remainder` ``"kept"``), or by ``s`` itself, as in
+    Lava 0.10 and lava-dl's recordings of Loihi 2 (``"lost"``): then a receiver drifts by up to 1 for each message.
 
     Args:
         bias, threshold: ``[neurons]``, in units of the activation.
         activation: ``"relu"`` or ``"identity"``.
         send_shift: fractional bits that the state has and the messages have not (integers; Lava's ``state_exp``).
+        remainder: what becomes of these bits of a message.
+        accumulate: whether what arrives adds up in ``u``; else it is the value itself, ``u <- I`` (Lava's ``Delta``).
     """
 
     registers: ClassVar[bool] = True
@@ -343,10 +353,12 @@ class SigmaDelta(Neuron):
     threshold: Array
     activation: Literal["relu", "identity"] = "relu"
     send_shift: int = 0
+    remainder: Literal["kept", "lost"] = "kept"
+    accumulate: bool = True
 
     @property
     def label(self) -> str:
-        return f"sigma-delta, {self.activation}"
+        return f"{'sigma-delta' if self.accumulate else 'delta'}, {self.activation}"
 
     def joins(self, arithmetic: Arithmetic) -> str:
         del arithmetic
@@ -363,9 +375,28 @@ class SigmaDelta(Neuron):
     def thresholds(self) -> Array | None:
         return self.threshold
 
+    @property
+    def sums_up(self) -> bool:
+        return self.accumulate
+
+    def levels(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """A kept remainder leaves ``v >> send_shift`` for the sum of all messages, a lost one adds up without end."""
+        if self.remainder == "lost" and self.send_shift:
+            return super().levels(low, high)
+        least = 0.0 if self.activation == "relu" else -STATE_LIMIT
+        ends = (np.clip(end + self.bias, least, STATE_LIMIT) for end in (low, high))
+        first, last = (np.floor(end / 2.0**self.send_shift) if self.send_shift else end for end in ends)
+        return np.minimum(first, 0), np.maximum(last, 0)
+
+    def reach(self, low: Array, high: Array) -> tuple[float, float]:
+        most = STATE_LIMIT - 1
+        ends = [low, high, low + self.bias, high + self.bias]
+        return 0.0, float(max(np.abs(end).max(initial=0.0) for end in ends)) / most
+
     def largest_message(self, arithmetic: Arithmetic) -> int:
         del arithmetic
-        return 2 * STATE_LIMIT >> self.send_shift  # from the lowest to the highest state
+        lowest = 0 if self.activation == "relu" else STATE_LIMIT
+        return (STATE_LIMIT + lowest) >> self.send_shift  # from the lowest to the highest value
 
     def check(self, name: str, size: int, arithmetic: Arithmetic) -> None:
         super().check(name, size, arithmetic)

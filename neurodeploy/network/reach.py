@@ -7,12 +7,14 @@ input; a real input stays far inside most of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from .arrays import Array
+from .connectivity import with_weights
 from .join import PORT, Join
 from .network import Network, Projection
 from .neuron import STATE_LIMIT
@@ -38,17 +40,32 @@ class Reach:
 
 def reach(network: Network) -> Mapping[str, Reach]:
     """The reach of each population of an integer network that computes something."""
-    found = {}
+    return _walked(network)[0]
+
+
+def messages(network: Network) -> Mapping[str, int]:
+    """Largest magnitude of what each population of an integer network sends in a step."""
+    most = {p.name: p.neuron.largest_message(network.arithmetic) for p in network.populations}
+    for name, (low, high) in _walked(network)[1].items():
+        if network.by_name[name].neuron.sums_up:  # a message is the change of the sum
+            most[name] = int(min(most[name], (high - low).max(initial=0.0)))
+    return most
+
+
+def _walked(network: Network) -> tuple[dict[str, Reach], dict[str, tuple[Array, Array]]]:
+    """The reach of each population, and between what the sums of all its messages lie (`Neuron.levels`)."""
+    found: dict[str, Reach] = {}
+    levels: dict[str, tuple[Array, Array]] = {}
     for population in network.populations:
-        if population.external:
-            continue
-        low, high = arriving(network, population.name)
+        low, high = arriving(network, population.name, levels=levels)
         joined = 0.0
         if population.join is not None:
             joined, low, high = _joined(network, population.name, population.join, low, high)
-        u, v = population.neuron.reach(low, high)
-        found[population.name] = Reach(max(u, joined), v)
-    return found
+        levels[population.name] = population.neuron.levels(low, high)
+        if not population.external:
+            u, v = population.neuron.reach(low, high)
+            found[population.name] = Reach(max(u, joined), v)
+    return found, levels
 
 
 def _joined(network: Network, name: str, join: Join, low: Array, high: Array) -> tuple[float, Array, Array]:
@@ -62,17 +79,44 @@ def _joined(network: Network, name: str, join: Join, low: Array, high: Array) ->
     return far, low + join.largest(least, population.size), high + join.largest(most, population.size)
 
 
-def arriving(network: Network, name: str, port: int = 0) -> tuple[Array, Array]:
-    """Least and largest sum that arrives at a port in one step, ``[neurons]`` each, or ``[compartments]``."""
-    size = network.by_name[name].ends(port)
-    low, high = np.zeros(size), np.zeros(size)
+def arriving(
+    network: Network, name: str, port: int = 0, levels: Mapping[str, tuple[Array, Array]] | None = None
+) -> tuple[Array, Array]:
+    """Least and largest sum that arrives at a port in one step, ``[neurons]`` each, or ``[compartments]``.
+
+    Args:
+        levels: of the populations before it; then, where its neurons sum up, what arrives in all steps together.
+    """
+    population = network.by_name[name]
+    low, high = np.zeros(population.ends(port)), np.zeros(population.ends(port))
     for projection in network.into(name):
         if projection.port == port:
-            neuron = network.by_name[projection.source].neuron
-            most = neuron.largest_message(network.arithmetic)
-            least, largest = _sums(projection, most, neuron.signed(network.arithmetic))
+            if levels is not None and population.neuron.sums_up:
+                least, largest = weighed(projection, levels.get(projection.source))
+            else:
+                neuron = network.by_name[projection.source].neuron
+                most = neuron.largest_message(network.arithmetic)
+                least, largest = _sums(projection, most, neuron.signed(network.arithmetic))
             low, high = low + least, high + largest
     return low, high
+
+
+def weighed(projection: Projection, level: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """What one projection delivers in all steps together at least and at most, ``[targets]`` each.
+
+    Args:
+        level: between what the messages of each source sum up to; None where nothing is known.
+    """
+    kind = projection.connectivity
+    nothing_known = np.full(kind.outputs, math.inf)
+    if level is None or not all(np.isfinite(end).all() for end in level) or kind.exponent < 0:
+        return -nothing_known, nothing_known  # a negative exponent rounds every step's sum down, which adds up
+    weights = kind.weights.astype(np.float64)
+    positive, negative = (with_weights(kind, part) for part in (np.maximum(weights, 0), np.minimum(weights, 0)))
+    lowest, highest = (end[None] for end in level)
+    least = positive.apply(lowest) + negative.apply(highest)
+    largest = positive.apply(highest) + negative.apply(lowest)
+    return least[0] * 2.0**kind.exponent, largest[0] * 2.0**kind.exponent
 
 
 def _sums(projection: Projection, most: int, signed: bool) -> tuple[Array, Array]:

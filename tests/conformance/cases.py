@@ -188,6 +188,14 @@ def _sigma_delta(rng: np.random.Generator, integer: bool) -> list[Any]:
     return _narrow(chain(first, second, rng=rng, integer=integer))
 
 
+@case("delta, sigma-delta that loses its remainders, sigma")
+def _delta(rng: np.random.Generator, integer: bool) -> list[Any]:
+    nothing, threshold = _graded(np.zeros(N), integer), _graded(np.full(N, 0.1), integer)
+    delta = SigmaDelta(nothing, threshold, "identity", 3 * integer, accumulate=False)
+    lossy = SigmaDelta(_graded(rng.normal(size=N), integer), threshold, "relu", 3 * integer, "lost")
+    return _narrow(chain(delta, lossy, SigmaDelta(nothing, nothing, "identity"), rng=rng, integer=integer))
+
+
 @case("graded ReLU")
 def _relu(rng: np.random.Generator, integer: bool) -> list[Any]:
     threshold = _graded(np.full(N, 0.2), integer)

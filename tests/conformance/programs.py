@@ -216,7 +216,8 @@ class _Maker:
             threshold, bias = np.rint(threshold).astype(np.int32), np.rint(bias).astype(np.int32)
         if choice == "sigma":
             shift = int(rng.choice([0, 3, 6])) if self.integer else 0
-            return SigmaDelta(bias, threshold, str(rng.choice(["relu", "identity"])), shift)  # type: ignore[arg-type]
+            kind, remainder = str(rng.choice(["relu", "identity"])), str(rng.choice(["kept", "lost"]))
+            return SigmaDelta(bias, threshold, kind, shift, remainder, bool(rng.random() < 0.8))  # type: ignore[arg-type]
         if choice == "relu":
             return Relu(bias, threshold)
         if choice == "product":

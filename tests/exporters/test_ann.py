@@ -23,8 +23,10 @@ from neurodeploy.network.neurons import SigmaDelta
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.passes.graded_inputs import with_graded_inputs
+from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.program import Program
-from neurodeploy.program.recording import scores
+from neurodeploy.program.recording import Record, scores
 
 DATA = digits.load()
 TEST = digits_ann.inputs(DATA.test_images)
@@ -97,6 +99,23 @@ def test_sigma_delta_without_threshold_is_the_ann(ann):
     run = run_network(network, {"": changes})
     np.testing.assert_allclose(scores(network, run), predict(ann, second), rtol=0, atol=1e-9)
     assert all(isinstance(p.neuron, SigmaDelta) for p in network.populations if p.name != network.inputs[0].name)
+
+
+def test_sigma_delta_in_integers_is_as_good_and_near(trained, ann):
+    """8-bit weights: the accuracy, and every activation to 1 % of its layer's largest; both back-ends agree."""
+    network = conversion.convert(ann, CALIBRATION, input_unit=1 / 16)
+    x, given = conversion.encode(TEST, 1, 1 / 16), {"": conversion.encode(CALIBRATION[:100], 1, 1 / 16)}
+    integers = Quantise(calibration=given).apply(with_graded_inputs(network, given, "loihi2", 24))
+    recorded = Record(("v",))
+    floats, found = run_network(network, {"": x}, record=recorded), run_network(integers, {"": x}, record=recorded)
+    assert abs(accuracy(scores(integers, found)) - trained.accuracy) <= 0.003
+    for population in integers.populations[1:]:
+        v = floats.states["v"][population.name]
+        off = found.states["v"][population.name] / population.scales - v
+        assert np.abs(off).max() < 0.01 * np.abs(v).max(), population.name
+    other = engine.run(place(integers, None, {}), {"": x[:, :50]}, record=recorded)
+    for name, v in other.states["v"].items():
+        np.testing.assert_array_equal(v, found.states["v"][name][:, :50])
 
 
 def tiny(*layers):

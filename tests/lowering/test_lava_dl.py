@@ -245,7 +245,34 @@ def dropped(index: int) -> Callable[[list[dict[str, Any]]], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], type[NeurodeployError], str]] = {
-    "sigma-delta": (neuron(1, type="SDNN"), UnsupportedError, "here sigma-delta exists in floats only"),
+    "sigma-delta, sigmoid": (
+        neuron(1, type="SDNN", activation="sigmoid"),
+        UnsupportedError,
+        "layer 1 has another activation",
+    ),
+    "sigma-delta, bits": (neuron(1, type="SDNN", messageBits=8), UnsupportedError, "layer 1 has another messageBits"),
+    "sigma-delta, threshold": (neuron(1, type="SDNN", vThMant=2048), InvalidInputError, "layer 1 has a vThMant that"),
+    "sigma-delta, bias": (
+        lambda c: c[1]["neuron"].update(type="SDNN") or c[1].update(bias=[2048.0, 0, 0]),
+        InvalidInputError,
+        "layer 1 has a bias that cannot be used",
+    ),
+    "sigma before the end": (
+        neuron(1, type="SDNN", sigma_output=True),
+        UnsupportedError,
+        "layer 1 is a sigma-delta output",
+    ),
+    "delta with a scale": (neuron(0, type="SDNN"), UnsupportedError, "has sigma-delta neurons and scales its input"),
+    "average, then more": (
+        lambda c: c.insert(3, {"type": np.array([b"average"], "S10"), "shape": [2, 1, 1]}),
+        UnsupportedError,
+        "layer 3 averages over neurons, and other layers follow it",
+    ),
+    "average that does not fit": (
+        lambda c: c.append({"type": np.array([b"average"], "S10"), "shape": [3, 1, 1]}),
+        UnsupportedError,
+        "layer 5 averages over neurons that it does not fit",
+    ),
     "resonate-and-fire": (neuron(1, type="RF_PHASE"), UnsupportedError, "layer 1 has neurons of type RF_PHASE"),
     "pooling": (changed(2, type="pool"), UnsupportedError, "layer 2 is of type pool"),
     "delays of another layer": (changed(3, delay=np.arange(3)), InvalidInputError, "layer 3 has delays that cannot"),

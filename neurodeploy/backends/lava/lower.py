@@ -22,6 +22,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_we
 from neurodeploy.network.network import Network, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
+from neurodeploy.network.reach import messages
 from neurodeploy.network.registers import QUANTISE, check_synapses, doubled
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
@@ -110,7 +111,7 @@ def lower(
     learned: dict[str, str] = {}
     if any(p.rule is not None for p in network.projections):
         chip_steps += 1  # what the last step has learned is written down in the next
-    largest = _check_sums(network) if fixed else {}
+    largest = _check_sums(network, inputs) if fixed else {}
     arrays: dict[str, Array] = {}
     populations, projections, files, graded = [], [], {}, set()
     reporter = next((p.name for p in network.populations if not p.external), "")
@@ -325,9 +326,17 @@ _BOUNDS: Mapping[type[Neuron], Callable[[Any, list[float], float], int]] = {
 """Largest message by what can arrive at each port and at all of them, for models without memory."""
 
 
-def _check_sums(network: Network) -> dict[str, int]:
-    """Return the largest current that can reach each population; refuse what could leave Lava's 32 bits."""
+def _check_sums(network: Network, inputs: Mapping[str, Array] | None = None) -> dict[str, int]:
+    """Return the largest current that can reach each population; refuse what could leave Lava's 32 bits.
+
+    Inputs (None where they are not known) that add up to more than one message can say are no differences of values,
+    on which `neurodeploy.network.reach` relies.
+    """
     message = {p.name: p.neuron.largest_message("loihi") for p in network.populations}
+    if inputs is not None and all(
+        np.abs(np.cumsum(x, axis=0, dtype=np.int64)).max(initial=0) <= message[name] for name, x in inputs.items()
+    ):
+        message = dict(messages(network))
     largest: dict[str, int] = {}
     for population in network.populations:
         incoming = network.into(population.name)

@@ -93,8 +93,13 @@ def _integrator(population: Population, use: _Use) -> Described:
 def _sigma_delta(population: Population, use: _Use) -> Described:
     neuron = expect(population, SigmaDelta, "Lava")
     uniform = _uniform(neuron.threshold)
-    rules = {"relu": neuron.activation == "relu", "state_exp": neuron.send_shift}
-    stock = not use.fixed and uniform.size == 1
+    rules = {
+        "relu": neuron.activation == "relu",
+        "state_exp": neuron.send_shift,
+        "accumulate": neuron.accumulate,
+        "keep": neuron.remainder == "kept",
+    }
+    stock = not use.fixed and uniform.size == 1 and neuron.accumulate
     threshold = uniform if stock else neuron.threshold
     return Described("SigmaDelta" if stock else "SigmaDeltaNeuron", {"vth": threshold, "bias": neuron.bias}, rules)
 

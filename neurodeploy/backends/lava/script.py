@@ -241,7 +241,7 @@ class _Script:
             if what == "SigmaDelta":
                 mode = self._import((f"{_SDN}.process", "ActivationMode"))
                 return [shape, *given("vth", "bias"), f"act_mode={mode}.{'RELU' if rules['relu'] else 'UNIT'}"]
-            return [shape, *given("vth", "bias"), f"relu={rules['relu']!r}", f"state_exp={rules['state_exp']}"]
+            return [shape, *given("vth", "bias"), *(f"{key}={value!r}" for key, value in rules.items())]
         if what in ("GradedReluVec", "ReluNeuron", "ProdNeuron", "ProductNeuron"):
             return [shape, *given(*arrays), *([f"exp={rules['exp']}"] if "exp" in rules else [])]
         registers = given("du", "dv", "bias_mant", "bias_exp")

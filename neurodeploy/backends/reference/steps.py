@@ -55,15 +55,15 @@ class State:
 
 def _sigma_delta(neuron: SigmaDelta, state: State, current: Array, second: Array, integer: bool) -> Array:
     del second
-    state.u = state.saturated(state.u + current, integer)
+    state.u = state.saturated(state.u + current if neuron.accumulate else current, integer)
     v = state.saturated(state.u + neuron.bias.astype(current.dtype), integer)
     state.v = np.maximum(v, 0) if neuron.activation == "relu" else v
     difference = state.v - state.kept("sent")
-    message = np.where(np.abs(difference) >= neuron.threshold, difference, 0)
+    sent = message = np.where(np.abs(difference) >= neuron.threshold, difference, 0)
     if neuron.send_shift:
-        message = message >> neuron.send_shift
-    worth = message << neuron.send_shift if neuron.send_shift else message
-    state.memory["sent"] = state.kept("sent") + worth
+        message = sent >> neuron.send_shift
+        sent = message << neuron.send_shift if neuron.remainder == "kept" else sent
+    state.memory["sent"] = state.kept("sent") + sent
     return np.asarray(message)
 
 

@@ -12,7 +12,8 @@ threshold, bias and the largest state seen in calibration fit; weights are round
 `neurodeploy.passes.quantise.rounding`. A reset potential other than 0 is shifted to 0 first (exact): v' = v - v_reset,
 theta' = theta - v_reset, b' = b - dv v_reset. A bias that drives the current, or that starts late, becomes an always-on
 axon with synapses of its own. A read-out that other populations hear sends its potential without its lowest bits
-(`Lif.send_shift`), to which their weights are scaled.
+(`Lif.send_shift`), to which their weights are scaled. Networks of sigma-delta neurons:
+`neurodeploy.passes.quantise.sigma_delta`.
 
 Integers compare with ``>``. A float neuron that fires at ``>=`` gets a threshold lower by one unit of 64 (its state
 is a multiple of 64 where nothing has decayed), or where the threshold is also what a spike subtracts, a start one
@@ -44,6 +45,7 @@ from . import rounding
 from .calibration import MEMORY, Calibration
 from .measure import spikes_off
 from .scaling import UNIT, Range, Scales, Scaling
+from .sigma_delta import SigmaDeltaIntegers
 
 MESSAGE_BITS = 10
 """Of what a read-out sends on: more would leave its targets' 8-bit weights too few steps, fewer would lose detail."""
@@ -95,6 +97,8 @@ class Quantise:
                 hint="give --calibration, or use nearest rounding",
             )
         seen = Calibration.of(network, self.calibration)
+        if any(p.neuron.sums_up for p in network.populations):
+            return SigmaDeltaIntegers(network, seen, self.headroom, self.registers, self.rounding).of()
         network = with_bias_axons(network)
         notes = dict(network.notes)
         populations: list[Population] = []

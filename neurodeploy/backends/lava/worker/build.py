@@ -89,10 +89,7 @@ def _sigma_delta(entry: Mapping[str, Any], a: Arrays) -> Any:
 
 
 def _own_sigma_delta(entry: Mapping[str, Any], a: Arrays) -> Any:
-    rules = entry["rules"]
-    return neurons.SigmaDeltaNeuron(
-        shape=(entry["size"],), bias=a["bias"], vth=a["vth"], relu=rules["relu"], state_exp=rules["state_exp"]
-    )
+    return neurons.SigmaDeltaNeuron(shape=(entry["size"],), bias=a["bias"], vth=a["vth"], **entry["rules"])
 
 
 _UV = {"u": "u", "v": "v"}

@@ -231,10 +231,15 @@ class SigmaDeltaNeuron(AbstractProcess):
         bias, vth: of each neuron, in units of the state.
         relu: whether f is the rectifier rather than the identity.
         state_exp: fractional bits of the state (fixed point).
+        accumulate: whether what comes in adds up; else it is the value itself.
+        keep: whether the last bits of a message stay to be sent; else they are lost, as in Lava 0.10.
     """
 
-    def __init__(self, *, shape: tuple[int, ...], bias: Any, vth: Any, relu: bool, state_exp: int = 0) -> None:
-        super().__init__(shape=shape, relu=relu, state_exp=state_exp)
+    def __init__(
+        self, *, shape: tuple[int, ...], bias: Any, vth: Any, relu: bool, state_exp: int = 0, accumulate: bool = True,
+        keep: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(shape=shape, relu=relu, state_exp=state_exp, accumulate=accumulate, keep=keep)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.sigma = Var(shape=shape, init=0)
@@ -254,19 +259,20 @@ class AbstractSigmaDeltaModel(PyLoihiProcessModel):  # type: ignore[misc, unused
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.relu, self.state_exp = proc_params["relu"], proc_params["state_exp"]
+        self.accumulate, self.keep = proc_params["accumulate"], proc_params["keep"]
 
     def run_spk(self) -> None:
         """One step."""
-        self.sigma = self.held(self.sigma + self.a_in.recv())
+        arrived = self.a_in.recv()
+        self.sigma = self.held(self.sigma + arrived if self.accumulate else arrived)
         act = self.held(self.sigma + self.bias)
         self.act = np.maximum(act, 0) if self.relu else act
         change = self.act - self.sent
-        message = np.where(np.abs(change) >= self.vth, change, 0)
+        sent = message = np.where(np.abs(change) >= self.vth, change, 0)
         if self.state_exp:
-            message = message >> self.state_exp
-            self.sent = self.sent + (message << self.state_exp)
-        else:
-            self.sent = self.sent + message
+            message = sent >> self.state_exp
+            sent = message << self.state_exp if self.keep else sent
+        self.sent = self.sent + sent
         self.s_out.send(message)
 
 
