@@ -10,8 +10,7 @@ import nir
 import numpy as np
 
 from neurodeploy import backends
-from neurodeploy.compiler import compile_file
-from neurodeploy.nir_graph import interpreter
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.nir_graph.max_node import max_node
 from neurodeploy.program.recording import Record
 from tests.conformance.compare import difference
@@ -168,11 +167,11 @@ def differences(seed: int, path: str, others: tuple[str, ...] = ("hwsim", "onnxr
     nir.write(path, random_graph(seed))
     rng = np.random.default_rng(seed)
     options = {"dt": DT, **OPTIONS[seed % len(OPTIONS)]}
-    floats = compile_file(path, None, options=options, integer=False)
+    floats = compile(path, None, CompileOptions(conventions=options, integer=False))
     shape = floats.program.network.inputs[0].shape
     x = {"": (rng.random((12, 2, *shape)) < 0.4).astype(np.uint8)}
     wrong = []
-    truth = interpreter.run(floats.file, x, floats.conventions)
+    truth = floats.nir(x)
     judge = backends.get("reference")(floats.program, x, record=EVERYTHING)
     for layer, events in truth.spikes.items():
         # What no output depends on, or never spikes, is pruned.
@@ -184,7 +183,7 @@ def differences(seed: int, path: str, others: tuple[str, ...] = ("hwsim", "onnxr
     for name in others:
         if text := difference(judge, backends.get(name)(floats.program, x, record=EVERYTHING), integer=False):
             wrong.append(f"floats on {name}: {text}")
-    integers = compile_file(path, None, options=options, calibration=x if seed % 2 else None).program
+    integers = compile(path, None, CompileOptions(conventions=options, calibration=x if seed % 2 else None)).program
     judge = backends.get("reference")(integers, x, record=EVERYTHING)
     for name in (other for other in others if other != "onnxruntime"):
         if text := difference(judge, backends.get(name)(integers, x, record=EVERYTHING), integer=True):

@@ -12,7 +12,7 @@ import pytest
 
 from neurodeploy import backends
 from neurodeploy.backends.lava.setup import setup
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import DoesNotFitError, InvalidInputError, UnsupportedError
 from neurodeploy.hwsim import engine
 from neurodeploy.hwsim.chips.arch import load_architecture
@@ -57,7 +57,7 @@ def neuron(*shape: int) -> nir.LIF:
 def network(path: Path, chip: str | None = None, integer: bool = False, **more: object) -> Program:
     arch = load_architecture(chip) if chip else None
     options = {**OPTIONS, **more}
-    return compile_file(path, arch, options=options, integer=integer).program
+    return compile(path, arch, CompileOptions(conventions=options, integer=integer)).program
 
 
 @pytest.mark.parametrize("seed", [0, 3, 4, 17, 28])

@@ -37,9 +37,10 @@ def first_comparisons(recorded: Recorded, known: set[fx.Node]) -> set[fx.Node]:
     kinds_of: dict[fx.Node, tuple[str, str, str, torch.Size]] = {}
     for node in recorded.graph.graph.nodes:
         value = node.meta.get("val")
-        if node.op == "call_function" and packet(node) in COMPARISONS and isinstance(value, torch.Tensor):
-            if value.dim() > 1 and isinstance(node.args[0], fx.Node):
-                kinds_of[node] = (line_of(node), module_of(node), packet(node), value.shape)
+        if packet(node) not in COMPARISONS or not isinstance(value, torch.Tensor):
+            continue
+        if value.dim() > 1 and isinstance(node.args[0], fx.Node):
+            kinds_of[node] = (line_of(node), module_of(node), packet(node), value.shape)
     later = {kind for node, kind in kinds_of.items() if node in known and kind[0]}
     return {node for node, kind in kinds_of.items() if node not in known and kind in later}
 

@@ -148,3 +148,18 @@ def functional(node: fx.Node) -> Any:
     target: Any = node.target
     plain = getattr(torch.ops.aten, packet(node).partition(".")[2][:-1])
     return getattr(plain, target._overloadname)
+
+
+def with_parts(
+    node: fx.Node, parts: Mapping[fx.Node, Any], constant: Callable[[fx.Node], Any] | None = None
+) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    """An operator's arguments with terms and constants in the place of nodes."""
+
+    def value(other: Any) -> Any:
+        if isinstance(other, fx.Node):
+            return parts[other] if other in parts or constant is None else constant(other)
+        if isinstance(other, (tuple, list)):
+            return tuple(map(value, other))
+        return other
+
+    return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())

@@ -23,7 +23,7 @@ from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
 from . import operators as kinds
 from .dynamic import dynamic, first_comparisons
-from .operators import dims_of, functional, packet
+from .operators import dims_of, functional, packet, with_parts
 from .pieces import COMPARISONS, of_positive, without_surrogate
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
@@ -262,7 +262,7 @@ class _Unrolling(Values):
             return self._terms.constant(self._evaluated(node), node) if known is None else known
         shape = tuple(held.shape[1:])
         value = self._terms.make(CONSTANT, (constant_of(held[0].double()),), shape, 1, node)
-        args, named = _arguments(node, {node.args[0]: value}, self._constant_part)  # type: ignore[dict-item]
+        args, named = with_parts(node, {node.args[0]: value}, self._constant_part)  # type: ignore[dict-item]
         return self._terms.ids(self._terms.make(node.target, args, shape, len(held), node, named=named))
 
     def _elementwise(self, node: fx.Node, name: str) -> Tensor:
@@ -295,7 +295,7 @@ class _Unrolling(Values):
             values = [self._value(c, features, self._source(s, features))
                       for s, c in zip(distinct, group.contents, strict=True)]  # fmt: skip
             parts = {**dict(zip(distinct, values, strict=True)), **each}
-            args, named = _arguments(node, parts)
+            args, named = with_parts(node, parts)
             left = without_surrogate(name, args)
             if left is not None:
                 return left
@@ -378,7 +378,7 @@ class _Unrolling(Values):
 
         def made(group: Group, inner: tuple[int, ...], _each: Any) -> Term:
             value = self._value(group.contents[0], inner, self._source(distinct[0], inner))
-            args, named = _arguments(node, {distinct[0]: value}, self._constant_part)
+            args, named = with_parts(node, {distinct[0]: value}, self._constant_part)
             args, named = shift(args, named, ids.dim(), len(inner))
             after = self._result_shape(node, args, named, inner)
             return self._terms.make(node.target, args, after, self._samples([value]), node, named=named)
@@ -395,7 +395,7 @@ class _Unrolling(Values):
         for group in groups:
             values = [self._value(c, tuple(s[1:]), self._source(n, tuple(s[1:])))
                       for c, s, n in zip(group.contents, shapes, signals, strict=True)]  # fmt: skip
-            args, named = _arguments(node, dict(zip(signals, values, strict=True)), self._constant_part)
+            args, named = with_parts(node, dict(zip(signals, values, strict=True)), self._constant_part)
             after = self._result_shape(node, args, named, tuple(shapes[0][1:]))
             term = self._terms.make(node.target, args, after, self._samples(values), node, named=named)
             ids = self._terms.ids(term)
@@ -498,18 +498,3 @@ def _closure(term: Term) -> list[Term]:
             if one.op not in (NEURON, STATE_TERM, INPUT):
                 stack.extend(one.terms)
     return list(seen.values())
-
-
-def _arguments(
-    node: fx.Node, parts: Mapping[fx.Node, Any], constant: Callable[[fx.Node], Any] | None = None
-) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
-    """The operator's arguments with terms and constants in the place of nodes."""
-
-    def value(other: Any) -> Any:
-        if isinstance(other, fx.Node):
-            return parts[other] if other in parts or constant is None else constant(other)
-        if isinstance(other, (tuple, list)):
-            return tuple(map(value, other))
-        return other
-
-    return tuple(map(value, node.args)), tuple((key, value(item)) for key, item in node.kwargs.items())

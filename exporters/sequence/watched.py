@@ -15,12 +15,13 @@ from .record import Recorded, line_of
 
 def watched(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
     """Which comparison of which line is a spike of which layer written by hand."""
-    whose = {_compares(spike.node): node_name(site) for site, one in by_hand.items() for spike in one.written.spikes}
+    whose = {compared: node_name(site) for site, one in by_hand.items() for spike in one.written.spikes
+             if (compared := _compares(spike.node)) is not None}  # fmt: skip
     if not whose:
         return None
     lines: dict[str, list[str | None]] = {}
     for node in recorded.graph.graph.nodes:
-        if node.op == "call_function" and _compares(node) is node:
+        if _is_comparison(node):
             lines.setdefault(line_of(node), []).append(whose.get(node))
     return Watch(
         {line: layers for line, layers in lines.items() if any(layers)},
@@ -31,7 +32,8 @@ def watched(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
 
 def _compares(node: fx.Node) -> fx.Node | None:
     """The comparison that an operator is, or that its argument is, as in ``relu(sign(x))``."""
-    for one in (node, *node.all_input_nodes):
-        if one.op == "call_function" and packet(one).removeprefix("aten.") in COMPARISONS:
-            return one
-    return None
+    return next(filter(_is_comparison, (node, *node.all_input_nodes)), None)
+
+
+def _is_comparison(node: fx.Node) -> bool:
+    return node.op == "call_function" and packet(node).removeprefix("aten.") in COMPARISONS

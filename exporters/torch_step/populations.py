@@ -135,7 +135,7 @@ class Populations:
         if any(self._counts.shape(source) != shape for source in terms):
             terms = self._vectors(node, terms)
         put(made, {"module": path})
-        walk.nodes[name], walk.modules[name], walk._maker[name] = made, path, node
+        walk.nodes[name], walk.modules[name], walk.makers[name] = made, path, node
         for source, factor in terms.items():
             if factor != 1.0:
                 scale = walk.unique(f"{source}.scale")

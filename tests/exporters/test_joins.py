@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neurodeploy.backends.reference.run import run_network
-from neurodeploy.compiler import compile_file
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.exporters.ann.ann import convert
 from neurodeploy.exporters.ann.torch_ann import from_torch
@@ -227,7 +227,7 @@ def test_integers_keep_the_joins_exact(chip, tmp_path: Path) -> None:
     x = frames(IMAGE, steps=20, batch=3)
     graph = export_proven(net, x, None, tmp_path / "net.nir").captured.graph
     names = [name for name, node in graph.nodes.items() if isinstance(node, nir.Threshold)]
-    program = compile_file(tmp_path / "net.nir", load_architecture(chip), calibration={"": x}).program
+    program = compile(tmp_path / "net.nir", load_architecture(chip), CompileOptions(calibration={"": x})).program
     spikes = {n: s.dense().reshape(20, 3, -1) for n, s in run_network(program.network, {"": x}).spikes.items()}
     a, b = (spikes[f"net.{n}"].reshape(60, *IMAGE) for n in ("n1", "n2"))
     pooled = F.max_pool2d(torch.from_numpy(a).double(), 3, 1, 1).numpy()
