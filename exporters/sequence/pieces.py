@@ -110,7 +110,7 @@ def _reached(
             continue
         one = next((a for a in alike if term.index in a.first), owner.get(term.index))
         if one is not None:
-            states |= one not in alike and term.name not in COMPARISONS
+            states |= one not in alike and not _spikes(term)
             if one in alike:
                 state = term is not one.spikes[-1]
                 touched[one] = max(touched.get(one, 0), 2 if state else 1)

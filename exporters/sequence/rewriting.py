@@ -15,6 +15,7 @@ from neurodeploy.network.arrays import Array
 
 from .fold import Matching, leaves
 from .lift import Lifted, UnprovenError, as_stored, below_of, lifted, proven, replace_rule
+from .operators import CASTS
 from .pieces import Written, elementwise, path_of, written_by_hand
 from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
 from .unroll import Call, Unrolled
@@ -86,15 +87,17 @@ def _graded(unrolled: Unrolled, written: Written) -> bool:
     if not written.path:
         return False
     of_spikes = {written.spikes[-1].index}
+    itself = set(of_spikes)
     sent = {t.index for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)}
     for term in unrolled.terms.found:
         parts = [one for one in term.terms if one.op != CONSTANT]
         if path_of(term) == written.path and elementwise(term):
             if parts and all(one.index in of_spikes for one in parts):
                 of_spikes.add(term.index)
+                itself |= {term.index} if term.name in CASTS and parts[0].index in itself else set()
         else:
             sent |= {one.index for one in parts}
-    return bool(sent & (of_spikes - {written.spikes[-1].index}))
+    return bool(sent & (of_spikes - itself))
 
 
 @dataclass(eq=False)
@@ -129,8 +132,12 @@ class _Rewriting:
         if term.index in self._states:
             place, step, parts = self._states[term.index]
             return self._state(place, step, parts, term)
+        args = self._again_of(term.args)
+        if term.name in CASTS and args[0].op == NEURON and term.node.meta["val"].is_floating_point():
+            sent: Term = args[0]  # spikes are numbers
+            return sent
         more = {"key": None, "time": term.time, "named": self._again_of(term.named)}
-        return self.terms.make(term.op, self._again_of(term.args), term.shape, term.samples, term.node, **more)
+        return self.terms.make(term.op, args, term.shape, term.samples, term.node, **more)
 
     def _again_of(self, value: Any) -> Any:
         if isinstance(value, Term):

@@ -258,8 +258,9 @@ class _Unrolling(Values):
     def _first(self, node: fx.Node, held: Tensor) -> Tensor:
         """A comparison of what a state is at first, ``[batch, *shape]``: it may be the spike of the first step."""
         if held.dim() < 2 or (held != held[:1]).any() or any(a in self._ids for a in node.args[1:]):
-            known = self._known(node, [a for a in node.all_input_nodes if a in self._ids])
-            return self._terms.constant(self._evaluated(node), node) if known is None else known
+            if any(a in self._ids for a in node.all_input_nodes):
+                return self._elementwise(node, packet(node))
+            return self._terms.constant(self._evaluated(node), node)
         shape = tuple(held.shape[1:])
         value = self._terms.make(CONSTANT, (constant_of(held[0].double()),), shape, 1, node)
         args, named = with_parts(node, {node.args[0]: value}, self._constant_part)  # type: ignore[dict-item]

@@ -79,7 +79,7 @@ class Values:
             return found.double() if isinstance(found, Tensor) and found.is_floating_point() else found
 
         args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-        op: Any = functional(node) if packet(node).endswith("_") else node.target
+        op: Any = functional(node) if kinds.writes(node) else node.target
         masks = {"aten.where": 0, "aten.masked_fill": 1}.get(packet(node).removesuffix("_"))
         if masks is not None:
             args = tuple(one != 0 if place == masks else one for place, one in enumerate(args))

@@ -90,8 +90,13 @@ def placed_channels(first: int, total: int, shape: tuple[int, ...]) -> nir.NIRNo
 
 
 def folded(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode | None:
-    """A linear layer with ``gain * output + offset`` for each output channel, in float64; None for other nodes."""
+    """A linear layer with ``gain * output + offset`` for each output channel, in float64; None for other nodes.
+
+    The outputs of a matrix may be an image's, channel by channel.
+    """
     if isinstance(node, (nir.Linear, nir.Affine)):
+        each = len(node.weight) // len(gain)
+        gain, offset = np.repeat(gain, each), np.repeat(offset, each)
         bias = node.bias.astype(np.float64) if isinstance(node, nir.Affine) else np.zeros(len(gain))
         weight = node.weight.astype(np.float64) * gain[:, None]
         return nir.Affine(weight, gain * bias + offset)

@@ -98,7 +98,7 @@ class Piece:
                 named = {k: torch.float64 if v is torch.float32 else v for k, v in named.items()}
                 found[one] = target(*args, **named)
             made: Tensor = found[node]
-            return made
+            return made if made.is_floating_point() else made.double()
 
         return Piece(tuple(given), tuple(map(shape_of, given)), shape_of(node), run, tuple(order))
 
@@ -114,7 +114,7 @@ class Piece:
             with torch.no_grad():
                 offset = self.run(*zeros)
                 x, y = drawn(), drawn()
-                fx_, fy = self.run(*x), self.run(*y)
+                fx_, fy, mirrored = self.run(*x), self.run(*y), self.run(*[-a for a in x])
                 both = self.run(*[2 * a - b / 2 for a, b in zip(x, y, strict=True)])
                 turned = self.run(*[a.flip(0) for a in x])
                 alone = self.run(*[torch.cat([a[:1], b[1:]]) for a, b in zip(x, y, strict=True)])
@@ -130,7 +130,8 @@ class Piece:
         apart = apart and float((turned.flip(0) - fx_).abs().max()) <= near
         if not (same and apart):
             return "it takes the samples of a batch together, or adds something else to each"
-        if not float((linear - both).abs().max()) <= near:
+        odd = float((mirrored + fx_ - 2 * offset).abs().max()) <= near  # what bends at 0 alone is not
+        if not (odd and float((linear - both).abs().max()) <= near):
             return "it is not linear in what arrives"
         return [self._part(zeros, place, offset) for place in range(len(self.sources))]
 

@@ -162,7 +162,8 @@ class Whole:
         return None
 
     def _piece(self, node: fx.Node, ends: set[fx.Node]) -> Piece:
-        piece = Piece.of(node, ends, self._constants)
+        tensors = {end for end in ends if isinstance(end.meta.get("val"), Tensor)}  # not maxima with their positions
+        piece = Piece.of(node, tensors, self._constants)
         for one in piece.operators:
             self._walk.no_potential(one)
         return piece

@@ -38,7 +38,7 @@ def spreads(compiled: Compiled, recording: Recording | None, registers: Register
     if network.arithmetic == "float":
         return ()
     floats = [stage for _, stage in compiled.stages if stage.arithmetic == "float"]
-    before = floats[-1] if floats else compiled.floats
+    before = floats[-1] if floats else compiled.float_network
     found: list[Spread] = []
     for population in network.populations:
         if not population.external:

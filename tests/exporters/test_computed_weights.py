@@ -196,7 +196,7 @@ REFUSED = {
     "dropout of weights": (lambda p, m, x: F.linear(x, F.dropout(p[0])), "dropout that is active in evaluation mode"),
     "dropout": (lambda p, m, x: F.linear(F.dropout(x), p[0]), "dropout that is active in evaluation mode"),
     "weights by the input": (lambda p, m, x: F.linear(x, p[0] * x.sum()), "aten.sum cannot be expressed"),
-    "two layers": (lambda p, m, x: F.linear(x, p[0]) * F.linear(x, p[0]), "aten.mul of two layers"),
+    "two layers": (lambda p, m, x: F.linear(x, p[0]) * F.linear(x, p[0]), "a product of two layers"),
     "a factor for each sample": (
         lambda p, m, x: F.linear(x, p[0]) * torch.tensor([[1.0], [2.0]]), "not one finite factor for each value",
     ),

@@ -67,18 +67,25 @@ def test_a_function_of_spikes_is_a_factor(name, tmp_path):
     assert all(pair.verdict == "equal" for pair in made.pairs)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda z: F.relu(z - z.roll(1, 1)),
-        lambda z: (z + z.roll(1, 1)).clamp(0, 1),
-        torch.exp,
-        lambda z: z.lt(0.5).float(),
-    ],
-)
-def test_others_are_refused(function, tmp_path):
+NOT_FACTORS = {
+    "a sum": lambda z: (z + z.roll(1, 1)).clamp(0, 1),
+    "exp": torch.exp, "less": lambda z: z.lt(0.5).float(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_FACTORS)
+def test_other_functions_of_spikes_are_populations(name, tmp_path):
+    made = export_proven(Between(NOT_FACTORS[name]).eval(), X, None, tmp_path / "net.nir")
+    assert all(pair.verdict == "equal" for pair in made.pairs)
+
+
+MIXED = torch.linspace(-1, 1, 100).reshape(10, 10).roll(3, 0)
+
+
+@pytest.mark.parametrize("function", [F.relu, lambda z: z.clamp(0, 1), torch.exp, lambda z: z.lt(0.5).float()])
+def test_functions_of_currents_are_refused(function, tmp_path):
     with pytest.raises(UnsupportedError, match="cannot be expressed in NIR"):
-        export_proven(Between(function).eval(), X, None, tmp_path / "net.nir")
+        export_proven(Between(lambda z: function(z @ MIXED)).eval(), X, None, tmp_path / "net.nir")
 
 
 RULES = {

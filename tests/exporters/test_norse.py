@@ -278,7 +278,6 @@ def test_refractory_cells(tmp_path):
     [
         (Calls(lambda m, x: x.relu()), (6,), UnsupportedError, "aten.relu cannot be expressed in NIR"),
         (Calls(lambda m, x: x if x.sum() > 0 else -x), (6,), UnsupportedError, "not one static graph"),
-        (Calls(lambda m, x: x * m.lif(x)[0]), (6,), UnsupportedError, "one does not send binary"),
         (Calls(lambda m, x: nn.functional.linear(x, x)), (6,), UnsupportedError, "weights that depend"),
         (Calls(run_lif_twice), (6,), UnsupportedError, "'lif' is called more than once"),
         (Calls(lambda m, x: x), (5,), InvalidInputError, "does not compute one time step"),

@@ -26,7 +26,6 @@ NOT_NEURONS = frozenset(
         "Repeat",
         "Sig2SpikeLayer",
         "SpikingMaxPooling2dLayer",
-        "SqueezeMixin",
         "StatefulLayer",
         "SumPool2d",
         "UnflattenTime",
