@@ -325,3 +325,16 @@ def _mixed(what: str) -> MixedError:
         allowed="each sample by itself, and layers of one step",
         hint="check which dimension of the data is the batch and which is time (--time-axis)",
     )
+
+
+def closure(term: Term) -> list[Term]:
+    """A term and those that it is made of within its step (not through neurons)."""
+    seen: dict[int, Term] = {}
+    stack = [term]
+    while stack:
+        one = stack.pop()
+        if one.index not in seen:
+            seen[one.index] = one
+            if one.op not in (NEURON, STATE, INPUT):
+                stack.extend(one.terms)
+    return list(seen.values())

@@ -39,6 +39,7 @@ from .terms import (
     MixedError,
     Term,
     Terms,
+    closure,
     constant_of,
     features_of,
     flat,
@@ -452,7 +453,7 @@ class _Unrolling(Values):
             return max(of_path, key=lambda c: self.result.calls[c][-1].term.index), False
         for one in handed:
             for term in [one] if isinstance(one, Term) else []:
-                for inner in _closure(term):
+                for inner in closure(term):
                     if inner.op in (STATE_TERM, NEURON):
                         neuron = inner if inner.op == NEURON else inner.args[0]
                         if self._chain_of[neuron.index].path == path:
@@ -486,16 +487,3 @@ class _Unrolling(Values):
             where = torch.from_numpy(numbers == number)
             result[where] = ids[where] - term.first + made.first
         return result
-
-
-def _closure(term: Term) -> list[Term]:
-    """A term and those that it is made of within its step (not through neurons)."""
-    seen: dict[int, Term] = {}
-    stack = [term]
-    while stack:
-        one = stack.pop()
-        if one.index not in seen:
-            seen[one.index] = one
-            if one.op not in (NEURON, STATE_TERM, INPUT):
-                stack.extend(one.terms)
-    return list(seen.values())
