@@ -42,7 +42,7 @@ def ways(network: Network, calibration: dict[str, Any], labels: Any, tuning: str
             for step in passes.parse(pipeline + extra):
                 if current.arithmetic == "float":
                     teacher = current
-                current = step.build({"calibration": calibration, "labels": labels, "teacher": teacher}).apply(current)
+                current = step.build().apply(current, passes.PassData(calibration, labels, teacher))
             found.append((title + (", fine-tuned" if extra else ""), current))
     return found
 

@@ -289,23 +289,19 @@ def _passed(network: Network, arch: Architecture | None, given: CompileOptions) 
     if pipeline is None:
         pipeline = passes.INTEGER if given.integer else passes.FLOAT
     steps = passes.parse(pipeline)
-    data: dict[str, Any] = {"calibration": given.calibration, "labels": given.labels, "tell": given.tell}
-    data["teacher"] = network
     calibration, after = given.calibration, given.after
+    limits = None if arch is None else limits_of(arch)
     if calibration is not None and network.arithmetic == "float" and any(step.name == "quantise" for step in steps):
-        bits = None if arch is None else limits_of(arch).payload_bits
+        bits = None if limits is None else limits.payload_bits
         network = with_graded_inputs(network, calibration, arch.name if arch else NO_CHIP, bits)
+    data = passes.PassData(calibration, given.labels, network, limits, given.tell)
     stages = [("lower", network)]
     if after:
         after("lower", network)
-    few = arch.limits.thresholds_per_core if arch else None
-    if arch is not None:
-        data["registers"] = limits_of(arch).registers
     for step in steps:
         if network.arithmetic == "float":
-            data["teacher"] = network
-        own = {} if few is None or "thresholds" in step.options else {"thresholds": few.value}
-        network = step.build({**data, **own}).apply(network)
+            data = replace(data, teacher=network)
+        network = step.build().apply(network, data)
         stages.append((step.name, network))
         if after:
             after(step.name, network)

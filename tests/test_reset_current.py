@@ -21,6 +21,7 @@ from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve, rules_of
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
@@ -138,7 +139,7 @@ def test_every_interpreter_agrees_on_networks(graph, tmp_path: Path) -> None:
     other = lower(file, resolve(file, dt=DT, reset="hard"))
     assert not any(getattr(p.neuron, "reset_current", False) for p in other.populations)
     without = run_network(other, inputs)
-    whole = Quantise(calibration=inputs).apply(network)
+    whole = Quantise().apply(network, PassData(inputs))
     rounded, again = run_network(whole, inputs, record=STATES), engine.run(placed(whole), inputs, record=STATES)
     for population in network.populations[1:]:
         name = population.name

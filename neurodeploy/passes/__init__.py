@@ -14,12 +14,15 @@ from importlib.metadata import entry_points
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Protocol, Union, cast, get_args, get_origin, get_type_hints
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.network.network import Network
+
+from .data import NOTHING as NOTHING
+from .data import PassData as PassData
 
 
 class NetworkPass(Protocol):
-    """A step from network to network.
+    """A step from network to network; its fields are its options.
 
     The network it gets and the one it gives are both valid (`neurodeploy.network.network.check`); what it folded,
     rounded or left it says in the network's notes under its own name. Its docstring says whether it is exact.
@@ -27,7 +30,7 @@ class NetworkPass(Protocol):
 
     name: ClassVar[str]
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """Return the transformed network.
 
         Raises:
@@ -66,7 +69,7 @@ def get(name: str) -> Callable[..., NetworkPass]:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return cast(Callable[..., NetworkPass], point.load())
-    raise InvalidInputError("no such pass", found=name, allowed=", ".join(names()))
+    raise InvalidInputError("no such pass", found=name + did_you_mean(name, names()), allowed=", ".join(names()))
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,9 @@ class Step:
     name: str
     options: Mapping[str, Any]
 
-    def build(self, data: Mapping[str, Any]) -> NetworkPass:
-        """Make the pass; from ``data`` (samples, labels, the float network) it takes what it has fields for."""
-        factory = get(self.name)
-        known: set[str] = {f.name for f in fields(factory)} if is_dataclass(factory) else set()
-        return factory(**{key: value for key, value in data.items() if key in known}, **self.options)
+    def build(self) -> NetworkPass:
+        """Make the pass."""
+        return get(self.name)(**self.options)
 
 
 def parse(text: str) -> tuple[Step, ...]:
@@ -114,8 +115,8 @@ def options_of(name: str) -> dict[str, Any]:
 
 
 def _settable(factory: Callable[..., NetworkPass]) -> list[Field[Any]]:
-    """Fields that a user can write; those that hold data are not shown by ``repr`` either."""
-    return [f for f in fields(factory) if f.repr and f.init] if is_dataclass(factory) else []
+    """Fields that a user can write."""
+    return [f for f in fields(factory) if f.init] if is_dataclass(factory) else []
 
 
 def _options(name: str, factory: Callable[..., NetworkPass], text: str) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _options(name: str, factory: Callable[..., NetworkPass], text: str) -> dict[
         if not separator or key not in known:
             raise InvalidInputError(
                 f"pass {name!r} has no such option",
-                found=part,
+                found=part + did_you_mean(key, known),
                 allowed=", ".join(f"{key}=..." for key in known) or "no options",
             )
         found[key] = _value(name, key, hints[key], value)

@@ -17,6 +17,8 @@ from neurodeploy.network.connectivity import Connectivity, Dense, Sparse
 from neurodeploy.network.network import Network, Projection
 from neurodeploy.program.memory import INDEX_BITS, WEIGHT_BITS, synapse_bytes
 
+from .data import NOTHING, PassData
+
 
 @dataclass(frozen=True)
 class Encode:
@@ -24,7 +26,7 @@ class Encode:
 
     name: ClassVar[str] = "encode"
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring."""
         notes = dict(network.notes)
         projections = []

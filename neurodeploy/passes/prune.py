@@ -21,6 +21,8 @@ import numpy as np
 from neurodeploy.network.connectivity import Sparse
 from neurodeploy.network.network import Network, Population, Projection
 
+from .data import NOTHING, PassData
+
 
 @dataclass(frozen=True)
 class Prune:
@@ -28,7 +30,7 @@ class Prune:
 
     name: ClassVar[str] = "prune"
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring."""
         notes: dict[str, str] = {}
         before = None

@@ -22,6 +22,8 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Sparse, with_weights
 from neurodeploy.network.network import Network, Projection
 
+from .data import NOTHING, PassData
+
 
 @dataclass(frozen=True)
 class SplitSigns:
@@ -29,7 +31,7 @@ class SplitSigns:
 
     name: ClassVar[str] = "split-signs"
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring.
 
         Raises:

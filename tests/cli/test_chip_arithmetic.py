@@ -25,8 +25,7 @@ from neurodeploy.network.loihi_ranges import effective_weights
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.network.registers import LOIHI, Registers, weight_bits
-from neurodeploy.passes.fine_tune.fine_tune import FineTune
-from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.passes import PassData
 from neurodeploy.program.program import Program
 from tests import nirgraphs
 from tests.cli.conftest import Run
@@ -226,7 +225,7 @@ def test_fine_tuning_stays_on_the_chips_grid(net: Path) -> None:
         assert max(weight_bits(p.connectivity.weights) for p in moved.projections) <= 3
         assert any((p.connectivity.weights != q.connectivity.weights).any() for p, q in zip(
             network.projections, moved.projections, strict=True))  # fmt: skip
-    assert FineTune().registers == Quantise().registers == LOIHI
+    assert PassData().registers == LOIHI
 
 
 def test_a_bit_has_no_two_signs(own: Own, net: Path, run: Run) -> None:

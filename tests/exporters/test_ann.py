@@ -23,6 +23,7 @@ from neurodeploy.network.neurons import SigmaDelta
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.passes import PassData
 from neurodeploy.passes.graded_inputs import with_graded_inputs
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.program import Program
@@ -105,7 +106,7 @@ def test_sigma_delta_in_integers_is_as_good_and_near(trained, ann):
     """8-bit weights: the accuracy, and every activation to 1 % of its layer's largest; both back-ends agree."""
     network = conversion.convert(ann, CALIBRATION, input_unit=1 / 16)
     x, given = conversion.encode(TEST, 1, 1 / 16), {"": conversion.encode(CALIBRATION[:100], 1, 1 / 16)}
-    integers = Quantise(calibration=given).apply(with_graded_inputs(network, given, "loihi2", 24))
+    integers = Quantise().apply(with_graded_inputs(network, given, "loihi2", 24), PassData(given))
     recorded = Record(("v",))
     floats, found = run_network(network, {"": x}, record=recorded), run_network(integers, {"": x}, record=recorded)
     assert abs(accuracy(scores(integers, found)) - trained.accuracy) <= 0.003

@@ -16,6 +16,7 @@ from neurodeploy.learning.setup import Setup
 from neurodeploy.models import digits
 from neurodeploy.network.event_rules import RULES, Shape, build, chain
 from neurodeploy.network.neurons import Lif
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.recording import Recording
 
@@ -82,7 +83,7 @@ def test_a_learned_network_in_integers(rule: str) -> None:
     run = trained(rule, (30,), "latency")
     assert isinstance(run.learner, EventLearner)
     calibration = digits.encode("latency", digits.load().train_images[:100], run.setup.steps)
-    whole = Quantise(calibration={"input": calibration}).apply(run.learner.network())
+    whole = Quantise().apply(run.learner.network(), PassData({"input": calibration}))
     program = place(whole, None, {})
     a, b = (backends.get(name)(program, encoded(run)) for name in ("hwsim", "reference"))
     np.testing.assert_array_equal(potentials(a), potentials(b))

@@ -16,6 +16,7 @@ from neurodeploy.network.neurons import UNLIMITED
 from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve, rules_of
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.placement.place import Limits, Place
 from neurodeploy.program.recording import Record
@@ -124,7 +125,7 @@ def test_every_interpreter_agrees_on_networks(graph, rules: dict, tmp_path: Path
     float_run = run_network(network, {"": x}, record=Record(("v",)))
     pair = compare(nir_run, float_run, network, tolerance=1e-9)
     assert pair.verdict == "equal", pair
-    integer = Quantise(calibration={"": x}).apply(network)
+    integer = Quantise().apply(network, PassData({"": x}))
     placed = Place(Limits("loihi1", 128, 1024)).apply(integer)
     a, b = run_network(integer, {"": x}, record=Record(("v",))), engine.run(placed, {"": x}, record=Record(("v",)))
     assert compare(a, b, integer, integer=(True, True)).verdict == "equal"

@@ -12,6 +12,7 @@ from neurodeploy.network.answer import Answer, Function, Linear, OverTime, Retur
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.passes import PassData
 from neurodeploy.passes.fine_tune.fine_tune import FineTune, _temperature, _Tuning
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.recording import Record, scores
@@ -65,7 +66,7 @@ def test_a_weight_that_is_too_small_grows_until_the_spikes_agree() -> None:
         arithmetic="float",
     )
     x = {"": np.ones((40, 3, 1), np.uint8)}
-    tuned = FineTune(teacher, x, iterations=40).apply(network)
+    tuned = FineTune(iterations=40).apply(network, PassData(x, teacher=teacher))
     assert tuned.projections[0].connectivity.weights.item() > 25
     a, b = (run_network(n, x).spikes["lif"].dense() for n in (teacher, tuned))
     assert a.sum() == 30
@@ -76,7 +77,7 @@ def test_a_weight_that_is_too_small_grows_until_the_spikes_agree() -> None:
 def test_it_undoes_damage_on_samples_it_has_not_seen(tmp_path: Path) -> None:
     float_network = network_of(nirgraphs.mlp(), tmp_path)
     x = (np.random.default_rng(5).random((30, 60, 12)) < 0.3).astype(np.uint8)
-    integer = Quantise(calibration={"": x[:, :16]}).apply(float_network)
+    integer = Quantise().apply(float_network, PassData({"": x[:, :16]}))
     first = integer.projections[0]
     damage = np.random.default_rng(1).integers(-8, 9, first.connectivity.weights.shape) * 2
     damaged = np.clip(first.connectivity.weights + damage, -256, 254).astype(np.int16)
@@ -87,7 +88,7 @@ def test_it_undoes_damage_on_samples_it_has_not_seen(tmp_path: Path) -> None:
             *integer.projections[1:],
         ),
     )
-    tuned = FineTune(float_network, {"": x[:, :40]}, iterations=40).apply(broken)
+    tuned = FineTune(iterations=40).apply(broken, PassData({"": x[:, :40]}, teacher=float_network))
 
     def different(network: Network) -> int:
         a, b = (run_network(n, {"": x[:, 40:]}).spikes["lif1"].dense() for n in (float_network, network))
@@ -106,7 +107,7 @@ def test_the_held_out_samples_decide(tmp_path: Path, monkeypatch: pytest.MonkeyP
     integer = Quantise(rounding="nearest").apply(network)
     judged = iter(range(1000))
     monkeypatch.setattr(_Tuning, "_judge", lambda self, network: (float(next(judged)), 0.0))
-    tuned = FineTune(network, {"": spikes((12,))}).apply(integer)
+    tuned = FineTune().apply(integer, PassData({"": spikes((12,))}, teacher=network))
     assert next(judged) > 2, "moves were accepted and judged"
     for before, after in zip(integer.projections, tuned.projections, strict=True):
         np.testing.assert_array_equal(before.connectivity.weights, after.connectivity.weights)
@@ -119,7 +120,7 @@ def test_a_network_that_is_right_stays(tmp_path: Path) -> None:
         integer,
         populations=tuple(replace(p, scale=1.0) for p in integer.populations),
     )
-    tuned = FineTune(teacher, {"": spikes((12,))}).apply(integer)
+    tuned = FineTune().apply(integer, PassData({"": spikes((12,))}, teacher=teacher))
     for before, after in zip(integer.projections, tuned.projections, strict=True):
         np.testing.assert_array_equal(before.connectivity.weights, after.connectivity.weights)
 
@@ -128,8 +129,8 @@ def test_labels_add_their_cross_entropy(tmp_path: Path) -> None:
     network = network_of(nirgraphs.mlp(), tmp_path)
     integer, x = Quantise().apply(network), {"input": spikes((12,))}
     labels = np.array([4, 0, 1, 3])
-    plain = _Tuning(FineTune(network, x), integer, network, x)
-    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    plain = _Tuning(FineTune(), integer, network, x)
+    labelled = _Tuning(FineTune(), integer, network, x, PassData(labels=labels))
     found = run_network(integer, {n: v[:, labelled.held] for n, v in x.items()})
     counts = found.spikes["lif2"].dense().sum(axis=0) / labelled.temperature
     log_share = counts - np.log(np.exp(counts).sum(axis=1, keepdims=True))
@@ -149,19 +150,19 @@ def test_refusals(tmp_path: Path) -> None:
     integer = Quantise().apply(network)
     x = {"": spikes((12,))}
     with pytest.raises(InvalidInputError, match="only an integer network is fine-tuned"):
-        FineTune(network, x).apply(network)
+        FineTune().apply(network, PassData(x, teacher=network))
     with pytest.raises(InvalidInputError, match="fine-tuning needs the samples"):
-        FineTune(network).apply(integer)
+        FineTune().apply(integer, PassData(teacher=network))
     with pytest.raises(InvalidInputError, match="are not one class for each sample"):
-        FineTune(network, x, labels=np.zeros(3, int)).apply(integer)
+        FineTune().apply(integer, PassData(x, labels=np.zeros(3, int), teacher=network))
     zero = replace(integer.by_name["lif1"], neuron=replace(integer.by_name["lif1"].neuron, threshold=np.zeros(20, int)))
     populations = tuple(zero if p.name == "lif1" else p for p in integer.populations)
     with pytest.raises(UnsupportedError, match="population 'lif1' has a threshold that is not positive"):
-        FineTune(network, x).apply(replace(integer, populations=populations))
+        FineTune().apply(replace(integer, populations=populations), PassData(x, teacher=network))
     waits = replace(integer.by_name["lif1"].neuron, refractory=np.ones(20, np.int32))
     populations = tuple(replace(p, neuron=waits) if p.name == "lif1" else p for p in integer.populations)
     with pytest.raises(UnsupportedError, match="population 'lif1' has a refractory time"):
-        FineTune(network, x).apply(replace(integer, populations=populations))
+        FineTune().apply(replace(integer, populations=populations), PassData(x, teacher=network))
 
 
 def test_a_read_out_that_is_read_at_its_last_step() -> None:
@@ -172,8 +173,8 @@ def test_a_read_out_that_is_read_at_its_last_step() -> None:
     assert network.read == "last"
     integer, x = Quantise().apply(network), {"input": spikes((12,))}
     labels = np.arange(4) % 3
-    plain = _Tuning(FineTune(network, x), integer, network, x)
-    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    plain = _Tuning(FineTune(), integer, network, x)
+    labelled = _Tuning(FineTune(), integer, network, x, PassData(labels=labels))
     found = scores(integer, run_network(integer, {n: v[:, labelled.held] for n, v in x.items()}, record=Record(("v",))))
     found = found / labelled.temperature
     log_share = found - np.log(np.exp(found).sum(axis=1, keepdims=True))
@@ -212,8 +213,8 @@ def test_labels_train_towards_the_answer(head: str, tmp_path: Path) -> None:
     network = replace(network_of(nirgraphs.mlp(), tmp_path), answer=Answer((Returned(HEADS[head]),)))
     integer, x = Quantise().apply(network), {"input": spikes((12,))}
     labels = np.arange(4) % 4
-    plain = _Tuning(FineTune(network, x), integer, network, x)
-    labelled = _Tuning(FineTune(network, x, labels=labels), integer, network, x)
+    plain = _Tuning(FineTune(), integer, network, x)
+    labelled = _Tuning(FineTune(), integer, network, x, PassData(labels=labels))
     found = scores(integer, run_network(integer, {n: v[:, labelled.held] for n, v in x.items()}))
     found = found / labelled.temperature
     log_share = found - np.log(np.exp(found).sum(axis=1, keepdims=True))
@@ -232,11 +233,13 @@ def test_what_labels_cannot_train_is_said(tmp_path: Path) -> None:
     inner = Linear(Function(counts, "argmax", dim=0), np.arange(3.0)[:, None], None, (3,))
     network = replace(network_of(nirgraphs.mlp(), tmp_path), answer=Answer((Returned(inner),)))
     x = {"": spikes((12,))}
-    tuned = FineTune(network, x, labels=np.array([2, 0, 1, 2]), iterations=1).apply(Quantise().apply(network))
+    tuned = FineTune(iterations=1).apply(
+        Quantise().apply(network), PassData(x, labels=np.array([2, 0, 1, 2]), teacher=network)
+    )
     assert "labels judged moves but proposed none, since the answer takes an argmax" in tuned.notes["fine-tune"]
     assert tuned.answer is network.answer
     network = replace(network, answer=Answer((Returned(Function(counts, "log")),)))
     assert np.isinf(scores(network, run_network(network, x))).any()
     with pytest.raises(UnsupportedError, match=r"(?s)sum over time of the spikes of lif2, then log\) are not finite"):
-        FineTune(network, x, labels=np.zeros(4, int)).apply(Quantise().apply(network))
-    FineTune(network, x, iterations=1).apply(Quantise().apply(network))
+        FineTune().apply(Quantise().apply(network), PassData(x, labels=np.zeros(4, int), teacher=network))
+    FineTune(iterations=1).apply(Quantise().apply(network), PassData(x, teacher=network))

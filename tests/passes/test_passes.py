@@ -1,24 +1,33 @@
 """The registry and the text form of a pipeline."""
 
+from dataclasses import replace
+
 import pytest
 
 from neurodeploy import passes
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.network.registers import LOIHI
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program.limits import Limits
 
 
 def test_a_pipeline_with_options() -> None:
     steps = passes.parse("split-signs, quantise{rounding=nearest thresholds=8, headroom=1.5},fine-tune{samples=4}")
     assert [s.name for s in steps] == ["split-signs", "quantise", "fine-tune"]
-    assert steps[1].build({}) == Quantise(rounding="nearest", thresholds=8, headroom=1.5)
-    assert passes.parse("quantise{thresholds=any}")[0].options == {"thresholds": None}
+    assert steps[1].build() == Quantise(rounding="nearest", thresholds=8, headroom=1.5)
+    assert passes.parse("quantise{thresholds=any}")[0].options == {"thresholds": "any"}
     assert passes.parse("") == ()
 
 
-def test_a_pass_takes_the_data_it_has_fields_for() -> None:
-    data = {"calibration": {"": 1}, "labels": 2, "teacher": 3}
-    assert passes.parse("quantise")[0].build(data) == Quantise(calibration={"": 1})  # type: ignore[dict-item]
-    assert passes.parse("split-signs")[0].build(data) == passes.get("split-signs")()
+def test_passes_get_what_they_need_of_the_chip() -> None:
+    limits = Limits("mine", 1, 8, thresholds=3, registers=replace(LOIHI, weight_bits=5))
+    assert PassData(limits=limits).registers.weight_bits == 5
+    assert PassData().registers is LOIHI
+    assert Quantise()._thresholds(limits) == 3
+    assert Quantise()._thresholds(None) == Quantise()._thresholds(replace(limits, thresholds=None)) == 1
+    assert Quantise(thresholds=2)._thresholds(limits) == 2
+    assert Quantise(thresholds="any")._thresholds(limits) is None
 
 
 @pytest.mark.parametrize("name", passes.names())

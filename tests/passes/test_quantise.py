@@ -15,6 +15,7 @@ from neurodeploy.network.network import Network
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.recording import Record
 from tests import nirgraphs
@@ -31,7 +32,7 @@ def spikes(shape: tuple[int, ...], steps: int = 40) -> np.ndarray:
 
 @pytest.mark.parametrize(("graph", "shape"), [(nirgraphs.mlp(), (12,)), (nirgraphs.conv(), (1, 8, 8))])
 def test_everything_is_in_the_chips_range(graph, shape, tmp_path: Path) -> None:
-    network = Quantise(calibration={"": spikes(shape)}).apply(network_of(graph, tmp_path))
+    network = Quantise().apply(network_of(graph, tmp_path), PassData({"": spikes(shape)}))
     assert network.arithmetic == "loihi"
     for projection in network.projections:
         w = projection.connectivity.weights
@@ -84,7 +85,7 @@ def test_potentials_stay_near_the_floats(graph, shape, tmp_path: Path) -> None:
         alone, populations=(alone.populations[0], replace(first, neuron=replace(first.neuron, spiking=False)))
     )
     x = spikes(shape)
-    integer = Quantise(calibration={"": x}).apply(alone)
+    integer = Quantise().apply(alone, PassData({"": x}))
     v = run_network(alone, {"": x}).states["v"][first.name]
     w = run_network(integer, {"": x}).states["v"][first.name] / integer.by_name[first.name].scale
     half_step = 64 / integer.by_name[first.name].scale
@@ -97,7 +98,7 @@ def test_a_reset_potential_is_shifted_away(tmp_path: Path) -> None:
     for name, size in (("lif1", 20), ("lif2", 5)):
         graph.nodes[name] = nirgraphs.lif(size, leak=0.05, reset=-0.3)
     network = network_of(graph, tmp_path)
-    integer = Quantise(calibration={"": spikes((12,))}).apply(network)
+    integer = Quantise().apply(network, PassData({"": spikes((12,))}))
     a = run_network(network, {"": spikes((12,))}, record=Record(("v",)))
     b = run_network(integer, {"": spikes((12,))}, record=Record(("v",)))
     assert (integer.by_name["lif1"].neuron.initial > 0).all(), "it starts at 0, which is 0.3 above the reset"
@@ -108,7 +109,7 @@ def test_a_reset_potential_is_shifted_away(tmp_path: Path) -> None:
 
 def test_biases_of_currents_become_axons(tmp_path: Path) -> None:
     network = network_of(nirgraphs.recurrent(), tmp_path, recurrent_bias="after-delay")
-    integer = Quantise(calibration={"": spikes((6,))}).apply(network)
+    integer = Quantise().apply(network, PassData({"": spikes((6,))}))
     axons = [p for p in integer.populations if isinstance(p.neuron, Source) and p.neuron.always_on]
     assert sorted(axon.neuron.start for axon in axons) == [0, 1], "the recurrent bias starts one step later"
     assert all(p.bias is None for p in integer.projections)
@@ -127,7 +128,7 @@ def test_calibration_keeps_a_readout_from_saturating(tmp_path: Path) -> None:
     network = network_of(graph, tmp_path)
     x = np.ones((400, 1, 8), np.uint8)
     blind = run_network(Quantise().apply(network), {"": x}).states["v"]["li"]
-    seeing = run_network(Quantise(calibration={"": x}).apply(network), {"": x}).states["v"]["li"]
+    seeing = run_network(Quantise().apply(network, PassData({"": x})), {"": x}).states["v"]["li"]
     assert np.abs(blind).max() == loihi_ranges.STATE_MAX
     assert np.abs(seeing).max() < loihi_ranges.STATE_MAX
 
@@ -186,7 +187,7 @@ def with_readout() -> nir.NIRGraph:
 def test_a_readout_that_feeds_on_sends_its_potential_in_few_bits(tmp_path: Path, calibrated: bool) -> None:
     network = network_of(with_readout(), tmp_path)
     x = {"": (np.random.default_rng(0).random((60, 4, 4)) < 0.5).astype(np.uint8)}
-    whole = Quantise(calibration=x if calibrated else None).apply(network)
+    whole = Quantise().apply(network, PassData(x if calibrated else None))
     li = whole.by_name["li"]
     assert li.neuron.send_shift > 0
     a, b = run_network(network, x, record=Record(("v",))), run_network(whole, x, record=Record(("v",)))
@@ -207,9 +208,9 @@ def test_slow_neurons_are_quantised(tmp_path: Path, rules: dict) -> None:
             node.metadata = {"neurodeploy": rules}
     network = network_of(graph, tmp_path)
     x = {"": (np.random.default_rng(0).random((60, 4, *network.inputs[0].shape)) < 0.4).astype(np.uint8)}
-    whole = Quantise(calibration=x).apply(network)
+    whole = Quantise().apply(network, PassData(x))
     runs = [run_network(n, x).spikes for n in (network, whole)]
-    without = run_network(Quantise(calibration=x).apply(network_of(nirgraphs.mlp(), tmp_path)), x).spikes
+    without = run_network(Quantise().apply(network_of(nirgraphs.mlp(), tmp_path), PassData(x)), x).spikes
     for population in network.populations[1:]:
         a, b, plain = (r[population.name].dense() for r in (*runs, without))
         assert a.mean() < plain.mean()
@@ -230,9 +231,9 @@ def test_what_the_registers_cannot_hold_is_said(change: dict[str, np.ndarray], s
     populations = tuple(
         replace(p, neuron=replace(p.neuron, **change)) if p.name == "lif1" else p for p in network.populations
     )
-    made = Quantise(calibration={"": spikes((12,))}).apply(replace(network, populations=populations))
+    made = Quantise().apply(replace(network, populations=populations), PassData({"": spikes((12,))}))
     assert said in made.notes["quantise lif1"]
-    untouched = Quantise(calibration={"": spikes((12,))}).apply(network).notes["quantise lif1"]
+    untouched = Quantise().apply(network, PassData({"": spikes((12,))})).notes["quantise lif1"]
     assert "held at" not in untouched and "rounds to" not in untouched
 
 
@@ -245,7 +246,7 @@ def test_one_inhibited_neuron_does_not_coarsen_the_others(tmp_path: Path) -> Non
     network = network_of(graph, tmp_path)
     x = {"": (rng.random((50, 4, 900)) < 0.5).astype(np.uint8)}
     floats = run_network(network, x, record=Record(("v",)))
-    integer = Quantise(calibration=x).apply(network)
+    integer = Quantise().apply(network, PassData(x))
     found = run_network(integer, x)
     a, b = floats.spikes["lif"].dense(), found.spikes["lif"].dense()
     assert -floats.states["v"]["lif"].min() > 100 * network.by_name["lif"].neuron.threshold.max()
@@ -276,7 +277,7 @@ def test_an_answer_reads_potentials_as_the_float_network_has_them(tmp_path: Path
     whole, halves = Series("out", "potential", (3,)), Series("hidden", "potential", (4, 2))
     answer = Answer((Returned(whole), Returned(OverTime(halves, "last")), Returned(Series("out", "spikes", (3,)))))
     network = replace(network_of(nirgraphs.recurrent(), tmp_path), answer=answer)
-    integer = Quantise(calibration={"": spikes((6,))}).apply(network)
+    integer = Quantise().apply(network, PassData({"": spikes((6,))}))
     assert network.by_name["out"].neuron.reset_to.max() < -0.1
     x = {"": spikes((6,))[:6]}
     floats, integers = (returned(n, run_network(n, x)) for n in (network, integer))

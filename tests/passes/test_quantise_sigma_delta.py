@@ -15,6 +15,7 @@ from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, SigmaDelta, Source
 from neurodeploy.network.reach import messages, reach
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.program.recording import Record
 
@@ -67,7 +68,7 @@ def video(seed: int, steps: int = 15, largest: int = 31) -> np.ndarray:
 def test_integers_follow_the_floats(seed: int) -> None:
     floats = network(seed, threshold=0.0)
     x = {"": video(seed)}
-    integers = Quantise(calibration=x).apply(floats)
+    integers = Quantise().apply(floats, PassData(x))
     expected, found = run_network(floats, x, record=STATES), run_network(integers, x, record=STATES)
     other = engine.run(place(integers, None, {}), x, record=STATES)
     for population in integers.populations[1:]:
@@ -85,7 +86,7 @@ def test_integers_follow_the_floats(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_no_input_leaves_what_reach_says(seed: int) -> None:
     """Whatever values the pixels have: states and messages stay within their bounds, and come near some of them."""
-    integers = Quantise(calibration={"": video(seed)}).apply(network(seed))
+    integers = Quantise().apply(network(seed), PassData({"": video(seed)}))
     bounds, most, nearest = reach(integers), messages(integers), 0.0
     rng = np.random.default_rng(seed)
     signs = [np.sign(rng.normal(size=(1, 2, 4, 4))) * 31 for _ in range(40)]
@@ -105,7 +106,7 @@ def test_no_input_leaves_what_reach_says(seed: int) -> None:
 
 def test_a_kept_remainder_is_sent_later() -> None:
     """Over any number of steps the messages add up to the state without its last bits."""
-    integers = Quantise(calibration={"": video(3)}).apply(network(3))
+    integers = Quantise().apply(network(3), PassData({"": video(3)}))
     assert any(p.neuron.send_shift for p in integers.populations)
     run = run_network(integers, {"": video(4, 200)}, record=STATES)
     for population in integers.populations[1:3]:
@@ -120,15 +121,15 @@ def test_the_note_says_what_is_proven() -> None:
         for p in network(0, payload_bits=3).populations
     ))  # fmt: skip
     one = {"": np.diff(np.sign(video(0).cumsum(0)), axis=0, prepend=0)}
-    said = Quantise(calibration=one).apply(proven).notes["range of integers"]
+    said = Quantise().apply(proven, PassData(one)).notes["range of integers"]
     assert said == "no integer can leave it, whatever values its inputs have"
-    wide = Quantise(calibration={"": video(0)}).apply(network(0, payload_bits=16)).notes["range of integers"]
+    wide = Quantise().apply(network(0, payload_bits=16), PassData({"": video(0)})).notes["range of integers"]
     assert "states could reach, of 'c' " in wide and "and saturate (on the calibration samples" in wide
 
 
 def test_a_spike_can_only_add_so_nothing_is_proven() -> None:
     """Plain spikes into a sigma-delta neuron: its sum grows without end."""
-    integers = Quantise(calibration={"": np.abs(np.sign(video(0)))}).apply(network(0, payload_bits=1))
+    integers = Quantise().apply(network(0, payload_bits=1), PassData({"": np.abs(np.sign(video(0)))}))
     assert "out of its range" in integers.notes["range of integers"]
 
 
@@ -160,4 +161,4 @@ def test_a_spike_can_only_add_so_nothing_is_proven() -> None:
 def test_refused(change, samples, kind, message) -> None:  # type: ignore[no-untyped-def]
     given = None if samples is None else {"": samples}
     with pytest.raises(kind, match=message):
-        Quantise(calibration=given).apply(change(network(0)))
+        Quantise().apply(change(network(0)), PassData(given))

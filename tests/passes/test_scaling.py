@@ -9,6 +9,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.calibration import Calibration
 from neurodeploy.passes.quantise.quantise import Quantise
 from neurodeploy.passes.quantise.rounding import compensated, nearest
@@ -42,7 +43,7 @@ def test_each_neuron_fills_its_bits() -> None:
     """Rows of weights up to 0.5 and 0.125: alone the second would use a quarter of the range."""
     w = np.array([[0.5, -0.25], [0.125, -0.0625]])
     one = Quantise(thresholds=1).apply(network(Dense(w)))
-    each = Quantise(thresholds=None).apply(network(Dense(w)))
+    each = Quantise(thresholds="any").apply(network(Dense(w)))
     assert np.abs(one.projections[0].connectivity.weights).max(axis=1).tolist() == [254, 64]
     assert np.abs(each.projections[0].connectivity.weights).max(axis=1).tolist() == [254, 254]
     scale = each.by_name["lif"].scales
@@ -53,7 +54,7 @@ def test_each_neuron_fills_its_bits() -> None:
 
 def test_channels_share_a_scale() -> None:
     w = np.stack([np.full((1, 3, 3), 0.5), np.full((1, 3, 3), 0.1)])
-    found = Quantise(thresholds=None).apply(network(Conv2d(w, (1, 5, 5))))
+    found = Quantise(thresholds="any").apply(network(Conv2d(w, (1, 5, 5))))
     assert isinstance(found.projections[0].connectivity, Conv2d)
     scales = found.by_name["lif"].scales.reshape(2, 9)
     assert (scales == scales[:, :1]).all()
@@ -175,7 +176,7 @@ def test_the_search_clips_a_weight_that_nobody_hears() -> None:
     net = network(Dense(w))
 
     def error(**options) -> float:
-        found = Quantise(calibration={"": x}, rounding="nearest", **options).apply(net)
+        found = Quantise(rounding="nearest", **options).apply(net, PassData({"": x}))
         values = found.projections[0].connectivity
         effective = values.weights * 64 * 2.0**values.exponent / found.by_name["lif"].scales[:, None]
         return float(np.abs((effective - w) @ x.reshape(-1, 40).T).mean())

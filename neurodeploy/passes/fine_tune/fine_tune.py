@@ -21,8 +21,8 @@ given takes part, so that by this measure the result is never worse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -35,8 +35,9 @@ from neurodeploy.network.dispatch import expect
 from neurodeploy.network.expressions import Port
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
-from neurodeploy.network.registers import LOIHI, Registers
 from neurodeploy.program.recording import Record, check_inputs, check_labels
+
+from ..data import NOTHING, PassData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,26 +63,20 @@ class FineTune:
     """Fine-tune the weights of an integer network.
 
     Args:
-        teacher: the float network that was quantised.
-        calibration: inputs of samples, ``[time, batch, *shape]``; the more the better.
-        labels: their classes, ``[batch]``; without them only the float network is followed.
         iterations: gradients taken, at most.
         samples: that the network is trained on at most, chosen by ``seed``.
-        registers: widths of the chip's integers, where they are not Loihi's.
-        tell: called with ``(iterations done, iterations, text)``.
+        seed: of the choice.
+
+    It follows the float network (the teacher) on the samples, the more the better, and learns their labels if there
+    are any.
     """
 
     name: ClassVar[str] = "fine-tune"
-    teacher: Network | None = field(default=None, repr=False)
-    calibration: Mapping[str, Array] | None = field(default=None, repr=False)
-    labels: Array | None = field(default=None, repr=False)
     iterations: int = 30
     samples: int = 256
     seed: int = 0
-    registers: Registers = field(default=LOIHI, repr=False)
-    tell: Callable[[int, int, str], None] | None = field(default=None, repr=False)
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring.
 
         Raises:
@@ -93,8 +88,8 @@ class FineTune:
             raise InvalidInputError(
                 "only an integer network is fine-tuned", found=network.arithmetic, hint="quantise it first"
             )
-        if self.calibration is None or self.teacher is None:
-            missing = "samples" if self.calibration is None else "float network"
+        if data.calibration is None or data.teacher is None:
+            missing = "samples" if data.calibration is None else "float network"
             raise InvalidInputError(
                 f"fine-tuning needs the {missing}", found="none", hint="give samples with --calibration X.npy"
             )
@@ -108,19 +103,27 @@ class FineTune:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums in the same order on every machine
         try:
-            return _Tuning(self, network, self.teacher, self.calibration).run()
+            return _Tuning(self, network, data.teacher, data.calibration, data).run()
         finally:
             torch.set_num_threads(threads)
 
 
 class _Tuning:
-    def __init__(self, options: FineTune, network: Network, teacher: Network, calibration: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        options: FineTune,
+        network: Network,
+        teacher: Network,
+        calibration: Mapping[str, Array],
+        data: PassData = NOTHING,
+    ) -> None:
         from neurodeploy.backends.reference.run import run_network
         from neurodeploy.program.recording import scores
 
         self.options, self.network, self.teacher = options, network, teacher
         self.steps, samples, self.inputs = check_inputs(network, calibration)
-        self.labels = None if options.labels is None else check_labels(options.labels, samples, network.classes)
+        self.registers, self.tell = data.registers, data.tell
+        self.labels = None if data.labels is None else check_labels(data.labels, samples, network.classes)
         chosen = np.random.default_rng(options.seed).permutation(samples)
         held = samples // 5
         self.held = np.sort(chosen[:held] if held else chosen)
@@ -148,7 +151,7 @@ class _Tuning:
 
         options, network = self.options, self.network
         given = {n: torch.from_numpy(v[:, self.training].astype(np.float64)) for n, v in self.inputs.items()}
-        weights = Weights(network, options.registers)
+        weights = Weights(network, self.registers)
 
         def loss() -> Tensor:
             return self._loss(run(network, weights.synapses, given), self.training)
@@ -171,8 +174,8 @@ class _Tuning:
             judged = self._judge(tuned)
             if judged < best:
                 best, result = judged, tuned
-            if options.tell:
-                options.tell(iteration + 1, options.iterations, f"loss {judged[0]:.4f}, before {before[0]:.4f}")
+            if self.tell:
+                self.tell(iteration + 1, options.iterations, f"loss {judged[0]:.4f}, before {before[0]:.4f}")
         text = (
             f"on {len(self.held)} samples held out, {before[1]:.2%} of the spikes differed from the float network's "
             f"before and {best[1]:.2%} after (loss {before[0]:.4f} and {best[0]:.4f})"

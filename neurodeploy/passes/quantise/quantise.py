@@ -23,7 +23,7 @@ unit higher.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -40,7 +40,9 @@ from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 from neurodeploy.network.reach import reach
 from neurodeploy.network.registers import LOIHI, Registers
+from neurodeploy.program.limits import Limits
 
+from ..data import NOTHING, PassData
 from . import rounding
 from .calibration import MEMORY, Calibration
 from .measure import spikes_off
@@ -62,26 +64,25 @@ class Quantise:
     """Turn a float network into Loihi's integers.
 
     Args:
-        calibration: inputs of a few samples, ``[time, batch, *shape]``; the float network runs on them and the largest
-            potential of each population is kept from saturating. Without them only weights and thresholds decide.
         headroom: how much larger than in calibration a potential may grow before it saturates.
         thresholds: how many different thresholds the neurons of a population may have, which is in how many ways they
-            are scaled (the channels of a convolution each in one); None for any number. Read-outs have one.
+            are scaled (the channels of a convolution each in one); ``"chip"`` for as many as a core of the chip may
+            have, one where it does not say. Read-outs have one.
         range: what fills the bits of the weights: the largest (``"max"``), the 99.9th percentile (``"percentile"``), or
             what gives the least mean square error (``"mse"``).
         rounding: ``"nearest"``, ``"compensated"`` (needs calibration), or ``"auto"`` for the latter where it can.
-        registers: widths of the chip's integers, where they are not Loihi's.
+
+    With samples, the float network runs on them and the largest potential of each population is kept from saturating;
+    without them only weights and thresholds decide.
     """
 
     name: ClassVar[str] = "quantise"
-    calibration: Mapping[str, Array] | None = field(default=None, repr=False)
     headroom: float = 2.0
-    thresholds: int | None = 1
+    thresholds: int | Literal["chip", "any"] = "chip"
     range: Range = "mse"
     rounding: Literal["auto", "nearest", "compensated"] = "auto"
-    registers: Registers = field(default=LOIHI, repr=False)
 
-    def apply(self, network: Network) -> Network:
+    def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring.
 
         Raises:
@@ -90,16 +91,37 @@ class Quantise:
         """
         if network.arithmetic != "float":
             raise InvalidInputError("the network is already quantised", found=network.arithmetic, allowed="float")
-        if self.rounding == "compensated" and self.calibration is None:
+        if self.rounding == "compensated" and data.calibration is None:
             raise InvalidInputError(
                 "compensated rounding needs samples to compensate on",
                 found="no calibration",
                 hint="give --calibration, or use nearest rounding",
             )
-        seen = Calibration.of(network, self.calibration)
+        seen = Calibration.of(network, data.calibration)
         if any(p.neuron.sums_up for p in network.populations):
-            return SigmaDeltaIntegers(network, seen, self.headroom, self.registers, self.rounding).of()
-        network = with_bias_axons(network)
+            return SigmaDeltaIntegers(network, seen, self.headroom, data.registers, self.rounding).of()
+        return _Quantising(self, self._thresholds(data.limits), data.registers).of(with_bias_axons(network), seen)
+
+    def _thresholds(self, limits: Limits | None) -> int | None:
+        if self.thresholds == "chip":
+            return limits.thresholds if limits and limits.thresholds is not None else 1
+        return None if self.thresholds == "any" else self.thresholds
+
+
+@dataclass(frozen=True)
+class _Quantising:
+    """`Quantise` for one chip.
+
+    Args:
+        thresholds: None for any number.
+    """
+
+    options: Quantise
+    thresholds: int | None
+    registers: Registers
+
+    def of(self, network: Network, seen: Calibration) -> Network:
+        """The network of Lif populations in integers."""
         notes = dict(network.notes)
         populations: list[Population] = []
         units: dict[str, float] = {}
@@ -144,15 +166,15 @@ class Quantise:
             for p in incoming
         }
         heard = {n: np.mean(t.astype(np.float64) ** 2, axis=0) for n, t in traces.items() if t is not None}
-        scaling = Scaling(self.thresholds, self.range, self.registers)
+        scaling = Scaling(self.thresholds, self.options.range, self.registers)
         if seen.recording is None:
             largest = _largest_current(population, neuron, incoming, sources)
             held = scaling.choose(population, neuron, incoming, [largest], heard)
             found = held if _resolved(neuron, held[0]) else scaling.choose(population, neuron, incoming, [], heard)
         else:
-            peaks = [peak * self.headroom for peak in seen.peaks(population)]
+            peaks = [peak * self.options.headroom for peak in seen.peaks(population)]
             found = scaling.choose(population, neuron, incoming, peaks, heard)
-        if self.rounding == "nearest":
+        if self.options.rounding == "nearest":
             traces = {}
         tried, refused = [], None
         for scales in found:
