@@ -389,7 +389,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     if not own and text not in available():
         raise InvalidInputError(
             "unknown chip",
-            found=text,
+            found=text + did_you_mean(text, available()),
             allowed=", ".join(available()),
             hint="give one of these names, or the path of your own .yaml description",
         )

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Protocol, cast
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import check_registers
 from neurodeploy.program.program import Program
@@ -82,7 +82,7 @@ def get(name: str) -> Backend:
         if point.name == name:
             backend: Any = point.load()
             return _checked(cast(Backend, backend))
-    raise InvalidInputError(f"unknown back-end {name!r}", allowed=", ".join(names()))
+    raise InvalidInputError(f"unknown back-end {name!r}{did_you_mean(name, names())}", allowed=", ".join(names()))
 
 
 def _checked(backend: Backend) -> Backend:

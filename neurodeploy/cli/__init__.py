@@ -6,13 +6,12 @@ done, 1 a check found a difference, 2 a wrong call or input (one message, no tra
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from importlib import import_module
 
 from neurodeploy import __version__
-from neurodeploy.errors import NeurodeployError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, did_you_mean
 
 COMMANDS = {
     "demo": "train two small networks, compile, run, verify and report them",
@@ -28,6 +27,7 @@ COMMANDS = {
     "verify": "run one input through every stage and compare them, neuron by neuron",
     "report": "make the HTML report from a results file",
     "doctor": "say what is installed, what works and what to do",
+    "completion": "print what a shell needs to complete commands, options and names",
     "lava": "set up Lava in an environment of its own",
 }
 
@@ -43,9 +43,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        sys.stderr.write(
-            f"error: unknown command {name!r}\n  allowed: {', '.join(COMMANDS)}\n  to do:   neurodeploy --help\n"
-        )
+        from .console import Console
+
+        Console(json="--json" in arguments).failed(InvalidInputError(
+            f"unknown command {name!r}{did_you_mean(name, COMMANDS)}", allowed=", ".join(COMMANDS),
+            hint="neurodeploy --help",
+        ))  # fmt: skip
         return 2
     return _run(name, arguments[1:])
 
@@ -71,17 +74,19 @@ def _run(name: str, arguments: list[str]) -> int:
     from neurodeploy.api import show
 
     from .console import Console
+    from .parsing import parser_of
 
     # torch says several times that Triton, a compiler for GPUs, is missing when SpikingJelly is imported.
     getLogger("torch._library.triton").setLevel(ERROR)
     command = import_module(f"neurodeploy.cli.{name}")
-    about = COMMANDS[name]
-    parser = argparse.ArgumentParser(prog=f"neurodeploy {name}", description=f"{about[0].upper()}{about[1:]}.")
-    command.add_arguments(parser)
+    console = Console(json="--json" in arguments)
     try:
-        args = parser.parse_args(arguments)
-    except SystemExit as stop:  # argparse has said what is wrong
-        return stop.code if isinstance(stop.code, int) else 2
+        args = parser_of(name, COMMANDS[name]).read(arguments)
+    except SystemExit:  # --help
+        return 0
+    except NeurodeployError as error:
+        console.failed(error)
+        return 2
     console = Console(json=getattr(args, "json", False))
     console.listen("neurodeploy.compiling")
     reporter = show.REPORTER.set(console.progress)
@@ -90,13 +95,12 @@ def _run(name: str, arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(code)
     except NeurodeployError as error:
-        console.error(str(error))
+        console.failed(error)
     except KeyboardInterrupt:
-        console.error(
-            f"{name} was stopped\n  to do:   run it again; files are only put in place when they are complete"
-        )
+        hint = "run it again; files are only put in place when they are complete"
+        console.failed(NeurodeployError(f"{name} was stopped", hint=hint))
     except MemoryError:
-        console.error(f"{name} ran out of memory\n  to do:   use fewer samples or steps at a time")
+        console.failed(NeurodeployError(f"{name} ran out of memory", hint="use fewer samples or steps at a time"))
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,7 +108,8 @@ def _run(name: str, arguments: list[str]) -> int:
         install = how_to_install((error.name or "").partition(".")[0])
         if install is None:
             raise
-        console.error(f"{name} needs the package {error.name!r}, which is not installed\n  to do:   {install}")
+        needs = f"{name} needs the package {error.name!r}, which is not installed"
+        console.failed(NeurodeployError(needs, hint=install))
     finally:
         show.REPORTER.reset(reporter)
     return 2

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from neurodeploy.api.show import PATIENCE
+from neurodeploy.errors import NeurodeployError
 
 _SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _SHOWN |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))}
@@ -72,6 +73,12 @@ class Console:
     def error(self, text: str) -> None:
         """Print an error."""
         sys.stderr.write(f"error: {harmless(text)}\n")
+
+    def failed(self, error: NeurodeployError) -> None:
+        """Print the error that ends a command; as machine-readable result, too, where that was asked for."""
+        self.error(str(error))
+        said = {"what": error.what, "found": error.found, "allowed": error.allowed, "to_do": error.hint}
+        self.result({"error": {"kind": type(error).__name__, **{k: v and str(v) for k, v in said.items()}}})
 
     def result(self, value: Any) -> None:
         """Print a machine-readable result if that was asked for."""
