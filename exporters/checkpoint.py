@@ -147,6 +147,13 @@ def _dictionaries(loaded: Any, key: str = "", depth: int = 0) -> Iterator[tuple[
     if not isinstance(loaded, Mapping) or depth > DEEPEST:
         return
     tensors = {name: value for name, value in loaded.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    for name, value in tensors.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "meta" if value.is_meta else "quantised" if value.is_quantized else str(value.layout)
+            raise InvalidInputError(
+                f"the tensor {name!r} of the checkpoint holds no plain numbers", found=f"a {kind} tensor",
+                allowed="dense tensors", hint="save tensor.dequantize() or tensor.to_dense()",
+            )  # fmt: skip
     if tensors:
         yield key, tensors
     for name, value in loaded.items():
@@ -181,14 +188,15 @@ def _effective(form: _Found, own: Mapping[str, Tensor]) -> _Found:
         inner = f"{outer}." if outer else ""
         masked = (f"{name}_orig", f"{name}_mask")
         normed = ((f"{name}_g", f"{name}_v"), tuple(f"{inner}parametrizations.{last}.original{i}" for i in (0, 1)))
-        if masked[0] in state and masked[1] in state:
+        if masked[0] in state and masked[1] in state and state[masked[0]].shape == state[masked[1]].shape:
             state[name] = state.pop(masked[0]) * state.pop(masked[1])
             said["pruned weights were multiplied by their masks"] = None
         for g, v in normed:
-            if g in state and v in state and state[g].dim() == state[v].dim():
+            there = g in state and v in state and state[g].dim() == state[v].dim()
+            if there and all(a in (1, b) for a, b in zip(state[g].shape, state[v].shape, strict=True)):
                 gain, direction = state.pop(g), state.pop(v)
                 over = [d for d in range(gain.dim()) if gain.shape[d] == 1]
-                size = direction.norm(dim=over, keepdim=True) if over else direction.abs()
+                size = direction.square().sum(over, keepdim=True).sqrt() if over else direction.abs()
                 state[name] = direction * (gain / size)
                 said["normalised weights were computed from length and direction"] = None
     return replace(form, state=state, computed=tuple(said)) if said else form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ def write(graph: nir.NIRGraph, path: Path | str) -> Path:
 
     path = Path(path)
     with atomic_path(path) as temporary:
-        nir.write(temporary, graph)
+        made = io.BytesIO()  # HDF5's own files end the process where the disk is full
+        nir.write(made, graph)
+        temporary.write_bytes(made.getbuffer())
         with h5py.File(temporary, "r") as file:
             if difference := _difference(graph.to_dict(), file["node"], ""):
                 raise StorageError(

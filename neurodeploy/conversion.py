@@ -60,6 +60,8 @@ def convert(
         raise InvalidInputError(
             "the threshold is not a part of the largest activation", found=relative_threshold, allowed="0 to below 1"
         )
+    if not 0 < dt < np.inf:
+        raise InvalidInputError("the time step is not one", found=dt, allowed="seconds above 0")
     if not 0 < input_unit < np.inf:
         raise InvalidInputError("the input unit is not one", found=input_unit, allowed="a number above 0")
     for layer in ann.layers:

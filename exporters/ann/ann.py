@@ -70,8 +70,6 @@ def convert(
         UnsupportedError: a layer that NIR cannot express; the message names it.
     """
     samples = checked_calibration(ann, calibration, coding)
-    if not 0 < percentile <= 100:
-        raise InvalidInputError("the percentile is not one", found=percentile, allowed="above 0, up to 100")
     if not 0 < dt < float("inf"):
         raise InvalidInputError("the time step must be a positive number of seconds", found=dt)
     if input_scale is None:
@@ -119,7 +117,13 @@ def encode(x: Array, steps: int, coding: Coding = "direct", input_scale: float =
 
 
 def thresholds(ann: Ann, samples: Array, percentile: float = PERCENTILE) -> dict[str, float]:
-    """Threshold of every ReLU layer: the percentile of its activations over samples, neurons and places."""
+    """Threshold of every ReLU layer: the percentile of its activations over samples, neurons and places.
+
+    Raises:
+        InvalidInputError: the percentile is not one.
+    """
+    if not 0 < percentile <= 100:
+        raise InvalidInputError("the percentile is not one", found=percentile, allowed="above 0, up to 100")
     relus = [layer for layer in ann.layers if isinstance(layer.operation, Relu)]
     kept: dict[str, list[Array]] = {layer.name: [] for layer in relus}
     largest = {layer.name: 0.0 for layer in relus}

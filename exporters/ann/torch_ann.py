@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
+import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, cast
@@ -13,6 +17,7 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.network.arrays import Array
 
 from . import onnx_file, onnx_import
 from .ann_graph import Ann
@@ -23,8 +28,10 @@ ROUNDING = 1e-4
 """Largest difference between the module and what was read, relative to the largest result: constants in 32 bits."""
 
 
-def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
+def from_torch(module: nn.Module, sample_shape: tuple[int, ...], samples: Array | None = None) -> Ann:
     """Read an ANN from a torch module called with ``[batch, *sample_shape]``; it is not changed.
+
+    What was read is compared with the module, on random samples and on ``samples`` of its own.
 
     Goes by ONNX, and without it where torch cannot say the module in ONNX, or says another (`torch_pieces`).
 
@@ -48,7 +55,7 @@ def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
         ) from error
     try:
         made = _by_onnx(body, sample, sample_shape)
-        if "softmax" in made.notes or differs(made, body) <= ROUNDING:
+        if differs(made, body, samples) <= ROUNDING:
             return made
         first: NeurodeployError = UnsupportedError("what torch exports to ONNX is not what the module computes")
     except (UnsupportedError, InvalidInputError) as error:
@@ -57,9 +64,24 @@ def from_torch(module: nn.Module, sample_shape: tuple[int, ...]) -> Ann:
         made = from_pieces(body, sample_shape)
     except NeurodeployError:
         raise first from None
-    if differs(made, body) > ROUNDING:
+    if differs(made, body, samples) > ROUNDING:
         raise first
     return made
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what torch prints to standard output when a graph fails, past Python too."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _by_onnx(body: nn.Module, sample: torch.Tensor, sample_shape: tuple[int, ...]) -> Ann:
@@ -68,7 +90,7 @@ def _by_onnx(body: nn.Module, sample: torch.Tensor, sample_shape: tuple[int, ...
     # Torch's new exporter needs the package onnxscript; the old one, which does not, is deprecated but equal here.
     new = find_spec("onnxscript") is not None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent():
             warnings.simplefilter("ignore")
             if new:
                 program: Any = torch.onnx.export(body, (sample,), dynamo=True, verbose=False)

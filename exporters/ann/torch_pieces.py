@@ -16,6 +16,7 @@ import nir
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.special import log_softmax
 from torch import Tensor, fx, nn
 
 from neurodeploy.errors import UnsupportedError
@@ -45,6 +46,10 @@ def from_pieces(module: nn.Module, sample_shape: Shape) -> Ann:
     return _Reading(Step.of(program)).ann()
 
 
+_SOFTMAX = {"aten.softmax": "Softmax", "aten._softmax": "Softmax", "aten.log_softmax": "LogSoftmax",
+            "aten._log_softmax": "LogSoftmax"}  # fmt: skip
+
+
 class _Reading:
     def __init__(self, step: Step) -> None:
         self.constants = step.constants
@@ -53,6 +58,11 @@ class _Reading:
         results = [node for node in flat(step.graph.output_node().args) if isinstance(node, fx.Node)]
         if len(results) != 1:
             raise UnsupportedError("the network does not have one output", found=len(results))
+        self.notes: dict[str, str] = {}
+        last = _SOFTMAX.get(str(results[0].target).rpartition(".")[0])
+        if last is not None:
+            self.notes["softmax"] = f"{last} behind the last layer is left out: the decision stays"
+            results = results[0].all_input_nodes[:1]
         self.result, needed = results[0], ancestors(results)
         self.nodes = [node for node in step.graph.nodes if node in needed and node not in step.constants]
         self.inputs = [node for node in self.nodes if node.op == "placeholder"]
@@ -68,7 +78,7 @@ class _Reading:
                 before = self._whole(node.all_input_nodes[0])
                 self.ends[node] = self._layer(node, Relu(None if math.isinf(ceiling) else ceiling), (before,))
         output = self._whole(self.result)
-        return Ann("input", shape_of(given), tuple(self.layers), output, origin="torch ANN")
+        return Ann("input", shape_of(given), tuple(self.layers), output, origin="torch ANN", notes=self.notes)
 
     def _whole(self, node: fx.Node) -> str:
         """The layer that has the value of a node."""
@@ -147,12 +157,29 @@ def _ceiling(node: fx.Node) -> float | None:
     return None
 
 
-def differs(ann: Ann, module: nn.Module) -> float:
-    """Largest difference of an ANN from its module on random samples, relative to the largest result."""
+SCALES = (1.0, 30.0, 1e3)
+"""Sizes of random samples: what bends far from 0 alone is not what bends at 0."""
+
+CHECKED = 64
+"""Samples of the calibration that are compared, at most."""
+
+
+def differs(ann: Ann, module: nn.Module, samples: Array | None = None) -> float:
+    """Largest difference of an ANN from its module, relative to the largest result, on random samples and on others.
+
+    A softmax that was left out of the ANN is applied to what it gives.
+    """
+    drawn = np.random.default_rng(0).normal(size=(2, *ann.input_shape))
+    given = [scale * drawn for scale in SCALES]
+    if samples is not None and len(samples):
+        given.append(np.asarray(samples, np.float64)[np.unique(np.linspace(0, len(samples) - 1, CHECKED).astype(int))])
+    return max(_difference(ann, module, x) for x in given)
+
+
+def _difference(ann: Ann, module: nn.Module, x: Array) -> float:
     from ..torch_step.wide import in_float64
     from .ann_graph import predict
 
-    x = np.random.default_rng(0).normal(size=(2, *ann.input_shape))
     wide = copy.deepcopy(module).double()
     with torch.no_grad():
         try:
@@ -163,4 +190,7 @@ def differs(ann: Ann, module: nn.Module) -> float:
             expected = module(torch.from_numpy(x).to(dtype))
     wanted = expected.double().numpy().reshape(len(x), -1)
     found = predict(ann, x).reshape(len(x), -1)
+    if (left_out := ann.notes.get("softmax", "")) and found.size:
+        found = log_softmax(found, axis=-1)
+        found = found if left_out.startswith("Log") else np.exp(found)
     return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))

@@ -150,6 +150,7 @@ class Matching:
     def __init__(self, unrolled: Unrolled) -> None:
         self._unrolled = unrolled
         self._known: dict[tuple[int, int, int], bool] = {}
+        self._at_rest: dict[int, Any] = {}
         self.differ: tuple[Any, Any] = (None, None)
         """The innermost pair that differs, of the last comparison that failed."""
 
@@ -252,6 +253,11 @@ class Matching:
             return tuple(map(self._before, a))
         if not isinstance(a, Term):
             return a
+        if a.index not in self._at_rest:
+            self._at_rest[a.index] = self._computed(a)
+        return self._at_rest[a.index]
+
+    def _computed(self, a: Term) -> Any:
         if a.op in (INPUT, NEURON, STATE, PICK):
             return torch.zeros((1, *a.shape), dtype=torch.float64)
         if a.op == VIEW:

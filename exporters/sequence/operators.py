@@ -85,8 +85,14 @@ CASTS = _aten("to _to_copy")
 _LAST_ONE = _aten("linear matmul mm addmm glu")
 
 
+_OF_TWO: Mapping[Any, str] = {torch.ops.aten.max.other: "aten.maximum", torch.ops.aten.min.other: "aten.minimum"}
+"""``torch.max(a, b)`` is no reduction."""
+
+
 def packet(node: fx.Node) -> str:
     """Name of an operator without its overload."""
+    if node.target in _OF_TWO:
+        return _OF_TWO[node.target]
     return str(node.target).rpartition(".")[0] if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
 
 

@@ -64,6 +64,7 @@ class Walk:
         self.modules: dict[str, str] = {}
         self.results: list[str] = []
         self.late: list[str] = []
+        self._early: dict[str, nir.NIRNode] = {}
         self._neuron, self._paths, self._dt = neuron, paths, dt
         self._reserved = {node_name(path) for path in paths}
         self.sums: dict[fx.Node, Sum] = {}
@@ -258,16 +259,20 @@ class Walk:
     def _at_neuron(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         path = str(given["path"])
         name = node_name(path)
-        if name in self.nodes:
+        early = self._early.pop(name, None)
+        if name in self.nodes and early is None:
             check_calls(node.graph)
         terms = self.sum_of(given["x"])
-        return self.add(node, self._neuron(path, shape_of(node)), terms, name=name, path=self._paths[path])
+        made = early or self._neuron(path, shape_of(node))
+        return self.add(node, made, terms, name=name, path=self._paths[path])
 
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """What a layer, or the input, sent some steps before."""
         shape, steps, site = shape_of(node), int(given["steps"]), str(given["site"])
         source = node_name(site) if "x" not in given else "input"
         name = self.unique(f"{source}.delay")
+        if source not in self.nodes:  # its spikes come back before it is reached
+            self.nodes[source] = self._early[source] = self._neuron(site, shape)
         self.late.append(name)
         self.nodes[name] = nir.Delay(np.full(shape, steps * self._dt))
         self.edges.append((source, name))

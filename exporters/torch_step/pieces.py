@@ -38,6 +38,10 @@ _ROWS = 256
 Shape = tuple[int, ...]
 
 
+FAR = 1e3
+"""How much larger samples are on which a map must still be affine."""
+
+
 @dataclass(frozen=True, eq=False)
 class Piece:
     """Operators between some layers and a value.
@@ -117,6 +121,7 @@ class Piece:
                 fx_, fy, mirrored = self.run(*x), self.run(*y), self.run(*[-a for a in x])
                 both = self.run(*[2 * a - b / 2 for a, b in zip(x, y, strict=True)])
                 turned = self.run(*[a.flip(0) for a in x])
+                far = self.run(*[FAR * a for a in x])
                 alone = self.run(*[torch.cat([a[:1], b[1:]]) for a, b in zip(x, y, strict=True)])
         except Exception as error:  # an operator that cannot be run by itself, or in float64
             return f"it does not run in float64: {str(error).strip().split(chr(10))[0]}"
@@ -131,7 +136,8 @@ class Piece:
         if not (same and apart):
             return "it takes the samples of a batch together, or adds something else to each"
         odd = float((mirrored + fx_ - 2 * offset).abs().max()) <= near  # what bends at 0 alone is not
-        if not (odd and float((linear - both).abs().max()) <= near):
+        whole = float((far - offset - FAR * (fx_ - offset)).abs().max()) <= FAR * near  # nor what bends far from it
+        if not (odd and whole and float((linear - both).abs().max()) <= near):
             return "it is not linear in what arrives"
         return [self._part(zeros, place, offset) for place in range(len(self.sources))]
 

@@ -78,7 +78,8 @@ class Console:
         """Print the error that ends a command; as machine-readable result, too, where that was asked for."""
         self.error(str(error))
         said = {"what": error.what, "found": error.found, "allowed": error.allowed, "to_do": error.hint}
-        self.result({"error": {"kind": type(error).__name__, **{k: v and str(v) for k, v in said.items()}}})
+        said = {key: None if value is None else str(value) for key, value in said.items()}
+        self.result({"error": {"kind": type(error).__name__, **said}})
 
     def result(self, value: Any) -> None:
         """Print a machine-readable result if that was asked for."""

@@ -91,21 +91,24 @@ def _ann(args: argparse.Namespace, calibration: Any, console: Console) -> Ann:
     from neurodeploy.exporters.load_module import load_module
 
     module = load_module(args.model, args.checkpoint, console.note)
-    return torch_ann.from_torch(module, shape or calibration.shape[1:])
+    return torch_ann.from_torch(module, shape or calibration.shape[1:], calibration)
 
 
 def _spiking(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
+    from dataclasses import replace
+
     from neurodeploy.exporters.ann import ann as spiking
     from neurodeploy.exporters.write_nir import write
+    from neurodeploy.files.atomic import atomic_path
     from neurodeploy.lowering.lower import lower
     from neurodeploy.nir_graph import nir_file
     from neurodeploy.nir_graph.conventions import resolve
 
     percentile = spiking.PERCENTILE if args.percentile is None else args.percentile
     graph = spiking.convert(ann, calibration, percentile=percentile, coding=args.coding, dt=args.dt)
-    write(graph, args.output)
-    file = nir_file.read(args.output)
-    return lower(file, resolve(file))
+    with atomic_path(args.output) as temporary:  # put in place only if it can be lowered
+        file = replace(nir_file.read(write(graph, temporary)), path=args.output)
+        return lower(file, resolve(file))
 
 
 def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:

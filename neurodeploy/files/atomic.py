@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,16 +36,22 @@ _POINTER, _POINTER_SIZE = b"version https://git-lfs.github.com/spec/", 1024
 """How a pointer of Git LFS begins, and its largest size in bytes (its specification)."""
 
 
+_PART = re.compile(r"\.(.+)\.\w{8}\.part")
+"""Name of a temporary file of `atomic_path`."""
+
+
 @contextmanager
 def storage_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn any ``OSError`` inside the block into a `StorageError` that names ``path``."""
+    """Turn any ``OSError`` inside the block into a `StorageError` that names ``path``, or what it is to replace."""
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check the path and the disk, then run the command again")
-        raise StorageError(f"cannot {action} {path}", found=error.strerror or str(error), hint=hint) from error
+        wanted = _PART.fullmatch(path.name)
+        shown = path.with_name(wanted[1]) if wanted else path
+        raise StorageError(f"cannot {action} {shown}", found=error.strerror or str(error), hint=hint) from error
 
 
 @contextmanager

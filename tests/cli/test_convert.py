@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -115,9 +117,96 @@ def test_export_a_module_to_onnx_proves_all_stages(
     ]  # fmt: skip
 
 
+ANNS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Bent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.f = nn.Conv2d(1, 3, 3), nn.Linear(27, 5)
+
+    def bent(self, x):
+        return x
+
+    def pooled(self, x):
+        return F.avg_pool2d(x, 2)
+
+    def forward(self, x):
+        return self.f(self.pooled(F.relu(self.c(self.bent(x)))).flatten(1))
+
+class Softmax(Bent):
+    def pooled(self, x):
+        return F.avg_pool2d(x, 2, divisor_override=1)
+
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+class Clamped(Bent):
+    def bent(self, x):
+        return x.clamp(-20, 20)
+
+class Shifted(Bent):
+    def bent(self, x):
+        return F.elu(x + 40) - 40
+
+class Adaptive(Bent):
+    def pooled(self, x):
+        return F.adaptive_avg_pool2d(x, (3, 4))[..., :3]
+"""
+
+
+@pytest.mark.parametrize(("name", "reason"), [("Clamped", "clipping from -20"), ("Shifted", "Elu")])
+def test_what_bends_far_from_random_samples_is_no_linear_map(
+    name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "anns.py").write_text(ANNS)
+    np.save(tmp_path / "cal.npy", np.random.default_rng(0).random((20, 1, 8, 8)).astype(np.float32))
+    code, _, said = call(capsys, "convert", f"{tmp_path}/anns.py:{name}", "--calibration", tmp_path / "cal.npy",
+                         "-o", tmp_path / "x.nir")  # fmt: skip
+    assert code == 2 and reason in said and not (tmp_path / "x.nir").exists()
+
+
+@pytest.mark.parametrize("name", ["Softmax", "Adaptive"])
+def test_what_torch_says_otherwise_in_onnx_is_read_without_it(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "anns.py").write_text(ANNS)
+    x = np.random.default_rng(0).random((60, 1, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    namespace: dict[str, type[torch.nn.Module]] = {}
+    exec(ANNS, namespace)
+    with torch.no_grad():
+        np.save(tmp_path / "y.npy", namespace[name]()(torch.from_numpy(x)).argmax(1).numpy())
+    given = ("--calibration", tmp_path / "x.npy", "--test", tmp_path / "x.npy", "--labels", tmp_path / "y.npy")
+    code = main([*map(str, ("convert", f"{tmp_path}/anns.py:{name}", *given, "--json", "-o", tmp_path / "x.nir"))])
+    found = json.loads(capfd.readouterr().out)  # torch prints graphs that fail past Python
+    assert code == 0 and found["ann_accuracy"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits")
+def test_a_full_disk_is_an_error_and_leaves_nothing(files: Path, tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from neurodeploy.cli import main\n"
+        f"sys.exit(main(['convert', '{files}/ann.onnx', '--calibration', '{files}/cal.npy', '-o', 'x.nir']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and "cannot write" in done.stderr and "x.nir\n" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        *(((["convert", "ann.onnx", "--calibration", "cal.npy", "--to", to, "-o", f"x{suffix}", *more]), message)
+          for to, suffix in (("spiking", ".nir"), ("sigma-delta", ".ndp"))
+          for more, message in ((["--percentile", "nan"], "the percentile is not one"), (["--percentile", "101"],
+                                "the percentile is not one"), (["--dt", "0"], "the time step"),
+                                (["--dt", "nan"], "the time step"))),
+        (["convert", "ann.onnx", "--calibration", "cal.npy", "--dt", "1e-320", "-o", "x.nir"], "is not finite"),
         (["convert", "ann.onnx", "--calibration", "cal.npy", "-o", "x.ndp"], "--output of a spiking network"),
         (["convert", "ann.onnx", "--calibration", "labels.npy", "-o", "x.nir"], "data have the wrong shape"),
         (["convert", "none.onnx", "--calibration", "cal.npy", "-o", "x.nir"], "none.onnx"),

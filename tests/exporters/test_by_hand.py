@@ -162,6 +162,31 @@ def test_potentials_before_the_reset(tmp_path: Path) -> None:
     assert section_of(nir_file.read(tmp_path / "net.nir").graph.nodes["neuron"])["reset_time"] == "next"
 
 
+class Squares(nn.Module):
+    """No linear neuron in front of one that is; what is before the first step is asked for in each of many steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(N, M), nn.Linear(M, M)
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, u, out = torch.zeros(B, M), torch.zeros(B, M), []
+        for now in x:
+            v = v + 0.1 * v * (v - 1) + self.a(now)
+            s = (v > 0.5).to(v.dtype)
+            v = v * (1 - s)
+            u = 0.9 * u + self.b(s)
+            z = (u > 0.3).to(u.dtype)
+            u = u * (1 - z)
+            out.append(z)
+        return torch.stack(out)
+
+
+def test_a_refusal_takes_no_time_that_doubles_with_each_step() -> None:
+    with pytest.raises(UnsupportedError, match="not linear in the last one"):
+        export_proven(Squares().eval(), sample(24, B, N), None, Path("never.nir"), time_axis=0)
+
+
 class Layer(nn.Module):
     """Soft reset over ``[time, batch, ...]``."""
 

@@ -146,6 +146,44 @@ def test_weights_kept_as_what_they_are_computed_from(name, prefix, tmp_path):
     assert re.search(line, said[0])
 
 
+@pytest.mark.parametrize("by", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.parametrize("make", [lambda: nn.Conv1d(3, 4, 3), lambda: nn.Conv2d(3, 4, 3), lambda: nn.Conv3d(3, 4, 3)])
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_normalised_convolutions(make, by, tmp_path):
+    trained = by(make())
+    torch.save(trained.state_dict(), tmp_path / "x.pt")
+    module = make()
+    load_checkpoint(module, tmp_path / "x.pt")
+    torch.testing.assert_close(module.weight, trained.weight)
+
+
+WITHOUT = {name: value for name, value in W.items() if name != "0.weight"}
+DAMAGED = {
+    "sparse": (W | {"0.weight": W["0.weight"].to_sparse()}, "'0.weight' of the checkpoint holds no plain numbers"),
+    "quantised": (
+        W | {"0.weight": torch.quantize_per_tensor(W["0.weight"], 0.1, 0, torch.qint8)}, "a quantised tensor",
+    ),
+    "meta": (W | {"0.weight": W["0.weight"].to("meta")}, "a meta tensor"),
+    "a mask of another shape": (
+        WITHOUT | {"0.weight_orig": W["0.weight"], "0.weight_mask": torch.ones(1, 9)},
+        "missing: 0.weight",
+    ),
+    "a length of another shape": (
+        WITHOUT | {"0.weight_v": W["0.weight"], "0.weight_g": torch.ones(7, 7)},
+        "missing: 0.weight",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_weights_are_named(name, tmp_path):
+    content, message = DAMAGED[name]
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(InvalidInputError, match=message):
+        load_checkpoint(net(), tmp_path / "x.pt")
+
+
 REFUSED = {
     "weights and average": ({"model": W, "ema": weights(8)}, "several weights that fit.*\n.*model, ema"),
     "timm": ({"state_dict": W, "state_dict_ema": weights(8)}, "state_dict, state_dict_ema"),

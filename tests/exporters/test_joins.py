@@ -149,6 +149,7 @@ CURRENTS = {
         lambda m, a, b: torch.maximum(torch.maximum(m.a(a), m.b(b)), m.c(a)), IMAGE,
         {"a": conv(), "b": conv(), "c": conv()},
     ),
+    "of two": (lambda m, a, b: torch.max(m.a(a), m.b(b)), IMAGE, {"a": conv(), "b": conv()}),
     "maxout": (lambda m, a, b: m.a(a).view(-1, 3, 4).amax(2), (5,), {"a": nn.Linear(5, 12)}),
     "line": (lambda m, a, b: F.max_pool1d(m.a(a), 3, 2, 1), (3, 8), {"a": nn.Conv1d(3, 3, 3)}),
 }  # fmt: skip
@@ -203,6 +204,29 @@ def test_the_largest_of_filtered_currents_is_refused() -> None:
     net = nn.Sequential(conv(), nn.MaxPool2d(2), snn.Synaptic(alpha=0.5, beta=0.8, init_hidden=True)).eval()
     with pytest.raises(UnsupportedError, match="the maximum of filtered"):
         to_graph(net, IMAGE)
+
+
+class Back(nn.Module):
+    """What a layer sent comes back through a maximum, [time, batch, 5]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.back, self.lif = nn.Linear(5, 4), nn.Linear(4, 4), neuron.LIFNode(tau=1.5, v_threshold=0.3)
+
+    def forward(self, x):
+        functional.reset_net(self.lif)
+        sent, out = torch.zeros(x.shape[1], 4, dtype=x.dtype), []
+        for now in x:
+            sent = self.lif(torch.max(3 * self.first(now), self.back(sent)))
+            out.append(sent)
+        return torch.stack(out)
+
+
+def test_spikes_come_back_through_a_maximum(tmp_path: Path) -> None:
+    made = export_proven(Back().eval(), frames((5,), steps=9), None, tmp_path / "net.nir", time_axis=0)
+    assert all(pair.equal for pair in made.pairs)
+    assert "Max" in {type(node).__name__ for node in made.captured.graph.nodes.values()}
 
 
 def test_multi_step_layers_and_pooling_behind_the_last_neuron(tmp_path: Path) -> None:
