@@ -19,7 +19,7 @@ from torch import nn
 import neurodeploy
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.nir_graph.metadata import NAMESPACE, put
-from neurodeploy.nir_graph.shapes import delayed_edges
+from neurodeploy.nir_graph.shapes import NEURONS, delayed_edges, kind
 
 from ..framework import Framework, Neuron
 from ..read_out import endless_read_outs
@@ -103,8 +103,45 @@ def to_nir(
     return _in_loops(graph, walk.late, step), walk.results
 
 
+_STATES = frozenset({*NEURONS, "Input"} - {"Threshold"})
+
+
+def _sooner(graph: nir.NIRGraph, late: list[str], dt: float) -> tuple[nir.NIRGraph, list[str]]:
+    """The graph with delays of a step less in front of populations from which NIR's loops lead back, if all that these
+    receive is delayed; they then compute a step earlier what they send. And the delays of the new graph.
+    """
+    nodes, edges, delays = dict(graph.nodes), list(graph.edges), list(late)
+    for source in sorted({a for a, b in delayed_edges(graph) if kind(graph.nodes[a]) == "Threshold"}):
+        inside, first, stack = {source}, set[str](), [source]
+        while stack:
+            node = stack.pop()
+            before = {a for a, b in edges if b == node}
+            first |= before & {*delays}
+            stack += before - {*delays} - inside
+            inside |= before - {*delays}
+        if not first or any(kind(nodes[n]) in _STATES for n in inside):
+            continue
+        for name in sorted(first):
+            steps = np.rint(nodes[name].delay / dt) - 1
+            (origin,) = (a for a, b in edges if b == name)
+            kept = [(a, b) for a, b in edges if a == name and b not in inside]
+            made = f"{name}.{source}" if steps.any() else origin
+            edges = [(made if a == name and b in inside else a, b) for a, b in edges]
+            if steps.any():
+                nodes[made] = nir.Delay(steps * dt)
+                edges.append((origin, made))
+                delays.append(made)
+            if not kept:
+                del nodes[name]
+                edges = [(a, b) for a, b in edges if b != name]
+                delays.remove(name)
+    return nir.NIRGraph(nodes, edges, metadata=graph.metadata, type_check=False), delays
+
+
 def _in_loops(graph: nir.NIRGraph, late: list[str], dt: float) -> nir.NIRGraph:
     """The graph with delays of a step less where NIR's loops have it by themselves (`delayed_edges`)."""
+    if late:
+        graph, late = _sooner(graph, late, dt)
     back = {target for source, target in delayed_edges(graph) if target in late} if late else set()
     if not back:
         return graph

@@ -206,27 +206,45 @@ def test_the_largest_of_filtered_currents_is_refused() -> None:
         to_graph(net, IMAGE)
 
 
-class Back(nn.Module):
-    """What a layer sent comes back through a maximum, [time, batch, 5]."""
+BACK = {
+    "the largest current": lambda m, now, z, y: torch.max(3 * m.first(now), m.back(z)),
+    "any spike": lambda m, now, z, y: 3 * m.first(now) - z.amax(1, keepdim=True),
+    "more than two": lambda m, now, z, y: 3 * m.first(now) - (z.sum(1, keepdim=True) > 2).to(z.dtype),
+    "pooled": lambda m, now, z, y: 3 * m.first(now) - F.max_pool1d(z, 2, 1, 1)[:, :4],
+    "neighbours": lambda m, now, z, y: 3 * m.first(now) - z * z.roll(1, 1),
+    "weights behind": lambda m, now, z, y: 3 * m.first(now) + m.back(z * z.roll(1, 1)),
+    "two steps ago": lambda m, now, z, y: 3 * m.first(now) - y * y.roll(1, 1),
+    "of two steps": lambda m, now, z, y: 3 * m.first(now) - z * y,
+    "twice": lambda m, now, z, y: 3 * m.first(now) - z * y + m.back(y.amax(1, keepdim=True).expand(-1, 4)),
+}
 
-    def __init__(self) -> None:
+
+class Back(nn.Module):
+    """What a layer sent one or two steps before comes back through a join, [time, batch, 5]."""
+
+    def __init__(self, code) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.code = code
         self.first, self.back, self.lif = nn.Linear(5, 4), nn.Linear(4, 4), neuron.LIFNode(tau=1.5, v_threshold=0.3)
 
     def forward(self, x):
         functional.reset_net(self.lif)
-        sent, out = torch.zeros(x.shape[1], 4, dtype=x.dtype), []
+        before = sent = torch.zeros(x.shape[1], 4, dtype=x.dtype)
+        out = []
         for now in x:
-            sent = self.lif(torch.max(3 * self.first(now), self.back(sent)))
+            before, sent = sent, self.lif(self.code(self, now, sent, before))
             out.append(sent)
         return torch.stack(out)
 
 
-def test_spikes_come_back_through_a_maximum(tmp_path: Path) -> None:
-    made = export_proven(Back().eval(), frames((5,), steps=9), None, tmp_path / "net.nir", time_axis=0)
+@pytest.mark.parametrize("name", BACK)
+def test_spikes_come_back_through_a_join(name, tmp_path: Path) -> None:
+    made = export_proven(
+        Back(BACK[name]).eval(), frames((5,), steps=9, batch=4), None, tmp_path / "net.nir", time_axis=0
+    )
     assert all(pair.equal for pair in made.pairs)
-    assert "Max" in {type(node).__name__ for node in made.captured.graph.nodes.values()}
+    assert {"Max", "Threshold"} & {type(node).__name__ for node in made.captured.graph.nodes.values()}
 
 
 def test_multi_step_layers_and_pooling_behind_the_last_neuron(tmp_path: Path) -> None:
