@@ -476,11 +476,11 @@ class Walk:
 
     def _connect(self, terms: Sum, target: str, shape: tuple[int, ...]) -> None:
         for source, factor in terms.items():
-            if isinstance(self.nodes.get(source), (nir.Linear, nir.Affine)):
-                shape = (int(np.prod(shape)),)  # a matrix that makes an image sends it as a vector
             if factor != 1.0:
+                vector = isinstance(self.nodes[source], (nir.Linear, nir.Affine, nir.Flatten))
+                sent = self._joins.sent(source) if vector else shape  # a matrix that makes an image sends a vector
                 scale = self.unique(f"{source}.scale")
-                self.nodes[scale] = nir.Scale(np.full(shape, factor))
+                self.nodes[scale] = nir.Scale(np.full(sent, factor))
                 self.edges.append((source, scale))
                 source = scale
             self.edges.append((source, target))

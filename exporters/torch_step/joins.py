@@ -84,6 +84,7 @@ class Joins(Populations):
         plain = name.removesuffix("_")
         signals = [a for a in _nodes(node) if a not in self._constants]
         linear = name in PASSES or name in _CASTS or name in RESHAPES or plain in (*_SUMS, *_FACTORS)
+        linear &= plain != "aten.rsub"  # 1 - x, which is a gate of spikes
         if any(map(self._walk.waits, signals)) and (linear and (len(signals) < 2 or plain in _SUMS)):
             return False
         if name in RESHAPES:

@@ -36,6 +36,10 @@ class Populations:
         self._counts = Counts(walk.nodes, walk.edges, most)
         self._spread: dict[tuple[Atom, tuple[int, ...]], Sum] = {}
 
+    def sent(self, name: str) -> tuple[int, ...]:
+        """Shape of what a node sends."""
+        return self._counts.shape(name)
+
     def _as_sum(self, node: fx.Node, table: Table) -> Sum:
         products = polynomial(table.values)
         if not table.atoms:
@@ -103,8 +107,8 @@ class Populations:
         for atom, factor in factors.items():
             for name, own in self._spread_over(node, self._said(node, atom), shape).items():
                 total[name] = total.get(name, 0.0) + own * factor / atom.worth
-        if constant == 0:
-            return total
+        if constant == 0:  # a matrix sends vectors, and so does then all that is added to it
+            return total if len(set(map(self._counts.shape, total))) < 2 else self._vectors(node, total)
         vector = any(self._counts.shape(name) != shape for name in total)
         size = math.prod(shape)
         if vector and size * size > LARGEST:

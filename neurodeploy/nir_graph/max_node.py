@@ -1,4 +1,4 @@
-"""`Max`, a node type of our own: the largest of several values. NIR has none, and other tools refuse the file by name.
+"""`Max`, a node type of our own: the largest of several values. NIR has none; other tools refuse the file.
 
     y[j] = max over k of x[index[j, k]]
 

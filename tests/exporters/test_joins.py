@@ -119,6 +119,10 @@ SPIKES = {
     "twice": (lambda m, a, b: m.a(F.max_pool2d(F.max_pool2d(a, 2, 1), 2, 1)), IMAGE, {"a": conv()}),
     "AND": (lambda m, a, b: m.a(a * b), IMAGE, {"a": conv()}),
     "IAND": (lambda m, a, b: m.a((1.0 - a) * b), IMAGE, {"a": conv()}),
+    "IAND of its mirror image": (lambda m, a, b: m.a(a * (1 - a.flip(3))), IMAGE, {"a": conv()}),
+    "IAND of a matrix": (lambda m, a, b: m.a(b * (1 - a.roll(2, 1))), (5,), {"a": nn.Linear(5, 4)}),
+    "NOT of a crop": (lambda m, a, b: m.a(1 - a[:, :, 1:, :-1]), IMAGE, {"a": conv(padding=1)}),
+    "an image and a matrix of it": (lambda m, a, b: torch.lerp(a, a.roll(1, 2), 0.3), IMAGE, {}),
     "OR": (lambda m, a, b: m.a(a + b - a * b), IMAGE, {"a": conv()}),
     "XOR": (lambda m, a, b: m.a((a.bool() ^ b.bool()).to(a.dtype)), IMAGE, {"a": conv()}),
     "NOT": (lambda m, a, b: m.a(1 - a), IMAGE, {"a": conv(padding=1)}),
@@ -134,6 +138,7 @@ SPIKES = {
     ),
     "a mask": (lambda m, a, b: m.a(a * b.amax(1, keepdim=True)), IMAGE, {"a": conv()}),
 }  # fmt: skip
+AFFINE = ("NOT", "NOT of a crop", "an image and a matrix of it")
 CURRENTS = {
     "conv": (lambda m, a, b: F.max_pool2d(m.a(a), 2), IMAGE, {"a": conv()}),
     "conv, norm behind": (
@@ -168,7 +173,7 @@ def test_joins_of_spikes_are_thresholds(name, tmp_path: Path) -> None:
     code, shape, parts = SPIKES[name]
     kinds = as_interpreted(lively(code, shape, parts), shape, tmp_path)
     assert "Max" not in kinds
-    assert ("Threshold" in kinds) == (name != "NOT")
+    assert ("Threshold" in kinds) == (name not in AFFINE)
 
 
 @pytest.mark.parametrize("name", ["of a sum", "compared sum", "a gate for each channel"])
