@@ -94,7 +94,8 @@ def load_checkpoint(module: nn.Module, checkpoint: Path | str, tell: Callable[[s
         named = [form for form in forms if chosen in (form.key, form.prefix, form.prefix.rstrip("."), form.name)]
         if not named:
             raise InvalidInputError(
-                f"{path} has no weights called {chosen!r}", found=_some(sorted({form.name for form in forms} - {""}))
+                f"{path} has no weights called {chosen!r}",
+                found=_some(sorted({form.name for form in forms} - {""})) or "one state dict, without a name",
             )
         forms = named
     fitting = [form for form in forms if _misfit(form.state, own) is None]

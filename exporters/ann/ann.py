@@ -150,7 +150,7 @@ def checked_calibration(ann: Ann, calibration: Array, coding: Coding = "direct")
             found=list(samples.shape),
             allowed=f"[samples, {', '.join(map(str, ann.input_shape))}]",
         )
-    if not np.issubdtype(samples.dtype, np.number) or not np.isfinite(samples).all():
+    if samples.dtype.kind not in "biuf" or not np.isfinite(samples).all():
         raise InvalidInputError("the calibration data are not finite numbers", found=samples.dtype)
     if coding not in get_args(Coding):
         raise InvalidInputError("unknown coding", found=coding, allowed=", ".join(get_args(Coding)))

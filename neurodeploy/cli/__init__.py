@@ -35,6 +35,14 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:  # before the command has begun
+        sys.stderr.write("error: neurodeploy was stopped\n  to do:   run it again\n")
+        return 2
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0 if arguments else 2

@@ -62,6 +62,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
     if args.to == "spiking" and args.input_unit != 1:
         raise InvalidInputError("--input-unit of a spiking network", found=args.input_unit, allowed="--to sigma-delta")
+    if args.to == "spiking" and args.relative_threshold is not None:
+        raise InvalidInputError("--relative-threshold of a spiking network", allowed="--to sigma-delta")
+    if args.to == "sigma-delta" and args.coding != "direct":
+        raise InvalidInputError("--coding of a sigma-delta network", found=args.coding, allowed="--to spiking")
+    if args.labels is not None and args.test is None:
+        raise InvalidInputError("--labels without samples", hint="give them with --test")
     calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
     ann = _ann(args, calibration, console)
     test = None if args.test is None else _test_data(args, ann)

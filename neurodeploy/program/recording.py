@@ -370,7 +370,7 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                 allowed=expected,
                 hint="put time first, then the batch (use one sample as a batch of 1)",
             )
-        if value.dtype == object or not (np.issubdtype(value.dtype, np.number) or value.dtype == bool):
+        if value.dtype.kind not in "biuf":
             raise InvalidInputError(f"input {population.name!r} is not numeric", found=str(value.dtype))
         if value.size == 0:
             raise InvalidInputError(f"input {population.name!r} is empty", found=list(value.shape), allowed=expected)
