@@ -100,10 +100,10 @@ def check_quantised(seed: int) -> str:
     """A float network through a random pipeline; ``"equal"``, or why it was refused."""
     network = random_network(seed, "float", slow=False)
     rng = np.random.default_rng(seed)
-    data = {"calibration": random_inputs(network, seed + 1) if rng.random() < 0.7 else None, "teacher": network}
+    data = passes.PassData(random_inputs(network, seed + 1) if rng.random() < 0.7 else None, teacher=network)
     try:
         for step in passes.parse(str(rng.choice(PIPELINES))):
-            network = step.build(data).apply(network)
+            network = step.build().apply(network, data)
     except UnsupportedError as error:
         return error.what
     assert network.arithmetic == "loihi"

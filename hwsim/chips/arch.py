@@ -388,8 +388,8 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     own = isinstance(name_or_path, Path) or extends.is_path(text)
     if not own and text not in available():
         raise InvalidInputError(
-            "unknown chip",
-            found=text + did_you_mean(text, available()),
+            f"unknown chip{did_you_mean(text, available())}",
+            found=text,
             allowed=", ".join(available()),
             hint="give one of these names, or the path of your own .yaml description",
         )

@@ -22,7 +22,7 @@ CALLS = {
     "one of two": (("run", "--labls", "y.npy"), "--labls; did you mean --labels?"),
     "nothing": (("run",), "the following arguments are required: program, -i/--input"),
     "a number": (("compile", "x.nir", "--chips", "many"), "argument --chips"),
-    "a chip": (("compile", "x.nir", "--chip", "lohi1"), "lohi1; did you mean loihi1 or loihi2?"),
+    "a chip": (("compile", "x.nir", "--chip", "lohi1"), "unknown chip; did you mean loihi1 or loihi2?"),
     "a shell": (("completion", "fish"), "invalid choice: 'fish'"),
 }
 

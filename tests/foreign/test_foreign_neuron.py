@@ -136,23 +136,23 @@ def test_it_is_counted_and_placed(installed: type) -> None:
 def test_passes_that_need_no_model_leave_it_alone(installed: type, name: str) -> None:
     before = network(installed, "float")
     (step,) = passes.parse(name)
-    after = step.build({}).apply(before)
+    after = step.build().apply(before)
     assert type(after.by_name["loop"].neuron) is installed
     first, second = (reference.run_network(n, inputs()) for n in (before, after))
     np.testing.assert_array_equal(first.spikes["out"].dense(), second.spikes["out"].dense())
 
 
 def _quantise(net: Network, folder: Path) -> None:
-    passes.parse("quantise")[0].build({}).apply(net)
+    passes.parse("quantise")[0].build().apply(net)
 
 
 def _calibrated(net: Network, folder: Path) -> None:
-    passes.parse("quantise")[0].build({"calibration": inputs()}).apply(net)
+    passes.parse("quantise")[0].build().apply(net, passes.PassData(inputs()))
 
 
 def _fine_tune(net: Network, folder: Path) -> None:
     integers = network(type(net.by_name["loop"].neuron), "loihi")
-    passes.parse("fine-tune")[0].build({"calibration": inputs(), "teacher": net}).apply(integers)
+    passes.parse("fine-tune")[0].build().apply(integers, passes.PassData(inputs(), teacher=net))
 
 
 def _lava(net: Network, folder: Path) -> None:
