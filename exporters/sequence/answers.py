@@ -25,13 +25,26 @@ from .choices import chosen
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .operators import CASTS
 from .record import line_of
-from .terms import CONSTANT, FEATURE, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, features_of, flat
+from .terms import (
+    CONSTANT,
+    FEATURE,
+    INPUT,
+    NEURON,
+    PICK,
+    REDUCE,
+    STATE,
+    VIEW,
+    Chain,
+    Constant,
+    Term,
+    closure,
+    features_of,
+    flat,
+)
 from .unroll import Unrolled
 
-_WEIGHTED = frozenset(
-    f"aten.{n}" for n in ("linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "batch_norm", "addmm",
-                          "mm", "matmul")
-)  # fmt: skip
+_NAMES = "linear conv1d conv2d conv_transpose1d conv_transpose2d batch_norm addmm mm matmul"
+_WEIGHTED = frozenset(f"aten.{name}" for name in _NAMES.split())
 """Layers with weights."""
 
 _FUNCTIONS = {
@@ -295,7 +308,7 @@ class _Rules:
         if term.name in _WEIGHTED and any(isinstance(a, Constant) for a in flat(term.args)):
             return all(self._linear(t) for t in term.terms)
         if term.name in POOLS:  # of spikes: a population
-            return self._linear(term) and not any(t.name in _WEIGHTED for t in _inside(term))
+            return self._linear(term) and not any(t.name in _WEIGHTED for t in closure(term))
         if term.name in ("aten.add", "aten.sub") and len(term.terms) == 2:
             return all(self._weighted(part) for part in term.terms)
         return False
@@ -303,8 +316,8 @@ class _Rules:
     def _linear(self, term: Term) -> bool:
         """Whether what a layer with weights receives is a signal of the network: neither a function nor a potential."""
         return all(leaf.op == NEURON for leaf in leaves(term)) and not any(
-            t.op == REDUCE or (t.name in _FUNCTIONS and any(n.name in _WEIGHTED for n in _inside(t)))
-            for t in _inside(term)
+            t.op == REDUCE or (t.name in _FUNCTIONS and any(n.name in _WEIGHTED for n in closure(t)))
+            for t in closure(term)
         )
 
     def _name(self, read: Read) -> str:
@@ -484,15 +497,3 @@ def _on(term: Term, base: Term, x: Tensor) -> Tensor:
         made = term.op(*map(wider, value(term.args)), **{k: value(v) for k, v in term.named})
     result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
     return result
-
-
-def _inside(term: Term) -> list[Term]:
-    seen: dict[int, Term] = {}
-    stack = [term]
-    while stack:
-        one = stack.pop()
-        if one.index not in seen:
-            seen[one.index] = one
-            if one.op not in (INPUT, NEURON, STATE):
-                stack.extend(one.terms)
-    return list(seen.values())
