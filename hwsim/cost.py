@@ -62,6 +62,10 @@ class Cost:
     arithmetic: str = ""
     beyond: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        steps, samples = self.recording.steps, self.recording.samples
+        return f"<Cost of {self.program.network.name} on {self.arch.name}: {samples} samples, {steps} steps>"
+
     def warnings(self) -> list[str]:
         """What may make these counts those of another network: an odd input, integers that left their range."""
         recording, network = self.recording, self.program.network

@@ -59,6 +59,7 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
 def test_the_example_goes_from_a_module_to_a_report(example: dict[str, Any]) -> None:
     assert repr(example["model"]) == "<Model Net.nir, proven equal>"
     assert re.match(r"<Program Net: 24 neurons, 320 synapses, on 2 core\(s\) of loihi1; ", repr(example["program"]))
+    assert re.match(r"<Cost of Net on .+: \d+ samples, \d+ steps>$", repr(example["program"].cost(example["x"])))
     assert example["verification"].passed
     assert example["verification"].pairs[0].first == "torch"
     assert "<html" in (example["folder"] / "report.html").read_text()
