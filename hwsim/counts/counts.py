@@ -279,7 +279,7 @@ class Counter:
         for routes in self.routes:
             tally.routes(routes)
         for projection in network.projections:
-            if projection.rule:
+            if projection.local_rule:
                 tally.learning(projection)
         return tally.counts()
 
@@ -323,7 +323,7 @@ class _Tally:
         self.links = (
             np.zeros((chip_steps, samples, counter.arch.link_count * counter.chips), np.int64) if links else None
         )
-        learns = any(p.rule for p in counter.network.projections)
+        learns = any(p.local_rule for p in counter.network.projections)
         self.learned = np.zeros((chip_steps, samples, len(LEARNING_WORK) if learns else 0, cores), np.int64)
         self.sent: dict[str, Events] = {}
 

@@ -13,25 +13,8 @@ from __future__ import annotations
 from neurodeploy.network.arrays import Array
 
 from ..function.neuron_kernels import compiled
-from .kernels import (  # fmt: skip
-    C_IN,
-    C_OUT,
-    EVENTS_IN,
-    EVENTS_OUT,
-    IN,
-    KERNEL,
-    NEURON_UPDATES,
-    OUT,
-    POSITIONS,
-    SOPS,
-    SOURCES,
-    TAPS,
-    WEIGHTS,
-    Net,
-    Spikes,
-    Work,
-    read,
-)
+from .kernels import EVENTS_IN, EVENTS_OUT, NEURON_UPDATES, SOPS, read
+from .layout import AT, C_IN, CHANNELS, KERNEL, SIZE, TAPS, WEIGHTS, Net, Spikes, Work
 
 
 @compiled
@@ -44,32 +27,31 @@ def forward_clocked(
     Args:
         potential, fired: of every neuron before its reset, ``[steps, neurons]``, are filled.
     """
-    u, layers = work.u, len(net.table)
+    u, layers = work.u, len(net.projections)
     u[:] = 0.0
     fired[:] = 0
     output[:] = 0.0
     for t in range(len(net.kappa)):
         for n in range(layers):
-            row = net.table[n]
-            channels, targets = row[C_OUT], row[OUT]
-            size = row[POSITIONS] * channels
+            row, source, own = net.projections[n], net.populations[n], net.populations[n + 1]
+            channels, targets, size = own[CHANNELS], own[AT], own[SIZE]
             for o in range(targets, targets + size):
-                u[o] *= net.keep[n]
+                u[o] *= net.keep[n + 1, 0]
             base, events = spikes.base[n], spikes.first[n]
             for e in range(base + events[t], base + events[t + 1]):
                 i = spikes.neuron[e]
-                fired[t, row[IN] + i] = 1
+                fired[t, source[AT] + i] = 1
                 p = i // row[C_IN]
                 weight = row[WEIGHTS] + (i - p * row[C_IN]) * row[KERNEL] * channels
                 for q in range(net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]):
-                    at, w = targets + net.tap_out[q] * channels, weight + net.tap_kernel[q] * channels
+                    at, w = targets + net.tap_place[q] * channels, weight + net.tap_kernel[q] * channels
                     for o in range(channels):
                         u[at + o] += weights[w + o]
                     counts[n, SOPS] += channels
             base, count = spikes.base[n + 1], spikes.first[n + 1, t]
             for o in range(size):
                 potential[t, targets + o] = u[targets + o]
-                if u[targets + o] > threshold[n]:
+                if u[targets + o] > threshold[targets + o]:
                     spikes.neuron[base + count] = o
                     fired[t, targets + o] = 1
                     u[targets + o] = 0.0
@@ -91,9 +73,9 @@ def backward_clocked(
     Args:
         passed: scratch, ``[steps, neurons]``: ``d_s``.
     """
-    layers, steps = len(net.table), len(net.kappa)
-    last = net.table[layers - 1, OUT]
-    for j in range(net.table[layers - 1, POSITIONS] * net.table[layers - 1, C_OUT]):
+    layers, steps = len(net.projections), len(net.kappa)
+    last = net.populations[layers, AT]
+    for j in range(net.populations[layers, SIZE]):
         error, trace = 0.0, 0.0
         for m in range(len(delta)):
             error += readout[j, m] * delta[m]
@@ -105,25 +87,25 @@ def backward_clocked(
     carried = work.error
     carried[:] = 0.0
     for n in range(layers - 1, -1, -1):
-        row = net.table[n]
-        channels, targets = row[C_OUT], row[OUT]
+        row, source, own = net.projections[n], net.populations[n], net.populations[n + 1]
+        channels, targets = own[CHANNELS], own[AT]
         for t in range(steps - 1, -1, -1):
-            for o in range(targets, targets + row[POSITIONS] * channels):
-                psi = max(0.0, width - abs(potential[t, o] / threshold[n] - 1.0)) / (width * width)
-                carried[o] = passed[t, o] * psi + net.keep[n] * (1 - fired[t, o]) * carried[o]
-            for i in range(row[SOURCES] * row[C_IN]):
-                on = fired[t, row[IN] + i]
+            for o in range(targets, targets + own[SIZE]):
+                psi = max(0.0, width - abs(potential[t, o] / threshold[o] - 1.0)) / (width * width)
+                carried[o] = passed[t, o] * psi + net.keep[n + 1, 0] * (1 - fired[t, o]) * carried[o]
+            for i in range(source[SIZE]):
+                on = fired[t, source[AT] + i]
                 if n == 0 and on == 0:
                     continue  # its products are 0: the result is the same, and the count is not made here
                 p = i // row[C_IN]
                 weight = row[WEIGHTS] + (i - p * row[C_IN]) * row[KERNEL] * channels
                 down = 0.0
                 for q in range(net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]):
-                    at, w = targets + net.tap_out[q] * channels, weight + net.tap_kernel[q] * channels
+                    at, w = targets + net.tap_place[q] * channels, weight + net.tap_kernel[q] * channels
                     if on:
                         for o in range(channels):
                             gradient[w + o] += carried[at + o]
                     if n > 0:
                         for o in range(channels):
                             down += weights[w + o] * carried[at + o]
-                passed[t, row[IN] + i] = down
+                passed[t, source[AT] + i] = down

@@ -1,8 +1,8 @@
-"""Learning on the chip, event by event: networks trained by MPD-ED or STD-ED, or by surrogate gradients as a baseline.
+"""Chains of layers that learn event by event, in floats: MPD-ED, STD-ED, and surrogate gradients as a baseline.
 
 `OnChip` packs a float network (`neurodeploy.network.event_rules.chain`) once, learns from samples in any portions, and
 counts what it does. What it holds between two samples is in `OnChip.state`: stored and restored, a run goes on bit for
-bit.
+bit. Any other Program learns in `neurodeploy.hwsim.event_learning.program`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import Chain, EventRule, chain
-from neurodeploy.network.network import Network
+from neurodeploy.network.network import Network, Population
 from neurodeploy.program.recording import Decisions
 
 from ..chips.arch import Architecture
-from .kernels import C_IN, C_OUT, KERNEL, KINDS, LEAKY, TIMED, WEIGHTS, Net, Spikes, Work
-from .loop import PENDING, ROWS, Constants, State, run_samples
+from .kernels import KINDS
+from .layout import LEAKY, PENDING, ROWS, TIMED, WIDTH, Constants, Spikes, State, Work
+from .loop import run_chain
+from .tables import Home, Member, Synapses, Tables, build
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +77,24 @@ class Outcome:
 
     Args:
         right: probability of the label before learning from the sample.
-        predicted: class.
-        tied: whether other classes score as high, or the scores are not numbers.
+        scores: ``[samples, classes]``.
         counts: int64 ``[samples, layers + 1, kinds]``; the last row is the read-out, kinds are `KINDS`.
     """
 
     right: Array
-    predicted: Array
-    tied: Array
+    scores: Array
     counts: Array
+
+    @property
+    def predicted(self) -> Array:
+        """Class of each sample."""
+        return np.asarray(self.scores.argmax(axis=1))
+
+    @property
+    def tied(self) -> Array:
+        """Whether other classes score as high, or the scores are not numbers."""
+        best = self.scores == self.scores.max(axis=1, keepdims=True)
+        return np.asarray(best.sum(axis=1) != 1)
 
     def total(self) -> dict[str, Array]:
         """Each kind's sum over the samples, ``[layers + 1]``."""
@@ -117,49 +127,31 @@ class OnChip:
         if steps < 1:
             raise InvalidInputError("a sample needs at least one step", found=steps, allowed="1 or more")
         self.chain, self.rule, self.steps = chain(network, rule.name), rule, steps
-        self.net, positions = _net(self.chain, rule, steps, core_of, arch)
-        table, layers = self.net.table, len(self.net.table)
-        sizes = [self.chain.source.size, *(layer.target.size for layer in self.chain.layers)]
-        thresholds = np.array([layer.threshold for layer in self.chain.layers])
-        self.constants = _constants(rule, thresholds)
-        weights = np.concatenate([_packed(self.chain, n).reshape(-1) for n in range(layers)])
-        readout = _channels_last(self.chain.readout.connectivity.weights, self._last_shape).T.copy()
+        home = None if core_of is None or arch is None else Home(core_of, arch, self.chain.readout.target)
+        self.tables = tables = _tables(self.chain, rule, steps, home)
+        self.net = tables.net
+        thresholds = np.zeros(tables.neurons)
+        for k, layer in enumerate(self.chain.layers, 1):
+            thresholds[tables.place(k)] = layer.threshold
+        weights = tables.packed([layer.projection.connectivity.weights for layer in self.chain.layers])
+        readout = tables.ordered(self._last.name, self.chain.readout.connectivity.weights).T.astype(np.float64)
+        self.constants = _constants(self.chain, rule, tables, thresholds)
         self._state = State(
-            weights, readout, thresholds.copy(), np.zeros_like(weights), np.zeros_like(readout),
-            np.zeros(len(weights), np.uint8), np.zeros((int((table[:, C_IN] * table[:, KERNEL]).sum()), 2), np.int64),
-            np.zeros(layers, np.int64), np.zeros(4, np.int64),
+            weights, readout.copy(), thresholds.copy(), np.zeros_like(weights), np.zeros(readout.shape),
+            np.zeros(len(weights), np.uint8), np.zeros((tables.rows, 2), np.int64), np.zeros(tables.neurons, np.int64),
+            np.zeros(4, np.int64),
         )  # fmt: skip
         if rule.weight_bits:
-            for n, (begin, end) in enumerate(self._places):
-                weights[begin:end] = self._on_grid(weights[begin:end], n)
-            readout[:] = self._on_grid(readout, layers)
-        base = np.concatenate([[0], np.cumsum(np.array(sizes) * steps)]).astype(np.int64)
-        pool = int(base[-1])
-        self._spikes = Spikes(
-            base, np.zeros((layers + 1, steps + 1), np.int64), np.zeros(pool, np.int32), np.zeros(pool), np.zeros(pool)
-        )
-        total, cores = sum(sizes), len(self.net.distance)
-        self._work = Work(
-            np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(positions, np.int64),
-            np.zeros(positions, np.int64), np.zeros(sizes[-1], np.int64), np.zeros(sizes[-1]), np.zeros(sizes[-1]),
-            np.zeros(cores, np.uint8),
-        )  # fmt: skip
-        extent = (steps, total) if rule.name == "bptt" else (0, 0)
+            grid, (low, high) = self.constants.grid, self.constants.limits[0]
+            weights[:] = np.clip(np.rint(weights / grid[:-1]), low, high) * grid[:-1]
+            self._state.readout[:] = np.clip(np.rint(readout / grid[-1]), low, high) * grid[-1]
+        self._spikes, self._work = pools(tables, steps)
+        extent = (steps, tables.neurons) if rule.name == "bptt" else (0, 0)
         self._clocked = np.zeros(extent), np.zeros(extent, np.uint8), np.zeros(extent)
 
     @property
-    def _last_shape(self) -> tuple[int, ...]:
-        return self.chain.layers[-1].target.shape
-
-    @property
-    def _places(self) -> list[tuple[int, int]]:
-        table = self.net.table
-        sizes = table[:, C_IN] * table[:, KERNEL] * table[:, C_OUT]
-        return [(int(begin), int(begin + size)) for begin, size in zip(table[:, WEIGHTS], sizes, strict=True)]
-
-    def _on_grid(self, weights: Array, layer: int) -> Array:
-        grid, limit = self.constants.grid[layer], self.constants.limit
-        return np.asarray(np.clip(np.rint(weights / grid), -limit, limit) * grid)
+    def _last(self) -> Population:
+        return self.chain.layers[-1].target
 
     def learn(self, samples: Samples, order: Array | None = None, rate: float = 1.0) -> Outcome:
         """Learn from samples, one after the other.
@@ -195,13 +187,14 @@ class OnChip:
                 allowed=f"0 to {len(samples) - 1}",
             )  # fmt: skip
         neuron = self._reordered(samples.neuron)
-        right, predicted, tied = np.zeros(len(taken)), np.zeros(len(taken), np.int64), np.zeros(len(taken), bool)
-        counts = np.zeros((len(taken), len(self.net.table) + 1, len(KINDS)), np.int64)
-        run_samples(
-            self.net, constants, self._state, self._spikes, self._work, *self._clocked, samples.first, neuron,
-            samples.labels, taken, int(learning), right, predicted, tied, counts,
-        )  # fmt: skip
-        return Outcome(right, predicted, tied, counts)
+        right, scores = np.zeros(len(taken)), np.zeros((len(taken), self.chain.classes))
+        counts = np.zeros((len(taken), len(self.net.projections) + 1, len(KINDS)), np.int64)
+        if len(taken):
+            run_chain(
+                self.net, constants, self._state, self._spikes, self._work, *self._clocked, samples.first, neuron,
+                samples.labels, taken, int(learning), scores, right, counts,
+            )  # fmt: skip
+        return Outcome(right, scores, counts)
 
     def _check(self, samples: Samples) -> None:
         size, classes = self.chain.source.size, self.chain.classes
@@ -219,11 +212,12 @@ class OnChip:
             )  # fmt: skip
 
     def _reordered(self, neuron: Array) -> Array:
-        shape = self.chain.source.shape
-        if len(shape) != 3 or shape[0] == 1 or not _is_image(self.chain, 0):
+        order = self.tables.order.get(self.chain.source.name)
+        if order is None:
             return neuron
-        channel, place = np.divmod(neuron, shape[1] * shape[2])
-        return (place * shape[0] + channel).astype(np.int32)
+        new = np.empty(len(order), np.int32)
+        new[order] = np.arange(len(order), dtype=np.int32)
+        return new[neuron]
 
     def state(self) -> dict[str, Array]:
         """All that a run changes, as copies: what a checkpoint keeps."""
@@ -249,26 +243,16 @@ class OnChip:
 
     def _check_state(self, state: Mapping[str, Array]) -> None:
         """Refuse numbers that the kernels would follow out of their arrays."""
-        listed, rows = state["counter"][ROWS], state["rows"]
-        starts = [
-            range(begin, end, int(row[C_OUT])) for (begin, end), row in zip(self._places, self.net.table, strict=True)
-        ]
-        fine = (
-            0 <= listed <= len(rows)
-            and all(0 <= n < len(starts) and w in starts[n] for w, n in rows[:listed].tolist())
-            and set(np.flatnonzero(state["listed"]).tolist()) == set(rows[:listed, 0].tolist())
-            and len(set(rows[:listed, 0].tolist())) == listed
-            and 0 <= state["counter"][PENDING] < self.rule.batch
-            and all(np.isfinite(state[name]).all() for name in ("weights", "readout", "threshold"))
-            and (state["threshold"] > 0).all()
-        )
-        if not fine:
-            raise InvalidInputError("the checkpoint is damaged: its numbers do not fit", hint="begin the run anew")
+        check_state(state, self.tables, self.rule.batch, self.chain.source.size)
 
     @property
-    def thresholds(self) -> list[float]:
-        """Of the layers, as they are now."""
-        return [float(level) for level in self._state.threshold]
+    def thresholds(self) -> list[Array]:
+        """Of each layer's neurons, as they are now."""
+        found = []
+        for k, layer in enumerate(self.chain.layers, 1):
+            levels = self._state.threshold[self.tables.place(k)].copy()
+            found.append(self.tables.in_network(layer.target.name, levels))
+        return found
 
     def weights(self) -> list[Array]:
         """Of the layers, in their projections' layout, as they are now; the read-out's last."""
@@ -284,125 +268,81 @@ class OnChip:
         return self.chain.with_learned(weights, readout, self.thresholds)
 
     def _unpacked(self, flat: Array, readout: Array) -> list[Array]:
-        found = []
-        for n, (begin, end) in enumerate(self._places):
-            layer, row = self.chain.layers[n], self.net.table[n]
-            block = flat[begin:end].reshape(row[C_IN], row[KERNEL], row[C_OUT])
-            shape = layer.projection.connectivity.weights.shape
-            if _is_image(self.chain, n):
-                found.append(block.transpose(2, 0, 1).reshape(shape).copy())
-            else:
-                rows = block[:, 0].T
-                found.append(_channels_first(rows, layer.source.shape) if n else rows.copy())
-        return [*found, _channels_first(readout.T, self._last_shape)]
+        shapes = [layer.projection.connectivity.weights.shape for layer in self.chain.layers]
+        return [*self.tables.unpacked(flat, shapes), self.tables.in_network(self._last.name, readout.T.copy())]
 
 
-def _is_image(which: Chain, n: int) -> bool:
-    return isinstance(which.layers[n].projection.connectivity, Conv2d)
+def pools(tables: Tables, steps: int) -> tuple[Spikes, Work]:
+    """Room for the events of a sample, and scratch."""
+    sizes = [tables.place(k).stop - tables.place(k).start for k in range(len(tables.net.populations))]
+    base = np.concatenate([[0], np.cumsum(np.array(sizes) * steps)]).astype(np.int64)
+    pool, total, last = int(base[-1]), tables.neurons, sizes[-1]
+    spikes = Spikes(
+        base, np.zeros((len(sizes), steps + 1), np.int64), np.zeros(pool, np.int32), np.zeros(pool), np.ones(pool),
+        np.zeros(pool),
+    )  # fmt: skip
+    return spikes, Work(
+        np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(total),
+        np.zeros(tables.positions, np.int64), np.zeros(tables.positions, np.int64), np.zeros(last, np.int64),
+        np.zeros(last), np.zeros(last), np.zeros(len(tables.net.distance), np.uint8),
+    )  # fmt: skip
 
 
-def _channels_last(weights: Array, shape: tuple[int, ...]) -> Array:
-    """Columns of dense weights from C order of an image to positions and channels."""
-    if len(shape) != 3:
-        return weights
-    return weights.reshape(len(weights), shape[0], -1).transpose(0, 2, 1).reshape(len(weights), -1)
+def check_state(state: Mapping[str, Array], tables: Tables, batch: int, sources: int) -> None:
+    """Refuse numbers that the kernels would follow out of their arrays.
+
+    Args:
+        state: of the right shapes.
+        batch: samples between two changes of weights.
+        sources: neurons of sources, which have no threshold.
+
+    Raises:
+        InvalidInputError: the checkpoint that they come from is damaged.
+    """
+    listed, rows = state["counter"][ROWS], state["rows"]
+    starts = [
+        range(part.start, part.stop, int(row[WIDTH]))
+        for part, row in zip(tables.parts, tables.net.projections, strict=True)
+    ]
+    fine = (
+        0 <= listed <= len(rows)
+        and all(0 <= n < len(starts) and w in starts[n] for w, n in rows[:listed].tolist())
+        and set(np.flatnonzero(state["listed"]).tolist()) == set(rows[:listed, 0].tolist())
+        and len(set(rows[:listed, 0].tolist())) == listed
+        and 0 <= state["counter"][PENDING] < batch
+        and all(np.isfinite(state[name]).all() for name in ("weights", "readout", "threshold"))
+        and (state["threshold"][sources:] > 0).all()
+    )
+    if not fine:
+        raise InvalidInputError("the checkpoint is damaged: its numbers do not fit", hint="begin the run anew")
 
 
-def _channels_first(weights: Array, shape: tuple[int, ...]) -> Array:
-    """The inverse of `_channels_last`."""
-    if len(shape) != 3:
-        return weights.copy()
-    return weights.reshape(len(weights), -1, shape[0]).transpose(0, 2, 1).reshape(len(weights), -1).copy()
-
-
-def _packed(which: Chain, n: int) -> Array:
-    """Weights of a layer, ``[sources' channels, kernel, targets' channels]``."""
-    layer = which.layers[n]
-    weights = layer.projection.connectivity.weights.astype(np.float64)
-    if _is_image(which, n):
-        return weights.reshape(*weights.shape[:2], -1).transpose(1, 2, 0)
-    # The sources of a dense layer are in the order in which the layer before numbers them; the input's is C order.
-    ordered = _channels_last(weights, layer.source.shape) if n else weights
-    return ordered.T[:, None]
-
-
-def _taps(kind: Conv2d) -> tuple[list[int], list[int], list[int]]:
-    """For each input position, its output positions and kernel elements: (first, out, kernel)."""
-    _, height, width = kind.input_shape
-    _, rows, columns = kind.output_shape
-    k_h, k_w = kind.weights.shape[2:]
-    first, out, kernel = [0], [], []
-    for y in range(height):
-        for x in range(width):
-            for ky in range(k_h):
-                oy, ry = divmod(y + kind.padding[0] - ky * kind.dilation[0], kind.stride[0])
-                for kx in range(k_w):
-                    ox, rx = divmod(x + kind.padding[1] - kx * kind.dilation[1], kind.stride[1])
-                    if ry == rx == 0 and 0 <= oy < rows and 0 <= ox < columns:
-                        out.append(oy * columns + ox)
-                        kernel.append(ky * k_w + kx)
-            first.append(len(out))
-    return first, out, kernel
-
-
-def _net(
-    which: Chain, rule: EventRule, steps: int, core_of: Mapping[str, Array] | None, arch: Architecture | None
-) -> tuple[Net, int]:
-    """Pack a network; also how many output positions all layers have."""
-    rows, firsts, outs, kernels = [], [], [], []
-    weight = tap = listed = places = 0
-    at = which.source.size
-    start = 0
+def _tables(which: Chain, rule: EventRule, steps: int, home: Home | None) -> Tables:
+    timed = rule.name == "std-ed"
+    members = [Member(which.source)]
     for layer in which.layers:
-        kind = layer.projection.connectivity
-        if isinstance(kind, Conv2d):
-            first, out, kernel = _taps(kind)
-            c_out, height, width = kind.output_shape
-            shape = (kind.input_shape[0], c_out, height * width, int(np.prod(kind.weights.shape[2:])))
-        else:
-            first, out, kernel = [0, 1], [0], [0]
-            shape = (kind.inputs, kind.outputs, 1, 1)
-        rows.append([*shape, weight, start, at, places, tap, len(first) - 1])
-        firsts += [listed + f for f in first]
-        outs += out
-        kernels += kernel
-        weight += shape[0] * shape[1] * shape[3]
-        tap, listed, places = tap + len(first), listed + len(out), places + shape[2]
-        start, at = at, at + kind.outputs
+        keep = (1.0, layer.keep) if timed else (layer.keep, 0.0)
+        members.append(Member(layer.target, TIMED if timed else LEAKY, keep))
+    synapses = [Synapses(layer.projection, sends_back=n > 0) for n, layer in enumerate(which.layers)]
     b, left = which.keep, steps - np.arange(steps)
     kappa = (1 - b**left) / (1 - b) / steps if b else np.full(steps, 1 / steps)
-    above = -(b ** (left - 1.0)) / steps if rule.name == "std-ed" else kappa
-    core, distance, readers = _cores(which, core_of, arch)
-    net = Net(
-        np.array(rows, np.int64), np.array([layer.keep for layer in which.layers]), np.array(firsts, np.int64),
-        np.array(outs, np.int64), np.array(kernels, np.int64), kappa, above, core, distance, readers,
-    )  # fmt: skip
-    return net, places
+    above = -(b ** (left - 1.0)) / steps if timed else kappa
+    return build(members, synapses, kappa, above, home)
 
 
-def _cores(which: Chain, core_of: Mapping[str, Array] | None, arch: Architecture | None) -> tuple[Array, Array, Array]:
-    """Core of each neuron, hops between cores, and the read-out's cores; numbered among the cores in use."""
-    nothing = np.zeros(0, np.int64)
-    if core_of is None or arch is None:
-        return nothing, np.zeros((0, 0, 3), np.int64), nothing
-    used = np.unique(np.concatenate([np.asarray(cores) for cores in core_of.values()]))
-    distance = np.array([[arch.apart(int(a), int(b))[:3] for b in used] for a in used], np.int64)
-    home = [np.full(which.source.size, -1, np.int64)]
-    for layer in which.layers:
-        cores = np.searchsorted(used, np.asarray(core_of[layer.target.name]))
-        home.append(_channels_last(cores[None], layer.target.shape)[0].astype(np.int64))
-    readers = np.unique(np.searchsorted(used, np.asarray(core_of[which.readout.target]))).astype(np.int64)
-    return np.concatenate(home), distance, readers
-
-
-def _constants(rule: EventRule, thresholds: Array) -> Constants:
-    adapt = rule.adapt
-    grid, limit = np.zeros(len(thresholds) + 1), 0.0
+def _constants(which: Chain, rule: EventRule, tables: Tables, thresholds: Array) -> Constants:
+    adapt, layers, count = rule.adapt, len(which.layers), len(tables.packing)
+    grid, limit = np.zeros(0), 0.0
     if rule.weight_bits:
         limit = 2.0 ** (rule.weight_bits - 1) - 1
-        grid = np.append(thresholds, thresholds[-1]) * rule.weight_range / limit
+        steps = [layer.threshold * rule.weight_range / limit for layer in which.layers]
+        sizes = [part.stop - part.start for part in tables.parts]
+        grid = np.concatenate([*(np.full(n, step) for n, step in zip(sizes, steps, strict=True)), [steps[-1]]])
+    every = np.ones(layers + 1)
     return Constants(
-        TIMED if rule.name == "std-ed" else LEAKY, int(rule.name == "bptt"), rule.learning_rate, rule.width, rule.slope,
-        rule.batch, rule.skip, grid, limit, rule.seed, adapt.window if adapt else 0, adapt.target if adapt else 0.0,
-        adapt.lowest if adapt else 0.0, adapt.down if adapt else 1.0, adapt.up if adapt else 1.0, thresholds.copy(),
+        int(rule.name == "bptt"), rule.learning_rate * np.ones(count + 1), rule.width * every, rule.slope * every,
+        rule.batch, rule.skip, grid, np.tile([-limit, limit], (count + 1, 1)), rule.seed,
+        adapt.window if adapt else 0, adapt.target if adapt else 0.0, adapt.lowest if adapt else 0.0,
+        adapt.down if adapt else 1.0, adapt.up if adapt else 1.0, int(adapt is not None and adapt.each == "neuron"),
+        thresholds.copy(), np.ones(layers + 1, np.int64),
     )  # fmt: skip

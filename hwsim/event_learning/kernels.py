@@ -1,14 +1,11 @@
 """The kernels of learning on events: one sample forwards, backwards over its events alone, and the change of weights.
 
-A layer's synapses are those of a convolution; a dense layer is one over an image of one pixel. Neurons are numbered by
-position and then channel, so that the targets of one source at one position lie side by side: ``position * channels +
-channel``. The weights of source channel c at kernel element k are one row, ``weights[first + (c * kernel + k) *
-channels_out :][: channels_out]``. The symbols are those of `neurodeploy.network.event_rules`.
+The symbols are those of `neurodeploy.network.event_rules`, the tables those of
+`neurodeploy.hwsim.event_learning.layout`.
+`forward` runs chains of layers in floats; the spikes of other networks are those of `neurodeploy.hwsim.engine`.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +13,36 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.program.count_kinds import counted
 
 from ..function.neuron_kernels import compiled
-
-C_IN, C_OUT, POSITIONS, KERNEL, WEIGHTS, IN, OUT, PLACES, TAPS, SOURCES = range(10)
-"""Columns of a layer's row: channels in and out, output positions, kernel elements; where its weights, sources,
-targets, output positions and taps begin; input positions."""
-
-LEAKY, TIMED = 0, 1
-"""The neurons of MPD-ED (and of the surrogate gradient), and of STD-ED."""
+from .layout import (
+    AT,
+    C_IN,
+    CHANNELS,
+    DELAY,
+    FIRST,
+    GATED,
+    GROUP,
+    KEEPS,
+    KERNEL,
+    KIND,
+    LAST,
+    LATE,
+    LEARNS,
+    PLACES,
+    READ,
+    SENDS_BACK,
+    SHARED,
+    SILENT,
+    SIZE,
+    SOURCE,
+    TAPS,
+    TARGET,
+    TIMED,
+    WEIGHTS,
+    WIDTH,
+    Net,
+    Spikes,
+    Work,
+)
 
 KINDS = counted("events")
 """What is counted; see `neurodeploy.hwsim.prices.learning_bill`. The columns are part of compiled kernels and of
@@ -35,77 +55,17 @@ checkpoints, so they stay where they are."""
 ) = range(len(KINDS))  # fmt: skip
 
 
-class Net(NamedTuple):
-    """What does not change.
-
-    Args:
-        table: ``[layers, columns]``; see `C_IN` and what follows it.
-        keep: lambda or a of each layer.
-        tap_first, tap_out, tap_kernel: synapses of a source at position p lead to the output positions
-            ``tap_out[q]`` by the kernel elements ``tap_kernel[q]``, for q in ``tap_first[p] : tap_first[p + 1]``.
-        kappa: ``kappa(T - t) / T`` of the read-out, ``[steps]``.
-        above: what an error of the read-out is multiplied with for a spike in step t, ``[steps]``.
-        core: of each neuron; -1 for the host.
-        distance: hops east-west and north-south between cores, and 1 within a tile, ``[cores, cores, 3]``; empty where
-            nothing is placed.
-        readers: the cores that hold the read-out.
-    """
-
-    table: Array
-    keep: Array
-    tap_first: Array
-    tap_out: Array
-    tap_kernel: Array
-    kappa: Array
-    above: Array
-    core: Array
-    distance: Array
-    readers: Array
-
-
-class Spikes(NamedTuple):
-    """The events of one sample, all populations in one pool.
-
-    Args:
-        base: where each population's begin in the pool, ``[populations + 1]``.
-        first: of each step from there, ``[populations, steps + 1]``.
-        neuron, value, error: of each event; the value is u (leaky) or c (timed) when it fired, the error ``dL/ds`` or
-            ``dL/dt``.
-    """
-
-    base: Array
-    first: Array
-    neuron: Array
-    value: Array
-    error: Array
-
-
-class Work(NamedTuple):
-    """Scratch: see `work`."""
-
-    u: Array
-    c: Array
-    error: Array
-    inward: Array
-    last: Array
-    woken: Array
-    fired: Array
-    trace: Array
-    projected: Array
-    seen: Array
-
-
 @compiled
 def forward(
-    mode: int, net: Net, spikes: Spikes, work: Work, weights: Array, readout: Array, threshold: Array, output: Array,
+    net: Net, spikes: Spikes, work: Work, weights: Array, readout: Array, threshold: Array, output: Array,
     counts: Array,
 ) -> None:  # fmt: skip
-    """Run one sample; its input events stand in place already. Fills the events and ``output`` ``[classes]``.
+    """Run one sample of a chain, whose input events stand in place. Fills the events and ``output`` ``[classes]``.
 
     Only neurons at which something arrives are updated (leaky), or those at which anything has arrived (timed).
     """
     u, c, last, woken = work.u, work.c, work.last, work.woken
-    layers, steps = len(net.table), len(net.kappa)
+    layers, steps = len(net.projections), len(net.kappa)
     u[:] = 0.0
     c[:] = 0.0
     last[:] = -1
@@ -113,9 +73,11 @@ def forward(
     awake = np.zeros(layers, np.int64)
     for t in range(steps):
         for n in range(layers):
-            row = net.table[n]
-            channels, a, targets, places = row[C_OUT], net.keep[n], row[OUT], row[PLACES]
-            waiting = awake[n] if mode == TIMED else 0
+            row, own = net.projections[n], net.populations[n + 1]
+            timed = own[KIND] == TIMED
+            channels, a = own[CHANNELS], net.keep[n + 1, 1 if timed else 0]
+            targets, places = own[AT], own[PLACES]
+            waiting = awake[n] if timed else 0
             for k in range(waiting):
                 at = targets + woken[places + k] * channels
                 for o in range(channels):
@@ -128,10 +90,10 @@ def forward(
                 begin, end = net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]
                 counts[n, SOPS] += (end - begin) * channels
                 for q in range(begin, end):
-                    place = net.tap_out[q]
+                    place = net.tap_place[q]
                     at, w = targets + place * channels, weight + net.tap_kernel[q] * channels
                     before = last[places + place]
-                    if mode == TIMED:
+                    if timed:
                         if before < 0:
                             last[places + place] = t
                             woken[places + waiting] = place
@@ -149,7 +111,7 @@ def forward(
                         for o in range(channels):
                             u[at + o] += weights[w + o]
                 if len(net.distance) > 0:
-                    _send(n, net, work, i, begin, end, counts)
+                    send(row, net, work, i, counts[n])
             counts[n, EVENTS_IN] += events[t + 1] - events[t]
             counts[n, NEURON_UPDATES] += waiting * channels
             awake[n] = waiting
@@ -158,11 +120,11 @@ def forward(
                 local = woken[places + k] * channels
                 for o in range(local, local + channels):
                     at = targets + o
-                    if mode == TIMED:
+                    if timed:
                         u[at] += c[at]
-                    if u[at] > threshold[n]:
+                    if u[at] > threshold[at]:
                         spikes.neuron[base + count] = o
-                        spikes.value[base + count] = c[at] if mode == TIMED else u[at]
+                        spikes.value[base + count] = c[at] if timed else u[at]
                         count += 1
                         u[at] = 0.0
                         c[at] = 0.0
@@ -174,14 +136,14 @@ def forward(
 @compiled
 def read(net: Net, spikes: Spikes, readout: Array, output: Array, counts: Array) -> None:
     """The read-out: ``o = sum_t kappa(T - t) / T W s[t]``."""
-    layers, steps = len(net.table), len(net.kappa)
-    base = spikes.base[layers]
+    layers, steps = len(net.projections), len(net.kappa)
+    base, home = spikes.base[layers], net.populations[layers, AT]
     for t in range(steps):
         for e in range(base + spikes.first[layers, t], base + spikes.first[layers, t + 1]):
             for m in range(len(output)):
                 output[m] += net.kappa[t] * readout[spikes.neuron[e], m]
             for to in net.readers:
-                _message(net, layers, net.core[net.table[layers - 1, OUT] + spikes.neuron[e]], to, MESSAGES, counts)
+                _message(net, net.core[home + spikes.neuron[e]], to, MESSAGES, counts[layers])
     sent = spikes.first[layers, steps]
     counts[layers, EVENTS_IN] += sent
     counts[layers, SOPS] += sent * len(output)
@@ -189,27 +151,29 @@ def read(net: Net, spikes: Spikes, readout: Array, output: Array, counts: Array)
 
 
 @compiled
-def _message(net: Net, n: int, home: int, to: int, column: int, counts: Array) -> None:
+def _message(net: Net, home: int, to: int, column: int, counts: Array) -> None:
     """Count one message, and its hops in the three columns that follow."""
-    counts[n, column] += 1
+    counts[column] += 1
     for k in range(3):
-        counts[n, column + 1 + k] += net.distance[home, to, k]
+        counts[column + 1 + k] += net.distance[home, to, k]
 
 
 @compiled
-def _send(n: int, net: Net, work: Work, i: int, begin: int, end: int, counts: Array) -> None:
+def send(row: Array, net: Net, work: Work, i: int, counts: Array) -> None:
     """Count one message of source i to each core that holds one of its targets, and their hops."""
-    row, seen = net.table[n], work.seen
-    home = net.core[row[IN] + i]
+    seen = work.seen
+    home, targets = net.core[net.populations[row[SOURCE], AT] + i], net.populations[row[TARGET], AT]
     if home < 0:
         return
     seen[:] = 0
-    for q in range(begin, end):
-        for o in range(row[C_OUT]):
-            to = net.core[row[OUT] + net.tap_out[q] * row[C_OUT] + o]
+    p = i // row[C_IN]
+    group = (i - p * row[C_IN]) // row[GROUP] * row[WIDTH]
+    for q in range(net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]):
+        for o in range(row[WIDTH]):
+            to = net.core[targets + net.tap_at[q] + group + o]
             if seen[to] == 0:
                 seen[to] = 1
-                _message(net, n, home, to, MESSAGES, counts)
+                _message(net, home, to, MESSAGES, counts)
 
 
 @compiled
@@ -234,7 +198,7 @@ def top_errors(
 
     The error is projected back once for each neuron that fired: for its events it differs by ``above[t]`` alone.
     """
-    layers, steps, classes = len(net.table), len(net.kappa), len(delta)
+    layers, steps, classes = len(net.projections), len(net.kappa), len(delta)
     base, fired = spikes.base[layers], 0
     trace, projected = work.trace, work.projected
     trace[:] = 0.0
@@ -260,100 +224,201 @@ def top_errors(
     counts[layers, GRADIENT_MACS] += fired * classes
     for k in range(fired):
         for reader in net.readers:
-            home = net.core[net.table[layers - 1, OUT] + work.fired[k]]
-            _message(net, layers, reader, home, ERROR_MESSAGES, counts)
+            home = net.core[net.populations[layers, AT] + work.fired[k]]
+            _message(net, reader, home, ERROR_MESSAGES, counts[layers])
 
 
 @compiled
 def backward(
-    mode: int, n: int, net: Net, spikes: Spikes, work: Work, weights: Array, threshold: float, width: float,
-    slope: float, gradient: Array, listed: Array, rows: Array, row_count: int, counts: Array,
+    k: int, net: Net, spikes: Spikes, work: Work, weights: Array, threshold: Array, width: float, slope: float,
+    reads: Array, gradient: Array, listed: Array, rows: Array, row_count: int, counts: Array,
 ) -> int:  # fmt: skip
-    """Layer n, back in time: its gradient, and the errors of the events that it received (unless they are inputs).
+    """Population k, back in time: the gradients of its projections, and the errors of the events that it received.
 
-    At each step back every target carries the error of its next spike: e itself, what an input spike at this step adds
-    to its weight (``inward``: e K), and what its weight hands down (``downward``).
+    At each step back every target carries the error of its next spike (of all that follow, where a spike leaves what
+    came before it): e itself, what an input spike at this step adds to its weight (``inward``: e K), and what its
+    weight hands down (``downward``). With currents that decay beside potentials that do, ``carried`` is the error of
+    the potential, and ``inward`` and ``downward`` are that of the current.
 
     Args:
+        reads: errors of the potentials that the answer reads, ``[steps, ...]``.
         listed, rows, row_count: the weight rows whose gradient may not be 0: whether each is, and where they begin
-            and their layer.
+            and their projection.
+        counts: of the population.
 
     Returns:
         Rows listed now.
     """
-    row, keep = net.table[n], net.keep[n]
-    channels, targets, places = row[C_OUT], row[OUT], row[PLACES]
-    error, inward, downward, alive, woken = work.error, work.inward, work.c, work.last, work.woken
+    own, keep, current = net.populations[k], net.keep[k, 0], net.keep[k, 1]
+    kind, channels, targets, places = own[KIND], own[CHANNELS], own[AT], own[PLACES]
+    error, inward, downward, carried, alive, woken = work.error, work.inward, work.c, work.v, work.last, work.woken
+    filtered = current != 0.0 and kind != TIMED
     reached = 0
-    alive[places : places + row[POSITIONS]] = -1
+    alive[places : places + own[SIZE] // channels] = -1
     for t in range(len(net.kappa) - 1, -1, -1):
-        for k in range(reached):
-            at = targets + woken[places + k] * channels
+        for j in range(reached):
+            at = targets + woken[places + j] * channels
             for o in range(at, at + channels):
-                downward[o] *= keep
-                inward[o] = (error[o] + keep * downward[o]) / (1.0 - keep) if mode == TIMED else downward[o]
-        base = spikes.base[n + 1]
-        for e in range(base + spikes.first[n + 1, t], base + spikes.first[n + 1, t + 1]):
+                if kind == TIMED:
+                    downward[o] *= current
+                    inward[o] = (error[o] + current * downward[o]) / (1.0 - current)
+                elif filtered:
+                    carried[o] *= keep
+                    inward[o] = carried[o] + current * inward[o]
+                    downward[o] = inward[o]
+                else:
+                    downward[o] *= keep
+                    inward[o] = downward[o]
+                if own[KEEPS] == 1 or filtered:
+                    alive[places + woken[places + j]] += (downward[o] != 0.0) - (error[o] != 0.0)
+                    error[o] = downward[o]
+        if own[READ] >= 0:
+            for j in range(own[SIZE]):
+                here = reads[t, own[READ] + j]
+                if here == 0.0:
+                    continue
+                p, at = j // channels, targets + j
+                if alive[places + p] < 0:
+                    reached = _reach(own, work, p, reached)
+                carried[at] += here
+                inward[at] += here
+                downward[at] = inward[at]
+                alive[places + p] += (downward[at] != 0.0) - (error[at] != 0.0)
+                error[at] = downward[at]
+                counts[RECURSIONS] += 1
+        base = spikes.base[k]
+        low, high = spikes.first[k, t], spikes.first[k, t + 1]
+        if kind == SILENT:
+            high = low
+        for e in range(base + low, base + high):
             j, value = spikes.neuron[e], spikes.value[e]
             p, at = j // channels, targets + j
             if alive[places + p] < 0:
-                alive[places + p] = 0
-                woken[places + reached] = p
-                reached += 1
-                for o in range(targets + p * channels, targets + (p + 1) * channels):
-                    error[o] = inward[o] = downward[o] = 0.0
-            if mode == TIMED:
-                here = -spikes.error[e] / max(value, slope * threshold)
+                reached = _reach(own, work, p, reached)
+            if kind == TIMED:
+                here = -spikes.error[e] / max(value, slope * threshold[at])
+            elif kind == SHARED:
+                here = spikes.error[e] / value
             else:
-                here = spikes.error[e] * max(0.0, width - abs(value / threshold - 1.0)) / (width * width)
-            alive[places + p] += (here != 0.0) - (error[at] != 0.0)
-            error[at] = inward[at] = here
-            downward[at] = -here if mode == TIMED else here
-            counts[n, SURROGATES] += 1
-        base = spikes.base[n]
-        for e in range(base + spikes.first[n, t], base + spikes.first[n, t + 1]):
-            i = spikes.neuron[e]
-            p = i // row[C_IN]
-            weight = row[WEIGHTS] + (i - p * row[C_IN]) * row[KERNEL] * channels
-            begin, end = net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]
-            pairs, down = 0, 0.0
-            for q in range(begin, end):
-                place = net.tap_out[q]
-                if alive[places + place] <= 0:
-                    continue
-                pairs += alive[places + place]
-                at, w = targets + place * channels, weight + net.tap_kernel[q] * channels
-                if listed[w] == 0:
-                    listed[w] = 1
-                    rows[row_count, 0], rows[row_count, 1] = w, n
-                    row_count += 1
-                for o in range(channels):
-                    gradient[w + o] += inward[at + o]
-                if n > 0:
-                    for o in range(channels):
-                        down += weights[w + o] * downward[at + o]
-            counts[n, GRADIENT_MACS] += pairs
-            if n > 0:
-                spikes.error[e] = down
-                counts[n, ERROR_MACS] += pairs
-                counts[n, WEIGHT_READS] += pairs
-                if pairs > 0 and len(net.distance) > 0:
-                    _send_error(n, net, work, i, begin, end, counts)
+                here = spikes.error[e] * max(0.0, width - abs(value / threshold[at] - 1.0)) / (width * width)
+            before = error[at]
+            if filtered:
+                stays = reads[t, own[READ] + j] if own[LATE] == 1 and own[READ] >= 0 else 0.0
+                change = here + (0.0 if own[KEEPS] == 1 else stays - carried[at])
+                carried[at] += change
+                inward[at] += change
+                downward[at] = inward[at]
+                error[at] = downward[at]
+            elif own[KEEPS] == 1:
+                downward[at] += here
+                inward[at] = error[at] = downward[at]
+            else:
+                if own[LATE] == 1 and own[READ] >= 0:
+                    here += reads[t, own[READ] + j]
+                error[at] = inward[at] = here
+                downward[at] = -here if kind == TIMED else here
+            alive[places + p] += (error[at] != 0.0) - (before != 0.0)
+            counts[SURROGATES] += 1
+        if own[GATED] == 1 and t > 0:
+            for e in range(base + spikes.first[k, t - 1], base + spikes.first[k, t]):
+                _forget(own, work, spikes.neuron[e])
+        for r in range(own[FIRST], own[LAST]):
+            row = net.projections[r]
+            if t < row[DELAY] or (row[LEARNS] == 0 and row[SENDS_BACK] == 0):
+                continue
+            row_count = _projected(
+                r, t - row[DELAY], net, spikes, work, weights, gradient, listed, rows, row_count, counts
+            )
     return row_count
 
 
 @compiled
-def _send_error(n: int, net: Net, work: Work, i: int, begin: int, end: int, counts: Array) -> None:
+def _reach(own: Array, work: Work, p: int, reached: int) -> int:
+    """Begin with position p of a population; how many there are now."""
+    channels, first = own[CHANNELS], own[AT] + p * own[CHANNELS]
+    work.last[own[PLACES] + p] = 0
+    work.woken[own[PLACES] + reached] = p
+    for o in range(first, first + channels):
+        work.error[o] = work.inward[o] = work.c[o] = work.v[o] = 0.0
+    return reached + 1
+
+
+@compiled
+def _forget(own: Array, work: Work, j: int) -> None:
+    """What arrives in this step at neuron j is lost."""
+    p, at = j // own[CHANNELS], own[AT] + j
+    if work.last[own[PLACES] + p] >= 0:
+        work.last[own[PLACES] + p] -= work.error[at] != 0.0
+        work.error[at] = work.inward[at] = work.c[at] = work.v[at] = 0.0
+
+
+@compiled
+def _projected(
+    r: int, t: int, net: Net, spikes: Spikes, work: Work, weights: Array, gradient: Array, listed: Array, rows: Array,
+    row_count: int, counts: Array,
+) -> int:  # fmt: skip
+    """What the source's spikes of step t add to gradients, and which errors they get; rows listed now."""
+    row = net.projections[r]
+    own = net.populations[row[TARGET]]
+    inward, downward, alive = work.inward, work.c, work.last
+    wide, channels, targets, places = row[WIDTH], own[CHANNELS], own[AT], own[PLACES]
+    learns, hands = row[LEARNS] == 1, row[SENDS_BACK] == 1
+    base, events = spikes.base[row[SOURCE]], spikes.first[row[SOURCE]]
+    for e in range(base + events[t], base + events[t + 1]):
+        i, amount = spikes.neuron[e], spikes.carried[e]
+        p = i // row[C_IN]
+        channel = i - p * row[C_IN]
+        weight = row[WEIGHTS] + channel * row[KERNEL] * wide
+        group = channel // row[GROUP] * wide
+        pairs, down = 0, 0.0
+        for q in range(net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]):
+            place = net.tap_place[q]
+            if alive[places + place] <= 0:
+                continue
+            at, w = targets + net.tap_at[q] + group, weight + net.tap_kernel[q] * wide
+            found = alive[places + place]
+            if wide != channels:
+                found = 0
+                for o in range(wide):
+                    found += work.error[at + o] != 0.0
+                if found == 0:
+                    continue
+            pairs += found
+            if learns:
+                if listed[w] == 0:
+                    listed[w] = 1
+                    rows[row_count, 0], rows[row_count, 1] = w, r
+                    row_count += 1
+                for o in range(wide):
+                    gradient[w + o] += amount * inward[at + o]
+            if hands:
+                for o in range(wide):
+                    down += weights[w + o] * downward[at + o]
+        if learns:
+            counts[GRADIENT_MACS] += pairs
+        if hands:
+            spikes.error[e] += down
+            counts[ERROR_MACS] += pairs
+            counts[WEIGHT_READS] += pairs
+            if pairs > 0 and len(net.distance) > 0:
+                _send_error(row, net, work, i, counts)
+    return row_count
+
+
+@compiled
+def _send_error(row: Array, net: Net, work: Work, i: int, counts: Array) -> None:
     """Count one message from each core that adds to the error of source i, and its hops."""
-    row, seen = net.table[n], work.seen
-    home = net.core[row[IN] + i]
+    seen = work.seen
+    home, targets = net.core[net.populations[row[SOURCE], AT] + i], net.populations[row[TARGET], AT]
     seen[:] = 0
-    for q in range(begin, end):
-        for o in range(row[C_OUT]):
-            at = row[OUT] + net.tap_out[q] * row[C_OUT] + o
+    p = i // row[C_IN]
+    group = (i - p * row[C_IN]) // row[GROUP] * row[WIDTH]
+    for q in range(net.tap_first[row[TAPS] + p], net.tap_first[row[TAPS] + p + 1]):
+        for o in range(row[WIDTH]):
+            at = targets + net.tap_at[q] + group + o
             if work.error[at] != 0.0 and seen[net.core[at]] == 0:
                 seen[net.core[at]] = 1
-                _message(net, n, net.core[at], home, ERROR_MESSAGES, counts)
+                _message(net, net.core[at], home, ERROR_MESSAGES, counts)
 
 
 @compiled
@@ -369,27 +434,34 @@ def uniform(seed: int, update: int, index: int) -> float:
 
 
 @compiled
-def moved(weight: float, change: float, grid: float, limit: float, seed: int, update: int, index: int) -> float:
-    """A weight after a change: as it is, or on a grid (> 0), rounded stochastically and held within ``limit`` steps."""
+def moved(
+    weight: float, change: float, grid: float, low: float, high: float, seed: int, update: int, index: int
+) -> float:
+    """A weight after a change: as it is, or on a grid (> 0), rounded stochastically and held within limits in steps."""
     if grid == 0.0:
         return weight + change
     steps = (weight + change) / grid
     whole = np.floor(steps)
     if uniform(seed, update, index) < steps - whole:
         whole += 1.0
-    return float(min(max(whole, -limit), limit) * grid)
+    return float(min(max(whole, low), high) * grid)
 
 
 @compiled
 def apply(
-    weights: Array, gradient: Array, begin: int, end: int, rate: float, grid: float, limit: float, seed: int,
+    weights: Array, gradient: Array, begin: int, end: int, rate: float, grid: Array, at: int, limits: Array, seed: int,
     update: int, counts: Array,
 ) -> None:  # fmt: skip
-    """Change some weights along their gradients, and clear these; counts what is read and written (one layer's row)."""
+    """Change some weights along their gradients, and clear these; counts what is read and written (one layer's row).
+
+    Args:
+        grid, at: the steps of weights, that of all of these (``at`` >= 0), or one for each; empty for none.
+    """
     for o in range(begin, end):
         if gradient[o] != 0.0:
             before = weights[o]
-            weights[o] = moved(before, -rate * gradient[o], grid, limit, seed, update, o)
+            step = 0.0 if len(grid) == 0 else grid[o if at < 0 else at]
+            weights[o] = moved(before, -rate * gradient[o], step, limits[0], limits[1], seed, update, o)
             gradient[o] = 0.0
             counts[WEIGHT_READS] += 1
             if weights[o] != before:

@@ -314,7 +314,7 @@ class _Builder:
         row[layout.DELAY], row[layout.PORT], row[layout.OUTPUTS] = q.delay, q.port, kind.outputs
         row[layout.BIAS_START] = q.bias_start
         source, target = self.order.get(q.source), self.order_at.get(self._end(q))
-        if q.rule:
+        if q.local_rule:
             row[layout.FORM] = layout.PLASTIC
             return _Part(row, np.zeros(0, self.number), self._bias(q, target))
         weights = kind.weights.astype(self.number, copy=False)

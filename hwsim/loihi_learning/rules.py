@@ -62,7 +62,7 @@ class Rules:
             graded: whether the messages of a population carry numbers.
         """
         network = program.network
-        projections = [p for q in network.populations for p in network.into(q.name) if p.rule]
+        projections = [p for q in network.populations for p in network.into(q.name) if p.local_rule]
         if not projections:
             return None
         rows = {p.name: row for row, p in enumerate(network.populations)}
@@ -86,8 +86,8 @@ class Rules:
             first=np.searchsorted(into, np.arange(len(rows) + 1)),
             terms=np.array(packed.terms, np.int64).reshape(-1, 8),
             factors=np.array(packed.factors, np.int64).reshape(-1, 4),
-            settings=np.array([_settings(p.rule) for p in projections if p.rule]),
-            ranges=np.array([_ranges(p.rule) for p in projections if p.rule]),
+            settings=np.array([_settings(p.local_rule) for p in projections if p.local_rule]),
+            ranges=np.array([_ranges(p.local_rule) for p in projections if p.local_rule]),
             initial=np.concatenate(packed.initial),
             slot=np.concatenate(slots),
             teachers=teachers,
@@ -118,7 +118,7 @@ class Rules:
         most, sources, targets = int(outputs.max()), int(inputs.sum()), int(outputs.sum())
         products = int((self.table[:, plastic.LAST_TERM] - self.table[:, plastic.FIRST_TERM]).max())
         widest, longest = int(inputs.max()), int(epoch.max())
-        rounding, kicks = _randoms([p.rule for p in self.projections if p.rule], steps, self.integer)
+        rounding, kicks = _randoms([p.local_rule for p in self.projections if p.local_rule], steps, self.integer)
         return Plastic(
             table=self.table,
             first=self.first,
@@ -209,7 +209,7 @@ class _Packed:
 
     def add(self, p: Projection, integer: bool, source: Array | None, target: Array | None, cores: int) -> None:
         """Add a projection; ``source`` and ``target`` as in `Rules.orders`."""
-        rule, kind = p.rule, p.connectivity
+        rule, kind = p.local_rule, p.connectivity
         assert rule is not None
         row = np.zeros(plastic.FIELDS, np.int64)
         for column, at in self.at.items():
@@ -294,6 +294,6 @@ def leads(network: Network) -> dict[str, int]:
     """For each projection that learns, the steps by which it hears of its target's spikes later than its source's."""
     from neurodeploy.program.schedule import schedule
 
-    plastic = [p for p in network.projections if p.rule is not None]
+    plastic = [p for p in network.projections if p.local_rule is not None]
     lag = schedule(network).lag if plastic else {}
     return {p.name: lag[p.target] - lag[p.source] for p in plastic}

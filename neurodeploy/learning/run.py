@@ -27,7 +27,7 @@ from neurodeploy.program.recording import Decisions
 from .setup import LOIHI_RULES, Setup, dataset, network
 
 CHECKPOINT = "checkpoint.npz"
-FORMAT = 1
+FORMAT = 2
 PORTION = 1000
 """Samples between two checkpoints."""
 

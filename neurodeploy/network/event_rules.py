@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -53,77 +53,12 @@ from neurodeploy.errors import InvalidInputError, UnsupportedError
 from .arrays import Array
 from .connectivity import Conv2d, Dense, with_weights
 from .dispatch import expect
+from .event_rule import RULES as RULES
+from .event_rule import AdaptiveThreshold as AdaptiveThreshold
+from .event_rule import EventRule as EventRule
+from .event_rule import RuleName as RuleName
 from .network import TRAINS_EQUALLY, Handle, Network, Population, Projection
 from .neurons import Lif, Source
-
-RuleName = Literal["mpd-ed", "std-ed", "bptt"]
-RULES: tuple[RuleName, ...] = ("mpd-ed", "std-ed", "bptt")
-
-
-@dataclass(frozen=True)
-class AdaptiveThreshold:
-    """How a layer's threshold follows its activity.
-
-    After every ``window`` samples, with r the layer's spikes per neuron and step in them: below ``target / 2`` the
-    threshold is multiplied by ``down`` (not below ``lowest`` times its start); above ``target`` by ``up``, not above
-    its start.
-    """
-
-    target: float = 0.04
-    lowest: float = 0.02
-    down: float = 0.9
-    up: float = 1.01
-    window: int = 32
-
-
-@dataclass(frozen=True)
-class EventRule:
-    """A rule and its constants; see the module's docstring.
-
-    Args:
-        name: of the rule.
-        learning_rate: step along the negative gradient, after every ``batch`` samples (of their summed gradients).
-        width: of psi, in thresholds.
-        slope: smallest current at a spike that STD-ED divides by, in thresholds.
-        batch: samples after which weights change; 1 is what a chip without a store of gradients does.
-        adapt: the adaptive threshold; None for fixed thresholds.
-        skip: a sample whose right class already has a probability above ``1 - skip`` teaches nothing (0: all teach).
-        weight_bits: weights stay on a grid of so many bits (signed), to which changes are rounded stochastically; None
-            for float64.
-        weight_range: largest magnitude on that grid, in thresholds.
-        seed: of the stochastic rounding.
-
-    Raises:
-        InvalidInputError: a constant out of its range.
-    """
-
-    name: RuleName
-    learning_rate: float
-    width: float = 1.0
-    slope: float = 0.1
-    batch: int = 1
-    adapt: AdaptiveThreshold | None = AdaptiveThreshold()
-    skip: float = 0.0
-    weight_bits: int | None = None
-    weight_range: float = 2.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {
-            "name": (self.name in RULES, ", ".join(RULES)),
-            "learning_rate": (0 < self.learning_rate < np.inf, "above 0"),
-            "width": (0 < self.width < np.inf, "above 0"),
-            "slope": (0 < self.slope < np.inf, "above 0"),
-            "batch": (self.batch >= 1, "1 or more"),
-            "skip": (0 <= self.skip < 1, "0 to below 1"),
-            "weight_bits": (self.weight_bits is None or 2 <= self.weight_bits <= 16, "2 to 16, or none"),
-            "weight_range": (0 < self.weight_range < np.inf, "above 0"),
-        }
-        for name, (fine, allowed) in limits.items():
-            if not fine:
-                raise InvalidInputError(
-                    f"{name} of the learning rule cannot be used", found=getattr(self, name), allowed=allowed
-                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +100,8 @@ class Chain:
         """Number of outputs."""
         return self.readout.connectivity.outputs
 
-    def with_learned(self, weights: Sequence[Array], readout: Array, thresholds: Sequence[float]) -> Network:
-        """The network with other weights (each in its projection's layout) and thresholds."""
+    def with_learned(self, weights: Sequence[Array], readout: Array, thresholds: Sequence[Array]) -> Network:
+        """The network with other weights (each in its projection's layout) and thresholds ``[neurons]``."""
         values = {layer.projection.name: w for layer, w in zip(self.layers, weights, strict=True)}
         values[self.readout.name] = readout
         levels = {layer.target.name: level for layer, level in zip(self.layers, thresholds, strict=True)}
@@ -175,9 +110,7 @@ class Chain:
             for p in self.network.projections
         )
         populations = tuple(
-            replace(p, neuron=replace(expect(p, Lif, "learning"), threshold=np.full(p.size, levels[p.name])))
-            if p.name in levels
-            else p
+            replace(p, neuron=replace(expect(p, Lif, "learning"), threshold=levels[p.name])) if p.name in levels else p
             for p in self.network.populations
         )
         return replace(self.network, populations=populations, projections=projections)

@@ -20,6 +20,7 @@ from . import registers
 from .answer import Answer
 from .arrays import Array, Sealed, seal, sole
 from .connectivity import Connectivity, Dense
+from .event_rule import EventRule
 from .join import PORT, Join
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
@@ -120,7 +121,8 @@ class Projection(Sealed):
             norse does.
         port: of the target: 1 is the second factor of a `Product`, the third factor of learning, or where the target
             has a join, the compartments (`outputs` of the connectivity are then these).
-        rule: how the weights learn (dense synapses between spiking populations), None for weights that stay.
+        rule: how the weights learn; None for weights that stay. A `LearningRule` acts in every run, from spikes and
+            traces alone (dense synapses between spiking populations); an `EventRule` in learning runs.
     """
 
     name: str
@@ -132,11 +134,21 @@ class Projection(Sealed):
     bias_start: int = 0
     handle: Handle = Handle()
     port: int = 0
-    rule: LearningRule | None = None
+    rule: LearningRule | EventRule | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         seal(self.connectivity)
+
+    @property
+    def local_rule(self) -> LearningRule | None:
+        """The rule by which its weights change in every run."""
+        return self.rule if isinstance(self.rule, LearningRule) else None
+
+    @property
+    def event_rule(self) -> EventRule | None:
+        """The rule by which its weights change in learning runs."""
+        return self.rule if isinstance(self.rule, EventRule) else None
 
     @cached_property
     def sums(self) -> tuple[Array, Array]:
@@ -145,8 +157,9 @@ class Projection(Sealed):
         Weights that learn may take any value of theirs.
         """
         kind = self.connectivity
-        if self.rule is not None:
-            low, high = (np.full(kind.outputs, float(kind.inputs * limit)) for limit in LIMITS[self.rule.sign])
+        if self.local_rule is not None:
+            limits = LIMITS[self.local_rule.sign]
+            low, high = (np.full(kind.outputs, float(kind.inputs * limit)) for limit in limits)
             return np.minimum(low, 0), np.maximum(high, 0)
         negative, positive = (f(kind.weights, 0).astype(np.float64) for f in (np.minimum, np.maximum))
         return sole(kind.onto_targets(negative, np.add)), sole(kind.onto_targets(positive, np.add))
@@ -203,7 +216,8 @@ class Network:
 
     def taught(self, name: str) -> LearningRule | None:
         """The three-factor rule of a projection into population ``name``, whose traces its neurons compute."""
-        return next((p.rule for p in self.into(name) if p.rule is not None and p.rule.factors == 3), None)
+        rules = [p.local_rule for p in self.into(name) if p.local_rule is not None]
+        return next((rule for rule in rules if rule.factors == 3), None)
 
     @property
     def classes(self) -> int:
@@ -336,8 +350,8 @@ def _check_projection(network: Network, order: Mapping[str, int], projection: Pr
             allowed=f"{source.size} ({source.name}) -> {ends} ({what})",
         )
     ports = max(target.neuron.ports, 2 if target.join is not None or network.taught(target.name) else 1)
-    if projection.rule is not None:
-        _check_rule(network, projection)
+    if projection.local_rule is not None:
+        _check_rule(network, projection, projection.local_rule)
     _check_numbers(network, projection, ends)
     if not 0 <= projection.port < ports:
         raise InvalidInputError(
@@ -393,14 +407,13 @@ def check_registers(network: Network) -> None:
         population.neuron.check_registers(population.name)
     for projection in network.projections:
         if network.by_name[projection.target].neuron.registers:
-            kind = projection.connectivity
-            registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=projection.rule is not None)
+            kind, plastic = projection.connectivity, projection.local_rule is not None
+            registers.check_synapses(projection.name, kind.weights, kind.exponent, plastic=plastic)
 
 
-def _check_rule(network: Network, projection: Projection) -> None:
+def _check_rule(network: Network, projection: Projection, rule: LearningRule) -> None:
     """Refuse a learning rule on synapses that cannot learn."""
-    rule, where = projection.rule, f"projection {projection.name!r}, which learns,"
-    assert rule is not None
+    where = f"projection {projection.name!r}, which learns,"
     if not isinstance(projection.connectivity, Dense):
         raise InvalidInputError(f"{where} is not dense", found=type(projection.connectivity).__name__, allowed="Dense")
     target = network.by_name[projection.target].neuron

@@ -151,7 +151,7 @@ def _have(rules: tuple[str, ...]) -> str:
 def _weights(projection: Projection, limits: Limits) -> Need:
     """Bits that the weights need; those that learn may take any value of 8."""
     kind = projection.connectivity
-    need = 8 if projection.rule is not None else weight_bits(kind.weights)
+    need = 8 if projection.local_rule is not None else weight_bits(kind.weights)
     have = limits.registers.weight_bits
     found = np.unique(kind.weights)
     low, high = found.min(initial=0), found.max(initial=0)

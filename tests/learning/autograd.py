@@ -31,7 +31,7 @@ class _Spike(torch.autograd.Function):
     """``u > threshold`` with a triangle for a derivative."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, threshold: float, width: float, masked: bool) -> Tensor:
+    def forward(ctx: Any, u: Tensor, threshold: Tensor, width: float, masked: bool) -> Tensor:
         spikes = (u > threshold).to(u.dtype)
         ctx.save_for_backward(u, spikes)
         ctx.constants = threshold, width, masked
@@ -54,8 +54,8 @@ class _Layer(nn.Module):
         kind = layer.projection.connectivity
         self.kind = kind
         self.weight = nn.Parameter(torch.tensor(np.asarray(kind.weights), dtype=DOUBLE))
-        self.threshold = layer.threshold
-        self.events = 0.0
+        self.threshold = torch.full((layer.target.size,), layer.threshold, dtype=DOUBLE)
+        self.events = torch.zeros(layer.target.size, dtype=DOUBLE)
 
     def _synapses(self, x: Tensor) -> Tensor:
         if isinstance(self.kind, Conv2d):
@@ -70,7 +70,7 @@ class _Layer(nn.Module):
         """``[time, batch, sources]`` -> spikes and shifts ``[time, batch, targets]``."""
         run = self._timed if self.rule.name == "std-ed" else self._leaky
         sent, later = run(spikes, shifts)
-        self.events += float(sent.detach().sum())
+        self.events += sent.detach().sum(dim=(0, 1))
         return sent, later
 
     def _leaky(self, spikes: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,9 +135,9 @@ class EventNetwork(nn.Module):
         """Cross entropy summed over the batch."""
         return nn.functional.cross_entropy(self(spikes), labels, reduction="sum")
 
-    def thresholds(self) -> list[float]:
-        """Of the layers, as they are now."""
-        return [layer.threshold for layer in self.layers]
+    def thresholds(self) -> list[np.ndarray]:
+        """Of each layer's neurons, as they are now."""
+        return [layer.threshold.numpy().copy() for layer in self.layers]
 
     def network(self) -> Network:
         """The network with weights and thresholds as they are now."""
@@ -180,10 +180,12 @@ def _adapt(module: EventNetwork, steps: int, samples: int) -> None:
     rule = module.rule.adapt
     assert rule is not None
     for layer in module.layers:
-        activity = layer.events / (layer.layer.target.size * steps * samples)
-        start = layer.layer.threshold
-        if activity < 0.5 * rule.target:
-            layer.threshold = max(layer.threshold * rule.down, rule.lowest * start)
-        elif activity > rule.target:
-            layer.threshold = min(layer.threshold * rule.up, start)
-        layer.events = 0.0
+        activity = layer.events / (steps * samples)
+        if rule.each == "layer":
+            activity = activity.mean().expand_as(activity)
+        start, level = layer.layer.threshold, layer.threshold
+        lower = (level * rule.down).clamp(min=rule.lowest * start)
+        raised = (level * rule.up).clamp(max=start)
+        seldom, often = activity < 0.5 * rule.target, activity > rule.target
+        layer.threshold = torch.where(seldom, lower, torch.where(often, raised, level))
+        layer.events = torch.zeros_like(layer.events)

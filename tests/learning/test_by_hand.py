@@ -116,7 +116,7 @@ def test_thresholds_follow_activity() -> None:
     levels = []
     for sample in [silent] * 8 + [busy] * 4:
         chip.learn(sample)
-        levels.append(chip.thresholds[0])
+        levels.append(chip.thresholds[0][0])
     # busy: u = 0.7 > 0.5 fires thrice in 4 steps, 0.75 > 0.2
     assert levels == pytest.approx([1, 0.8, 0.8, 0.64, 0.64, 0.512, 0.512, 0.5, 0.5, 1.0, 1.0, 1.0])
 

@@ -117,7 +117,7 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
         ({"format": np.array(9)}, "another version"),
         ({"state/weights": np.zeros(3)}, "another network: weights"),
         ({"state/counter": np.array([10**9, 0, 0, 0])}, "numbers do not fit"),
-        ({"state/threshold": np.array([np.nan])}, "numbers do not fit"),
+        ({"state/threshold": np.full(84, np.nan)}, "numbers do not fit"),
         ({"setup": np.array('{"rule": "mpd-ed"}')}, "settings"),
         ({"counts": np.array([{}], dtype=object)}, "damaged"),
     ):

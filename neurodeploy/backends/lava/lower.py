@@ -105,11 +105,11 @@ def lower(
     steps, samples = next(iter(inputs.values())).shape[:2]
     plan = schedule(network)
     # Synapses that learn begin anew with their source, when their targets must have ended the sample before.
-    late = [plan.lag[p.target] - plan.lag[p.source] for p in network.projections if p.rule is not None]
+    late = [plan.lag[p.target] - plan.lag[p.source] for p in network.projections if p.local_rule is not None]
     slot = steps + max([0, *(p.delay for p in network.projections), *late])
     chip_steps = (samples - 1) * slot + steps + plan.depth
     learned: dict[str, str] = {}
-    if any(p.rule is not None for p in network.projections):
+    if any(p.local_rule is not None for p in network.projections):
         chip_steps += 1  # what the last step has learned is written down in the next
     largest = _check_sums(network, inputs) if fixed else {}
     arrays: dict[str, Array] = {}
@@ -140,9 +140,9 @@ def lower(
         populations.append({"name": name, **entry, "size": population.size, "arrays": sorted(own)})
         arrays.update({f"population{index}.{key}": value for key, value in own.items()})
     for index, projection in enumerate(network.projections):
-        if projection.rule is not None:
+        if projection.local_rule is not None:
             window = {"interval": slot, "offset": plan.lag[projection.source], "length": steps, "samples": samples}
-            entry, own = _learning(projection, projection.rule, plan, fixed)
+            entry, own = _learning(projection, projection.local_rule, plan, fixed)
             entry["window"] = {**window, "everything": record.learning}
             learned[projection.name] = f"projection{index}"
         else:
@@ -174,7 +174,7 @@ def _as_registers(network: Network) -> Network:
 
 
 def _doubled(projection: Projection) -> bool:
-    return projection.rule is None and doubled(projection.connectivity.weights)
+    return projection.local_rule is None and doubled(projection.connectivity.weights)
 
 
 def _read(network: Network, name: str) -> bool:

@@ -86,7 +86,7 @@ class _Run:
             for name in ("u", "v")
         }
         # On a chip a hop costs a step: a synapse hears of its target's spikes later than of its source's.
-        learns = [p for p in network.projections if p.rule is not None]
+        learns = [p for p in network.projections if p.local_rule is not None]
         lag = schedule(network).lag if learns else {}
         self.learning = {
             p.name: _Plastic(p, network, lag[p.target] - lag[p.source], self.steps, samples, record.learning)
@@ -154,10 +154,10 @@ class _Plastic:
     def __init__(
         self, projection: Projection, network: Network, lead: int, steps: int, samples: int, everything: bool
     ) -> None:
-        assert projection.rule is not None
+        assert projection.local_rule is not None
         kind = projection.connectivity
         self.projection, self.lead, self.everything = projection, lead, everything
-        self.engine = Engine(projection.rule, kind.weights, samples, steps, network.arithmetic)
+        self.engine = Engine(projection.local_rule, kind.weights, samples, steps, network.arithmetic)
         self.currents = np.zeros((steps, samples, kind.outputs), self.engine.number)
         self.kept: list[dict[str, Array]] = []
 
@@ -170,7 +170,7 @@ class _Plastic:
             inside = 0 <= heard < len(target)
             post = target[heard] if inside else np.zeros_like(target[0])
             messages = None
-            if sent is not None and self.projection.rule and self.projection.rule.factors == 3:
+            if sent is not None and self.projection.local_rule and self.projection.local_rule.factors == 3:
                 messages = sent[heard] if inside else np.zeros_like(sent[0])
             self.engine.advance(source[k], post, messages)
             if self.everything:
