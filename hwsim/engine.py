@@ -86,11 +86,13 @@ class Simulator:
         flat = self.flat
         steps, samples, given = check_inputs(self.program.network, inputs)
         check_memory(self.needs_bytes(steps, samples, record, flags=flags), record)
-        kept = _Kept.of(flat, record, flags)
+        kept = Kept.of(flat, record, flags)
         size = max(1, min(BLOCK, -(-samples // self.threads)))
         starts = range(0, samples, size)
         halt = np.zeros(1, np.uint8)
-        blocks = [_Block(flat, kept, start, _joined(flat, given, slice(start, start + size)), halt) for start in starts]
+        blocks = [
+            Block(flat, kept, start, all_inputs(flat, given, slice(start, start + size)), halt) for start in starts
+        ]
         if len(blocks) == 1 and progress is None:
             blocks[0].run()
         else:
@@ -109,11 +111,11 @@ class Simulator:
                     if isinstance(error, KeyboardInterrupt):
                         raise _partial(flat, kept, blocks, steps, samples) from None
                     raise
-        return _recording(flat, kept, blocks, steps, samples)
+        return recording_of(flat, kept, blocks, steps, samples)
 
     def needs_bytes(self, steps: int, samples: int, record: Record = Record(), *, flags: bool = False) -> int:
         """Memory that a run takes for what it records, beside its input and its events (4 bytes for each spike)."""
-        kept = _Kept.of(self.flat, record, flags)
+        kept = Kept.of(self.flat, record, flags)
         number, state = self.flat.number.itemsize, self.flat.initial.itemsize
         cell = kept.columns("u") * number + kept.columns("v") * state + kept.flags
         slots = max((s.stop for s in self.flat.slots.values()), default=0)
@@ -126,7 +128,7 @@ class Simulator:
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
+class Kept:
     """What is recorded: the table with the places of recorded populations, and these places."""
 
     populations: Array
@@ -136,7 +138,7 @@ class _Kept:
     learning: bool
 
     @classmethod
-    def of(cls, flat: Flat, record: Record, flags: bool) -> _Kept:
+    def of(cls, flat: Flat, record: Record, flags: bool) -> Kept:
         table = flat.populations.copy()
         found: dict[str, dict[str, slice]] = {"u": {}, "v": {}}
         at = {"u": 0, "v": 0}
@@ -169,7 +171,7 @@ def check_memory(needed: int, record: Record) -> None:
         )
 
 
-def _partial(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Interrupted:
+def _partial(flat: Flat, kept: Kept, blocks: list[Block], steps: int, samples: int) -> Interrupted:
     """What had been simulated: all samples up to the first that is not complete, or else a part of the first one."""
     whole = 0
     for block in blocks:
@@ -186,13 +188,13 @@ def _partial(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples:
             block.cut(done, kept_samples - block.start)
             parts.append(block)
     text = f"{whole} of {samples} samples" if whole else f"{done} of {steps} steps of the first sample"
-    return Interrupted(_recording(flat, kept, parts, done, kept_samples), text)
+    return Interrupted(recording_of(flat, kept, parts, done, kept_samples), text)
 
 
-class _Block:
+class Block:
     """The run of a few samples."""
 
-    def __init__(self, flat: Flat, kept: _Kept, start: int, given: Array, halt: Array) -> None:
+    def __init__(self, flat: Flat, kept: Kept, start: int, given: Array, halt: Array) -> None:
         self.flat, self.kept, self.start, self.given, self.halt = flat, kept, start, given, halt
         self.cursor = np.zeros(4, np.int64)
         self.steps, self.samples = given.shape[:2]
@@ -255,7 +257,7 @@ class _Block:
             self.learned, self.work = self.learned[:steps, : self.samples], self.work[:steps, : self.samples]
 
 
-def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
+def all_inputs(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
     """All inputs of a block, ``[steps, samples, neurons]``."""
     number = np.dtype(np.uint8) if flat.integer and flat.plain else flat.number
     parts = [given[name][:, block].astype(number, copy=False) for name in flat.inputs]
@@ -264,7 +266,7 @@ def _joined(flat: Flat, given: Mapping[str, Array], block: slice) -> Array:
     return joined
 
 
-def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, samples: int) -> Recording:
+def recording_of(flat: Flat, kept: Kept, blocks: list[Block], steps: int, samples: int) -> Recording:
     network = flat.network
     spikes = {}
     for row, population in enumerate(network.populations):
@@ -306,7 +308,7 @@ def _recording(flat: Flat, kept: _Kept, blocks: list[_Block], steps: int, sample
                      reached)  # fmt: skip
 
 
-def _events(flat: Flat, blocks: list[_Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:
+def _events(flat: Flat, blocks: list[Block], row: int, name: str, graded: bool, steps: int, samples: int) -> Events:
     """What a population sent, in order of time, sample and neuron."""
     sizes = np.zeros((steps, samples), np.int64)
     for block in blocks:

@@ -36,7 +36,7 @@ def forward_clocked(
             row, source, own = net.projections[n], net.populations[n], net.populations[n + 1]
             channels, targets, size = own[CHANNELS], own[AT], own[SIZE]
             for o in range(targets, targets + size):
-                u[o] *= net.keep[n + 1, 0]
+                u[o] *= net.keep[o, 0]
             base, events = spikes.base[n], spikes.first[n]
             for e in range(base + events[t], base + events[t + 1]):
                 i = spikes.neuron[e]
@@ -92,7 +92,7 @@ def backward_clocked(
         for t in range(steps - 1, -1, -1):
             for o in range(targets, targets + own[SIZE]):
                 psi = max(0.0, width - abs(potential[t, o] / threshold[o] - 1.0)) / (width * width)
-                carried[o] = passed[t, o] * psi + net.keep[n + 1, 0] * (1 - fired[t, o]) * carried[o]
+                carried[o] = passed[t, o] * psi + net.keep[o, 0] * (1 - fired[t, o]) * carried[o]
             for i in range(source[SIZE]):
                 on = fired[t, source[AT] + i]
                 if n == 0 and on == 0:

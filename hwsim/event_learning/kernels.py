@@ -18,6 +18,7 @@ from .layout import (
     C_IN,
     CHANNELS,
     DELAY,
+    FILTERED,
     FIRST,
     GATED,
     GROUP,
@@ -37,6 +38,7 @@ from .layout import (
     TAPS,
     TARGET,
     TIMED,
+    TIMES,
     WEIGHTS,
     WIDTH,
     Net,
@@ -75,7 +77,7 @@ def forward(
         for n in range(layers):
             row, own = net.projections[n], net.populations[n + 1]
             timed = own[KIND] == TIMED
-            channels, a = own[CHANNELS], net.keep[n + 1, 1 if timed else 0]
+            channels, a = own[CHANNELS], net.keep[own[AT], 1 if timed else 0]
             targets, places = own[AT], own[PLACES]
             waiting = awake[n] if timed else 0
             for k in range(waiting):
@@ -238,7 +240,8 @@ def backward(
     At each step back every target carries the error of its next spike (of all that follow, where a spike leaves what
     came before it): e itself, what an input spike at this step adds to its weight (``inward``: e K), and what its
     weight hands down (``downward``). With currents that decay beside potentials that do, ``carried`` is the error of
-    the potential, and ``inward`` and ``downward`` are that of the current.
+    the potential, and ``inward`` and ``downward`` are that of the current. A read-out below which times of spikes
+    matter hands down by how much its error changes where a spike comes a step later.
 
     Args:
         reads: errors of the potentials that the answer reads, ``[steps, ...]``.
@@ -249,10 +252,10 @@ def backward(
     Returns:
         Rows listed now.
     """
-    own, keep, current = net.populations[k], net.keep[k, 0], net.keep[k, 1]
+    own, keep = net.populations[k], net.keep
     kind, channels, targets, places = own[KIND], own[CHANNELS], own[AT], own[PLACES]
     error, inward, downward, carried, alive, woken = work.error, work.inward, work.c, work.v, work.last, work.woken
-    filtered = current != 0.0 and kind != TIMED
+    filtered, later = own[FILTERED] == 1, work.u
     reached = 0
     alive[places : places + own[SIZE] // channels] = -1
     for t in range(len(net.kappa) - 1, -1, -1):
@@ -260,14 +263,15 @@ def backward(
             at = targets + woken[places + j] * channels
             for o in range(at, at + channels):
                 if kind == TIMED:
-                    downward[o] *= current
-                    inward[o] = (error[o] + current * downward[o]) / (1.0 - current)
+                    downward[o] *= keep[o, 1]
+                    inward[o] = (error[o] + keep[o, 1] * downward[o]) / (1.0 - keep[o, 1])
                 elif filtered:
-                    carried[o] *= keep
-                    inward[o] = carried[o] + current * inward[o]
+                    later[o] = inward[o]
+                    carried[o] *= keep[o, 0]
+                    inward[o] = carried[o] + keep[o, 1] * inward[o]
                     downward[o] = inward[o]
                 else:
-                    downward[o] *= keep
+                    downward[o] *= keep[o, 0]
                     inward[o] = downward[o]
                 if own[KEEPS] == 1 or filtered:
                     alive[places + woken[places + j]] += (downward[o] != 0.0) - (error[o] != 0.0)
@@ -286,6 +290,11 @@ def backward(
                 alive[places + p] += (downward[at] != 0.0) - (error[at] != 0.0)
                 error[at] = downward[at]
                 counts[RECURSIONS] += 1
+        if own[TIMES] == 1:
+            for j in range(reached):
+                at = targets + woken[places + j] * channels
+                for o in range(at, at + channels):
+                    downward[o] = later[o] - inward[o]
         base = spikes.base[k]
         low, high = spikes.first[k, t], spikes.first[k, t + 1]
         if kind == SILENT:
@@ -339,7 +348,7 @@ def _reach(own: Array, work: Work, p: int, reached: int) -> int:
     work.last[own[PLACES] + p] = 0
     work.woken[own[PLACES] + reached] = p
     for o in range(first, first + channels):
-        work.error[o] = work.inward[o] = work.c[o] = work.v[o] = 0.0
+        work.error[o] = work.inward[o] = work.c[o] = work.v[o] = work.u[o] = 0.0
     return reached + 1
 
 

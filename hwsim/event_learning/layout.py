@@ -20,12 +20,13 @@ source in a group; kernel elements; where its weights and its taps begin; rows o
 whether it learns; whether errors go on to its source."""
 PROJECTION = 11
 
-AT, SIZE, CHANNELS, PLACES, FIRST, LAST, KIND, KEEPS, GATED, READ, LATE = range(11)
+AT, SIZE, CHANNELS, PLACES, FIRST, LAST, KIND, KEEPS, GATED, READ, LATE, FILTERED, TIMES = range(13)
 """Columns of a population's row: its first neuron; how many; channels; where its positions begin; its first projection
 and behind its last; its kind; whether a spike leaves the errors of later ones to what came before it (1), or cuts them
 off (0); whether what arrives in the step behind a spike is lost; where the errors of its potential stand, -1 for none;
-whether a potential is read before its reset."""
-POPULATION = 11
+whether a potential is read before its reset; whether its currents decay beside its potentials, or
+it is told so; whether its sources want the errors of the times of spikes."""
+POPULATION = 13
 
 LEAKY, TIMED, SHARED, SILENT = range(4)
 """Kinds: the neurons of MPD-ED, those of STD-ED, thresholds that any one spike crosses (the maximum of spikes: an error
@@ -38,7 +39,7 @@ class Net(NamedTuple):
     Args:
         projections, populations: ``[rows, columns]``; in the order in which a step is computed, projections in that of
             their targets.
-        keep: of each population what a step leaves of v and of u, ``[populations, 2]``.
+        keep: of each neuron what a step leaves of v and of u, ``[neurons, 2]``.
         tap_first, tap_at, tap_place, tap_kernel: see the module's docstring; the place is the target's position.
         kappa: ``kappa(T - t) / T`` of a chain's read-out, ``[steps]``; of other networks its length alone matters.
         above: what an error of that read-out is multiplied with for a spike in step t, ``[steps]``.
@@ -84,8 +85,8 @@ class Work(NamedTuple):
     """Scratch, for all neurons, all positions, the last layer's neurons, and the cores.
 
     Args:
-        u, c, error, inward, v: ``[neurons]``; going back, `c` is the error handed down, `inward` that of weights, and
-            `v` that of the potential where it differs.
+        u, c, error, inward, v: ``[neurons]``; going back, `c` is the error handed down, `inward` that of weights, `v`
+            that of the potential where it differs, and `u` that of weights in the step behind.
         last, woken: ``[positions]``.
         fired, trace, projected: ``[neurons of the last layer]``.
         seen: ``[cores]``.

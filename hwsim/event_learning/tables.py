@@ -23,20 +23,22 @@ class Member:
 
     Args:
         kind: of `layout.LEAKY`, ``TIMED``, ``SHARED``, ``SILENT``.
-        keep: what a step leaves of v and of u.
+        keep: what a step leaves of v and of u, of each neuron.
         keeps: whether a spike leaves the errors of later ones to what came before it.
         gated: whether what arrives in the step behind a spike is lost.
         read: where the errors of its potentials stand, -1 for none.
         late: whether a potential is read before its reset.
+        times: of a read-out, whether its sources want the errors of the times of spikes.
     """
 
     population: Population
     kind: int = layout.LEAKY
-    keep: tuple[float, float] = (0.0, 0.0)
+    keep: tuple[float | Array, float | Array] = (0.0, 0.0)
     keeps: bool = False
     gated: bool = False
     read: int = -1
     late: bool = False
+    times: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,17 @@ def build(
     }
     populations = np.zeros((len(members), layout.POPULATION), np.int64)
     at = positions = 0
+    keeps: list[Array] = []
     for row, member in zip(populations, members, strict=True):
         name, size = member.population.name, member.population.size
         channels = shapes[name][0] if name in shapes else size
         row[[layout.AT, layout.SIZE, layout.CHANNELS, layout.PLACES]] = at, size, channels, positions
         row[[layout.KIND, layout.READ]] = member.kind, member.read
         row[[layout.KEEPS, layout.GATED, layout.LATE]] = member.keeps, member.gated, member.late
+        kept = np.stack([np.broadcast_to(np.asarray(x, np.float64), size) for x in member.keep], axis=1)
+        keeps.append(kept[order[name]] if name in order else kept)
+        row[layout.TIMES] = member.times
+        row[layout.FILTERED] = member.times or (member.kind != layout.TIMED and bool(keeps[-1][:, 1].any()))
         into = [n for n, s in enumerate(synapses) if s.projection.target == name]
         row[[layout.FIRST, layout.LAST]] = (into[0], into[-1] + 1) if into else (0, 0)
         at, positions = at + size, positions + size // channels
@@ -176,9 +183,9 @@ def build(
         firsts.append(part.first + listed)
         weight, tap, listed = weight + len(part.packing), tap + len(part.first), listed + len(part.at)
     core, distance, readers = _cores(members, order, home)
-    whole: list[Array] = [np.zeros(0, np.int64)]
+    whole, keep = [np.zeros(0, np.int64)], np.concatenate(keeps)
     net = Net(
-        rows, populations, np.array([member.keep for member in members], np.float64),
+        rows, populations, keep,
         np.concatenate([*firsts, *whole]), np.concatenate([*(p.at for p in parts), *whole]),
         np.concatenate([*(p.place for p in parts), *whole]), np.concatenate([*(p.kernel for p in parts), *whole]),
         kappa, above, core, distance, readers,

@@ -10,7 +10,7 @@ target and a weight of 8 bits share 32.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -105,13 +105,32 @@ def others(populations: Array) -> bool:
     return bool(((populations[:, layout.KIND] >= layout.LIF) & (populations[:, layout.FAST] == 0)).any())
 
 
-def flatten(program: Program, precision: type[np.floating[Any]] = np.float64) -> Flat:
+def flatten(program: Program, precision: type[np.floating[Any]] = np.float64, *, wide: bool = False) -> Flat:
     """Return the tables of a Program.
 
     Args:
         precision: of a float network, float64 or float32.
+        wide: keep weights in the numbers of currents, and none with its target, so that they may be changed.
     """
-    return _Builder(program, np.dtype(precision)).build()
+    return _Builder(program, np.dtype(precision), wide).build()
+
+
+def pool_places(program: Program) -> dict[str, tuple[Array, Array]]:
+    """Where weights stand in the pool of wide tables: for each projection places, and which of its weights each holds.
+
+    The latter count through the projection's array of weights in C order.
+    """
+    builder = _Builder(program, np.dtype(np.float64), wide=True)
+    builder.integer = False
+    places, at = {}, 0
+    for population in program.network.populations:
+        for q in program.network.into(population.name):
+            kind = q.connectivity
+            numbers = np.arange(kind.weights.size, dtype=np.float64).reshape(kind.weights.shape)
+            part = builder.packed(replace(q, connectivity=with_weights(kind, numbers), bias=None))
+            places[q.name] = np.arange(at, at + len(part.weights)), part.weights.astype(np.int64)
+            at += len(part.weights)
+    return places
 
 
 def may_overflow(network: Network, name: str) -> bool:
@@ -137,8 +156,8 @@ class _Part:
 class _Builder:
     """Fills the tables of a `Flat`."""
 
-    def __init__(self, program: Program, precision: np.dtype[Any]) -> None:
-        self.program, self.network = program, program.network
+    def __init__(self, program: Program, precision: np.dtype[Any], wide: bool = False) -> None:
+        self.program, self.network, self.all_wide = program, program.network, wide
         self.integer = self.network.arithmetic == "loihi"
         self.number = np.dtype(np.int32) if self.integer else precision
         self.row = {p.name: row for row, p in enumerate(self.network.populations)}
@@ -284,7 +303,7 @@ class _Builder:
         parts: list[_Part] = []
         for population in self.network.populations:
             first = len(parts)
-            parts += [self._packed(projection) for projection in self.network.into(population.name)]
+            parts += [self.packed(projection) for projection in self.network.into(population.name)]
             self.populations[self.row[population.name], [layout.FIRST, layout.LAST]] = first, len(parts)
         scratch = 0
         for part in parts:
@@ -293,9 +312,8 @@ class _Builder:
                 scratch += int(part.row[layout.OUTPUTS])
         table = np.array([part.row for part in parts], np.int64).reshape(-1, layout.PROJECTION_FIELDS)
         narrow = np.dtype(np.uint16 if all(p.targets.dtype == np.uint16 for p in parts) else np.uint32)
-        weights = _pool(
-            [p.weights for p in parts], table, layout.WEIGHTS, _narrowest([p.weights for p in parts], self.number)
-        )
+        number = self.number if self.all_wide else _narrowest([p.weights for p in parts], self.number)
+        weights = _pool([p.weights for p in parts], table, layout.WEIGHTS, number)
         rows = _pool([p.starts for p in parts], table, layout.ROWS, np.dtype(np.int64))
         targets = _pool([p.targets for p in parts], table, layout.TARGETS, narrow)
         phases = _pool([p.phases for p in parts], table, layout.PHASES, np.dtype(np.int64)).copy()
@@ -306,7 +324,7 @@ class _Builder:
                 row[layout.BIAS] = -1
         return table, (weights, rows, targets, phases, biases), scratch
 
-    def _packed(self, q: Projection) -> _Part:
+    def packed(self, q: Projection) -> _Part:
         """One projection; its row of the table lacks its places in the pools."""
         kind = q.connectivity
         row = np.zeros(layout.PROJECTION_FIELDS, np.int64)
@@ -343,7 +361,8 @@ class _Builder:
             starts, targets, listed = np.concatenate([[0], np.cumsum(lengths[source])]), targets[take], listed[take]
         if kind.outputs < 1 << 16:
             return _Part(row, listed, bias, starts, targets.astype(np.uint16))
-        if kind.outputs < 1 << layout.TARGET_BITS and _narrowest([listed], self.number) == np.int8:
+        small = kind.outputs < 1 << layout.TARGET_BITS and not self.all_wide
+        if small and _narrowest([listed], self.number) == np.int8:
             row[layout.FORM] = layout.PACKED
             # NumPy's own memory: it asks for large pages, which random rows need.
             packed = np.empty(len(targets), np.uint32)

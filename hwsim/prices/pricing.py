@@ -223,14 +223,29 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
         InvalidInputError: the counts hold no sample, or a core that the chip does not have.
     """
     timing = timing or core_timing(counts, arch)
+    samples = timing.step_ns.shape[1]
+    return bill_of_run({name: n / samples for name, n in totals(counts, arch, timing).items()}, samples, arch)
+
+
+def totals(counts: Counts, arch: Architecture, timing: Timing) -> dict[str, float]:
+    """All that a run pays for, by kind: sums over samples; how long cores are used is left out where no time is known.
+
+    Args:
+        timing: of the same run.
+    """
     steps, samples = timing.step_ns.shape
     on_cores = {ON_CHIP_BY_PRICE[key].name: array for key, array in amounts(counts, arch).items()}
-    often = {name: int(a.sum(dtype=np.int64)) / samples for name, a in {**on_cores, **counts.fabric}.items()}
-    often["barriers"] = float(steps)
+    found: dict[str, float] = {name: int(a.sum(dtype=np.int64)) for name, a in {**on_cores, **counts.fabric}.items()}
+    found["barriers"] = steps * samples
     if timing.known:
-        often["used_core_ns"] = len(counts.cores) * float(timing.inference_ns.mean())
+        found["used_core_ns"] = len(counts.cores) * float(timing.inference_ns.mean()) * samples
+    return found
+
+
+def bill_of_run(often: Mapping[str, float], samples: int, arch: Architecture) -> Bill:
+    """`bill_of` what a run on a chip pays for, as `totals` has it: also says what is missing without times."""
     bill = bill_of(often, samples, arch)
-    if timing.known:
+    if "used_core_ns" in often:
         return bill
     why = "how long the cores are used is not known, since no time was published"
     return replace(bill, missing=(*bill.missing, Missing("used_core_ns", "static", None, why)))

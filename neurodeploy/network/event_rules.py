@@ -48,7 +48,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.errors import InvalidInputError, UnsupportedError, did_you_mean
 
 from .arrays import Array
 from .connectivity import Conv2d, Dense, with_weights
@@ -294,3 +294,36 @@ def build(
     populations.append(Population("readout", (shape.classes,), integrators, Handle("readout")))
     projections.append(Projection("synapses-out", here.name, "readout", dense))
     return Network(f"learned-{rule}", tuple(populations), tuple(projections), ("readout",), 1e-3, read="last")
+
+
+def with_rule(network: Network, rule: EventRule, names: Sequence[str] = ()) -> Network:
+    """The network with a rule on its projections.
+
+    Args:
+        names: of the projections that learn; all whose target a rule can teach, but bias axons and the kernels of
+            poolings, when not given. Event rules of others are taken away.
+
+    Raises:
+        InvalidInputError: a name that is no projection.
+    """
+    known = [q.name for q in network.projections]
+    if unknown := sorted(set(names) - set(known)):
+        raise InvalidInputError(
+            "a rule is given to a projection that does not exist",
+            found=unknown[0] + did_you_mean(unknown[0], known), allowed=", ".join(known),
+        )  # fmt: skip
+    chosen = set(names) or {q.name for q in network.projections if _plastic(network, q)}
+    projections = [
+        replace(q, rule=rule if q.name in chosen else q.local_rule) if q.name in chosen or q.event_rule else q
+        for q in network.projections
+    ]
+    return replace(network, projections=tuple(projections))
+
+
+def _plastic(network: Network, q: Projection) -> bool:
+    """Whether a projection is one of a layer of weights, and no bias axon and no pooling."""
+    source, kind = network.by_name[q.source].neuron, q.connectivity
+    if isinstance(source, Source) and source.always_on:
+        return False
+    pooling = isinstance(kind, Conv2d) and kind.groups > 1 and len(np.unique(kind.weights)) == 1
+    return not pooling and isinstance(network.by_name[q.target].neuron, Lif) and q.local_rule is None
