@@ -14,6 +14,7 @@ import numpy as np
 from neurodeploy.compiler import NO_CHIP, CompileOptions, compile
 from neurodeploy.errors import InvalidInputError, NeurodeployError
 from neurodeploy.files.atomic import atomic_path, existing_file
+from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph import nir_file
@@ -22,7 +23,7 @@ from neurodeploy.program.program import Program as Placed
 from .inputs import Inputs, given, over_time
 from .program import Program
 from .recording import Recording
-from .show import html_table, progress
+from .show import progress
 from .verification import Verification
 
 if TYPE_CHECKING:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from neurodeploy import backends
-from neurodeploy.compiler import NO_CHIP, Compiled
+from neurodeploy.compiler import NO_CHIP, Compiled, lacks
 from neurodeploy.errors import Interrupted, InvalidInputError
+from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.computed import named
@@ -27,7 +28,7 @@ from neurodeploy.verify.stages import Runner, VerifyOptions, verify_program
 
 from .inputs import Inputs, given, over_time
 from .recording import Recording
-from .show import html_table, progress
+from .show import progress
 from .verification import Verification, chosen
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class Program:
         arch = self.priced(chip)
         inputs = over_time(given(x), self.network, input_axis)
         with progress("hwsim") as tell:
-            return cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+            found = cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+        return replace(found, not_held=tuple(lacks(self.network, arch)))
 
     def priced(self, chip: str | Path | None = None) -> Architecture:
         """The chip whose prices are taken: the one given, or the Program's own.

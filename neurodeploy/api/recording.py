@@ -12,12 +12,12 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import atomic_path
+from neurodeploy.files.tables import html_table
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import recording as recordings
 from neurodeploy.verify.stages import Accuracy, accuracy_of
 
-from .show import html_table
 
 COLUMNS = ("population", "spikes", "per sample", "neuron-steps that spike")
 
