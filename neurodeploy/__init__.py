@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api.exporting import export as export
     from .api.model import Model as Model
-    from .api.model import export as export
     from .api.model import load as load
     from .api.program import Program as Program
     from .api.recording import Recording as Recording
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .hwsim.cost import Cost as Cost
 
 _WHERE = {
-    "export": "api.model", "load": "api.model", "Model": "api.model", "Program": "api.program",
+    "export": "api.exporting", "load": "api.model", "Model": "api.model", "Program": "api.program",
     "Recording": "api.recording", "Verification": "api.verification", "Cost": "hwsim.cost",
     "CompileOptions": "compiler", "NeurodeployError": "errors", "chips": "hwsim.chips.arch:available",
 }  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from neurodeploy import backends
-from neurodeploy.compiler import NO_CHIP, Compiled, lacks
+from neurodeploy.compiler import NO_CHIP, Compiled, CompileOptions, Stages, lacks
 from neurodeploy.errors import Interrupted, InvalidInputError
 from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim import narrow_states
@@ -18,15 +19,18 @@ from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.hwsim.cost import Cost, Tier, cost
-from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
 from neurodeploy.program.program import Program as Placed
 from neurodeploy.program.recording import Record, check_inputs, check_labels
+from neurodeploy.verify.after_passes import Measured, measure
+from neurodeploy.verify.after_passes import warnings as lost
 from neurodeploy.verify.stages import Runner, VerifyOptions, verify_program
 
-from .inputs import Inputs, given, over_time
+from .explanation import Explanation, explain
+from .inputs import Inputs, Labels, given, over_time
+from .lava import LavaScript, lava_script
 from .recording import Recording
 from .show import progress
 from .verification import Verification, chosen
@@ -45,14 +49,16 @@ class Program:
     Args:
         of: the Program itself (`neurodeploy.program.program.Program`).
         compiled: how it was made; None where it was loaded from its file.
-        warnings: what contradicts the proof in the file it was made from.
         torch: runs the module that it was exported from, for `verify`.
+        options: with which it was compiled; samples for calibration ``[time, batch, *shape]``.
+        path: of its file, where it is in one.
     """
 
     of: Placed
     compiled: Compiled | None = None
-    warnings: tuple[str, ...] = ()
     torch: Runner | None = None
+    options: CompileOptions = CompileOptions()
+    path: Path | None = None
 
     @property
     def network(self) -> Network:
@@ -74,6 +80,56 @@ class Program:
         """With which it runs, in words."""
         return arithmetic_of(self.of)
 
+    @property
+    def stages(self) -> Stages:
+        """The network after each pass, by its name, in order; empty where it was loaded."""
+        return self.compiled.stages if self.compiled else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What contradicts the proof in the file it was made from."""
+        return self.compiled.warnings if self.compiled else ()
+
+    @cached_property
+    def after_passes(self) -> tuple[Measured, ...]:
+        """The network after each pass, run on the samples for calibration; empty where there were none."""
+        given = self.options
+        return tuple(measure(self.stages, given.calibration, given.labels)) if given.calibration else ()
+
+    @cached_property
+    def calibration_warnings(self) -> tuple[str, ...]:
+        """What the samples for calibration show to be wary of; they are run to find out."""
+        calibration = self.options.calibration
+        if not calibration:
+            return ()
+        found, arch = likeness.unlike(self.of.provenance, calibration), self._described()
+        found += lost(list(self.after_passes))
+        found += narrow_states.said(narrow_states.found(self.of, arch, calibration), self.of, arch, calibration)
+        return tuple(found)
+
+    def explain(self) -> Explanation:
+        """What of it fits on its chip, layer by layer, how it is stored, and what was done to it."""
+        chips = int(self.of.provenance.get("chips", "1"))
+        return explain(self.network, self._described(), self.options.max_neurons_per_core, chips)
+
+    def as_json(self, *, explained: bool = False) -> dict[str, Any]:
+        """Everything for scripts but the network; what ``neurodeploy compile --json`` prints.
+
+        Args:
+            explained: with what `explain` says, as ``--explain`` has it.
+        """
+        return {
+            "program": str(self.path) if self.path else None,
+            "chip": self.chip,
+            "arithmetic": self.arithmetic,
+            "cores": len(self.of.cores),
+            "use": [dict(vars(use)) for use in self.use],
+            "passes": [dict(vars(stage)) for stage in self.after_passes],
+            "warnings": [*self.warnings, *self.calibration_warnings],
+            "notes": dict(self.network.notes),
+            **({"explained": self.explain().as_json()} if explained else {}),
+        }
+
     def save(self, path: Path | str) -> Path:
         """Write the Program (``.ndp``).
 
@@ -82,6 +138,16 @@ class Program:
         """
         self.of.save(path)
         return Path(path)
+
+    def export_lava(self, path: Path | str) -> LavaScript:
+        """Write it as a script (``.py``) that runs it with lava-nc alone, and its numbers beside it.
+
+        Raises:
+            InvalidInputError: another ending.
+            UnsupportedError: Lava cannot express it.
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        return lava_script(self.of, path)
 
     def run(
         self, x: Inputs, backend: str = "hwsim", *, record: Sequence[Variable] = (), input_axis: TimeAxis | None = None
@@ -163,7 +229,7 @@ class Program:
         return load_architecture(str(chip)) if chip else architecture_of(self.of)
 
     def verify(
-        self, x: Inputs, labels: Array | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
+        self, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
         input_axis: TimeAxis | None = None, measure: bool = False,
     ) -> Verification:  # fmt: skip
         """Run some samples through every stage and compare each with the one before.
@@ -207,7 +273,7 @@ class Program:
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
-        self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64,
+        self, path: Path | str, x: Inputs, labels: Labels | None = None, *, samples: int = 64,
         input_axis: TimeAxis | None = None,
     ) -> Path:  # fmt: skip
         """Verify, measure and write one self-contained HTML page.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from neurodeploy.network.network import Network
 from neurodeploy.program import recording as recordings
 from neurodeploy.verify.stages import Accuracy, accuracy_of
 
+
+if TYPE_CHECKING:
+    from .inputs import Labels
 
 COLUMNS = ("population", "spikes", "per sample", "neuron-steps that spike")
 
@@ -102,7 +105,7 @@ class Recording:
         """The class of each sample, ``[batch]``."""
         return self.decisions.predicted
 
-    def accuracy(self, labels: Array) -> Accuracy:
+    def accuracy(self, labels: Labels) -> Accuracy:
         """Accuracy against the classes of the samples, ``[batch]``.
 
         Raises:
