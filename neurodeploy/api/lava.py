@@ -35,7 +35,15 @@ def lava_script(program: Program, path: Path | str) -> LavaScript:
         UnsupportedError: Lava cannot express the Program.
         StorageError: the folder cannot be written to, or the disk is full.
     """
-    target = Path(path)
-    if target.suffix != ".py":
-        raise InvalidInputError("the script needs the ending .py", found=target.name)
-    return LavaScript(*script.export(program, target))
+    return LavaScript(*script.export(program, checked(path)))
+
+
+def checked(path: Path | str) -> Path:
+    """The path of a script.
+
+    Raises:
+        InvalidInputError: another ending.
+    """
+    if Path(path).suffix != ".py":
+        raise InvalidInputError("the script needs the ending .py", found=Path(path).name)
+    return Path(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from neurodeploy.program.recording import check_labels
 
 from .explanation import Explanation, explain
 from .inputs import Inputs, Labels, given, over_time
+from .inspection import Inspected, inspect
 from .program import Program
 from .recording import Recording
 from .show import progress
@@ -155,6 +156,10 @@ class Model:
         source = self.source() if samples else None
         return samples if source is None else over_time(samples, source, input_axis)
 
+    def inspect(self, x: Inputs | None = None, conventions: Mapping[str, Any] | None = None) -> Inspected:
+        """Say what its file holds, what was assumed, and what other tools would make of it; see `neurodeploy.inspect`."""
+        return inspect(self.path, x, conventions)
+
     def run(self, x: Inputs, backend: str = "reference", *, input_axis: TimeAxis | None = None) -> Recording:
         """Run it in floats, on no chip; `Program.run` says the rest."""
         return self._floats().run(x, backend, input_axis=input_axis)
@@ -180,11 +185,12 @@ class Model:
 
     def report(
         self, path: Path | str, x: Inputs, labels: Labels | None = None, *, chip: str | Path = "loihi1",
-        options: CompileOptions | None = None, samples: int = 64, input_axis: TimeAxis | None = None,
+        options: CompileOptions | None = None, backends: Sequence[str] | None = None, samples: int = 64,
+        input_axis: TimeAxis | None = None,
     ) -> Path:  # fmt: skip
         """Compile it, calibrated on ``x`` where ``options`` name nothing else, and write `Program.report`'s page."""
         program = self.calibrated(x, chip, options, samples=samples, input_axis=input_axis)
-        return program.report(path, x, labels, samples=samples, input_axis=input_axis)
+        return program.report(path, x, labels, backends=backends, samples=samples, input_axis=input_axis)
 
     def calibrated(
         self, x: Inputs, chip: str | Path | None = "loihi1", options: CompileOptions | None = None, *,

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy import backends
 from neurodeploy.compiler import NO_CHIP, Compiled, CompileOptions, Stages, lacks
-from neurodeploy.errors import Interrupted, InvalidInputError
+from neurodeploy.errors import Interrupted, InvalidInputError, UnsupportedError
 from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
@@ -26,16 +26,19 @@ from neurodeploy.program.program import Program as Placed
 from neurodeploy.program.recording import Record, check_inputs, check_labels
 from neurodeploy.verify.after_passes import Measured, measure
 from neurodeploy.verify.after_passes import warnings as lost
-from neurodeploy.verify.stages import Runner, VerifyOptions, verify_program
+from neurodeploy.verify.stages import Runner, VerifyOptions, torch_runner, verify_program
 
 from .explanation import Explanation, explain
-from .inputs import Inputs, Labels, given, over_time
+from .inputs import Inputs, Labels, Taken, given, over_time
+from .inspection import Inspection, of_program
 from .lava import LavaScript, lava_script
 from .recording import Recording
 from .show import progress
 from .verification import Verification, chosen
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from neurodeploy.exporters.usage import TimeAxis
     from neurodeploy.report.document import Report
 
@@ -111,6 +114,10 @@ class Program:
         """What of it fits on its chip, layer by layer, how it is stored, and what was done to it."""
         chips = int(self.of.provenance.get("chips", "1"))
         return explain(self.network, self._described(), self.options.max_neurons_per_core, chips)
+
+    def inspect(self) -> Inspection:
+        """Say what it holds, and what of it its chip does not hold."""
+        return of_program(self.of, self.path)
 
     def as_json(self, *, explained: bool = False) -> dict[str, Any]:
         """Everything for scripts but the network; what ``neurodeploy compile --json`` prints.
@@ -228,6 +235,34 @@ class Program:
             )
         return load_architecture(str(chip)) if chip else architecture_of(self.of)
 
+    def against(self, module: nn.Module, *, time_axis: TimeAxis | None = None) -> Program:
+        """The same, with a torch module as the first stage of `verify`.
+
+        Args:
+            module: that the network was exported from.
+            time_axis: where time lies in what it takes; None as its file says.
+
+        Raises:
+            UnsupportedError: the file begins behind an encoder of the module, so that both cannot take the same input.
+        """
+        from neurodeploy.exporters.usage import Usage
+
+        file, usage = self.compiled.file if self.compiled else None, None
+        taken = Taken.of(file if file is not None else self.network)
+        inside = taken.order != "time outside"
+        if time_axis is not None:
+            usage = Usage(time_axis, 0, 0, inside)
+        elif file is not None and "encoder" in file.metadata:
+            raise UnsupportedError(
+                f"{file.path} begins behind an encoder of its model, so that both cannot take the same input",
+                found=f"encoder: {file.metadata['encoder']}",
+                hint="leave --model out: the file was proven against it when it was exported",
+            )
+        elif file is not None and "time_axis" in file.metadata:
+            usage = Usage(taken.axis, 0, 0, inside)
+        floats = self.compiled.floats if self.compiled else self.network
+        return replace(self, torch=torch_runner(module, floats, usage))
+
     def verify(
         self, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
         input_axis: TimeAxis | None = None, measure: bool = False,
@@ -273,14 +308,14 @@ class Program:
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
-        self, path: Path | str, x: Inputs, labels: Labels | None = None, *, samples: int = 64,
-        input_axis: TimeAxis | None = None,
+        self, path: Path | str, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None,
+        samples: int = 64, input_axis: TimeAxis | None = None,
     ) -> Path:  # fmt: skip
         """Verify, measure and write one self-contained HTML page.
 
         Args:
             path: of the page.
-            x, labels, samples, input_axis: as for `verify`; all samples are measured.
+            x, labels, backends, samples, input_axis: as for `verify`; all samples are measured.
 
         Raises:
             InvalidInputError: it is placed on no chip, or inputs or labels that do not match.
@@ -288,7 +323,7 @@ class Program:
         """
         from neurodeploy.report.html import write_html
 
-        found = self.verify(x, labels, samples=samples, input_axis=input_axis, measure=True)
+        found = self.verify(x, labels, backends=backends, samples=samples, input_axis=input_axis, measure=True)
         assert found.measured is not None
         write_html(found.measured, path)
         return Path(path)

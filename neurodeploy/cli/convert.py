@@ -90,7 +90,9 @@ def _module(args: argparse.Namespace, console: Console) -> nn.Module:
 def _say(found: Comparison, to: str, console: Console) -> None:
     from neurodeploy.report.accuracies import percent, undecided
 
-    console.say(f"{100 * found.agreement:.2f} % of {found.samples} samples get the ANN's class after {found.steps} steps")
+    console.say(
+        f"{100 * found.agreement:.2f} % of {found.samples} samples get the ANN's class after {found.steps} steps"
+    )
     console.say(f"{found.messages_per_sample:,.0f} {'spikes' if to == 'spiking' else 'messages'} per sample")
     if found.ann is not None and found.converted is not None:
         console.say(f"accuracy: ANN {percent(found.ann)}, {to} {percent(found.converted)}")

@@ -175,6 +175,7 @@ def _say_proof(model: Model, silent: bool, console: Console) -> None:
 
 def _lava(args: argparse.Namespace, console: Console) -> int:
     """Write a Program as a script for Lava."""
+    from neurodeploy.api.lava import checked
     from neurodeploy.api.model import placed
     from neurodeploy.errors import InvalidInputError
 
@@ -183,7 +184,8 @@ def _lava(args: argparse.Namespace, console: Console) -> int:
             f"{args.model} is not a Program", allowed="a .ndp file",
             hint="compile the network first: neurodeploy compile net.nir -o net.ndp",
         )  # fmt: skip
-    found = placed(args.model).export_lava(args.output)
+    path = checked(args.output)
+    found = placed(args.model).export_lava(path)
     console.say(f"wrote {found.script} and {found.numbers}; with lava-nc 0.10.0 installed: python {found.script} x.npy")
     console.result(found.as_json())
     return 0
