@@ -155,14 +155,19 @@ def _one(
     return result, verified
 
 
-def _trained(model: registry.Model, folder: Path) -> Trained:
-    """Train the model, or take the weights of an earlier run of the same code and settings."""
+def weights(model: registry.Model, folder: Path) -> Path:
+    """Where the trained weights of a model are kept; other code or settings have another place."""
     from neurodeploy.models import digits, training
 
     recipe = "".join(
         (repr(model.settings), *(inspect.getsource(m) for m in (training, digits, sys.modules[model.build.__module__])))
     )
-    path = folder / f"{model.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.safetensors"
+    return folder / f"{model.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.safetensors"
+
+
+def _trained(model: registry.Model, folder: Path) -> Trained:
+    """Train the model, or take the weights of an earlier run."""
+    path = weights(model, folder)
     if path.is_file():
         trained = model.load(path)
         _log.info("  trained before: %.2f %% on the test set", 100 * trained.accuracy)

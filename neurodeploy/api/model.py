@@ -142,7 +142,7 @@ class Model:
         return found
 
     def source(self) -> Network | NirFile | None:
-        """What its file holds: a NIR graph, or the network of a Program; None of a lava-dl file, which takes no samples.
+        """What its file holds, a NIR graph or the network of a Program; None of a lava-dl file, which takes no samples.
 
         Raises:
             MissingFileError, InvalidInputError: there is no such file, or it is damaged.
@@ -157,7 +157,7 @@ class Model:
         return samples if source is None else over_time(samples, source, input_axis)
 
     def inspect(self, x: Inputs | None = None, conventions: Mapping[str, Any] | None = None) -> Inspected:
-        """Say what its file holds, what was assumed, and what other tools would make of it; see `neurodeploy.inspect`."""
+        """Say what its file holds, what was assumed, and what others would make of it; see `neurodeploy.inspect`."""
         return inspect(self.path, x, conventions)
 
     def run(self, x: Inputs, backend: str = "reference", *, input_axis: TimeAxis | None = None) -> Recording:
@@ -210,7 +210,7 @@ class Model:
         return tuple(proof.unproven) if proof is not None else ()
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts; what ``neurodeploy export --json`` prints, which is less of a file that was not exported here."""
+        """For scripts; what ``neurodeploy export --json`` prints, and less of a file that was not exported here."""
         found = {
             "file": str(self.path),
             "pairs": [pair_said(pair) for pair in self.exported.pairs] if self.exported else [],

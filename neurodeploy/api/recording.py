@@ -18,7 +18,6 @@ from neurodeploy.network.network import Network
 from neurodeploy.program import recording as recordings
 from neurodeploy.verify.stages import Accuracy, accuracy_of
 
-
 if TYPE_CHECKING:
     from .inputs import Labels
 
@@ -138,8 +137,12 @@ class Recording:
             np.savez_compressed(handle, allow_pickle=False, **arrays)
         return Path(path)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything for scripts but the arrays; what ``neurodeploy run --json`` prints."""
+    def as_json(self, labels: Labels | None = None) -> dict[str, Any]:
+        """Everything for scripts but the arrays; what ``neurodeploy run --json`` prints.
+
+        Args:
+            labels: classes of the samples, ``[batch]``, for the accuracy.
+        """
         decision, answer = self.decisions, self.network.answer
         return {
             "backend": self.backend,
@@ -156,6 +159,7 @@ class Recording:
             "predicted": decision.predicted.tolist(),
             "undecided": decision.undecided,
             "silent": int(decision.silent.sum()),
+            **({} if labels is None else {"accuracy": self.accuracy(labels).accuracy}),
         }
 
     def rows(self) -> list[tuple[str, int, float, str]]:

@@ -14,7 +14,6 @@ from neurodeploy.network.network import Network
 from neurodeploy.verify.compare import Pair
 from neurodeploy.verify.stages import Accuracy, Verified
 
-
 if TYPE_CHECKING:
     from neurodeploy.report.document import Report, Stage
 
