@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .api.exporting import OnnxExport as OnnxExport
     from .api.exporting import export as export
     from .api.exporting import export_onnx as export_onnx
+    from .api.exporting import load_module as load_module
     from .api.inspection import Inspection as Inspection
     from .api.inspection import Nodes as Nodes
     from .api.inspection import inspect as inspect
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from .backends.lava.setup import status as lava_status
     from .compiler import CompileOptions as CompileOptions
     from .errors import NeurodeployError as NeurodeployError
-    from .exporters.load_module import load_module as load_module
     from .hwsim.chips.arch import available as chips
     from .hwsim.cost import Cost as Cost
 
@@ -62,7 +62,7 @@ _WHERE = {
     "chips": "hwsim.chips.arch:available", "convert": "api.converted", "demo": "api.demo", "doctor": "api.doctor",
     "export": "api.exporting", "export_onnx": "api.exporting", "inspect": "api.inspection",
     "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status", "load": "api.model",
-    "load_module": "exporters.load_module", "write_report": "api.page",
+    "load_module": "api.exporting", "write_report": "api.page",
 }  # fmt: skip
 """Public name -> the module that has it, and under which name there."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,6 +142,27 @@ def export_onnx(
         what, array, target, dt=dt, time_axis=axis, scan=scan, allow_divergence=allow_divergence, options=conventions
     )
     return OnnxExport(target, tuple(pairs), array)
+
+
+def load_module(
+    spec: str, checkpoint: Path | str | None = None, tell: Callable[[str], None] | None = None
+) -> nn.Module:
+    """A torch module as the command line names it, with its trained parameters.
+
+    Args:
+        spec: ``file.py:name`` or ``package.module:name`` of a module, its class, or a function that makes it; running
+            it runs the user's code.
+        checkpoint: trained parameters: ``.safetensors``, or ``.pt`` with weights only; ``FILE:KEY`` where it holds
+            several.
+        tell: told what was done to fit them, in words.
+
+    Raises:
+        MissingFileError: the file, the package or the checkpoint is not there.
+        InvalidInputError: no such attribute, not a module, code that fails, or weights that do not fit.
+    """
+    from neurodeploy.exporters import load_module as loading
+
+    return loading.load_module(spec, checkpoint, tell)
 
 
 def _drawn(shape: tuple[int, ...]) -> Array:

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _module(args: argparse.Namespace, console: Console) -> nn.Module:
-    from neurodeploy.exporters.load_module import load_module
+    from neurodeploy.api.exporting import load_module
 
     return load_module(args.model, args.checkpoint, console.note)
 

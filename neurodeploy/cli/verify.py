@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     labels = options.load_labels(args.labels, samples, program.network.classes)
     asked = [name for name in (args.backends or "").split(",") if name] or None
     if args.model:
-        from neurodeploy.exporters.load_module import load_module
+        from neurodeploy.api.exporting import load_module
 
         module = load_module(args.model, args.checkpoint, console.note)
         program = program.against(module, time_axis=args.time_axis)
