@@ -1,4 +1,4 @@
-"""The front door is typed: a project that uses only `nd` passes ``mypy --strict`` and runs, and mistakes in it are found."""
+"""The front door is typed: a project that uses only `nd` passes ``mypy --strict``, and mistakes in it are found."""
 
 from __future__ import annotations
 
