@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import InvalidInputError
+from neurodeploy.files.tables import html_table
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import check_registers
 from neurodeploy.program import likeness, overflow
@@ -49,6 +50,7 @@ class Cost:
         unlike: how the input is unlike what the network was proven on.
         arithmetic: with which it ran, in words.
         beyond: which states went beyond the chip's bits (`neurodeploy.hwsim.narrow_states`).
+        not_held: what the chip has not that the Program needs, in words; empty where nobody looked.
     """
 
     program: Program
@@ -61,10 +63,29 @@ class Cost:
     unlike: tuple[str, ...] = ()
     arithmetic: str = ""
     beyond: tuple[str, ...] = ()
+    not_held: tuple[str, ...] = ()
+
+    COLUMNS = ("of a sample", "count", "price", "nJ", "price is")
 
     def __repr__(self) -> str:
         steps, samples = self.recording.steps, self.recording.samples
         return f"<Cost of {self.program.network.name} on {self.arch.name}: {samples} samples, {steps} steps>"
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """What is counted and paid for, and the time, each the mean of a sample; see `COLUMNS`."""
+        found = [
+            (line.label, f"{line.count:,.1f}", f"{line.price:g} {line.price_unit}", f"{line.energy_pj / 1e3:,.3f}",
+             line.confidence)
+            for line in self.bill.lines
+            if line.count
+        ]  # fmt: skip
+        total = f"{self.bill.total_pj / 1e3:,.3f}" if self.bill.known else "not published"
+        found.append(("energy", "", "", total, ""))
+        time = f"{self.timing.inference_ns.mean() / 1e3:,.3f} us" if self.timing.known else "not published"
+        return [*found, (f"time ({self.timing.tier} tier)", time, "", "", "")]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings())
 
     def warnings(self) -> list[str]:
         """What may make these counts those of another network: an odd input, integers that left their range."""
@@ -147,6 +168,7 @@ class Cost:
             "out_of_range": self.recording.left,
             "warnings": self.warnings(),
             **self._times(),
+            "not_held": list(self.not_held),
         }
 
     def _times(self) -> dict[str, Any]:

@@ -18,39 +18,72 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api.converted import Comparison as Comparison
+    from .api.converted import Converted as Converted
+    from .api.converted import ConvertOptions as ConvertOptions
+    from .api.converted import convert as convert
+    from .api.demo import Demo as Demo
+    from .api.demo import demo as demo
+    from .api.doctor import Diagnosis as Diagnosis
+    from .api.doctor import doctor as doctor
+    from .api.explanation import Explanation as Explanation
+    from .api.exporting import OnnxExport as OnnxExport
+    from .api.exporting import export as export
+    from .api.exporting import export_onnx as export_onnx
+    from .api.exporting import load_module as load_module
+    from .api.inspection import Inspection as Inspection
+    from .api.inspection import Nodes as Nodes
+    from .api.inspection import inspect as inspect
+    from .api.lava import LavaScript as LavaScript
     from .api.model import Model as Model
-    from .api.model import export as export
     from .api.model import load as load
+    from .api.page import Page as Page
+    from .api.page import write_report as write_report
+    from .api.passes import Passes as Passes
+    from .api.passes import available_passes as available_passes
     from .api.program import Program as Program
     from .api.recording import Recording as Recording
     from .api.verification import Verification as Verification
+    from .backends.lava.setup import LavaStatus as LavaStatus
+    from .backends.lava.setup import lava_setup as lava_setup
+    from .backends.lava.setup import status as lava_status
     from .compiler import CompileOptions as CompileOptions
     from .errors import NeurodeployError as NeurodeployError
     from .hwsim.chips.arch import available as chips
     from .hwsim.cost import Cost as Cost
 
 _WHERE = {
-    "export": "api.model", "load": "api.model", "Model": "api.model", "Program": "api.program",
-    "Recording": "api.recording", "Verification": "api.verification", "Cost": "hwsim.cost",
-    "CompileOptions": "compiler", "NeurodeployError": "errors", "chips": "hwsim.chips.arch:available",
+    "Comparison": "api.converted", "CompileOptions": "compiler", "ConvertOptions": "api.converted",
+    "Converted": "api.converted", "Cost": "hwsim.cost", "Demo": "api.demo", "Diagnosis": "api.doctor",
+    "Explanation": "api.explanation", "Inspection": "api.inspection", "LavaScript": "api.lava",
+    "LavaStatus": "backends.lava.setup", "Model": "api.model", "NeurodeployError": "errors", "Nodes": "api.inspection",
+    "OnnxExport": "api.exporting", "Page": "api.page", "Passes": "api.passes", "Program": "api.program",
+    "Recording": "api.recording", "Verification": "api.verification", "available_passes": "api.passes",
+    "chips": "hwsim.chips.arch:available", "convert": "api.converted", "demo": "api.demo", "doctor": "api.doctor",
+    "export": "api.exporting", "export_onnx": "api.exporting", "inspect": "api.inspection",
+    "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status", "load": "api.model",
+    "load_module": "api.exporting", "write_report": "api.page",
 }  # fmt: skip
 """Public name -> the module that has it, and under which name there."""
 
 __all__ = [
-    "CompileOptions", "Cost", "Model", "NeurodeployError", "Program", "Recording", "Verification", "chips", "export",
-    "load",
+    "Comparison", "CompileOptions", "ConvertOptions", "Converted", "Cost", "Demo", "Diagnosis", "Explanation",
+    "Inspection", "LavaScript", "LavaStatus", "Model", "NeurodeployError", "Nodes", "OnnxExport", "Page", "Passes",
+    "Program", "Recording", "Verification", "available_passes", "chips", "convert", "demo", "doctor", "export",
+    "export_onnx", "inspect", "lava_setup", "lava_status", "load", "load_module", "write_report",
 ]  # fmt: skip
 
+if not TYPE_CHECKING:  # to a checker of types, a name that is not there is an error
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    module, _, own = _WHERE[name].partition(":")
-    found = getattr(import_module(f"{__name__}.{module}"), own or name)
-    globals()[name] = found
-    return found
+        module, _, own = _WHERE[name].partition(":")
+        found = getattr(import_module(f"{__name__}.{module}"), own or name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,8 +16,14 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph.nir_file import NirFile
 
-Inputs = Any
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Inputs: TypeAlias = "Array | Tensor | Mapping[str, Array | Tensor]"
 """An array or torch tensor as the exported model takes it, or a mapping from the names of inputs to these."""
+
+Labels: TypeAlias = "Array | Tensor | Sequence[int]"
+"""The class of each sample, ``[batch]``."""
 
 
 def given(inputs: Inputs) -> dict[str, Array]:
@@ -29,7 +35,7 @@ def given(inputs: Inputs) -> dict[str, Array]:
     named = inputs if isinstance(inputs, Mapping) else {"": inputs}
     found = {}
     for name, value in named.items():
-        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+        array = array_of(value)
         if array.dtype.kind not in "biuf":
             raise InvalidInputError(
                 f"the input {name!r} is no array of numbers" if name else "the input is no array of numbers",
@@ -37,6 +43,11 @@ def given(inputs: Inputs) -> dict[str, Array]:
             )  # fmt: skip
         found[str(name)] = array
     return found
+
+
+def array_of(value: Array | Tensor) -> Array:
+    """An array as it is, or what a torch tensor holds."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 
 @dataclass(frozen=True)

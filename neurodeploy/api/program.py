@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from neurodeploy import backends
-from neurodeploy.compiler import NO_CHIP, Compiled
-from neurodeploy.errors import Interrupted, InvalidInputError
+from neurodeploy.compiler import NO_CHIP, Compiled, CompileOptions, Stages, lacks
+from neurodeploy.errors import Interrupted, InvalidInputError, UnsupportedError
+from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.hwsim.cost import Cost, Tier, cost
-from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
 from neurodeploy.program.program import Program as Placed
 from neurodeploy.program.recording import Record, check_inputs, check_labels
-from neurodeploy.verify.stages import Runner, VerifyOptions, verify_program
+from neurodeploy.verify.after_passes import Measured, measure
+from neurodeploy.verify.after_passes import warnings as lost
+from neurodeploy.verify.stages import Runner, VerifyOptions, torch_runner, verify_program
 
-from .inputs import Inputs, given, over_time
+from .explanation import Explanation, explain
+from .inputs import Inputs, Labels, Taken, given, over_time
+from .inspection import Inspection, of_program
+from .lava import LavaScript, lava_script
 from .recording import Recording
-from .show import html_table, progress
+from .show import progress
 from .verification import Verification, chosen
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from neurodeploy.exporters.usage import TimeAxis
     from neurodeploy.report.document import Report
 
@@ -44,14 +52,16 @@ class Program:
     Args:
         of: the Program itself (`neurodeploy.program.program.Program`).
         compiled: how it was made; None where it was loaded from its file.
-        warnings: what contradicts the proof in the file it was made from.
         torch: runs the module that it was exported from, for `verify`.
+        options: with which it was compiled; samples for calibration ``[time, batch, *shape]``.
+        path: of its file, where it is in one.
     """
 
     of: Placed
     compiled: Compiled | None = None
-    warnings: tuple[str, ...] = ()
     torch: Runner | None = None
+    options: CompileOptions = field(default_factory=CompileOptions)
+    path: Path | None = None
 
     @property
     def network(self) -> Network:
@@ -73,6 +83,60 @@ class Program:
         """With which it runs, in words."""
         return arithmetic_of(self.of)
 
+    @property
+    def stages(self) -> Stages:
+        """The network after each pass, by its name, in order; empty where it was loaded."""
+        return self.compiled.stages if self.compiled else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What contradicts the proof in the file it was made from."""
+        return self.compiled.warnings if self.compiled else ()
+
+    @cached_property
+    def after_passes(self) -> tuple[Measured, ...]:
+        """The network after each pass, run on the samples for calibration; empty where there were none."""
+        given = self.options
+        return tuple(measure(self.stages, given.calibration, given.labels)) if given.calibration else ()
+
+    @cached_property
+    def calibration_warnings(self) -> tuple[str, ...]:
+        """What the samples for calibration show to be wary of; they are run to find out."""
+        calibration = self.options.calibration
+        if not calibration:
+            return ()
+        found, arch = likeness.unlike(self.of.provenance, calibration), self._described()
+        found += lost(list(self.after_passes))
+        found += narrow_states.said(narrow_states.found(self.of, arch, calibration), self.of, arch, calibration)
+        return tuple(found)
+
+    def explain(self) -> Explanation:
+        """What of it fits on its chip, layer by layer, how it is stored, and what was done to it."""
+        chips = int(self.of.provenance.get("chips", "1"))
+        return explain(self.network, self._described(), self.options.max_neurons_per_core, chips)
+
+    def inspect(self) -> Inspection:
+        """Say what it holds, and what of it its chip does not hold."""
+        return of_program(self.of, self.path)
+
+    def as_json(self, *, explained: bool = False) -> dict[str, Any]:
+        """Everything for scripts but the network; what ``neurodeploy compile --json`` prints.
+
+        Args:
+            explained: with what `explain` says, as ``--explain`` has it.
+        """
+        return {
+            "program": str(self.path) if self.path else None,
+            "chip": self.chip,
+            "arithmetic": self.arithmetic,
+            "cores": len(self.of.cores),
+            "use": [dict(vars(use)) for use in self.use],
+            "passes": [dict(vars(stage)) for stage in self.after_passes],
+            "warnings": [*self.warnings, *self.calibration_warnings],
+            "notes": dict(self.network.notes),
+            **({"explained": self.explain().as_json()} if explained else {}),
+        }
+
     def save(self, path: Path | str) -> Path:
         """Write the Program (``.ndp``).
 
@@ -81,6 +145,16 @@ class Program:
         """
         self.of.save(path)
         return Path(path)
+
+    def export_lava(self, path: Path | str) -> LavaScript:
+        """Write it as a script (``.py``) that runs it with lava-nc alone, and its numbers beside it.
+
+        Raises:
+            InvalidInputError: another ending.
+            UnsupportedError: Lava cannot express it.
+            StorageError: the folder cannot be written to, or the disk is full.
+        """
+        return lava_script(self.of, path)
 
     def run(
         self, x: Inputs, backend: str = "hwsim", *, record: Sequence[Variable] = (), input_axis: TimeAxis | None = None
@@ -145,7 +219,8 @@ class Program:
         arch = self.priced(chip)
         inputs = over_time(given(x), self.network, input_axis)
         with progress("hwsim") as tell:
-            return cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+            found = cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+        return replace(found, not_held=tuple(lacks(self.network, arch)))
 
     def priced(self, chip: str | Path | None = None) -> Architecture:
         """The chip whose prices are taken: the one given, or the Program's own.
@@ -160,8 +235,36 @@ class Program:
             )
         return load_architecture(str(chip)) if chip else architecture_of(self.of)
 
+    def against(self, module: nn.Module, *, time_axis: TimeAxis | None = None) -> Program:
+        """The same, with a torch module as the first stage of `verify`.
+
+        Args:
+            module: that the network was exported from.
+            time_axis: where time lies in what it takes; None as its file says.
+
+        Raises:
+            UnsupportedError: the file begins behind an encoder of the module, so that both cannot take the same input.
+        """
+        from neurodeploy.exporters.usage import Usage
+
+        file, usage = self.compiled.file if self.compiled else None, None
+        taken = Taken.of(file if file is not None else self.network)
+        inside = taken.order != "time outside"
+        if time_axis is not None:
+            usage = Usage(time_axis, 0, 0, inside)
+        elif file is not None and "encoder" in file.metadata:
+            raise UnsupportedError(
+                f"{file.path} begins behind an encoder of its model, so that both cannot take the same input",
+                found=f"encoder: {file.metadata['encoder']}",
+                hint="leave --model out: the file was proven against it when it was exported",
+            )
+        elif file is not None and "time_axis" in file.metadata:
+            usage = Usage(taken.axis, 0, 0, inside)
+        floats = self.compiled.floats if self.compiled else self.network
+        return replace(self, torch=torch_runner(module, floats, usage))
+
     def verify(
-        self, x: Inputs, labels: Array | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
+        self, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
         input_axis: TimeAxis | None = None, measure: bool = False,
     ) -> Verification:  # fmt: skip
         """Run some samples through every stage and compare each with the one before.
@@ -205,14 +308,14 @@ class Program:
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
-        self, path: Path | str, x: Inputs, labels: Array | None = None, *, samples: int = 64,
-        input_axis: TimeAxis | None = None,
+        self, path: Path | str, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None,
+        samples: int = 64, input_axis: TimeAxis | None = None,
     ) -> Path:  # fmt: skip
         """Verify, measure and write one self-contained HTML page.
 
         Args:
             path: of the page.
-            x, labels, samples, input_axis: as for `verify`; all samples are measured.
+            x, labels, backends, samples, input_axis: as for `verify`; all samples are measured.
 
         Raises:
             InvalidInputError: it is placed on no chip, or inputs or labels that do not match.
@@ -220,7 +323,7 @@ class Program:
         """
         from neurodeploy.report.html import write_html
 
-        found = self.verify(x, labels, samples=samples, input_axis=input_axis, measure=True)
+        found = self.verify(x, labels, backends=backends, samples=samples, input_axis=input_axis, measure=True)
         assert found.measured is not None
         write_html(found.measured, path)
         return Path(path)

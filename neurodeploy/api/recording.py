@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import atomic_path
+from neurodeploy.files.tables import html_table
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import recording as recordings
 from neurodeploy.verify.stages import Accuracy, accuracy_of
 
-from .show import html_table
+if TYPE_CHECKING:
+    from .inputs import Labels
 
 COLUMNS = ("population", "spikes", "per sample", "neuron-steps that spike")
 
@@ -102,7 +104,7 @@ class Recording:
         """The class of each sample, ``[batch]``."""
         return self.decisions.predicted
 
-    def accuracy(self, labels: Array) -> Accuracy:
+    def accuracy(self, labels: Labels) -> Accuracy:
         """Accuracy against the classes of the samples, ``[batch]``.
 
         Raises:
@@ -135,8 +137,12 @@ class Recording:
             np.savez_compressed(handle, allow_pickle=False, **arrays)
         return Path(path)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything for scripts but the arrays; what ``neurodeploy run --json`` prints."""
+    def as_json(self, labels: Labels | None = None) -> dict[str, Any]:
+        """Everything for scripts but the arrays; what ``neurodeploy run --json`` prints.
+
+        Args:
+            labels: classes of the samples, ``[batch]``, for the accuracy.
+        """
         decision, answer = self.decisions, self.network.answer
         return {
             "backend": self.backend,
@@ -153,6 +159,7 @@ class Recording:
             "predicted": decision.predicted.tolist(),
             "undecided": decision.undecided,
             "silent": int(decision.silent.sum()),
+            **({} if labels is None else {"accuracy": self.accuracy(labels).accuracy}),
         }
 
     def rows(self) -> list[tuple[str, int, float, str]]:

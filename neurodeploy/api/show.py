@@ -1,12 +1,11 @@
-"""Short HTML for notebooks, and progress there and in terminals."""
+"""Progress in notebooks and terminals."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from html import escape
 from time import monotonic
 from typing import Protocol
 
@@ -19,24 +18,6 @@ class Tell(Protocol):
 
 PATIENCE = 2.0
 """Seconds after which progress is shown."""
-
-
-def html_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", warnings: Sequence[str] = ()
-) -> str:
-    """A table as notebooks show it; every text is escaped."""
-
-    def line(cells: Iterable[object], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{_shown(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    caption = f"<caption>{escape(title.strip('<>'))}</caption>" if title else ""
-    said = "".join(f"<p>warning: {escape(text)}</p>" for text in warnings)
-    body = "".join(line(row, "td") for row in rows)
-    return f"<table>{caption}<thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table>{said}"
-
-
-def _shown(cell: object) -> str:
-    return escape(f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell))
 
 
 REPORTER: ContextVar[Callable[[str], AbstractContextManager[Tell]] | None] = ContextVar("REPORTER", default=None)

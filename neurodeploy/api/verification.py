@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from neurodeploy import backends
 from neurodeploy.errors import BackendError
+from neurodeploy.files.tables import html_table
 from neurodeploy.network.network import Network
 from neurodeploy.verify.compare import Pair
 from neurodeploy.verify.stages import Accuracy, Verified
-
-from .show import html_table
 
 if TYPE_CHECKING:
     from neurodeploy.report.document import Report, Stage

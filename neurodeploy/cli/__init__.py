@@ -113,6 +113,8 @@ def _run(name: str, arguments: list[str]) -> int:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ModuleNotFoundError as error:
+        from neurodeploy.api.extras import how_to_install
+
         install = how_to_install((error.name or "").partition(".")[0])
         if install is None:
             raise
@@ -121,24 +123,3 @@ def _run(name: str, arguments: list[str]) -> int:
     finally:
         show.REPORTER.reset(reporter)
     return 2
-
-
-EXTRAS = {
-    "torch": "torch",
-    "safetensors": "torch",
-    "norse": "norse",
-    "snntorch": "snntorch",
-    "spikingjelly": "spikingjelly",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "sklearn": "demo",
-    "dask": "dask",
-}
-"""Package that a command may lack -> the extra that brings it."""
-
-
-def how_to_install(package: str) -> str | None:
-    """The command that installs an optional package; None for one that we do not know."""
-    if package == "sinabs":  # pins nir to 1.0.4 and asks for a chip's driver; it runs without both
-        return "pip install --no-deps sinabs pbr -c constraints.txt"
-    return f"pip install 'neurodeploy[{EXTRAS[package]}]' -c constraints.txt" if package in EXTRAS else None

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
+from .explain import show
 
 if TYPE_CHECKING:
-    from neurodeploy.compiler import Stages
+    from neurodeploy.api.model import Model
+    from neurodeploy.api.program import Program
     from neurodeploy.hwsim.chips.arch import Architecture
     from neurodeploy.network.arrays import Array
     from neurodeploy.network.network import Network
-    from neurodeploy.nir_graph.nir_file import NirFile
-    from neurodeploy.program.program import Program
+    from neurodeploy.program.program import Program as Placed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,14 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.compiler import NO_CHIP
+    from neurodeploy.api.explanation import explain
+    from neurodeploy.api.model import Model
+    from neurodeploy.compiler import NO_CHIP, CompileOptions
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.hwsim.chips.arch import load_architecture
-    from neurodeploy.hwsim.chips.computed import named
 
     _check(args)
     arch = None if args.chip == NO_CHIP else load_architecture(args.chip)
-
+    output = args.output or args.file.with_suffix(".ndp")
+    if output.resolve() == args.file.resolve():
+        output = args.file.with_name(f"{args.file.stem}-{arch.name if arch else NO_CHIP}.ndp")
+    model = Model(args.file)
     seen: list[Network] = []
 
     def after(name: str, network: Network) -> None:
@@ -69,100 +74,46 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if args.dump_after in (name, "all"):
             _dump(name, network, console)
 
+    samples, labels = _samples(args, model, console)
+    settled = CompileOptions(
+        conventions=options.given_conventions(args), passes=args.passes, integer=not args.float, after=after,
+        **options.given_placement(args),
+    )  # fmt: skip
     try:
-        program, steps, warnings = _compiled(args, arch, after, console)
+        program = model.compile(args.chip, settled, calibration=samples, labels=labels, input_axis=0, path=output)
     except NeurodeployError:
         if args.explain and seen:
-            _explained(seen[-1], arch, args, console)
+            show(explain(seen[-1], arch, args.max_neurons_per_core, args.chips), console)
         raise
-    explained = _explained(program.network, arch, args, console) if args.explain else None
-    output = args.output or args.file.with_suffix(".ndp")
-    if output.resolve() == args.file.resolve():
-        output = args.file.with_name(f"{args.file.stem}-{program.chip}.ndp")
-    program.save(output)
+    result = program.as_json(explained=args.explain)
+    _say_passes(program, console)
+    if args.explain:
+        show(program.explain(), console)
     if arch is None:
-        neurons = sum(len(cores) for cores in program.core_of.values())
+        neurons = sum(len(cores) for cores in program.of.core_of.values())
         console.say(f"{program.network.name}: {neurons:,} neurons on no chip; runs, but has no cores, counts or energy")
     else:
-        _say_use(program, arch, console)
-    arithmetic = named(program.network.arithmetic, arch)
-    console.say(f"arithmetic: {arithmetic}")
-    for topic, text in program.network.notes.items() if explained is None else ():
+        _say_use(program.of, arch, console)
+    console.say(f"arithmetic: {program.arithmetic}")
+    for topic, text in program.network.notes.items() if not args.explain else ():
         console.say(f"{topic}: {text}")
-    console.warn(*warnings)
+    console.warn(*program.warnings, *program.calibration_warnings)
     console.say(f"wrote {output}")
-    console.result(
-        {
-            "program": str(output),
-            "chip": program.chip,
-            "arithmetic": arithmetic,
-            "cores": len(program.cores),
-            "use": [vars(u) for u in program.use],
-            "passes": steps,
-            "warnings": warnings,
-            "notes": dict(program.network.notes),
-            **({"explained": explained} if explained else {}),
-        }
-    )
+    console.result(result)
     return 0
 
 
-def _model(path: Path) -> Network | NirFile:
-    """What inputs are for."""
-    from neurodeploy.nir_graph import nir_file
-    from neurodeploy.program.program import Program
-
-    return Program.load(path).network if path.suffix == ".ndp" else nir_file.read(path)
-
-
-def _compiled(
-    args: argparse.Namespace, arch: Architecture | None, after: Callable[[str, Network], None], console: Console
-) -> tuple[Program, list[dict[str, object]], list[str]]:
-    """The Program, what each pass changed where samples were given, and warnings."""
-    from neurodeploy.compiler import CompileOptions, compile
-    from neurodeploy.hwsim import narrow_states
-    from neurodeploy.program import likeness
-
-    calibration: Mapping[str, Array] | None = None
-    if args.calibration:  # of a .net file, which takes none, they are not even read
-        given = options.load_inputs(args.calibration) if args.file.suffix != ".net" else {}
-        calibration = options.over_time(given, _model(args.file), args.input_axis, console) if given else {}
-    samples = next((x.shape[1] for x in (calibration or {}).values() if x.ndim > 1), 0)
-    labels = options.load_labels(args.labels, samples) if calibration else None
-    with console.progress("compile") as progress:
-        compiled = compile(
-            args.file,
-            arch,
-            CompileOptions(
-                conventions=options.given_conventions(args),
-                calibration=calibration,
-                labels=labels,
-                passes=args.passes,
-                integer=not args.float,
-                after=after,
-                tell=progress,
-                **options.given_placement(args),
-            ),
-        )
-    program, warnings = compiled.program, list(compiled.warnings)
-    if calibration is None:
-        return program, [], warnings
-    warnings += likeness.unlike(program.provenance, calibration)
-    steps, lost = _say_steps(compiled.stages, calibration, labels, console)
-    beyond = narrow_states.said(narrow_states.found(program, arch, calibration), program, arch, calibration)
-    return program, steps, warnings + lost + beyond
-
-
-def _explained(
-    network: Network, arch: Architecture | None, args: argparse.Namespace, console: Console
-) -> dict[str, object]:
-    from neurodeploy.compiler import limits_of, needs
-
-    from .explain import explain
-
-    if arch is None:
-        return explain(network, (), None, console)
-    return explain(network, needs(network, arch, args.max_neurons_per_core, args.chips), limits_of(arch), console)
+def _samples(
+    args: argparse.Namespace, model: Model, console: Console
+) -> tuple[Mapping[str, Array] | None, Array | None]:
+    """The samples for calibration, ``[time, batch, *shape]``, and their classes."""
+    if not args.calibration:
+        return None, None
+    source = model.source()
+    if source is None:  # a .net file takes none, so that they are not even read
+        return {}, None
+    found = options.over_time(options.load_inputs(args.calibration), source, args.input_axis, console)
+    return found, options.load_labels(args.labels, next((x.shape[1] for x in found.values() if x.ndim > 1), 0))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -203,27 +154,24 @@ def _dump(name: str, network: Network, console: Console) -> None:
     )  # fmt: skip
 
 
-def _say_steps(
-    stages: Stages, calibration: Mapping[str, Array], labels: Array | None, console: Console
-) -> tuple[list[dict[str, object]], list[str]]:
-    """Run the samples on the network after each pass: accuracy, and spikes that differ from the float network's."""
+def _say_passes(program: Program, console: Console) -> None:
+    """Accuracy after each pass, and spikes that differ from the float network's, on the samples for calibration."""
     from neurodeploy.report.accuracies import percent, undecided
-    from neurodeploy.verify.after_passes import measure, warnings
 
-    found = measure(stages, calibration, labels)
+    if not program.after_passes:
+        return
     console.table(
         ("after pass", "spikes", "neuron-steps that differ", "of the float network's spikes", "accuracy", "undecided"),
         [
             (s.name, s.spikes, s.different, f"{100 * s.share:.2f} %", percent(s),
              "-" if s.accuracy is None else undecided(s))
-            for s in found
+            for s in program.after_passes
         ],
-        title=f"on the {found[0].samples:,} samples of --calibration",
+        title=f"on the {program.after_passes[0].samples:,} samples of --calibration",
     )  # fmt: skip
-    return [vars(s) for s in found], warnings(found)
 
 
-def _say_use(program: Program, arch: Architecture, console: Console) -> None:
+def _say_use(program: Placed, arch: Architecture, console: Console) -> None:
     from neurodeploy.compiler import limits_of
 
     limits, chips = limits_of(arch), int(program.provenance.get("chips", "1"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.exporters.ann.ann_graph import Ann
-    from neurodeploy.network.network import Network
+    from torch import nn
+
+    from neurodeploy.api.converted import Comparison
 
 GOALS = ("spiking", "sigma-delta")
 
@@ -55,122 +56,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.errors import InvalidInputError
+    from neurodeploy.api.converted import COLUMNS, ConvertOptions, convert
 
-    wanted = ".nir" if args.to == "spiking" else ".ndp"
-    if args.output.suffix != wanted:
-        raise InvalidInputError(f"--output of a {args.to} network", found=args.output.name, allowed=f"a {wanted} file")
-    if args.to == "spiking" and args.input_unit != 1:
-        raise InvalidInputError("--input-unit of a spiking network", found=args.input_unit, allowed="--to sigma-delta")
-    if args.to == "spiking" and args.relative_threshold is not None:
-        raise InvalidInputError("--relative-threshold of a spiking network", allowed="--to sigma-delta")
-    if args.to == "sigma-delta" and args.coding != "direct":
-        raise InvalidInputError("--coding of a sigma-delta network", found=args.coding, allowed="--to spiking")
-    if args.labels is not None and args.test is None:
-        raise InvalidInputError("--labels without samples", hint="give them with --test")
     calibration = options.load_array(args.calibration, "inputs of the ANN, [samples, *shape]")
-    ann = _ann(args, calibration, console)
-    test = None if args.test is None else _test_data(args, ann)
-    network = _spiking(args, ann, calibration) if args.to == "spiking" else _sigma_delta(args, ann, calibration)
-    console.table(
-        ("population", "shape", "neurons"),
-        [(p.name, " x ".join(map(str, p.shape)), p.size) for p in network.populations],
-        title=f"{args.model} as a {args.to} network",
-    )
-    for topic, text in {**ann.notes, **network.notes}.items():
+    given = {"percentile": args.percentile, "relative_threshold": args.relative_threshold}
+    settled = ConvertOptions(
+        dt=args.dt, coding=args.coding, input_unit=args.input_unit, source=Path(args.model).name,
+        shape=options.shape(args.shape) if args.shape else None,
+        **{name: value for name, value in given.items() if value is not None},
+    )  # fmt: skip
+    ann = args.model if args.model.endswith(".onnx") else _module(args, console)
+    found = convert(
+        ann, calibration, args.output, to=args.to, options=settled, steps=args.steps,
+        test=None if args.test is None else options.load_array(args.test, "inputs of the ANN, [samples, *shape]"),
+        labels=None if args.labels is None else options.load_array(args.labels, "one class for each sample"),
+    )  # fmt: skip
+    console.table(COLUMNS, found.rows(), title=f"{args.model} as a {args.to} network")
+    for topic, text in found.notes.items():
         console.say(f"{topic}: {text}")
     console.say(f"wrote {args.output}")
-    result: dict[str, Any] = {"file": str(args.output), "notes": {**ann.notes, **network.notes}}
-    if test is not None:
-        result |= _compared(args, ann, network, test, console)
-    console.result(result)
+    if found.compared is not None:
+        _say(found.compared, args.to, console)
+    console.result(found.as_json())
     return 0
 
 
-def _ann(args: argparse.Namespace, calibration: Any, console: Console) -> Ann:
-    shape = options.shape(args.shape) if args.shape else None
-    if args.model.endswith(".onnx"):
-        from neurodeploy.exporters.ann import onnx_import
+def _module(args: argparse.Namespace, console: Console) -> nn.Module:
+    from neurodeploy.api.exporting import load_module
 
-        return onnx_import.load(args.model, shape)
-    from neurodeploy.exporters.ann import torch_ann
-    from neurodeploy.exporters.load_module import load_module
-
-    module = load_module(args.model, args.checkpoint, console.note)
-    return torch_ann.from_torch(module, shape or calibration.shape[1:], calibration)
+    return load_module(args.model, args.checkpoint, console.note)
 
 
-def _spiking(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
-    from dataclasses import replace
+def _say(found: Comparison, to: str, console: Console) -> None:
+    from neurodeploy.report.accuracies import percent, undecided
 
-    from neurodeploy.exporters.ann import ann as spiking
-    from neurodeploy.exporters.write_nir import write
-    from neurodeploy.files.atomic import atomic_path
-    from neurodeploy.lowering.lower import lower
-    from neurodeploy.nir_graph import nir_file
-    from neurodeploy.nir_graph.conventions import resolve
-
-    percentile = spiking.PERCENTILE if args.percentile is None else args.percentile
-    graph = spiking.convert(ann, calibration, percentile=percentile, coding=args.coding, dt=args.dt)
-    with atomic_path(args.output) as temporary:  # put in place only if it can be lowered
-        file = replace(nir_file.read(write(graph, temporary)), path=args.output)
-        return lower(file, resolve(file))
-
-
-def _sigma_delta(args: argparse.Namespace, ann: Ann, calibration: Any) -> Network:
-    from neurodeploy import conversion
-    from neurodeploy.compiler import place
-
-    given = {"percentile": args.percentile, "relative_threshold": args.relative_threshold}
-    network = conversion.convert(
-        ann, calibration, dt=args.dt, name=args.output.stem, input_unit=args.input_unit,
-        **{k: v for k, v in given.items() if v is not None},
-    )  # fmt: skip
-    place(network, None, {"source": Path(args.model).name, "framework": ann.origin}).save(args.output)
-    return network
-
-
-def _test_data(args: argparse.Namespace, ann: Ann) -> tuple[Any, Any]:
-    """Inputs to compare the networks on, and their classes or None."""
-    from neurodeploy.exporters.ann.ann import checked_calibration
-
-    x = checked_calibration(ann, options.load_array(args.test, "inputs of the ANN, [samples, *shape]"))
-    return x, options.load_labels(args.labels, len(x))
-
-
-def _compared(
-    args: argparse.Namespace, ann: Ann, network: Network, test: tuple[Any, Any], console: Console
-) -> dict[str, Any]:
-    import numpy as np
-
-    from neurodeploy import conversion
-    from neurodeploy.backends.reference.run import run_network
-    from neurodeploy.exporters.ann import ann as spiking
-    from neurodeploy.exporters.ann.ann_graph import predict
-    from neurodeploy.program.recording import decided, decisions
-    from neurodeploy.report.accuracies import undecided
-    from neurodeploy.verify.stages import judged
-
-    x, labels = test
-    if args.to == "spiking":
-        scale = float(options.load_array(args.calibration, "inputs").max()) or 1.0
-        inputs = spiking.encode(np.clip(x, None, scale) if args.coding == "rate" else x, args.steps, args.coding, scale)
-    else:
-        inputs = conversion.encode(x, args.steps, args.input_unit)
-    with console.progress("reference") as progress:
-        recording = run_network(network, {"": inputs}, progress=progress)
-    before, after = decided(predict(ann, x)), decisions(network, recording)
-    sources = {population.name for population in network.inputs}
-    messages = sum(len(events) for name, events in recording.spikes.items() if name not in sources) / len(x)
-    result: dict[str, Any] = {"steps": args.steps, "samples": len(x), "agreement": before.accuracy(after.predicted)}
-    result["messages_per_sample"] = messages
-    result["ann_undecided"] = before.undecided
-    result |= {"undecided": after.undecided, "silent": int(after.silent.sum())}
-    console.say(f"{100 * result['agreement']:.2f} % of {len(x)} samples get the ANN's class after {args.steps} steps")
-    console.say(f"{messages:,.0f} {'spikes' if args.to == 'spiking' else 'messages'} per sample")
-    if labels is not None:
-        of_ann, of_spiking = (judged(name, found, labels) for name, found in (("ANN", before), (args.to, after)))
-        result["ann_accuracy"], result["accuracy"] = of_ann.accuracy, of_spiking.accuracy
-        console.say(f"accuracy: ANN {100 * result['ann_accuracy']:.2f} %, {args.to} {100 * result['accuracy']:.2f} %")
-        console.say(f"undecided: ANN {undecided(of_ann)}, {args.to} {undecided(of_spiking)}")
-    return result
+    console.say(
+        f"{100 * found.agreement:.2f} % of {found.samples} samples get the ANN's class after {found.steps} steps"
+    )
+    console.say(f"{found.messages_per_sample:,.0f} {'spikes' if to == 'spiking' else 'messages'} per sample")
+    if found.ann is not None and found.converted is not None:
+        console.say(f"accuracy: ANN {percent(found.ann)}, {to} {percent(found.converted)}")
+        console.say(f"undecided: ANN {undecided(found.ann)}, {to} {undecided(found.converted)}")

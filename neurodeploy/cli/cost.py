@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.api.model import placed
-    from neurodeploy.compiler import lacks
     from neurodeploy.errors import InvalidInputError
 
     program = placed(args.program)
@@ -58,8 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     tier: Tier = "event" if args.timeline else args.tier
     found = program.cost(inputs, tier, chip=args.chip, flits=args.flits, input_axis=0)
     console.say(f"arithmetic: {found.arithmetic}")
-    lacking = lacks(program.network, arch)
-    for need in lacking:
+    for need in found.not_held:
         console.say(f"{arch.name} cannot run this Program as it is: {need}")
     _learning(console, found)
     _energy(console, found)
@@ -72,7 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         steps, messages = found.write_timeline(args.timeline)
         console.say(f"wrote {args.timeline}: chip steps {steps[0]} to {steps[-1]}, {messages:,} messages")
     if console.json:
-        console.result({**found.as_json(), "not_held": lacking})
+        console.result(found.as_json())
     return 0
 
 

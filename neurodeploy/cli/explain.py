@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.network.network import Network
-    from neurodeploy.placement.fit import Need
-    from neurodeploy.program.limits import Limits
+    from neurodeploy.api.explanation import Explanation
 
 
-def explain(network: Network, found: tuple[Need, ...], limits: Limits | None, console: Console) -> dict[str, Any]:
-    """Print the tables for a network on a chip (None: no chip), and what it needs of it, and return them."""
-    from neurodeploy.placement import fit
+def show(found: Explanation, console: Console) -> None:
+    """Print the tables."""
+    from neurodeploy.api.explanation import COLUMNS
+    from neurodeploy.placement.need import shown
 
-    stored = fit.storage(network, limits)
-    if limits:
-        console.table(
-            ("layer", "in the model", "limit", "need", "have", "used", "fits", "what to do"),
-            [_row(need) for need in found],
-            title=f"{network.name} on {limits.chip}: what fits",
-        )
+    network = found.network
+    if found.limits:
+        console.table(COLUMNS, found.rows(), title=f"{network.name} on {found.limits.chip}: what fits")
     console.table(
         ("projection", "stored as", "weights", "memory", "delay"),
-        [(s.projection, s.encoding, s.weights, fit.shown(s.bytes, "bytes"), s.delay) for s in stored],
+        [(s.projection, s.encoding, s.weights, shown(s.bytes, "bytes"), s.delay) for s in found.storage],
         title="synapses",
     )
     if network.notes:
         console.table(("what", "why"), list(network.notes.items()), title="what was folded, rounded, assumed or left")
-    return {
-        "fits": all(need.fits for need in found),
-        "needs": [vars(need) for need in found],
-        "storage": [vars(s) for s in stored],
-        "notes": dict(network.notes),
-    }
-
-
-def _row(need: Need) -> tuple[str, ...]:
-    from neurodeploy.placement.fit import shown
-
-    if need.lacks:
-        verdict = "as floats" if need.fits else "NO"
-        return need.layer, need.where, need.limit, "yes", "no", "-", verdict, need.remedy
-    share = f"{100 * need.need / need.have:.0f} %" if need.have else "-"
-    verdict = ("yes, " + need.note if need.note else "yes") if need.fits else "NO"
-    return (
-        need.layer or "all", need.where, need.limit, shown(need.need, need.unit), shown(need.have, need.unit), share,
-        verdict, need.remedy,
-    )  # fmt: skip

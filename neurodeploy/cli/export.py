@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import options
 from .console import Console
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from neurodeploy.api.exporting import Sample
+    from neurodeploy.api.model import Model
+    from neurodeploy.network.arrays import Array
     from neurodeploy.verify.compare import Pair
     from neurodeploy.verify.export_proof import Exported
-
-STEPS, SAMPLES, RATE = 32, 4, 0.3
-"""Of a generated sample: Bernoulli spikes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,75 +53,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.errors import InvalidInputError
-    from neurodeploy.exporters.load_module import load_module
-    from neurodeploy.verify.export_proof import export_onnx, export_proven
+    from neurodeploy.api.exporting import export, export_onnx
 
-    made: Exported | None = None
     _check(args)
     if args.to == "lava":
         return _lava(args, console)
-    if args.scan and args.to != "onnx":
-        raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
-    if args.model.endswith(".onnx"):
-        raise InvalidInputError(
-            f"{args.model} is an ONNX file, which holds an ordinary network", allowed="a spiking network in torch",
-            hint=f"neurodeploy convert {args.model} --calibration x.npy -o {args.output.with_suffix('.nir').name} "
-            "makes its neurons spike",
+    if args.to == "nir":
+        model = export(
+            _module(args, console), _sample(args), args.output, time_axis=args.time_axis, dt=args.dt,
+            allow_divergence=args.allow_divergence,
         )  # fmt: skip
-    if args.model.endswith(".nir"):
-        if args.to != "onnx":
-            raise InvalidInputError(
-                f"{args.model} is a .nir file already", allowed="a torch module", hint="--to onnx writes it as ONNX"
-            )
-        sample = _sample(args)
-        pairs = export_onnx(args.model, sample, args.output, dt=args.dt, scan=args.scan,
-                            allow_divergence=args.allow_divergence,
-                            options=options.given_conventions(args))  # fmt: skip
-    else:
-        module = load_module(args.model, args.checkpoint, console.note)
-        sample, axis = _given(args, module)
-        if args.to == "nir":
-            made = export_proven(module, sample, args.dt, args.output, time_axis=axis,
-                                 allow_divergence=args.allow_divergence)  # fmt: skip
-            pairs = made.pairs
-        else:
-            pairs = export_onnx(module, sample, args.output, dt=args.dt, time_axis=axis, scan=args.scan,
-                                allow_divergence=args.allow_divergence)  # fmt: skip
-    samples, steps = (made.samples, made.steps) if made else (pairs[-1].samples, sample.shape[0])
-    console.table(
-        ("compared", "verdict", "spikes", "differ"),
-        [_row(pair) for pair in pairs],
-        title=f"{samples} sample(s), {steps} steps, every neuron of every layer",
-    )
-    if made:
+        made = model.exported
+        assert made is not None
+        _say_pairs(made.pairs, made.samples, made.steps, console)
         _say(made, console)
-    for name, (spikes, _, _) in next((p.per_layer for p in pairs if p.per_layer), {}).items():
-        console.say(f"{name}: {spikes:,} spikes")
-    silent = any(pair.verdict == "silent" for pair in pairs)
-    unproven = _unproven(args.output, silent, console) if args.to == "nir" else []
-    console.say(f"wrote {args.output}")
-    if args.write_input is not None:
-        _write_input(args.write_input, made.x if made else sample)
-        console.say(f"wrote {args.write_input}")
-    console.result(
-        {
-            "file": str(args.output),
-            "pairs": [
-                {"first": p.first, "second": p.second, "verdict": p.verdict, "spikes_different": p.spikes_different}
-                for p in pairs
-            ],
-            **({"unproven": unproven} if args.to == "nir" else {}),
-            **(_as_json(made) if made else {}),
-        }
-    )
+        _say_layers(made.pairs, console)
+        _say_proof(model, any(pair.verdict == "silent" for pair in made.pairs), console)
+        _wrote(args, made.x, console)
+        console.result(model.as_json())
+        return 0
+    found = export_onnx(
+        args.model if args.model.endswith(".nir") else _module(args, console), _sample(args), args.output,
+        time_axis=args.time_axis, dt=args.dt, scan=args.scan, allow_divergence=args.allow_divergence,
+        conventions=options.given_conventions(args),
+    )  # fmt: skip
+    _say_pairs(found.pairs, found.pairs[-1].samples, len(found.sample), console)
+    _say_layers(found.pairs, console)
+    _wrote(args, found.sample, console)
+    console.result(found.as_json())
     return 0
 
 
-def _row(pair: Pair) -> tuple[Any, ...]:
-    if pair.per_layer or pair.states_different is None:
-        return (f"{pair.first} = {pair.second}", pair.verdict, pair.spikes[1], pair.spikes_different)
-    return (f"{pair.first} = {pair.second}", pair.verdict, "-", pair.spikes_different or pair.states_different)
+def _module(args: argparse.Namespace, console: Console) -> nn.Module:
+    from neurodeploy.api.exporting import load_module
+
+    return load_module(args.model, args.checkpoint, console.note)
+
+
+def _say_pairs(pairs: Sequence[Pair], samples: int, steps: int, console: Console) -> None:
+    from neurodeploy.api.model import PAIR_COLUMNS, pair_row
+
+    title = f"{samples} sample(s), {steps} steps, every neuron of every layer"
+    console.table(PAIR_COLUMNS, [pair_row(pair) for pair in pairs], title=title)
+
+
+def _say_layers(pairs: Sequence[Pair], console: Console) -> None:
+    for name, (spikes, _, _) in next((p.per_layer for p in pairs if p.per_layer), {}).items():
+        console.say(f"{name}: {spikes:,} spikes")
 
 
 def _say(made: Exported, console: Console) -> None:
@@ -136,39 +117,21 @@ def _say(made: Exported, console: Console) -> None:
     console.warn(*made.notes)
 
 
-def _write_input(path: Path, x: Any) -> None:
+def _wrote(args: argparse.Namespace, x: Array, console: Console) -> None:
+    """Write the network's input where that was asked for, and say what was written."""
     import numpy as np
 
     from neurodeploy.files.atomic import atomic_path
 
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.save(handle, x)
-
-
-def _as_json(made: Exported) -> dict[str, Any]:
-    captured = made.captured
-    return {
-        "time_axis": captured.usage.axis,
-        "steps": made.steps,
-        "samples": made.samples,
-        "answer": captured.answer.described() if captured.answer else None,
-        "left_out": {str(index): why for index, why in captured.left_out.items()},
-        "encoder": list(captured.encoded),
-        "warnings": list(made.notes),
-    }
-
-
-def _given(args: argparse.Namespace, module: Any) -> tuple[Any, Any]:
-    """The sample of a module, and where time lies in it."""
-    from neurodeploy.exporters.sequence.capture import laid_out
-
-    if args.sample is not None:
-        return options.load_array(args.sample, "what forward takes"), args.time_axis
-    return laid_out(module, _sample(args), args.time_axis)
+    console.say(f"wrote {args.output}")
+    if args.write_input is not None:
+        with atomic_path(args.write_input) as temporary, temporary.open("wb") as handle:
+            np.save(handle, x)
+        console.say(f"wrote {args.write_input}")
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse conventions of NIR files where the model says them itself; a torch module takes ``--dt``."""
+    """Refuse options that do not go together; conventions are of NIR files, but a torch module takes ``--dt``."""
     from neurodeploy.errors import InvalidInputError
     from neurodeploy.nir_graph.conventions import named
 
@@ -180,65 +143,63 @@ def _check(args: argparse.Namespace) -> None:
             allowed="--dt, and these options for .nir files alone",
             hint="leave them out: the module's own neurons say what they do",
         )
+    if args.to == "lava":
+        return
+    if args.scan and args.to != "onnx":
+        raise InvalidInputError("--scan is for ONNX", found=f"--to {args.to}", allowed="--to onnx --scan")
+    if args.model.endswith(".onnx"):
+        raise InvalidInputError(
+            f"{args.model} is an ONNX file, which holds an ordinary network", allowed="a spiking network in torch",
+            hint=f"neurodeploy convert {args.model} --calibration x.npy -o {args.output.with_suffix('.nir').name} "
+            "makes its neurons spike",
+        )  # fmt: skip
+    if args.model.endswith(".nir") and args.to != "onnx":
+        raise InvalidInputError(
+            f"{args.model} is a .nir file already", allowed="a torch module", hint="--to onnx writes it as ONNX"
+        )
 
 
-def _unproven(path: Path, silent: bool, console: Console) -> list[dict[str, Any]]:
-    """Say what the proof in a file leaves open, and return it for machines."""
-    from dataclasses import asdict
-
+def _say_proof(model: Model, silent: bool, console: Console) -> None:
+    """Say what the proof in a file leaves open."""
     from neurodeploy.nir_graph import nir_file
-    from neurodeploy.nir_graph.proof import Proof
     from neurodeploy.verify.export_proof import said
 
-    file = nir_file.read(path)
-    proof = Proof.read(file)
-    assert proof is not None
+    file = nir_file.read(model.path)
     if "read_out" in file.metadata:
         console.say(f"exported as a read-out (LI): {file.metadata['read_out']}")
     if silent:
         console.say("no neuron spikes on the sample itself; the livelier one is what the file is proven on")
-    for item in proof.unproven:
+    for item in model.unproven:
         console.say(f"unproven: {said(item)}")
-    return [asdict(item) for item in proof.unproven]
 
 
 def _lava(args: argparse.Namespace, console: Console) -> int:
     """Write a Program as a script for Lava."""
-    from neurodeploy.backends.lava import script
+    from neurodeploy.api.lava import checked
+    from neurodeploy.api.model import placed
     from neurodeploy.errors import InvalidInputError
-    from neurodeploy.program.program import Program
 
     if not args.model.endswith(".ndp"):
         raise InvalidInputError(
             f"{args.model} is not a Program", allowed="a .ndp file",
             hint="compile the network first: neurodeploy compile net.nir -o net.ndp",
         )  # fmt: skip
-    if args.output.suffix != ".py":
-        raise InvalidInputError("the script needs the ending .py", found=args.output.name)
-    text, numbers = script.export(Program.load(args.model), args.output)
-    console.say(f"wrote {text} and {numbers}; with lava-nc 0.10.0 installed: python {text} x.npy")
-    console.result({"script": str(text), "numbers": str(numbers)})
+    path = checked(args.output)
+    found = placed(args.model).export_lava(path)
+    console.say(f"wrote {found.script} and {found.numbers}; with lava-nc 0.10.0 installed: python {found.script} x.npy")
+    console.result(found.as_json())
     return 0
 
 
-def _sample(args: argparse.Namespace) -> Any:
-    import numpy as np
-
+def _sample(args: argparse.Namespace) -> Sample:
+    """What forward takes, or a shape to draw it for."""
     from neurodeploy.errors import InvalidInputError
 
     if args.sample is not None:
-        sample = options.load_array(args.sample, "input spikes, [time, batch, *shape]")
-        if sample.ndim < 3:
-            raise InvalidInputError(
-                f"{args.sample} has the wrong shape",
-                found=list(sample.shape),
-                allowed="[time, batch, *shape]",
-                hint="put time first, then the batch (use one sample as a batch of 1)",
-            )
-        return sample
+        return options.load_array(args.sample, "what forward takes")
     if not args.shape:
         raise InvalidInputError(
             "export needs to know the input",
             hint="give spikes with --sample x.npy, or a shape with --shape 1,28,28 to generate random ones",
         )
-    return (np.random.default_rng(0).random((STEPS, SAMPLES, *options.shape(args.shape))) < RATE).astype(np.uint8)
+    return options.shape(args.shape)

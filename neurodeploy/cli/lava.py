@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from .console import Console
 
@@ -20,18 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.backends.lava.setup import own_python, remember, setup, status
+    from neurodeploy.backends.lava.setup import lava_setup, status
 
     if args.action == "setup":
-        if args.lava_python:
-            remember(None if args.lava_python == "sidecar" else args.lava_python)
-        if own_python() is None:
-            setup(force=args.force, progress=console.note, thorough=True)
-    found = status(args.lava_python if args.action == "status" else None)
+        found = lava_setup(force=args.force, python=args.lava_python, tell=console.note)
+    else:
+        found = status(args.lava_python)
     if found.installed:
         console.say(f"Lava {found.lava_version} (numpy {found.numpy_version}) runs under {found.python}")
     else:
         console.say(f"Lava is not ready: {found.problem}\n  to do: {found.hint}")
-    console.result({key: None if value is None else str(value) if key == "python" else value
-                    for key, value in asdict(found).items()})  # fmt: skip
+    console.result(found.as_json())
     return 0 if found.installed else 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from neurodeploy.network.arrays import Array
     from neurodeploy.network.network import Network
     from neurodeploy.nir_graph.nir_file import NirFile
 
@@ -164,7 +165,7 @@ def positive(text: str) -> int:
     return value
 
 
-def load_array(path: str | Path, what: str) -> Any:
+def load_array(path: str | Path, what: str) -> Array:
     """Read an array from ``.npy``.
 
     Raises:
@@ -178,7 +179,8 @@ def load_array(path: str | Path, what: str) -> Any:
     path = existing_file(path, f"a .npy file with {what}")
     try:
         with storage_errors("read", path), path.open("rb") as handle:
-            return np.lib.format.read_array(handle, allow_pickle=False)
+            found: Array = np.lib.format.read_array(handle, allow_pickle=False)
+            return found
     except (ValueError, EOFError, SyntaxError) as error:
         raise InvalidInputError(
             f"{path} is not a usable .npy file",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .console import Console
 
@@ -13,15 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy import passes
+    from neurodeploy.api.passes import available_passes
 
-    found = []
-    for name in passes.names():
-        factory = passes.get(name)
-        text = (sys.modules[factory.__module__].__doc__ or "").strip().partition("\n")[0].partition(": ")[2]
-        found.append({"name": name, "what": text, "options": passes.options_of(name)})
-        console.say(f"{name}: {text}")
-        for option, values in passes.options_of(name).items():
+    found = available_passes()
+    for one in found.listed:
+        console.say(f"{one.name}: {one.what}")
+        for option, values in one.options.items():
             console.say(f"    {option} = {values}")
-    console.result(found)
+    console.result(found.as_json())
     return 0

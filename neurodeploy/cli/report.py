@@ -15,24 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from neurodeploy.files.atomic import existing_file, storage_errors
-    from neurodeploy.report.document import Report
-    from neurodeploy.report.html import write_html
-    from neurodeploy.report.learning import document as learning_document
-    from neurodeploy.report.learning import html
+    from neurodeploy.api.page import write_report
 
-    path = existing_file(args.results, "a results file (.json)")
-    with storage_errors("read", path):
-        text = path.read_bytes()
-    output = args.output or args.results.with_suffix(".html")
-    if learning_document.FORMAT.encode() in text[:200]:
-        found = learning_document.LearningReport.from_json(text, str(path))
-        html.write_html(found, output)
-        names = [*(rule.rule for rule in found.rules), *(item.scenario for item in found.adaptations)]
-    else:
-        report = Report.from_json(text, str(path))
-        write_html(report, output)
-        names = [network.name for network in report.networks]
-    console.say(f"wrote {output}")
-    console.result({"report": str(output), "networks": names})
+    found = write_report(args.results, args.output)
+    console.say(f"wrote {found.report}")
+    console.result(found.as_json())
     return 0

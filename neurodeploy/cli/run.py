@@ -53,12 +53,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if program.network.answer:
         console.say(f"answer: {program.network.answer.described()}")
     console.warn(*found.warnings)
-    result = found.as_json()
-    if labels is not None and not found.stopped:
-        accuracy = found.accuracy(labels)
-        result["accuracy"] = accuracy.accuracy
-        console.say(f"accuracy: {said(accuracy)}")
+    if found.stopped:
+        labels = None
+    if labels is not None:
+        console.say(f"accuracy: {said(found.accuracy(labels))}")
     if args.output:
         console.say(f"wrote {args.output}")
-    console.result(result)
+    console.result(found.as_json(labels))
     return 2 if found.stopped else 0

@@ -11,12 +11,8 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.api.program import Program
     from neurodeploy.api.verification import Verification
-    from neurodeploy.exporters.usage import Usage
-    from neurodeploy.nir_graph.nir_file import NirFile
     from neurodeploy.report.accuracies import Measured
-    from neurodeploy.verify.stages import Runner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from dataclasses import replace
-
     from neurodeploy.api.model import Model
     from neurodeploy.compiler import NO_CHIP, CompileOptions
     from neurodeploy.errors import InvalidInputError
@@ -68,7 +62,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _, samples, _ = check_inputs(program.network, inputs)
     labels = options.load_labels(args.labels, samples, program.network.classes)
     asked = [name for name in (args.backends or "").split(",") if name] or None
-    program = replace(program, torch=_model(args, program, console))
+    if args.model:
+        from neurodeploy.api.exporting import load_module
+
+        module = load_module(args.model, args.checkpoint, console.note)
+        program = program.against(module, time_axis=args.time_axis)
     found = program.verify(
         inputs, labels, backends=asked, samples=args.samples, input_axis=0, measure=args.results is not None
     )
@@ -87,41 +85,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0 if found.passed else 1
 
 
-def _model(args: argparse.Namespace, program: Program, console: Console) -> Runner | None:
-    """What runs the torch model that was given, if any."""
-    if not args.model:
-        return None
-    from neurodeploy.exporters.load_module import load_module
-    from neurodeploy.verify.stages import torch_runner
-
-    module = load_module(args.model, args.checkpoint, console.note)
-    assert program.compiled is not None and program.compiled.file is not None
-    return torch_runner(module, program.compiled.floats, _usage(args, program.compiled.file))
-
-
 def _inputs(args: argparse.Namespace, console: Console) -> Mapping[str, Any]:
     """The inputs, ``[time, batch, *shape]``."""
     from neurodeploy.nir_graph import nir_file
 
     return options.over_time(options.load_inputs(args.input), nir_file.read(args.file), args.input_axis, console)
-
-
-def _usage(args: argparse.Namespace, file: NirFile) -> Usage | None:
-    """How the torch model is called: as the user says, or as it was exported."""
-    from neurodeploy.api.inputs import Taken
-    from neurodeploy.errors import UnsupportedError
-    from neurodeploy.exporters.usage import Usage
-
-    taken = Taken.of(file)
-    if args.time_axis is not None:
-        return Usage(args.time_axis, 0, 0, taken.order != "time outside")
-    if "encoder" in file.metadata:
-        raise UnsupportedError(
-            f"{args.file} begins behind an encoder of its model, so that both cannot take the same input",
-            found=f"encoder: {file.metadata['encoder']}",
-            hint="leave --model out: the file was proven against it when it was exported",
-        )
-    return Usage(taken.axis, 0, 0, taken.order != "time outside") if "time_axis" in file.metadata else None
 
 
 def show(found: Verification, console: Console) -> None:

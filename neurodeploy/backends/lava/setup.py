@@ -79,6 +79,32 @@ class LavaStatus:
     problem: str | None = None
     hint: str | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it for scripts; what ``neurodeploy lava setup --json`` and ``status`` print."""
+        return {**vars(self), "python": str(self.python)}
+
+
+def lava_setup(
+    *, force: bool = False, python: Path | str | None = None, tell: Callable[[str], None] | None = None
+) -> LavaStatus:
+    """Set Lava up: make or repair the sidecar, or use an interpreter of the user's own from now on; say how it is.
+
+    Args:
+        force: make the sidecar anew even if it is there.
+        python: an interpreter that has lava-nc; ``sidecar`` goes back to the sidecar.
+        tell: told what is being done, in a few words.
+
+    Raises:
+        BackendError: the interpreter has no lava-nc of the right version, or an installer failed.
+        MissingFileError: there is no such interpreter.
+        StorageError: the folder cannot be written to, or the disk is full.
+    """
+    if python:
+        remember(None if str(python) == "sidecar" else python)
+    if own_python() is None:
+        setup(force=force, progress=tell, thorough=True)
+    return status()
+
 
 def sidecar_path() -> Path:
     """Return the folder of the sidecar for the running Python version, below ``NEURODEPLOY_HOME``."""
