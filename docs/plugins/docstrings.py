@@ -1,7 +1,8 @@
-"""How the house writes docstrings, for griffe: arguments that share a line, and names of ours in backticks.
+"""How the house writes docstrings, for griffe.
 
-    x, input_axis: as for `run`.                    two arguments with one text
-    see `neurodeploy.program.schedule`              a link, where the reference has that name
+    x, input_axis: as for `run`.            arguments that share a line: each gets one
+    Args:                                   of a class without a constructor (a pydantic model): its attributes
+    see `neurodeploy.program.schedule`      a link, where the reference has that name
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Class, Extension, Object
 
 _SHARED = re.compile(r"^( +)(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
 _ARGUMENTS = re.compile(r"^Args:\n(?:(?: +.*)?\n?)+", re.MULTILINE)
@@ -32,10 +33,18 @@ def linked(text: str) -> str:
     return _OWN.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', text)
 
 
+def constructed(obj: Object) -> bool:
+    """Whether arguments are those of a call that griffe sees: a function's, or a constructor's."""
+    made = isinstance(obj, Class) and not any("dataclass" in str(d.value) for d in obj.decorators)
+    return not made or "__init__" in obj.members
+
+
 class Docstrings(Extension):
     """Rewrites docstrings before they are parsed."""
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         """Called for each module, class, function and attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = linked(_ARGUMENTS.sub(lambda found: apart(found[0]), obj.docstring.value))
+            text = _ARGUMENTS.sub(lambda found: apart(found[0]), obj.docstring.value)
+            text = text if constructed(obj) else re.sub(r"^Args:$", "Attributes:", text, flags=re.MULTILINE)
+            obj.docstring.value = linked(text)
