@@ -39,6 +39,7 @@ def found(program: Program, arch: Architecture | None, inputs: Mapping[str, Arra
     """Neuron-steps beyond the chip's bits, by population and kind, only what is above 0; nothing with Loihi's 24.
 
     Args:
+        program: that is run again, with its states recorded.
         arch: the chip that is meant; None for none.
         inputs: as `neurodeploy.backends.Backend` takes them.
     """

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import io
 import math
 import re
 import shlex
@@ -26,12 +28,17 @@ from neurodeploy.nir_graph.tools import NIR, TOOLS, Tool
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+API = sorted((DOCS / "api").glob("*.md"))
 HELP = {"-h", "--help", "-V", "--version"}
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`((?:\w+=\S+ )?neurodeploy(?: [^`]*)?)`")
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def links(text: str) -> list[str]:
@@ -106,12 +113,12 @@ def wrong_commands(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page, page.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_and_options_exist(page: Path) -> None:
     assert wrong_commands(page.read_text(encoding="utf-8")) == []
 
@@ -125,9 +132,9 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         reached.add(page)
         for link in links(page.read_text(encoding="utf-8")):
             target = (page.parent / link.partition("#")[0]).resolve()
-            if target.suffix == ".md" and target.parent == DOCS.resolve():
-                waiting.append(DOCS / target.name)
-    assert sorted(p.name for p in DOCS.glob("*.md") if p not in reached) == []
+            if target.suffix == ".md" and target.is_relative_to(DOCS.resolve()):
+                waiting.append(DOCS / target.relative_to(DOCS.resolve()))
+    assert sorted(named(page) for page in DOCS.rglob("*.md") if page not in reached) == []
 
 
 def test_the_page_on_chips_says_what_their_files_know() -> None:
@@ -233,9 +240,24 @@ def unknown_names(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_python_in_the_pages_uses_what_exists(page: Path) -> None:
     assert unknown_names(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", API, ids=named)
+def test_the_example_of_each_page_of_the_reference_prints_what_the_page_says(page: Path) -> None:
+    """Its first block of Python, and the block of output behind it."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    first = next(index for index, (language, _) in enumerate(blocks) if language == "python")
+    (_, code), (language, said) = blocks[first : first + 2]
+    assert language == "" and said.strip(), "no output behind the example"
+    if "import torch" in code:
+        pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, f"{page.stem}.py", "exec"), vars(ModuleType(page.stem)))
+    assert printed.getvalue() == said
 
 
 def models_of(page: str) -> tuple[str, ModuleType]:
@@ -289,7 +311,7 @@ def test_the_network_of_each_page_is_exported_as_it_says(
 
 
 def test_no_page_is_long() -> None:
-    lines = {page.name: page.read_text(encoding="utf-8").count("\n") for page in DOCS.glob("*.md")}
+    lines = {named(page): page.read_text(encoding="utf-8").count("\n") for page in DOCS.rglob("*.md")}
     del lines["reference-cli.md"]  # it holds the help of every command
     assert {name: count for name, count in lines.items() if count > 200} == {}
 

@@ -34,6 +34,7 @@ Counter = Literal["layer", "receiving", "sending", "resting", "fabric", "run", "
     for each layer that learns event by event.
 """
 Part = Literal["inference", "learning"]
+"""Of the work, and of a bill."""
 
 ON_CHIP: tuple[Counter, ...] = ("receiving", "sending", "resting", "fabric", "run", "work")
 """Counters of a placed Program's run, whose kinds have one price key each."""

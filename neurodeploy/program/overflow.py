@@ -50,6 +50,7 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     """Warnings: one for each population of which integers left their range; empty where none did.
 
     Args:
+        network: that ran.
         left: `Recording.left`; None from back-ends that do not count, which is said where a current could wrap.
         steps, samples: of the run.
     """
