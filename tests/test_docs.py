@@ -1,7 +1,7 @@
 """The documentation: every link leads somewhere, every command and option that it names exists, no page is lost.
 
-``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, and what every tool
-means into docs/reference-conventions.md.
+``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, what every tool
+means into docs/reference-conventions.md, and what is counted into docs/api/counts.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from neurodeploy.hwsim.chips.arch import available, load_architecture
 from neurodeploy.network.neurons import UNLIMITED
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.nir_graph.tools import NIR, TOOLS, Tool
+from neurodeploy.program.count_kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -200,10 +201,31 @@ def _number(value: object) -> object:
     return {UNLIMITED: "unlimited", -math.inf: "none"}.get(value, value)
 
 
+def with_table(page: str, name: str, table: str) -> str:
+    """A page with another table between its marks."""
+    before, _, rest = page.partition(f"<!-- {name} -->\n")
+    return f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+
+
 def with_tools(page: str) -> str:
     """docs/reference-conventions.md with the present table of tools."""
-    before, _, rest = page.partition("<!-- tools -->\n")
-    return f"{before}<!-- tools -->\n{tools_table()}\n<!-- /tools -->{rest.partition('<!-- /tools -->')[2]}"
+    return with_table(page, "tools", tools_table())
+
+
+def with_kinds(page: str) -> str:
+    """docs/api/counts.md with the present table of what inference counts."""
+    lines = ["| `name` | in words | unit | counted by | priced as |", "|---|---|---|---|---|"]
+    for kind in KINDS:
+        if kind.part == "inference":
+            prices = ", ".join(f"`{price}`" for price in kind.prices)
+            lines.append(f"| `{kind.name}` | {kind.label} | {kind.unit} | {', '.join(kind.counted)} | {prices} |")
+    return with_table(page, "kinds", "\n".join(lines))
+
+
+def test_the_page_on_counts_holds_every_kind() -> None:
+    page = (DOCS / "api" / "counts.md").read_text(encoding="utf-8")
+    assert page == with_kinds(page), "run: python -m tests.test_docs"
+    assert "| `sops` |" in page
 
 
 def test_the_page_on_conventions_holds_the_row_of_every_tool() -> None:
@@ -373,3 +395,5 @@ if __name__ == "__main__":
     path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
     path = DOCS / "reference-conventions.md"
     path.write_text(with_tools(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path = DOCS / "api" / "counts.md"
+    path.write_text(with_kinds(path.read_text(encoding="utf-8")), encoding="utf-8")

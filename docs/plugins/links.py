@@ -40,8 +40,8 @@ def shown(target: str) -> str:
     text = (ROOT / target).read_text(encoding="utf-8")
     if target == "README.md":
         return LINK.sub(lambda found: posixpath.relpath(found[1], "docs"), text)
-    kind = Path(target).suffix[1:]
-    return f"---\ntitle: {target}\nsearch: {{exclude: true}}\n---\n\n# `{target}`\n\n````{kind}\n{text}\n````\n"
+    head = f"---\ntitle: {target}\nhide: [navigation, toc]\nsearch: {{exclude: true}}\n---"
+    return f"{head}\n\n# `{target}`\n\n````{Path(target).suffix[1:]}\n{text}\n````\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -115,7 +115,7 @@ class Projection(Sealed):
 
     Args:
         name: of the projection, in messages and recordings.
-        source, target: names of the populations.
+        source, target: name of the population.
         connectivity: which neuron reaches which, and by what weight.
         delay: in network steps; 0 delivers within the step.
         bias: current added in every step from ``bias_start`` on, ``[targets]`` (float networks only; an
