@@ -4,8 +4,8 @@ Loihi's current wraps at 24 bits and its potential saturates there, both without
 for each neuron and step:
 
 - ``u_wraps``: the current came out beyond -2^23 .. 2^23 and changed its sign,
-- ``v_saturates``: the potential was cut to +-(2^23 - 1), and it mattered: no hard reset took its place in the same step,
-  no floor holds it higher, and the neuron was not refractory,
+- ``v_saturates``: the potential was cut to +-(2^23 - 1), and it mattered: no hard reset took its place in the same
+  step, no floor holds it higher, and the neuron was not refractory,
 - ``threshold_saturates``: what an adaptive threshold is raised by was cut.
 
 Where `neurodeploy.network.reach` proves that nothing of this can happen, hwsim does not look.
