@@ -28,7 +28,7 @@ pytest: $(VENV)/.installed
 
 # A site in site/, to be read without a server; tests/test_site.py builds it, too.
 docs: $(VENV)/.installed
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 
 bench: $(VENV)/.installed

@@ -267,6 +267,40 @@ def test_python_in_the_pages_uses_what_exists(page: Path) -> None:
     assert unknown_names(page.read_text(encoding="utf-8")) == []
 
 
+GROUPS = {f"neurodeploy.{group}" for group in ("backends", "neurons", "passes")}
+"""Entry points that other packages fill; they are called as modules are, and are none."""
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one: a function, a field, a method."""
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        try:
+            found: object = import_module(".".join(parts[:depth]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[depth:]:
+            fields = {**getattr(found, "__dataclass_fields__", {}), **getattr(found, "model_fields", {})}
+            if part not in fields and not hasattr(found, part):
+                return False
+            found = fields.get(part) or getattr(found, part)
+        return True
+    return False
+
+
+def test_every_name_of_ours_in_backticks_exists() -> None:
+    """In docstrings and pages. The site makes links of those that the reference has, and says nothing of others."""
+    sources = [path for room in ("neurodeploy", "hwsim", "exporters", "models") for path in (ROOT / room).rglob("*.py")]
+    names = {
+        (name, path.relative_to(ROOT).as_posix())
+        for path in (*sources, *PAGES)
+        for name in re.findall(r"(?<![`\w])`(neurodeploy(?:\.\w+)+)`(?!`)", path.read_text(encoding="utf-8"))
+    }
+    assert len(names) > 100
+    assert sorted((name, path) for name, path in names if name not in GROUPS and not is_there(name)) == []
+    assert not is_there("neurodeploy.network.nowhere") and not is_there("neurodeploy.network.network.Network.nowhere")
+
+
 @pytest.mark.parametrize("page", API, ids=named)
 def test_the_example_of_each_page_of_the_reference_prints_what_the_page_says(page: Path) -> None:
     """Its first block of Python, and the block of output behind it."""
