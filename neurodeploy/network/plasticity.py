@@ -36,7 +36,7 @@ VARIABLES = ("w", "d", "t")
 """Of a synapse: its weight, its delay and its tag."""
 
 TARGETS = ("dw", "dd", "dt")
-"""What a rule changes, in the order in which it does."""
+"""What a rule changes: these variables, in the same order."""
 
 WIDTH = {"x0": 1, "y0": 1, **dict.fromkeys(TRACES, 7), **dict.fromkeys(VARIABLES, 9)}
 """Bits of a factor in Loihi's engine (Lava 0.10.0, ``magma/core/learning/constants.py``)."""
