@@ -35,6 +35,8 @@ from .timing.tiers import Timing, core_timing, link_timing
 from .timing.timeline import CriticalPath, critical_path, write_timeline
 
 Tier = Literal["core", "link", "event", "flit"]
+"""A model of time; see docs/explanation-hwsim.md."""
+
 TIERS: tuple[Tier, ...] = ("core", "link", "event", "flit")
 """Models of time, from the one that sees least of a chip to the one that sees most."""
 
@@ -46,6 +48,10 @@ class Cost:
     Args:
         program: that ran.
         arch: the chip whose prices and times were taken.
+        recording: of the run.
+        counts: what it did, in exact integers.
+        bill: energy, in pJ per sample.
+        timing: of each step, in ns.
         mesh: of the tiers that follow messages.
         unlike: how the input is unlike what the network was proven on.
         arithmetic: with which it ran, in words.
@@ -205,6 +211,7 @@ def cost(
     """Run a placed Program on some samples and count, price and time what it does.
 
     Args:
+        program: placed on a chip.
         inputs: spikes by input, ``[time, batch, *shape]``; see `neurodeploy.backends.Backend`.
         arch: the chip, which must have the cores that the Program is placed on.
         tier: how much of the chip the times see.

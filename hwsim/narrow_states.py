@@ -4,10 +4,8 @@ Currents and potentials are computed with Loihi's 24 bits (`neurodeploy.network.
 value beyond them would be another one, so that spikes could differ there. The Program runs on hwsim with its states
 recorded, a few samples at a time, and what lies beyond is counted:
 
-``u_beyond``
-    the current, at the end of a step,
-``v_beyond``
-    the potential, before what a spike subtracts from it.
+- ``u_beyond``: the current, at the end of a step,
+- ``v_beyond``: the potential, before what a spike subtracts from it.
 """
 
 from __future__ import annotations
@@ -39,6 +37,7 @@ def found(program: Program, arch: Architecture | None, inputs: Mapping[str, Arra
     """Neuron-steps beyond the chip's bits, by population and kind, only what is above 0; nothing with Loihi's 24.
 
     Args:
+        program: that is run again, with its states recorded.
         arch: the chip that is meant; None for none.
         inputs: as `neurodeploy.backends.Backend` takes them.
     """

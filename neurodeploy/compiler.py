@@ -51,6 +51,8 @@ class Compiled:
     Args:
         file, conventions: of a `.nir` file; None where something else was compiled.
         float_network: before the passes; None of a lava-dl file, whose numbers are integers.
+        program: what came of it.
+        stages: networks on the way.
         warnings: what contradicts the file's proof.
     """
 
@@ -108,6 +110,8 @@ def needs(network: Network, arch: Architecture, cap: int | None = None, chips: i
     """What a network needs of a chip (`neurodeploy.placement.fit.needs`), and which others have what this one has not.
 
     Args:
+        network: that is to be placed.
+        arch: the chip.
         cap: neurons that a core takes at most, where that is less than it could.
         chips: how many there are.
     """
@@ -143,6 +147,9 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
     """Place a network on a chip, or make a Program for none (see the module's docstring).
 
     Args:
+        network: in the integers or floats in which it is to run.
+        arch: the chip; None for none.
+        provenance: where it came from (`neurodeploy.program.program.Program`).
         options: fields of `neurodeploy.placement.place.Place`.
 
     Raises:
@@ -211,7 +218,9 @@ def compile(path: Path | str, arch: Architecture | None, options: CompileOptions
     """Compile a `.nir` file, a lava-dl `.net` file, or a Program in floats (`.ndp`), for a chip.
 
     Args:
+        path: of the file.
         arch: the chip; None to place on none.
+        options: what else may be said.
 
     Raises:
         VerificationError: the network contradicts the proof in its file.

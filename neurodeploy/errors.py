@@ -68,7 +68,12 @@ class VerificationError(NeurodeployError, AssertionError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run; `recording` (a `Recording`, or None) is what was complete by then."""
+    """Ctrl-C during a run.
+
+    Args:
+        recording: what was complete by then, a `neurodeploy.program.recording.Recording`; None for nothing.
+        text: for people.
+    """
 
     def __init__(self, recording: Any, text: str) -> None:
         super().__init__(text)

@@ -1,13 +1,15 @@
 """The documentation: every link leads somewhere, every command and option that it names exists, no page is lost.
 
-``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, and what every tool
-means into docs/reference-conventions.md.
+``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, what every tool
+means into docs/reference-conventions.md, and what is counted into docs/api/counts.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import io
 import math
 import re
 import shlex
@@ -23,15 +25,21 @@ from neurodeploy.hwsim.chips.arch import available, load_architecture
 from neurodeploy.network.neurons import UNLIMITED
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.nir_graph.tools import NIR, TOOLS, Tool
+from neurodeploy.program.count_kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+API = sorted((DOCS / "api").glob("*.md"))
 HELP = {"-h", "--help", "-V", "--version"}
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`((?:\w+=\S+ )?neurodeploy(?: [^`]*)?)`")
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def links(text: str) -> list[str]:
@@ -106,12 +114,12 @@ def wrong_commands(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page, page.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_and_options_exist(page: Path) -> None:
     assert wrong_commands(page.read_text(encoding="utf-8")) == []
 
@@ -125,9 +133,9 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         reached.add(page)
         for link in links(page.read_text(encoding="utf-8")):
             target = (page.parent / link.partition("#")[0]).resolve()
-            if target.suffix == ".md" and target.parent == DOCS.resolve():
-                waiting.append(DOCS / target.name)
-    assert sorted(p.name for p in DOCS.glob("*.md") if p not in reached) == []
+            if target.suffix == ".md" and target.is_relative_to(DOCS.resolve()):
+                waiting.append(DOCS / target.relative_to(DOCS.resolve()))
+    assert sorted(named(page) for page in DOCS.rglob("*.md") if page not in reached) == []
 
 
 def test_the_page_on_chips_says_what_their_files_know() -> None:
@@ -193,10 +201,31 @@ def _number(value: object) -> object:
     return {UNLIMITED: "unlimited", -math.inf: "none"}.get(value, value)
 
 
+def with_table(page: str, name: str, table: str) -> str:
+    """A page with another table between its marks."""
+    before, _, rest = page.partition(f"<!-- {name} -->\n")
+    return f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+
+
 def with_tools(page: str) -> str:
     """docs/reference-conventions.md with the present table of tools."""
-    before, _, rest = page.partition("<!-- tools -->\n")
-    return f"{before}<!-- tools -->\n{tools_table()}\n<!-- /tools -->{rest.partition('<!-- /tools -->')[2]}"
+    return with_table(page, "tools", tools_table())
+
+
+def with_kinds(page: str) -> str:
+    """docs/api/counts.md with the present table of what inference counts."""
+    lines = ["| `name` | in words | unit | counted by | priced as |", "|---|---|---|---|---|"]
+    for kind in KINDS:
+        if kind.part == "inference":
+            prices = ", ".join(f"`{price}`" for price in kind.prices)
+            lines.append(f"| `{kind.name}` | {kind.label} | {kind.unit} | {', '.join(kind.counted)} | {prices} |")
+    return with_table(page, "kinds", "\n".join(lines))
+
+
+def test_the_page_on_counts_holds_every_kind() -> None:
+    page = (DOCS / "api" / "counts.md").read_text(encoding="utf-8")
+    assert page == with_kinds(page), "run: python -m tests.test_docs"
+    assert "| `sops` |" in page
 
 
 def test_the_page_on_conventions_holds_the_row_of_every_tool() -> None:
@@ -233,9 +262,58 @@ def unknown_names(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_python_in_the_pages_uses_what_exists(page: Path) -> None:
     assert unknown_names(page.read_text(encoding="utf-8")) == []
+
+
+GROUPS = {f"neurodeploy.{group}" for group in ("backends", "neurons", "passes")}
+"""Entry points that other packages fill; they are called as modules are, and are none."""
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one: a function, a field, a method."""
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        try:
+            found: object = import_module(".".join(parts[:depth]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[depth:]:
+            fields = {**getattr(found, "__dataclass_fields__", {}), **getattr(found, "model_fields", {})}
+            if part not in fields and not hasattr(found, part):
+                return False
+            found = fields.get(part) or getattr(found, part)
+        return True
+    return False
+
+
+def test_every_name_of_ours_in_backticks_exists() -> None:
+    """In docstrings and pages. The site makes links of those that the reference has, and says nothing of others."""
+    sources = [path for room in ("neurodeploy", "hwsim", "exporters", "models") for path in (ROOT / room).rglob("*.py")]
+    names = {
+        (name, path.relative_to(ROOT).as_posix())
+        for path in (*sources, *PAGES)
+        for name in re.findall(r"(?<![`\w])`(neurodeploy(?:\.\w+)+)`(?!`)", path.read_text(encoding="utf-8"))
+    }
+    assert len(names) > 100
+    assert sorted((name, path) for name, path in names if name not in GROUPS and not is_there(name)) == []
+    assert not is_there("neurodeploy.network.nowhere") and not is_there("neurodeploy.network.network.Network.nowhere")
+
+
+@pytest.mark.parametrize("page", API, ids=named)
+def test_the_example_of_each_page_of_the_reference_prints_what_the_page_says(page: Path) -> None:
+    """Its first block of Python, and the block of output behind it."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    first = next(index for index, (language, _) in enumerate(blocks) if language == "python")
+    (_, code), (language, said) = blocks[first : first + 2]
+    assert language == "" and said.strip(), "no output behind the example"
+    if "import torch" in code:
+        pytest.importorskip("torch")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, f"{page.stem}.py", "exec"), vars(ModuleType(page.stem)))
+    assert printed.getvalue() == said
 
 
 def models_of(page: str) -> tuple[str, ModuleType]:
@@ -289,7 +367,7 @@ def test_the_network_of_each_page_is_exported_as_it_says(
 
 
 def test_no_page_is_long() -> None:
-    lines = {page.name: page.read_text(encoding="utf-8").count("\n") for page in DOCS.glob("*.md")}
+    lines = {named(page): page.read_text(encoding="utf-8").count("\n") for page in DOCS.rglob("*.md")}
     del lines["reference-cli.md"]  # it holds the help of every command
     assert {name: count for name, count in lines.items() if count > 200} == {}
 
@@ -351,3 +429,5 @@ if __name__ == "__main__":
     path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
     path = DOCS / "reference-conventions.md"
     path.write_text(with_tools(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path = DOCS / "api" / "counts.md"
+    path.write_text(with_kinds(path.read_text(encoding="utf-8")), encoding="utf-8")

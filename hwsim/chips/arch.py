@@ -39,7 +39,13 @@ FOLDER = Path(__file__).parent / "archs"
 
 
 class Mesh(Model):
-    """The grid of tiles."""
+    """The grid of tiles.
+
+    Args:
+        columns, rows: of tiles.
+        cores_per_tile: numbered one after the other.
+        numbering: whether tiles are numbered row by row or column by column.
+    """
 
     columns: Limit
     rows: Limit
@@ -166,7 +172,12 @@ class Times(Model):
 
 
 class Clock(Model):
-    """Frequency of a clocked chip, for times in cycles; None for an asynchronous one."""
+    """The clock that times in cycles are of.
+
+    Args:
+        frequency: in MHz; None for an asynchronous chip.
+        note: what there is to say about it.
+    """
 
     frequency: Figure | None
     note: Text
@@ -185,6 +196,7 @@ class Pipeline(Model):
         core: ``serial`` where a core does everything one after another; ``parallel`` where what it receives (axons in,
             synapses) and what it does by itself (neurons, axons out) go on side by side.
         zero_weights: whether synapses with a weight of zero cost an operation.
+        source, confidence, note: of all this.
         link_message: time for which a message occupies a link.
         link_buffer: messages that wait at the end of a link.
         core_queue: messages that wait at a core.
@@ -207,7 +219,15 @@ class Pipeline(Model):
 
 
 class Barrier(Model):
-    """Time of the barrier that ends every step, given for some numbers of tiles, linear or constant between them."""
+    """Time of the barrier that ends every step.
+
+    Args:
+        tiles: numbers of tiles for which it is given, ascending.
+        latency: in ns, for each of them; None where it was not published.
+        unit: of the latencies.
+        between: what lies between them: linear, or constant.
+        source, confidence, note: of the latencies.
+    """
 
     tiles: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     latency: tuple[NonNegative, ...] | None
@@ -229,7 +249,19 @@ class Barrier(Model):
 class Architecture(Model):
     """A chip; see the module's docstring for the numbering of its cores.
 
-    ``extends`` names the chips that its file extends (`neurodeploy.hwsim.chips.extends`), the nearest first.
+    Args:
+        format, version: of the file.
+        name, title, description: as commands, tables and readers call it.
+        clock: of a clocked chip.
+        process, voltage: nm and V, for which the prices hold.
+        mesh: of its tiles.
+        limits: of one core.
+        arithmetic: what it computes with.
+        energy, latency: of one operation each.
+        pipeline: how the work of a step overlaps.
+        barrier: that ends a step.
+        static_power_per_core: in mW.
+        extends: chips that its file extends (`neurodeploy.hwsim.chips.extends`), the nearest first.
     """
 
     format: Literal["neurodeploy architecture"]

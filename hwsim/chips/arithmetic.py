@@ -19,7 +19,9 @@ class Fact(Model):
     """Something that is known of a chip, with its origin; ``value`` None where nobody published it.
 
     Args:
+        source: paper and table, or program and version.
         confidence: ``specified`` is what the maker states or its software fixes.
+        note: what there is to say about it; why nothing is known, where nothing is.
     """
 
     source: Text
@@ -52,6 +54,8 @@ class Neurons(Fact):
     """What a neuron can have beside a threshold and a potential that adds up; ``any`` where neurons are programs.
 
     Args:
+        source, confidence, note: as for `Fact`.
+        value: what it has.
         unknown: of which nobody published whether it has them.
     """
 
@@ -66,8 +70,11 @@ def _unknown(what: str) -> dict[str, str | None]:
 class Arithmetic(Model):
     """The section ``arithmetic`` of an architecture file; see the module's docstring.
 
-    ``compartments_for_subtract`` is how many neurons (compartments) of the core make up one that resets by
-    subtraction, where a plain one cannot. ``weight_values`` is how many different weights may end at one neuron.
+    Args:
+        numbers, resets, neurons: what it has.
+        compartments_for_subtract: neurons (compartments) of the core that make up one that resets by subtraction, where
+            a plain one cannot.
+        weight_values: different weights that may end at one neuron.
     """
 
     numbers: Numbers = Numbers.model_validate(_unknown("numbers"))

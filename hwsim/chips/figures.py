@@ -45,7 +45,7 @@ class Figure(Model):
 
 
 class Limit(Figure):
-    """A whole number that a core, tile or register cannot exceed."""
+    """A whole number that a core, tile or register cannot exceed; as `Figure`, from 0 on."""
 
     value: Annotated[int, Field(ge=0)]
 
@@ -54,9 +54,14 @@ class Price(Model):
     """The energy (pJ), time (ns, or cycles of a clock) or power (mW) of one thing; None where nobody published it.
 
     Args:
+        value: of one of it, in ``unit``, not negative.
+        unit: pJ, ns, cycles or mW.
+        source: paper and table, or program and version.
+        confidence: where there is a value.
         scope: ``per-op`` for the operation alone, ``incremental`` over idle power, ``all-in`` with everything included.
         bound: what the source says the value is.
         included_in: the component whose price contains this one; the value is None then.
+        note: what the number leaves out, or why there is none.
     """
 
     value: NonNegative | None

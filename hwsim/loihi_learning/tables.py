@@ -25,7 +25,7 @@ WORK_KINDS = len(LEARNING_WORK)
 
 class Plastic(NamedTuple):
     """Tables and state of all plastic projections for a block of samples; see
-    `neurodeploy.hwsim.loihi_learning.rules.tables`.
+    `neurodeploy.hwsim.loihi_learning.rules.Rules`.
 
     Args:
         table: ``[projections, FIELDS]``.

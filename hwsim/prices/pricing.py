@@ -79,10 +79,14 @@ class Line(Item):
     """One component of the energy of a sample.
 
     Args:
+        kind, component: as for `Item`.
         count: mean per sample, in `count_unit`.
-        price: in `price_unit`.
+        price, price_unit: pJ for each, mW of static power.
         energy_pj: ``count * price``, pJ per sample.
+        source: paper and table, or program and version.
+        confidence: measured, simulated, derived or assumed.
         bound: what the source says the price is: nominal, minimum or maximum.
+        note: what the price leaves out.
     """
 
     count: float
@@ -97,7 +101,13 @@ class Line(Item):
 
 @dataclass(frozen=True)
 class Missing(Item):
-    """A component that the totals lack, how often it happened per sample (None: not counted), and why."""
+    """A component that the totals lack.
+
+    Args:
+        kind, component: as for `Item`.
+        count: mean per sample; None where it was not counted.
+        reason: why there is no price.
+    """
 
     count: float | None
     reason: str
@@ -108,6 +118,7 @@ class Bill:
     """Energy of one sample (mean over the samples of a run), in pJ.
 
     Args:
+        chip: whose prices were taken.
         samples: over which the mean goes.
         lines, missing: in the order of the table of kinds.
     """
@@ -193,6 +204,7 @@ def bill_of(often: Mapping[str, float], samples: int, arch: Architecture) -> Bil
         often: mean of each kind per sample. Kinds that have no price are left out, and so are rare ones of which there
             are none.
         samples: over which the mean goes.
+        arch: the chip.
     """
     lines: list[Line] = []
     missing: list[Missing] = []
@@ -217,6 +229,8 @@ def price(counts: Counts, arch: Architecture, timing: Timing | None = None) -> B
     """Return the bill of a run; see the module's docstring for its conventions.
 
     Args:
+        counts: of the run.
+        arch: the chip.
         timing: of the same run, for the static energy; computed when not given.
 
     Raises:

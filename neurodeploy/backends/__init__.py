@@ -28,19 +28,7 @@ BUILTIN = {
 
 
 class Backend(Protocol):
-    """Runs a Program.
-
-    Args:
-        program: what to run.
-        inputs: for each input population ``[time, batch, *shape]``.
-        record: what to record beside the spikes.
-        progress: called now and then.
-
-    Raises:
-        InvalidInputError: inputs that do not match the Program.
-        UnsupportedError: the back-end cannot express the Program; the message says which part and why.
-        BackendError: the back-end failed.
-    """
+    """What every back-end is: a function that runs a Program and says what came of it, in network time."""
 
     def __call__(
         self,
@@ -49,7 +37,21 @@ class Backend(Protocol):
         *,
         record: Record = Record(),
         progress: Progress | None = None,
-    ) -> Recording: ...
+    ) -> Recording:
+        """Run a Program.
+
+        Args:
+            program: what to run.
+            inputs: for each input population ``[time, batch, *shape]``; ``""`` names the only one.
+            record: what to record beside the spikes.
+            progress: called now and then.
+
+        Raises:
+            InvalidInputError: inputs that do not match the Program.
+            UnsupportedError: the back-end cannot express the Program; the message says which part and why.
+            BackendError: the back-end failed.
+        """
+        ...
 
 
 def names() -> tuple[str, ...]:

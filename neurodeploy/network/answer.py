@@ -25,6 +25,7 @@ class Returned(Sealed):
     """One value that ``forward`` returns.
 
     Args:
+        value: how it is computed from a run.
         order: of the dimensions of ``[time, batch, *features]``, or of ``[batch, *features]``; None as they are.
         merged: then the first two are one, ``[batch * time, ...]`` for example.
         shape: finally, of the dimensions behind time and batch, where it is another.
@@ -85,6 +86,7 @@ class Answer(Sealed):
     """What the user's ``forward`` returns, as one or more values.
 
     Args:
+        returned: the values, in the order of ``forward``.
         steps: of the runs for which it holds; None for any number.
     """
 

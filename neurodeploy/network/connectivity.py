@@ -72,6 +72,7 @@ class Connectivity(Protocol):
 
         Args:
             values: as `weights`; not negative where the largest is asked for.
+            combine: ``np.add`` for the sum, ``np.maximum`` for the largest.
 
         Returns:
             ``[outputs]``; 0 where there is no synapse.
@@ -133,7 +134,12 @@ def _csr(kind: Connectivity) -> csr_array:
 
 @dataclass(frozen=True, eq=False)
 class Dense(Sealed):
-    """All-to-all. ``weights[target, source]``."""
+    """All-to-all.
+
+    Args:
+        weights: ``[targets, sources]``.
+        exponent: of the sum, in an integer network.
+    """
 
     weights: Array
     exponent: int = 0
@@ -184,7 +190,17 @@ class Dense(Sealed):
 
 @dataclass(frozen=True, eq=False)
 class Sparse(Sealed):
-    """Listed synapses, by source: those of source ``i`` are ``targets[indptr[i]:indptr[i + 1]]``."""
+    """Listed synapses, by source: those of source ``i`` are ``targets[indptr[i]:indptr[i + 1]]``.
+
+    Args:
+        weights, targets: weight and flat index of the target of each synapse, ``[synapses]``.
+        indptr: ``[sources + 1]``, from 0 on.
+        target_count: neurons of the target.
+        exponent: of the sum, in an integer network.
+
+    Raises:
+        InvalidInputError: a target that is none, or row starts that do not fit.
+    """
 
     weights: Array
     targets: Array
@@ -255,9 +271,17 @@ class Sparse(Sealed):
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(Sealed):
-    """Cross-correlation as torch defines it, one shared kernel ``weights[c_out, c_in / groups, k_h, k_w]``.
+    """Cross-correlation as ``torch.nn.Conv2d`` defines it, with one kernel for all positions.
 
-    ``input_shape`` is ``(channels, height, width)``; stride, padding and dilation are ``(vertical, horizontal)``.
+    Args:
+        weights: ``[c_out, c_in / groups, k_h, k_w]``.
+        input_shape: ``(channels, height, width)``.
+        stride, padding, dilation: ``(vertical, horizontal)``, in pixels.
+        groups: into which the channels are cut.
+        exponent: of the sum, in an integer network.
+
+    Raises:
+        InvalidInputError: sizes that cannot be used, or channels that do not fit the groups.
     """
 
     weights: Array

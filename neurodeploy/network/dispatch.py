@@ -45,6 +45,7 @@ def dispatch(table: Mapping[type[Neuron], Entry], population: Population, who: s
 
     Args:
         table: of the part that asks, by type.
+        population: whose neurons are looked up.
         who: name of the part, as in `NeuronModel.parts` and in the message.
 
     Raises:

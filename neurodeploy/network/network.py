@@ -54,6 +54,7 @@ class Population(Sealed):
         name: unique in the network.
         shape: of one sample, for example ``(channels, height, width)``.
         neuron: model and parameters.
+        handle: where in the user's model it came from.
         scale: integer units per unit of the float membrane potential (1 in a float network): one number, or one for
             each neuron, ``[neurons]``.
         join: compartments in front of its neurons, of which the largest current counts; None for none.
@@ -114,11 +115,15 @@ class Projection(Sealed):
     """Synapses from one population to another.
 
     Args:
+        name: of the projection, in messages and recordings.
+        source, target: name of the population.
+        connectivity: which neuron reaches which, and by what weight.
         delay: in network steps; 0 delivers within the step.
         bias: current added in every step from ``bias_start`` on, ``[targets]`` (float networks only; an
             integer network has it in the neuron or as an always-on axon).
         bias_start: first step in which `bias` acts: 0 as snnTorch does it also on recurrent edges, ``delay`` as
             norse does.
+        handle: where in the user's model it came from.
         port: of the target: 1 is the second factor of a `Product`, the third factor of learning, or where the target
             has a join, the compartments (`outputs` of the connectivity are then these).
         rule: how the weights learn; None for weights that stay. A `LearningRule` acts in every run, from spikes and
@@ -176,7 +181,9 @@ class Network:
     """Populations and projections in the order in which a step is computed.
 
     Args:
+        name: for people.
         populations: every source of a delay-0 projection stands before its target.
+        projections: in any order; what arrives at a neuron adds up.
         outputs: names of the populations that the user reads.
         dt: length of a step in seconds.
         arithmetic: ``"float"`` or ``"loihi"`` (integers).

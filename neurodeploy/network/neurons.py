@@ -123,10 +123,22 @@ class Source(Neuron):
 
 @dataclass(frozen=True, eq=False)
 class Lif(Neuron):
-    """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations.
+    """A current-based leaky integrate-and-fire neuron; see the module's docstring for the equations and units.
 
-    A population that is not `spiking` emits its membrane potential ``v`` in every step (a read-out), in integers
-    ``v >> send_shift``, which keeps messages within a chip's payload. `refractory` is ``int32 [neurons]``, in steps.
+    Args:
+        du, dv: what a step takes away of current and potential; fractions, or registers of 12 bits.
+        bias: what every step adds to the potential.
+        threshold, lower: what the potential passes for a spike, and downwards for one of -1; ``lower`` None for none.
+        reset_to, initial: potential after a hard reset, and before the first step.
+        reset, reset_time: what a spike does to the membrane, and when.
+        comparison: whether a potential equal to the threshold spikes.
+        spiking: else it sends ``v`` in every step (a read-out), in integers ``v >> send_shift``.
+        max_spikes: in one step.
+        floor: least potential, after the reset; None for none.
+        refractory: int32 ``[neurons]``, in steps; None for none.
+        threshold_decay, threshold_jump: of an adaptive threshold; None for a fixed one.
+        send_shift: bits that a message leaves out, to stay within a chip's payload.
+        reset_current: whether a spike clears ``u``.
     """
 
     registers: ClassVar[bool] = True
@@ -407,7 +419,7 @@ class SigmaDelta(Neuron):
 class Relu(Neuron):
     """A rectifier without memory: sends ``v = I + bias`` as a graded spike where ``v > threshold`` (>= 0).
 
-    Lava's ``GradedReluVec``, with a bias.
+    Lava's ``GradedReluVec``, with a bias. Both parameters are ``[neurons]``, in units of the activation.
     """
 
     registers: ClassVar[bool] = True

@@ -1,7 +1,7 @@
 """Learning rules of plastic projections: Loihi's sum of products over spikes, traces and synaptic variables.
 
 A rule gives the change of a weight (``dw``), a delay (``dd``) and a tag (``dt``) at the end of each *epoch* of some
-steps, as a sum of products (Davies et al., IEEE Micro 38(1), 2018; Lava 0.10.0 ``magma/core/learning``)::
+steps, as a sum of products (Davies et al., IEEE Micro 38(1), 2018; Lava 0.10.0 ``magma/core/learning``):
 
     dw = 2^-2*x0*y1 - 2*y0*x1 + u0*t*y2
 
@@ -30,8 +30,14 @@ from .arrays import Array, Sealed
 from .schema import check_numbers, check_types
 
 TRACES = ("x1", "x2", "y1", "y2", "y3")
+"""Of the source's spikes, and of the target's."""
+
 VARIABLES = ("w", "d", "t")
+"""Of a synapse: its weight, its delay and its tag."""
+
 TARGETS = ("dw", "dd", "dt")
+"""What a rule changes: these variables, in the same order."""
+
 WIDTH = {"x0": 1, "y0": 1, **dict.fromkeys(TRACES, 7), **dict.fromkeys(VARIABLES, 9)}
 """Bits of a factor in Loihi's engine (Lava 0.10.0, ``magma/core/learning/constants.py``)."""
 
@@ -47,13 +53,19 @@ TAG_LIMITS = {"tag_1": (-257, 255), "tag_2": (0, 255)}
 """Of tags and delays in integers (Lava 0.10.0, ``LearningConnectionModelBitApproximate``)."""
 
 Sign = Literal["mixed", "excitatory", "inhibitory"]
+"""That learned weights keep."""
 
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d+)|(?P<name>sgn|u\d|[xy][0-3]|[wdt])|(?P<mark>[-+*^()]))")
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace: ``impulse`` is added with each spike, and it decays with ``tau`` steps (0 forgets at once)."""
+    """A trace: what is left of a neuron's spikes.
+
+    Args:
+        impulse: added with each spike.
+        tau: time constant of its decay, in steps; 0 forgets at once.
+    """
 
     impulse: float = 0.0
     tau: float = 0.0
@@ -64,7 +76,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class Factor:
-    """``variable + constant``, or its sign."""
+    """``variable + constant``, or its sign.
+
+    Args:
+        variable: one of `TRACES` or `VARIABLES`.
+        constant: added to it.
+        sign: whether -1, 0 or 1 is meant, the sign of the sum.
+    """
 
     variable: str
     constant: int = 0
@@ -77,7 +95,14 @@ class Factor:
 
 @dataclass(frozen=True)
 class Term:
-    """``mantissa * 2^exponent * dependency * factors``; a dependency ``u`` holds in every 2^decimation-th epoch."""
+    """``mantissa * 2^exponent * dependency * factors``.
+
+    Args:
+        dependency: a spike of the source, of the target, or ``u``: every 2^decimation-th epoch.
+        mantissa, exponent: within `MANTISSA` and `EXPONENT`.
+        factors: multiplied; none for a constant.
+        decimation: of the dependency ``u``.
+    """
 
     dependency: Literal["x0", "y0", "u"]
     mantissa: int

@@ -85,6 +85,9 @@ def arriving(
     """Least and largest sum that arrives at a port in one step, ``[neurons]`` each, or ``[compartments]``.
 
     Args:
+        network: in integers.
+        name: of the population.
+        port: of the population.
         levels: of the populations before it; then, where its neurons sum up, what arrives in all steps together.
     """
     population = network.by_name[name]
@@ -105,6 +108,7 @@ def weighed(projection: Projection, level: tuple[Array, Array] | None) -> tuple[
     """What one projection delivers in all steps together at least and at most, ``[targets]`` each.
 
     Args:
+        projection: in integers.
         level: between what the messages of each source sum up to; None where nothing is known.
     """
     kind = projection.connectivity

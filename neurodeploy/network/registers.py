@@ -115,7 +115,8 @@ def check_lif(name: str, bias: Array, threshold: Array | None, decays: Mapping[s
 
     Args:
         name: of the population.
-        threshold: None where nothing is compared.
+        bias, initial: effective values, ``[neurons]``.
+        threshold: effective, ``[neurons]``; None where nothing is compared.
         decays: registers of 12 bits, by name.
 
     Raises:

@@ -18,22 +18,16 @@ from typing import Literal
 Counter = Literal["layer", "receiving", "sending", "resting", "fabric", "run", "work", "events"]
 """Where a kind is counted:
 
-``layer``
-    for each population,
-``receiving``, ``sending``
-    for each core: at what arrives there, and at what its own neurons do,
-``resting``
-    for each core, as what `updates` leaves beside `active_updates`,
-``fabric``
-    between cores,
-``run``
-    it follows from the length of the run,
-``work``
-    for each core that learns by Loihi's rules, by its learning engine,
-``events``
-    for each layer that learns event by event.
+- ``layer``: for each population,
+- ``receiving``, ``sending``: for each core, at what arrives there, and at what its own neurons do,
+- ``resting``: for each core, as what `updates` leaves beside `active_updates`,
+- ``fabric``: between cores,
+- ``run``: it follows from the length of the run,
+- ``work``: for each core that learns by Loihi's rules, by its learning engine,
+- ``events``: for each layer that learns event by event.
 """
 Part = Literal["inference", "learning"]
+"""Of the work, and of a bill."""
 
 ON_CHIP: tuple[Counter, ...] = ("receiving", "sending", "resting", "fabric", "run", "work")
 """Counters of a placed Program's run, whose kinds have one price key each."""

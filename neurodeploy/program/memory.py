@@ -32,11 +32,17 @@ from .routing import fan_in, sources_of
 
 WEIGHT_BITS, INDEX_BITS = 8, 10
 MATRIX, LIST, KERNEL = "dense", "sparse", "shared kernel"
+"""Names of the encodings."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How a core stores the synapses of one projection: the encoding's name, and bytes."""
+    """How a core stores the synapses of one projection.
+
+    Args:
+        encoding: `MATRIX`, `LIST` or `KERNEL`.
+        bytes: that they take.
+    """
 
     encoding: str
     bytes: int

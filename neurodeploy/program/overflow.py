@@ -3,13 +3,10 @@
 Loihi's current wraps at 24 bits and its potential saturates there, both without a word. A back-end that counts does so
 for each neuron and step:
 
-``u_wraps``
-    the current came out beyond -2^23 .. 2^23 and changed its sign,
-``v_saturates``
-    the potential was cut to +-(2^23 - 1), and it mattered: no hard reset took its place in the same step, no floor
-    holds it higher, and the neuron was not refractory,
-``threshold_saturates``
-    what an adaptive threshold is raised by was cut.
+- ``u_wraps``: the current came out beyond -2^23 .. 2^23 and changed its sign,
+- ``v_saturates``: the potential was cut to +-(2^23 - 1), and it mattered: no hard reset took its place in the same
+  step, no floor holds it higher, and the neuron was not refractory,
+- ``threshold_saturates``: what an adaptive threshold is raised by was cut.
 
 Where `neurodeploy.network.reach` proves that nothing of this can happen, hwsim does not look.
 """
@@ -50,6 +47,7 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     """Warnings: one for each population of which integers left their range; empty where none did.
 
     Args:
+        network: that ran.
         left: `Recording.left`; None from back-ends that do not count, which is said where a current could wrap.
         steps, samples: of the run.
     """

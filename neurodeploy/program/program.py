@@ -37,7 +37,15 @@ PLAIN = 1
 
 @dataclass(frozen=True)
 class CoreUse:
-    """What one core holds: neurons, synaptic memory and axons."""
+    """What one core holds.
+
+    Args:
+        core: its number.
+        neurons: of the chip (a neuron that takes several compartments counts as so many).
+        synapse_bytes: synaptic memory.
+        axons_in: source neurons with synapses here, for each projection.
+        axons_out: cores that its neurons reach, for each neuron and projection.
+    """
 
     core: int
     neurons: int

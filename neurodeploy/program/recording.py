@@ -84,6 +84,7 @@ class Recording(Sealed):
 
     Args:
         backend: name of the back-end that ran.
+        steps, samples: of the run.
         spikes: events of each spiking population, sources included.
         states: ``states["v"]["conv1"]`` is ``[time, batch, neurons]``, after the reset of the step.
         active: neuron updates that changed or could have changed a state (input, ``v``, bias, or what the decay leaves

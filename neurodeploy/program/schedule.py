@@ -26,7 +26,12 @@ from neurodeploy.network.network import Network
 
 @dataclass(frozen=True)
 class Schedule:
-    """Lags of populations and latencies of projections, in steps."""
+    """Where network time stands on the chip's clock.
+
+    Args:
+        lag: by population, chip steps between network step 0 and chip step 0.
+        latency: by projection, chip steps from a spike to its effect, 1 or more.
+    """
 
     lag: Mapping[str, int]
     latency: Mapping[str, int]

@@ -47,7 +47,13 @@ CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 @dataclass(frozen=True)
 class Grid:
-    """The weights that one projection can have, in units of ``64 2^exponent``: ``low`` to ``high`` by ``step``."""
+    """The weights that one projection can have, in units of ``64 2^exponent``.
+
+    Args:
+        low, high: ends of the range.
+        step: between neighbours.
+        exponent: of the projection.
+    """
 
     low: int
     high: int
@@ -92,7 +98,12 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """`scale` ``[neurons]``, and the grid of each incoming projection by name."""
+    """What was chosen for a population.
+
+    Args:
+        scale: integer units of state per unit of float membrane, ``[neurons]``.
+        grids: of the weights of each incoming projection, by name.
+    """
 
     scale: Array
     grids: Mapping[str, Grid]
@@ -100,7 +111,13 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Options of the search; see `neurodeploy.passes.quantise.quantise.Quantise`."""
+    """Options of the search; see `neurodeploy.passes.quantise.quantise.Quantise`.
+
+    Args:
+        thresholds: different ones that a population may have; None for any number.
+        range: what fills the bits of the weights.
+        registers: of the chip.
+    """
 
     thresholds: int | None
     range: Range
@@ -117,6 +134,8 @@ class Scaling:
         """Choose scales and exponents for each of ``peaks``; those that come out alike are given once.
 
         Args:
+            population: in floats.
+            incoming: its projections.
             neuron: of the population, its reset potential already shifted to 0.
             peaks: what the states of each neuron are held to, ``[neurons]`` each, headroom included.
             heard: mean square trace of each source neuron, by projection.
