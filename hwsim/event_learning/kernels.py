@@ -310,6 +310,7 @@ def backward(
                 here = spikes.error[e] / value
             else:
                 here = spikes.error[e] * max(0.0, width - abs(value / threshold[at] - 1.0)) / (width * width)
+                here *= net.gain[at]
             before = error[at]
             if filtered:
                 stays = reads[t, own[READ] + j] if own[LATE] == 1 and own[READ] >= 0 else 0.0
@@ -354,11 +355,15 @@ def _reach(own: Array, work: Work, p: int, reached: int) -> int:
 
 @compiled
 def _forget(own: Array, work: Work, j: int) -> None:
-    """What arrives in this step at neuron j is lost."""
+    """The potential of neuron j takes in nothing in this step; what its current keeps of it still counts."""
     p, at = j // own[CHANNELS], own[AT] + j
-    if work.last[own[PLACES] + p] >= 0:
-        work.last[own[PLACES] + p] -= work.error[at] != 0.0
-        work.error[at] = work.inward[at] = work.c[at] = work.v[at] = 0.0
+    if work.last[own[PLACES] + p] < 0:
+        return
+    before = work.error[at] != 0.0
+    work.inward[at] = work.inward[at] - work.v[at] if own[FILTERED] == 1 else 0.0
+    work.v[at] = 0.0
+    work.error[at] = work.c[at] = work.inward[at]
+    work.last[own[PLACES] + p] += (work.error[at] != 0.0) - before
 
 
 @compiled

@@ -43,6 +43,7 @@ class Net(NamedTuple):
         tap_first, tap_at, tap_place, tap_kernel: see the module's docstring; the place is the target's position.
         kappa: ``kappa(T - t) / T`` of a chain's read-out, ``[steps]``; of other networks its length alone matters.
         above: what an error of that read-out is multiplied with for a spike in step t, ``[steps]``.
+        gain: what the slope of a spike is multiplied with, ``[neurons]``: units of potentials in a threshold.
         core: of each neuron; -1 for the host.
         distance: hops east-west and north-south between cores, and 1 within a tile, ``[cores, cores, 3]``; empty where
             nothing is placed.
@@ -58,6 +59,7 @@ class Net(NamedTuple):
     tap_kernel: Array
     kappa: Array
     above: Array
+    gain: Array
     core: Array
     distance: Array
     readers: Array

@@ -56,7 +56,7 @@ TOGETHER = 64
 """Samples whose forward pass is counted together."""
 LAYER = tuple(name for name in counted("layer") if name not in KINDS)
 CHIP = tuple(
-    name for name in counted("receiving", "sending", "resting", "fabric", "run") if name not in (*KINDS, *LAYER)
+    name for name in counted("receiving", "sending", "resting", "fabric", "run", "work") if name not in (*KINDS, *LAYER)
 )
 COUNTED = (*KINDS, *LAYER, *CHIP)
 """What a learning Program counts: what engines of events do, and what a run of it on its chip does."""
@@ -124,7 +124,9 @@ class OnProgram:
         self.grid = Grid.of(network, self.tables, self.projections, units, self.bits)
         self.pool = Pool.of(program, self.tables, self.projections)
         start = np.zeros(self.tables.neurons)
-        start[self.part.sources :] = 1.0
+        for k, own in enumerate(self.part.neurons):
+            if own is not None:
+                start[self.tables.place(k)] = self.tables.ordered(own.population.name, own.start)
         weights = self.grid.from_program([q.connectivity.weights for q in self.projections])
         self.constants = self._constants(start)
         self._state = State(

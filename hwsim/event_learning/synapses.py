@@ -20,7 +20,6 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
 from neurodeploy.network.event_rule import EventRule
 from neurodeploy.network.network import Network, Projection
-from neurodeploy.network.neurons import Lif
 from neurodeploy.program.program import Program
 
 from ..function.tables import pool_places
@@ -105,8 +104,7 @@ class Grid:
 
 def _factor(network: Network, q: Projection) -> float:
     """What one step of a weight adds to a potential."""
-    neuron = network.by_name[q.target].neuron
-    shift = neuron.current_shift if network.arithmetic == "loihi" and isinstance(neuron, Lif) else 0
+    shift = network.by_name[q.target].neuron.current_shift if network.arithmetic == "loihi" else 0
     return float(2.0 ** (q.connectivity.exponent + shift))
 
 

@@ -28,6 +28,7 @@ class Member:
         gated: whether what arrives in the step behind a spike is lost.
         read: where the errors of its potentials stand, -1 for none.
         late: whether a potential is read before its reset.
+        gain: units of potentials in a threshold, of each neuron.
         times: of a read-out, whether its sources want the errors of the times of spikes.
     """
 
@@ -39,6 +40,7 @@ class Member:
     read: int = -1
     late: bool = False
     times: bool = False
+    gain: float | Array = 1.0
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def build(
     populations = np.zeros((len(members), layout.POPULATION), np.int64)
     at = positions = 0
     keeps: list[Array] = []
+    gains: list[Array] = []
     for row, member in zip(populations, members, strict=True):
         name, size = member.population.name, member.population.size
         channels = shapes[name][0] if name in shapes else size
@@ -166,6 +169,8 @@ def build(
         row[[layout.KEEPS, layout.GATED, layout.LATE]] = member.keeps, member.gated, member.late
         kept = np.stack([np.broadcast_to(np.asarray(x, np.float64), size) for x in member.keep], axis=1)
         keeps.append(kept[order[name]] if name in order else kept)
+        gain = np.broadcast_to(np.asarray(member.gain, np.float64), size)
+        gains.append(gain[order[name]] if name in order else gain)
         row[layout.TIMES] = member.times
         row[layout.FILTERED] = member.times or (member.kind != layout.TIMED and bool(keeps[-1][:, 1].any()))
         into = [n for n, s in enumerate(synapses) if s.projection.target == name]
@@ -188,7 +193,7 @@ def build(
         rows, populations, keep,
         np.concatenate([*firsts, *whole]), np.concatenate([*(p.at for p in parts), *whole]),
         np.concatenate([*(p.place for p in parts), *whole]), np.concatenate([*(p.kernel for p in parts), *whole]),
-        kappa, above, core, distance, readers,
+        kappa, above, np.concatenate(gains), core, distance, readers,
     )  # fmt: skip
     ends = np.cumsum([0, *(len(p.packing) for p in parts)])
     places = tuple(slice(int(a), int(b)) for a, b in pairwise(ends))

@@ -35,7 +35,8 @@ class Neurons:
     """What learning needs of a population that passes errors back.
 
     Args:
-        unit: what counts as 1, ``[neurons]``: the threshold as it is at first, or a read-out's scale.
+        unit: what counts as 1, ``[neurons]``: the threshold as it is at first, or a read-out's scale; the mean over the
+            neurons that share weights.
         kept_v, kept_u: of each, what a step leaves.
         how: one of `PLAIN` and the others.
     """
@@ -46,6 +47,13 @@ class Neurons:
     kept_v: Array
     kept_u: Array
     how: int
+
+    @property
+    def start(self) -> Array:
+        """Thresholds in units, as they are at first."""
+        if not self.population.spiking:
+            return np.ones(self.population.size)
+        return np.asarray(self.neuron.threshold / self.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +131,7 @@ def trained(network: Network, heard: Sequence[tuple[str, bool]]) -> Trained:
     rule = rule_of(network)
     names = _downstream(network)
     here = [p for p in network.populations if p.name in names]
+    channels = images([q for p in here for q in network.into(p.name)])
     if not any(name in names for name, _ in heard):
         raise UnsupportedError(
             f"what network {network.name!r} answers does not depend on anything that learns",
@@ -141,7 +150,7 @@ def trained(network: Network, heard: Sequence[tuple[str, bool]]) -> Trained:
     members, neurons = [Member(p) for p in before], list[Neurons | None]([None] * len(before))
     reads = 0
     for population in here:
-        own = _neurons(network, population, rule)
+        own = _neurons(network, population, rule, channels.get(population.name, (population.size,))[0])
         neurons.append(own)
         read = reads if population.name in potentials else -1
         reads += population.size if read >= 0 else 0
@@ -191,7 +200,7 @@ def _aligned(q: Projection, shapes: dict[str, tuple[int, int, int]]) -> bool:
     return not isinstance(q.connectivity, Conv2d) or shared(q, shapes)
 
 
-def _neurons(network: Network, population: Population, rule: EventRule) -> Neurons:
+def _neurons(network: Network, population: Population, rule: EventRule, channels: int) -> Neurons:
     where = f"population {population.name!r}"
     if population.join is not None:
         raise UnsupportedError(
@@ -219,6 +228,8 @@ def _neurons(network: Network, population: Population, rule: EventRule) -> Neuro
     du, dv = neuron.du.astype(np.float64), neuron.dv.astype(np.float64)
     kept_u, kept_v = ((one - 1 - du) / one, (one - dv) / one) if integer else (1 - du, 1 - dv)
     unit = neuron.threshold.astype(np.float64) if population.spiking else population.scales.astype(np.float64)
+    if channels < population.size:  # neurons that share weights share what these are measured by
+        unit = np.repeat(unit.reshape(channels, -1).mean(axis=1), population.size // channels)
     how = _how(neuron)
     if population.spiking and not _or(network, population, neuron):
         how = _checked(where, neuron, kept_u, kept_v, rule, how)
@@ -280,5 +291,5 @@ def _member(network: Network, own: Neurons, rule: EventRule, read: int) -> Membe
     late = neuron.reset_time != "now"
     return Member(
         population, layout.LEAKY, keep, keeps=not hard, gated=hard and neuron.reset_time == "gate", read=read,
-        late=late,
+        late=late, gain=1 / own.start,
     )  # fmt: skip

@@ -322,8 +322,7 @@ def with_rule(network: Network, rule: EventRule, names: Sequence[str] = ()) -> N
 
 def _plastic(network: Network, q: Projection) -> bool:
     """Whether a projection is one of a layer of weights, and no bias axon and no pooling."""
-    source, kind = network.by_name[q.source].neuron, q.connectivity
-    if isinstance(source, Source) and source.always_on:
-        return False
+    source, kind = network.by_name[q.source], q.connectivity
+    bias_axon = source.external and source not in network.inputs
     pooling = isinstance(kind, Conv2d) and kind.groups > 1 and len(np.unique(kind.weights)) == 1
-    return not pooling and isinstance(network.by_name[q.target].neuron, Lif) and q.local_rule is None
+    return not bias_axon and not pooling and network.by_name[q.target].neuron.plastic and q.local_rule is None
