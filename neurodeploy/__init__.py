@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from .api.inspection import Nodes as Nodes
     from .api.inspection import inspect as inspect
     from .api.lava import LavaScript as LavaScript
+    from .api.learning import Adapted as Adapted
+    from .api.learning import Learned as Learned
+    from .api.learning import LearnOptions as LearnOptions
+    from .api.learning import adapt as adapt
+    from .api.learning import adapt_digits as adapt_digits
+    from .api.learning import learn as learn
     from .api.model import Model as Model
     from .api.model import load as load
     from .api.page import Page as Page
@@ -51,26 +57,30 @@ if TYPE_CHECKING:
     from .errors import NeurodeployError as NeurodeployError
     from .hwsim.chips.arch import available as chips
     from .hwsim.cost import Cost as Cost
+    from .network.event_rule import EventRule as EventRule
 
 _WHERE = {
-    "Comparison": "api.converted", "CompileOptions": "compiler", "ConvertOptions": "api.converted",
-    "Converted": "api.converted", "Cost": "hwsim.cost", "Demo": "api.demo", "Diagnosis": "api.doctor",
-    "Explanation": "api.explanation", "Inspection": "api.inspection", "LavaScript": "api.lava",
-    "LavaStatus": "backends.lava.setup", "Model": "api.model", "NeurodeployError": "errors", "Nodes": "api.inspection",
-    "OnnxExport": "api.exporting", "Page": "api.page", "Passes": "api.passes", "Program": "api.program",
-    "Recording": "api.recording", "Verification": "api.verification", "available_passes": "api.passes",
+    "Adapted": "api.learning", "Comparison": "api.converted", "CompileOptions": "compiler",
+    "ConvertOptions": "api.converted", "Converted": "api.converted", "Cost": "hwsim.cost", "Demo": "api.demo",
+    "Diagnosis": "api.doctor", "EventRule": "network.event_rule", "Explanation": "api.explanation",
+    "Inspection": "api.inspection", "LavaScript": "api.lava", "LavaStatus": "backends.lava.setup",
+    "LearnOptions": "api.learning", "Learned": "api.learning", "Model": "api.model", "NeurodeployError": "errors",
+    "Nodes": "api.inspection", "OnnxExport": "api.exporting", "Page": "api.page", "Passes": "api.passes",
+    "Program": "api.program", "Recording": "api.recording", "Verification": "api.verification",
+    "adapt": "api.learning", "adapt_digits": "api.learning", "available_passes": "api.passes",
     "chips": "hwsim.chips.arch:available", "convert": "api.converted", "demo": "api.demo", "doctor": "api.doctor",
     "export": "api.exporting", "export_onnx": "api.exporting", "inspect": "api.inspection",
-    "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status", "load": "api.model",
-    "load_module": "api.exporting", "write_report": "api.page",
+    "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status", "learn": "api.learning",
+    "load": "api.model", "load_module": "api.exporting", "write_report": "api.page",
 }  # fmt: skip
 """Public name -> the module that has it, and under which name there."""
 
 __all__ = [
-    "Comparison", "CompileOptions", "ConvertOptions", "Converted", "Cost", "Demo", "Diagnosis", "Explanation",
-    "Inspection", "LavaScript", "LavaStatus", "Model", "NeurodeployError", "Nodes", "OnnxExport", "Page", "Passes",
-    "Program", "Recording", "Verification", "available_passes", "chips", "convert", "demo", "doctor", "export",
-    "export_onnx", "inspect", "lava_setup", "lava_status", "load", "load_module", "write_report",
+    "Adapted", "Comparison", "CompileOptions", "ConvertOptions", "Converted", "Cost", "Demo", "Diagnosis", "EventRule",
+    "Explanation", "Inspection", "LavaScript", "LavaStatus", "LearnOptions", "Learned", "Model", "NeurodeployError",
+    "Nodes", "OnnxExport", "Page", "Passes", "Program", "Recording", "Verification", "adapt", "adapt_digits",
+    "available_passes", "chips", "convert", "demo", "doctor", "export", "export_onnx", "inspect", "lava_setup",
+    "lava_status", "learn", "load", "load_module", "write_report",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # to a checker of types, a name that is not there is an error

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
-
 from neurodeploy import __version__, passes
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files import hdf5
@@ -32,6 +30,7 @@ from neurodeploy.placement.place import Place
 from neurodeploy.placement.tiling import Tiling
 from neurodeploy.program import likeness
 from neurodeploy.program.limits import Limits, Mesh
+from neurodeploy.program.program import NO_CHIP as NO_CHIP
 from neurodeploy.program.program import Program
 
 if TYPE_CHECKING:
@@ -139,7 +138,6 @@ def _elsewhere(need: fit.Need, others: Sequence[Limits]) -> str:
     return f"use a chip that has it (--chip {' or '.join(there)}), or {need.remedy}" if there else need.remedy
 
 
-NO_CHIP = "none"
 """Name of the chip of a Program that is not placed."""
 
 
@@ -167,10 +165,8 @@ def place(network: Network, arch: Architecture | None, provenance: Mapping[str, 
         fit.refuse(found if table is None else tuple(n for n in found if holds.of_arithmetic(n)), network, limits)
         network = replace(network, notes={**network.notes, **holds.notes(network, limits)})
         return replace(Place(limits, **options).apply(network, provenance), chip_file=chip_file(arch))
-    inputs = {p.name for p in network.inputs}
-    cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
     passes = "quantise" if network.arithmetic != "float" else ""
-    return Program(network, NO_CHIP, cores, (), {"neurodeploy": __version__, "passes": passes, **provenance})
+    return Program.unplaced(network, {"neurodeploy": __version__, "passes": passes, **provenance})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -150,6 +150,11 @@ class OnChip:
         self._clocked = np.zeros(extent), np.zeros(extent, np.uint8), np.zeros(extent)
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the rows of counts."""
+        return (*(layer.target.name for layer in self.chain.layers), "readout")
+
+    @property
     def _last(self) -> Population:
         return self.chain.layers[-1].target
 

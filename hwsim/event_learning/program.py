@@ -194,7 +194,7 @@ class OnProgram:
         Raises:
             InvalidInputError: samples of another length or shape, or a label that is no class.
         """
-        given, labels, taken = self._checked(inputs, labels, order)
+        given, labels, taken = self.check(inputs, labels, order)
         constants = self.constants._replace(rate=self.constants.rate * rate)
         right = np.zeros(len(taken))
         scores = np.zeros((len(taken), self.program.network.classes))
@@ -220,9 +220,10 @@ class OnProgram:
             self._count(blocks, counts[len(taken) - len(blocks) :])
         return Outcome(right, scores, counts)
 
-    def _checked(
-        self, inputs: Mapping[str, Array], labels: Array, order: Array | None
+    def check(
+        self, inputs: Mapping[str, Array], labels: Array, order: Array | None = None
     ) -> tuple[dict[str, Array], Array, Array]:
+        """Samples ``[time, batch, neurons]``, their classes and their order; see `learn` for the errors."""
         network = self.program.network
         steps, samples, given = check_inputs(network, inputs)
         if steps != self.steps:

@@ -34,13 +34,15 @@ in `neurodeploy.program.count_kinds`; what has no price is missing from the bill
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.event_rules import Chain
+from neurodeploy.network.network import Projection
 from neurodeploy.program.count_kinds import BY_NAME, counted
 
 from ..chips.arch import Architecture
@@ -62,13 +64,63 @@ def bill(counts: Counts, samples: int, arch: Architecture) -> Bill:
     return bill_of({name: mean for name, mean in often.items() if mean}, samples, arch)
 
 
-def synapses(which: Chain) -> Array:
-    """Synapses of each layer, each place of a kernel counted; the read-out's last."""
-    projections = (*(layer.projection for layer in which.layers), which.readout)
-    return np.array([projection.connectivity.synapses() for projection in projections], np.int64)
+def by_layer(counts: Counts, samples: int, arch: Architecture) -> list[Bill]:
+    """The bill of what learning does in each layer: one of its kinds alone, for every entry of the counts."""
+    learning = {name: array for name, array in counts.items() if BY_NAME[name].part == "learning"}
+    rows = len(next(iter(learning.values()), ()))
+    return [
+        bill({name: array[row : row + 1] for name, array in learning.items()}, samples, arch) for row in range(rows)
+    ]
 
 
-def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked) -> dict[str, Array]:
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """How large the layers are that learn; arrays ``[layers]``, those of a read-out last where there is one.
+
+    Args:
+        learned, back: synapses that learn, and those that hand an error down.
+        neurons: that have a derivative; 0 for read-outs.
+        updated: all neurons.
+        weights: that learn, a shared kernel's once.
+        readout: whether a layer is a read-out without spikes.
+    """
+
+    learned: Array
+    back: Array
+    neurons: Array
+    updated: Array
+    weights: Array
+    readout: Array
+
+    @classmethod
+    def of_chain(cls, which: Chain) -> Extent:
+        """Of a chain; the lowest layer hands no error down."""
+        projections = (*(layer.projection for layer in which.layers), which.readout)
+        every = np.array([projection.connectivity.synapses() for projection in projections], np.int64)
+        back, last = every.copy(), np.zeros(len(every), bool)
+        back[0], last[-1] = 0, True
+        sizes = [layer.target.size for layer in which.layers]
+        return cls(
+            every, back, np.array([*sizes, 0], np.int64), np.array([*sizes, which.classes], np.int64),
+            np.array([p.connectivity.weights.size for p in projections], np.int64), last,
+        )  # fmt: skip
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[tuple[int, bool, Sequence[tuple[Projection, bool, bool]]]]) -> Extent:
+        """Of layers: neurons, whether they spike, and projections, whether they learn and hand errors down."""
+        counted = [
+            [
+                sum(q.connectivity.synapses() for q, learns, _ in into if learns),
+                sum(q.connectivity.synapses() for q, _, back in into if back),
+                size if spiking else 0, size, sum(q.connectivity.weights.size for q, learns, _ in into if learns),
+            ]
+            for size, spiking, into in layers
+        ]  # fmt: skip
+        learned, back, neurons, updated, weights = np.array(counted, np.int64).T
+        return cls(learned, back, neurons, updated, weights, np.array([not spiking for _, spiking, _ in layers]))
+
+
+def clocked(which: Extent, steps: int, counts: Counts, samples: int, batch: int, variant: Clocked) -> dict[str, Array]:
     """What a clocked engine does for the same samples with the same spikes; see the module's docstring.
 
     Args:
@@ -76,27 +128,24 @@ def clocked(which: Chain, steps: int, counts: Counts, samples: int, batch: int, 
         samples: how many they are.
         batch: samples between two changes of weights.
     """
-    every, neurons = synapses(which), np.array([*(layer.target.size for layer in which.layers), 0], np.int64)
     learned = int(counts["learned"].sum())
-    below = np.ones(len(every), np.int64)
-    below[0] = 0  # nothing learns below the first layer
-    errors = steps * every * below
+    errors = steps * which.back
     if variant == "once":
-        errors[-1] = every[-1]
+        errors = np.where(which.readout, which.back, errors)
     if variant == "dense":
-        adds, words = steps * every * learned, 2 * steps * neurons
+        adds, words = steps * which.learned * learned, 2 * steps * which.neurons
     else:
-        adds = np.rint(counts["sops"] * (learned / samples)).astype(np.int64)
-        words = steps * neurons + -(-steps * neurons // 32)
-    weights = [p.connectivity.weights.size for p in (*(layer.projection for layer in which.layers), which.readout)]
+        arrived = np.where(which.learned > 0, counts["sops"][: len(which.learned)], 0)
+        adds = np.rint(arrived * (learned / samples)).astype(np.int64)
+        words = steps * which.neurons + -(-steps * which.neurons // 32)
     forward = {kind: counts[kind] for kind in FORWARD if kind != "neuron_updates" and kind in counts}
     return {
         **forward,
-        "neuron_updates": np.append(neurons[:-1], which.classes) * steps * samples,
+        "neuron_updates": which.updated * steps * samples,
         "error_macs": errors * learned,
-        "surrogates": steps * neurons * learned,
-        "recursions": steps * neurons * learned,
+        "surrogates": steps * which.neurons * learned,
+        "recursions": steps * which.neurons * learned,
         "gradient_adds": adds,
-        "weight_writes": np.array(weights, np.int64) * -(-learned // batch),
+        "weight_writes": which.weights * -(-learned // batch),
         "stored_words": words * learned,
     }

@@ -9,138 +9,21 @@ epoch and the number of the change alone.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import atomic_path, existing_file, storage_errors
-from neurodeploy.hwsim.chips.arch import Architecture
-from neurodeploy.hwsim.prices.learning_bill import CLOCKED, bill, clocked
-from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network
-from neurodeploy.program.recording import Decisions
 
-from .setup import LOIHI_RULES, Setup, dataset, network
+from .learners import Learner, learner
+from .setup import Setup
 
 CHECKPOINT = "checkpoint.npz"
 FORMAT = 2
 PORTION = 1000
 """Samples between two checkpoints."""
-
-
-class Learner(Protocol):
-    """What a run drives."""
-
-    @property
-    def size(self) -> int:
-        """Training samples."""
-
-    @property
-    def grain(self) -> int:
-        """A portion is a multiple of so many samples, or ends the epoch."""
-
-    @property
-    def description(self) -> str:
-        """Of the network, in a few words."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the rows of its counts."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Names of the columns of its counts."""
-
-    def learn(self, order: Array, rate: float) -> tuple[int, Array]:
-        """Learn from these samples; how many were right before, and counts ``[layers, kinds]``."""
-
-    def accuracy(self) -> float:
-        """On the test samples."""
-
-    def decisions(self) -> Decisions:
-        """For the test samples."""
-
-    def state(self) -> dict[str, Array]:
-        """All that it will go on from."""
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from there."""
-
-    def network(self) -> Network | None:
-        """The network as it is now, where it can be given."""
-
-    def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
-        """What these counts ``[layers, kinds]`` of so many samples cost, per sample."""
-
-    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
-        """What other ways to learn from the same samples would have cost, by name."""
-
-
-class EventLearner:
-    """MPD-ED, STD-ED and the surrogate gradient on hwsim."""
-
-    def __init__(self, setup: Setup) -> None:
-        from neurodeploy.hwsim.event_learning.engine import OnChip
-        from neurodeploy.hwsim.event_learning.kernels import KINDS
-
-        data = dataset(setup)
-        self.chip = OnChip(network(setup, data), setup.event_rule, setup.steps)
-        self.train, self.test = data.train, data.test
-        self.size, self.grain = len(self.train), 1
-        shapes = (self.chip.chain.source.shape, *(layer.target.shape for layer in self.chip.chain.layers))
-        sizes = ["×".join(map(str, shape)) for shape in shapes]
-        self.description = "-".join([*sizes, str(self.chip.chain.classes)])
-        self.layers = (*(layer.target.name for layer in self.chip.chain.layers), "readout")
-        self.kinds = KINDS
-
-    def learn(self, order: Array, rate: float) -> tuple[int, Array]:
-        outcome = self.chip.learn(self.train, order, rate)
-        return int((outcome.predicted == self.train.labels[order]).sum()), outcome.counts.sum(axis=0)
-
-    def accuracy(self) -> float:
-        return self.decisions().accuracy(self.test.labels)
-
-    def decisions(self) -> Decisions:
-        return self.chip.decisions(self.test)
-
-    def state(self) -> dict[str, Array]:
-        return self.chip.state()
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        self.chip.restore(state)
-
-    def network(self) -> Network:
-        return self.chip.network()
-
-    def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
-        if self.chip.rule.name == "bptt":
-            return self.baselines(counts, samples, arch)["dense"]
-        return bill(self._by_kind(counts), samples, arch)
-
-    def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
-        found = self._by_kind(counts)
-        return {
-            variant: bill(
-                clocked(self.chip.chain, self.chip.steps, found, samples, self.chip.rule.batch, variant), samples, arch
-            )
-            for variant in CLOCKED
-        }
-
-    def _by_kind(self, counts: Array) -> dict[str, Array]:
-        return dict(zip(self.kinds, counts.T, strict=True))
-
-
-def learner(setup: Setup) -> Learner:
-    """The learner of a run, from the beginning."""
-    if setup.rule in LOIHI_RULES:
-        from .digits.stdp_learner import LoihiLearner
-
-        return LoihiLearner(setup)
-    return EventLearner(setup)
 
 
 class Run:
@@ -150,11 +33,14 @@ class Run:
         setup: its settings.
         folder: for checkpoints; None for none.
         portion: samples between two of them.
+        of: what learns; the setup's own network when not given.
     """
 
-    def __init__(self, setup: Setup, folder: Path | None = None, portion: int = PORTION) -> None:
+    def __init__(
+        self, setup: Setup, folder: Path | None = None, portion: int = PORTION, of: Learner | None = None
+    ) -> None:
         self.setup, self.folder = setup, folder
-        self.learner = learner(setup)
+        self.learner = of or learner(setup)
         self.portion = max(portion // self.learner.grain, 1) * self.learner.grain
         self.taken = 0
         """Samples learned from so far, over all epochs."""
@@ -206,8 +92,11 @@ class Run:
             )  # fmt: skip
 
     @classmethod
-    def resume(cls, folder: Path, portion: int = PORTION) -> Run:
+    def resume(cls, folder: Path, portion: int = PORTION, of: Learner | None = None) -> Run:
         """Go on from a folder's checkpoint.
+
+        Args:
+            of: what learns, as it was at first; the setup's own network when not given.
 
         Raises:
             MissingFileError: there is none.
@@ -216,7 +105,7 @@ class Run:
         path = existing_file(folder / CHECKPOINT, "a checkpoint of neurodeploy learn")
         arrays = _read(path)
         setup = Setup.from_json(str(arrays["setup"]))
-        run = cls(setup, folder, portion)
+        run = cls(setup, folder, portion, of)
         run.learner.restore({name[6:]: value for name, value in arrays.items() if name.startswith("state/")})
         taken, accuracies, counts = int(arrays["taken"]), arrays["accuracies"], arrays["counts"]
         size = run.learner.size

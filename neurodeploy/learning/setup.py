@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.event_rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
 from neurodeploy.network.network import Network
 
-from .digits.data import DIGITS, Dataset, digest, digits, own, steps_of
+from .data import DIGITS, Dataset, digest, digits, own, steps_of
 
 REFERENCE_STEPS = 16
 """Steps of a sample for which `KEEP` holds. With more of them latency code has a finer time, so that a step leaves
@@ -43,7 +43,9 @@ class Setup:
             spikes, and so larger gradients, and take smaller ones).
         batch, skip, weight_bits: see `neurodeploy.network.event_rules.EventRule`.
         adapt: adaptive thresholds.
-        digest: SHA-256 of a file of one's own.
+        each: one threshold a ``layer``, or one a ``neuron``.
+        digest: SHA-256 of a file of one's own, or of samples.
+        program: SHA-256 of a Program that goes on learning; empty for a network that begins from nothing.
         initial: standard deviation of the initial weights, in thresholds, times the root of the fan-in.
     """
 
@@ -61,12 +63,18 @@ class Setup:
     adapt: bool = True
     initial: float = 1.0
     digest: str = ""
+    each: Literal["layer", "neuron"] = "layer"
+    program: str = ""
 
     def __post_init__(self) -> None:
         known = (*RULES, *LOIHI_RULES)
         limits = {
             "rule": (self.rule in known, ", ".join(known)),
-            "data": (self.data == DIGITS or self.data.endswith(".npz"), f"{DIGITS}, or a file (.npz)"),
+            "data": (
+                self.data == DIGITS or self.data.endswith(".npz") or bool(self.program),
+                f"{DIGITS}, or a file (.npz)",
+            ),
+            "each": (self.each in ("layer", "neuron"), "layer or neuron"),
             "code": (
                 self.code in (("latency", "rate") if self.data == DIGITS else ("own",)),
                 "latency or rate for the digits, own for a file",
@@ -95,7 +103,7 @@ class Setup:
         """
         name: RuleName = self.rule  # type: ignore[assignment]
         usual, shorter = AdaptiveThreshold(), REFERENCE_STEPS / self.steps
-        adapt = replace(usual, target=usual.target * self.finer) if self.adapt else None
+        adapt = replace(usual, target=usual.target * self.finer, each=self.each) if self.adapt else None
         rate = self.learning_rate * (shorter if self.code == "rate" else 1.0)
         return EventRule(
             name, rate, batch=self.batch, adapt=adapt, skip=self.skip, weight_bits=self.weight_bits,

@@ -14,6 +14,7 @@ from neurodeploy.network import answer
 from neurodeploy.network.arrays import Array, Sealed
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.dispatch import GROUP, known, models
+from neurodeploy.network.event_rule import AdaptiveThreshold, EventRule
 from neurodeploy.network.join import Join
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import NEURONS
@@ -23,8 +24,10 @@ from neurodeploy.network.schema import check_numbers, check_types, check_within
 from . import codec
 
 FORMAT = "neurodeploy program"
-VERSION = 4
-"""Written into a file that an older neurodeploy could no longer read: one with a MAX of compartments."""
+VERSION = 5
+"""Written into a file that an older neurodeploy could no longer read: one with rules of learning runs."""
+WITH_JOIN = 4
+"""Written into one with a MAX of compartments."""
 WITH_ANSWER = 3
 """Written into one that holds an answer."""
 WITH_CHIP = 2
@@ -33,6 +36,10 @@ MOST_CORES = 1 << 24
 """Over all chips; a table of cores is as long as the largest number in it."""
 PLAIN = 1
 """Written into every other file."""
+
+
+NO_CHIP = "none"
+"""Name of the chip of a Program that is placed on none."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class CoreUse:
 
 
 STORED = (
-    Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, Handle, Join, Population, Projection, Network, CoreUse,
+    Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, AdaptiveThreshold, EventRule, Handle,
+    Join, Population, Projection, Network, CoreUse,
     *answer.TYPES,
 )  # fmt: skip
 """What a Program is made of, beside itself and neurons of other packages."""
@@ -108,6 +116,13 @@ class Program(Sealed):
         """Cores that hold neurons of population ``name``, ascending (none for an input of the host)."""
         return tuple(int(core) for core in np.unique(self.core_of[name])) if name in self.core_of else ()
 
+    @classmethod
+    def unplaced(cls, network: Network, provenance: Mapping[str, str]) -> Program:
+        """A Program for no chip: all neurons on one core without limits."""
+        inputs = {p.name for p in network.inputs}
+        cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
+        return cls(network, NO_CHIP, cores, (), provenance)
+
     def save(self, path: Path | str) -> None:
         """Write the Program atomically; equal Programs give equal bytes.
 
@@ -118,7 +133,8 @@ class Program(Sealed):
         own = {type(p.neuron) for p in self.network.populations} - set(NEURONS)
         types = (*STORED, type(self), *(model.neuron for model in (models() if own else ())))
         version = WITH_ANSWER if self.network.answer else WITH_CHIP if self.chip_file else PLAIN
-        version = VERSION if any(p.join is not None for p in self.network.populations) else version
+        version = WITH_JOIN if any(p.join is not None for p in self.network.populations) else version
+        version = VERSION if any(p.event_rule is not None for p in self.network.projections) else version
         codec.save(self, Path(path), FORMAT, version, types)
 
     @classmethod

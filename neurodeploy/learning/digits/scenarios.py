@@ -48,6 +48,7 @@ class Adapted:
         tested: samples of each part.
         counts: between two looks, ``[looks - 1, layers + 1, KINDS]``.
         changed: the part of the test set that is new.
+        layers: names of the rows of counts.
     """
 
     samples: Array
@@ -56,6 +57,7 @@ class Adapted:
     tested: dict[str, int]
     counts: Array
     changed: str
+    layers: tuple[str, ...]
 
 
 def adapt(scenario: str, setup: Setup) -> Adapted:
@@ -99,6 +101,7 @@ def adapt(scenario: str, setup: Setup) -> Adapted:
         {name: len(samples) for name, samples in tests.items()},
         np.array(counts),
         next(iter(tests)),
+        chip.layers,
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from neurodeploy.hwsim.chips.arch import Architecture
-from neurodeploy.hwsim.prices.learning_bill import bill
+from neurodeploy.hwsim.prices.learning_bill import bill, by_layer
 from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network
+from neurodeploy.program.program import Program
 from neurodeploy.program.recording import LEARNING_WORK, Decisions
 
 from ..setup import Setup
@@ -61,11 +61,14 @@ class LoihiLearner:
     def restore(self, state: Mapping[str, Array]) -> None:
         self.task.restore(state)
 
-    def network(self) -> Network:
-        return self.task.program(learning=False).network
+    def program(self) -> Program:
+        return self.task.program(learning=False)
 
     def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
         return bill(dict(zip(self.kinds, counts.T, strict=True)), samples, arch)
+
+    def by_layer(self, counts: Array, samples: int, arch: Architecture) -> list[Bill]:
+        return by_layer(dict(zip(self.kinds, counts.T, strict=True)), samples, arch)
 
     def baselines(self, counts: Array, samples: int, arch: Architecture) -> dict[str, Bill]:
         """None: nothing else learns by these rules."""

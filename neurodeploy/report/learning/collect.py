@@ -9,7 +9,7 @@ import numpy as np
 from neurodeploy import __version__
 from neurodeploy.hwsim.chips.arch import Architecture
 from neurodeploy.hwsim.event_learning.kernels import KINDS
-from neurodeploy.hwsim.prices.learning_bill import bill
+from neurodeploy.hwsim.prices.learning_bill import bill, by_layer
 from neurodeploy.hwsim.prices.pricing import Bill
 from neurodeploy.learning.digits.scenarios import SCENARIOS, Adapted
 from neurodeploy.learning.run import Run
@@ -79,18 +79,28 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
     clocked = own.baselines(total, run.taken, arch)
     words = own.costs(total, run.taken, arch).count("stored_words")
     dense = clocked["dense"].count("stored_words") if clocked else 0.0
-    rows = []
-    for name, counts in zip(own.layers, total, strict=True):
-        found = {kind: float(n) / run.taken for kind, n in zip(own.kinds, counts, strict=True) if n}
-        rows.append(Row(layer=name, counts=found))
+    rows = rows_of(own.layers, own.kinds, total, run.taken, own.by_layer(total, run.taken, arch))
     decided = own.decisions()
     return RuleResult(
         rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
         accuracy=run.accuracies[-1], tested=len(decided.predicted), undecided=decided.undecided,
         silent=int(decided.silent.sum()), curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
-        layers=tuple(rows), spikes=by_kind.get("events_out", 0) / run.taken, words=words, clocked_words=dense,
+        layers=rows, spikes=by_kind.get("events_out", 0) / run.taken, words=words, clocked_words=dense,
         skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
+        right=tuple(right / own.size for right in run.right),
     )  # fmt: skip
+
+
+def rows_of(
+    layers: Sequence[str], kinds: Sequence[str], counts: Array, samples: int, bills: Sequence[Bill]
+) -> tuple[Row, ...]:
+    """Each layer's counts ``[layers, kinds]`` and the energy of what it learned, per sample."""
+    rows = []
+    for name, own, found in zip(layers, counts, bills, strict=True):
+        each = {kind: float(n) / samples for kind, n in zip(kinds, own, strict=True) if n}
+        missing = dict.fromkeys(item.label for item in found.missing)
+        rows.append(Row(layer=name, counts=each, learning_pj=found.learning_pj, missing=tuple(missing)))
+    return tuple(rows)
 
 
 def memory_of(run: Run, arch: Architecture) -> Memory:
@@ -139,10 +149,12 @@ def adaptation_of(found: Adapted, scenario: str, setup: Setup, arch: Architectur
                 learned=points[-1].learned + int(by_kind(counts)["learned"].sum()),
             )
         )
-    whole = bill(by_kind(found.counts.sum(axis=0)), int(found.samples[-1]), arch)
+    total, samples = found.counts.sum(axis=0), int(found.samples[-1])
+    whole = bill(by_kind(total), samples, arch)
+    rows = rows_of(found.layers, KINDS, total, samples, by_layer(by_kind(total), samples, arch))
     assert setup.weight_bits is not None
     return Adaptation(
         scenario=scenario, rule=TITLES[setup.rule], title=SCENARIO_TITLES[scenario], description=SCENARIOS[scenario],
         chip=arch.name, weight_bits=setup.weight_bits, changed=found.changed, tested=found.tested, points=tuple(points),
-        lines=lines_of(whole), missing=missing_in(whole),
+        lines=lines_of(whole), missing=missing_in(whole), layers=rows,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from neurodeploy.files.atomic import write_text
 from ..document import Count, EnergyLine, MissingLine, parsed
 
 FORMAT: Literal["neurodeploy learning report"] = "neurodeploy learning report"
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 """Written into every document; raised when an older neurodeploy could no longer read what is written."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -81,10 +81,17 @@ class Priced(_Model):
 
 
 class Row(_Model):
-    """A layer's counts by kind."""
+    """A layer's counts by kind, and the energy of what it learned; None in documents that did not tell it.
+
+    Args:
+        layer: its name; ``chip`` for what is not counted by layer.
+        missing: labels of what has no price.
+    """
 
     layer: str
     counts: dict[str, Amount]
+    learning_pj: Amount | None = None
+    missing: tuple[str, ...] = ()
 
 
 class RuleResult(_Model):
@@ -96,6 +103,7 @@ class RuleResult(_Model):
         tested, undecided, silent: test samples; of these, those whose largest score several classes share or for which
             nothing spiked, and the latter; None where they were not counted.
         skipped: share of the samples that taught nothing.
+        right: share of each epoch's samples whose class was right before learning from them.
     """
 
     rule: str
@@ -114,6 +122,7 @@ class RuleResult(_Model):
     words: Amount
     clocked_words: Amount
     skipped: Fraction
+    right: tuple[Fraction, ...] = ()
     settings: dict[str, object]
 
 
@@ -162,6 +171,7 @@ class Adaptation(_Model):
     points: tuple[AdaptationPoint, ...]
     lines: tuple[EnergyLine, ...]
     missing: tuple[MissingLine, ...]
+    layers: tuple[Row, ...] = ()
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -183,7 +193,7 @@ class LearningReport(_Model):
     """The document; `chip` is that whose prices stand first in each rule's `priced`."""
 
     format: Literal["neurodeploy learning report"] = FORMAT
-    version: Literal[2, 3] = VERSION
+    version: Literal[2, 3, 4] = VERSION
     title: str
     neurodeploy: str
     chip: str

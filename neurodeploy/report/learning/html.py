@@ -13,7 +13,7 @@ from neurodeploy.files.atomic import write_text
 from .. import svg
 from ..html import environment, percent, quantity
 from . import curves
-from .document import BASELINES, Adaptation, LearningReport, Memory, RuleResult
+from .document import BASELINES, Adaptation, LearningReport, Memory, Row, RuleResult
 
 TONES = 4
 """Colours of parts of a bar."""
@@ -31,6 +31,7 @@ def render(report: LearningReport) -> str:
             accuracy=_accuracy(report.rules),
             memory=_memory(report.memory),
             memory_rules=list(dict.fromkeys(item.rule for item in report.memory)),
+            by_layer=_by_layer(report.rules),
             baselines=[(name, label) for name, label in BASELINES.items() if name in have],
             parts={rule.rule: _parts(rule) for rule in report.rules},
             most=max((rule.priced[0].learning_pj for rule in report.rules), default=0.0),
@@ -42,6 +43,19 @@ def render(report: LearningReport) -> str:
 def write_html(report: LearningReport, path: Path | str) -> None:
     """Write the page atomically."""
     write_text(path, render(report))
+
+
+def _by_layer(rules: Sequence[RuleResult]) -> list[tuple[str, list[tuple[Row | None, float | None]]]]:
+    """Each layer's energy of learning by rule, and its share; None where a rule has no such layer."""
+    found = []
+    for name in dict.fromkeys(row.layer for rule in rules for row in rule.layers if row.learning_pj or row.missing):
+        cells: list[tuple[Row | None, float | None]] = []
+        for rule in rules:
+            row, total = next((r for r in rule.layers if r.layer == name), None), rule.priced[0].learning_pj
+            share = row.learning_pj / total if row is not None and row.learning_pj is not None and total else None
+            cells.append((row, share))
+        found.append((name, cells))
+    return found
 
 
 def _parts(rule: RuleResult) -> list[dict[str, Any]]:
