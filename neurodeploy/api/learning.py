@@ -44,7 +44,7 @@ CHIPS = ("anp-i", "loihi1", "reckon", "odin", "paper-45nm")
 LENGTHS = (8, 16, 32, 64, 128)
 """Steps of a sample at which memory is measured."""
 LENGTH_EPOCHS = 2
-ADAPT_RATE = 0.01
+ADAPT_RATE = 0.005
 """Learning rate of a Program that goes on learning."""
 
 Samples = str | Path | Mapping[str, ArrayLike]
@@ -292,7 +292,7 @@ def adapt(
         data: ``train_x``, ``test_x`` as any run of the Program takes them, ``[time, samples, *shape]``, ``train_y`` and
             ``test_y``: a file, or arrays by name.
         rule: by its name, or with all its constants; None for the rules that its projections have, else ``mpd-ed``.
-        options: ``epochs`` (1), ``seed``, ``learning_rate`` (0.01), ``batch``, ``skip``, ``thresholds`` (fixed),
+        options: ``epochs`` (1), ``seed``, ``learning_rate`` (0.005), ``batch``, ``skip``, ``thresholds`` (fixed),
             and of a Program in floats ``weight_bits``.
         layers: names of the projections that learn; all that can when not given.
         chip: by whose prices it is billed; its own when not given.

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", nargs="+", default=[], metavar="NAME", help="projections that learn (default: all that can)"
     )
-    add_learning(parser, epochs=1, rate=0.01)
+    add_learning(parser, epochs=1, rate=0.005)
     add_thresholds(parser, "fixed")
     parser.add_argument(
         "--scenario", nargs="+", choices=("new-class", "shifted-sensor"), metavar="NAME",

@@ -108,9 +108,9 @@ class EventLearner:
         self.chip.restore(state)
 
     def program(self) -> Program:
-        return Program.unplaced(
-            with_rule(self.chip.network(), self.chip.rule), {"neurodeploy": __version__, "passes": ""}
-        )
+        network, rule = self.chip.network(), self.chip.rule
+        ruled = network if rule.name == "bptt" else with_rule(network, rule)  # no chip learns by the other
+        return Program.unplaced(ruled, {"neurodeploy": __version__, "passes": ""})
 
     def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
         return bill(self._done(counts, samples), samples, arch)

@@ -170,7 +170,7 @@ def test_ones_own_spikes(run: Run, tmp_path: Path) -> None:
         ({"train_y": np.array([0.5])}, "train_y does not hold classes"),
         ({"test_x": np.zeros((3, 4, 5))}, "test_x has the wrong shape"),
         ({"train_x": np.full((4, 2, 3), 2)}, "not spikes"),
-        ({"train_y": np.array([0, 1, 1])}, "do not match their labels"),
+        ({"train_y": np.array([0, 1, 1])}, "train_x and train_y differ in samples"),
         ({"train_x": np.array([{}], dtype=object)}, "not a usable .npz file"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
-from neurodeploy.hwsim.prices.learning_bill import bill, clocked, synapses
+from neurodeploy.hwsim.prices.learning_bill import Extent, bill, by_layer, clocked
 from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import EventRule, RuleName, Shape, build, chain
 
@@ -76,7 +76,7 @@ def test_a_clocked_engine() -> None:
 
     16 x 100 x 10 errors, 16 x 100 surrogates and as many recursions, 16 x (6,400 + 1,000) gradients, 7,400 writes.
     """
-    which = chain(build(Shape((64,), (100,), 10), "mpd-ed"), "mpd-ed")
+    which = Extent.of_chain(chain(build(Shape((64,), (100,), 10), "mpd-ed"), "mpd-ed"))
     counts = {
         "sops": np.array([3300, 800]), "learned": np.array([0, 1]), "skipped": np.array([0, 0]),
         "events_out": np.array([80, 0]),
@@ -95,7 +95,9 @@ def test_a_clocked_engine() -> None:
 def test_synapses_of_a_convolution() -> None:
     """3 x 3 with padding 1 and stride 1 over 4 x 4: 100 places of the kernel lie inside, times the channels."""
     which = chain(build(Shape((2, 4, 4), ((5, 3, 1),), 3), "mpd-ed"), "mpd-ed")
-    assert synapses(which).tolist() == [100 * 2 * 5, 3 * 5 * 16]
+    extent = Extent.of_chain(which)
+    assert extent.learned.tolist() == [100 * 2 * 5, 3 * 5 * 16]
+    assert extent.back.tolist() == [0, 3 * 5 * 16]
 
 
 @pytest.mark.parametrize("name", ["mpd-ed", "std-ed"])

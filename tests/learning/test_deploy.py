@@ -11,7 +11,8 @@ from neurodeploy import backends
 from neurodeploy.compiler import place
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.hwsim.event_learning.engine import KINDS
-from neurodeploy.learning.run import EventLearner, Run
+from neurodeploy.learning.learners import EventLearner
+from neurodeploy.learning.run import Run
 from neurodeploy.learning.setup import Setup
 from neurodeploy.models import digits
 from neurodeploy.network.event_rules import RULES, Shape, build, chain
@@ -48,7 +49,7 @@ def test_a_learned_network_deploys(rule: str, hidden: tuple[int | tuple[int, int
     chip, test = run.learner.chip, run.learner.test
     outcome = chip.infer(test)
     assert (outcome.predicted == test.labels).mean() > 0.4  # 10 classes
-    program = place(run.learner.network(), None, {})
+    program = place(run.learner.program().network, None, {})
     for name in ("hwsim", "reference"):
         found = backends.get(name)(program, encoded(run))
         for number, layer in enumerate(chip.chain.layers):
@@ -65,7 +66,7 @@ def test_a_learned_network_deploys(rule: str, hidden: tuple[int | tuple[int, int
 def test_without_the_reset_of_the_current_it_is_another_network() -> None:
     run = trained("std-ed", (30,), "rate")
     assert isinstance(run.learner, EventLearner)
-    network = run.learner.network()
+    network = run.learner.program().network
     forgetful = [p.name for p in network.populations if isinstance(p.neuron, Lif) and p.neuron.reset_current]
     assert forgetful == ["hidden1"]
     kept = tuple(
@@ -83,7 +84,7 @@ def test_a_learned_network_in_integers(rule: str) -> None:
     run = trained(rule, (30,), "latency")
     assert isinstance(run.learner, EventLearner)
     calibration = digits.encode("latency", digits.load().train_images[:100], run.setup.steps)
-    whole = Quantise().apply(run.learner.network(), PassData({"input": calibration}))
+    whole = Quantise().apply(run.learner.program().network, PassData({"input": calibration}))
     program = place(whole, None, {})
     a, b = (backends.get(name)(program, encoded(run)) for name in ("hwsim", "reference"))
     np.testing.assert_array_equal(potentials(a), potentials(b))
