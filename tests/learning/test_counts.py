@@ -7,7 +7,7 @@ import pytest
 
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
-from neurodeploy.hwsim.prices.learning_bill import Extent, bill, by_layer, clocked
+from neurodeploy.hwsim.prices.learning_bill import Extent, bill, clocked
 from neurodeploy.network.connectivity import Conv2d
 from neurodeploy.network.event_rules import EventRule, RuleName, Shape, build, chain
 
