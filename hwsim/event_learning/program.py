@@ -11,9 +11,10 @@ Beside what `neurodeploy.network.event_rules` writes for a chain, with v the pot
     dL/dv[t] = e psi(v[t] / theta) at a spike, + dL/d(what the answer reads of v[t]) + (1 - dv) dL/dv[t+1]
     dL/du[t] = dL/dv[t] + (1 - du) dL/du[t+1];   dL/dw = sum of dL/du[t] over the steps of its source's spikes
 
-where a hard reset cuts dL/dv[t+1] off, and one by subtraction does not (it is not differentiated itself). Of several
-spikes in one step the last crossing has the slope. The maximum of spikes hands an error on to the spikes that arrived.
-Biases, decays and what has no rule stay as they are.
+A hard reset cuts dL/dv[t+1] off, and one by subtraction does not (it is not differentiated itself). Of several spikes
+in one step the last crossing has the slope. The maximum of spikes hands an error on to the spikes that arrived. An
+output that is read by its spikes, is silent and should not be (a spike would lower the loss) has no event to learn
+from: the first step of its highest potential counts as one. Biases, decays and what has no rule stay as they are.
 """
 
 from __future__ import annotations
@@ -325,11 +326,11 @@ class OnProgram:
                 arrivals(k, self.tables.net, spikes, self._state.weights, arriving)
             level = level._replace(threshold=self._state.threshold[self.tables.place(k)] * level.unit)
             fill_levels(k, spikes, level, block.u[:, 0, kept.u[name]], block.v[:, 0, kept.v[name]], arriving)
-        self._blame(found.errors(delta[None]))
+        self._blame(block, constants, found.errors(delta[None]))
         self._store(counts)
         go_back(self.tables.net, constants, self._state, spikes, self._work, self._reads, counts)
 
-    def _blame(self, errors: Mapping[Series, Array]) -> None:
+    def _blame(self, block: Block, constants: Constants, errors: Mapping[Series, Array]) -> None:
         """Give outputs the errors of what the answer reads of them."""
         self._reads[:] = 0.0
         for leaf, error in errors.items():
@@ -337,13 +338,29 @@ class OnProgram:
             own = self.part.neurons[k] if k >= 0 else None
             if own is None:
                 continue
-            flat = error.reshape(self.steps, -1)
-            if leaf.port == "spikes":
-                blame(k, self._spikes, np.ascontiguousarray(self.tables.ordered(leaf.population, flat)))
-            else:
-                at = self.part.members[k].read
+            flat, at = error.reshape(self.steps, -1), self.part.members[k].read
+            reads = self._reads[:, at : at + own.population.size]
+            if leaf.port == "potential":
                 flat = flat * (own.unit / own.population.scales)
-                self._reads[:, at : at + own.population.size] += self.tables.ordered(leaf.population, flat)
+                reads += self.tables.ordered(leaf.population, flat)
+                continue
+            flat = np.ascontiguousarray(self.tables.ordered(leaf.population, flat))
+            blame(k, self._spikes, flat)
+            if self.part.members[k].kind == layout.LEAKY:
+                self._wake(k, block, float(constants.width[k]), flat, reads)
+
+    def _wake(self, k: int, block: Block, width: float, errors: Array, reads: Array) -> None:
+        """Give silent outputs that should not be silent the error of a spike where their potential is highest."""
+        level, place = self._levels[k], self.tables.place(k)
+        name, last = self.part.members[k].population.name, int(self._spikes.first[k, -1])
+        base = int(self._spikes.base[k])
+        silent = np.ones(errors.shape[1], bool)
+        silent[self._spikes.neuron[base : base + last]] = False
+        v = block.v[:, 0, self._forward.kept.v[name]][:, level.column] / level.unit / self._state.threshold[place]
+        step, neuron = v.argmax(axis=0), np.arange(len(silent))
+        slope = np.maximum(0.0, width - np.abs(v[step, neuron] - 1.0)) / (width * width) * self.tables.net.gain[place]
+        error = errors[step, neuron]
+        reads[step, neuron] += np.where(silent & (error < 0), error * slope, 0.0)
 
     def _store(self, counts: Array) -> None:
         """Words for the way back: one of an event from outside, two of a layer's own (with its potential)."""

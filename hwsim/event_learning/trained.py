@@ -64,7 +64,7 @@ class Trained:
         rule: what all projections that learn have in common.
         members, synapses: for the tables.
         neurons: of each member; None for those whose spikes alone are taken.
-        reads: how many potentials the answer reads.
+        reads: neurons of populations that the answer reads.
     """
 
     network: Network
@@ -146,13 +146,13 @@ def trained(network: Network, heard: Sequence[tuple[str, bool]]) -> Trained:
     into = [q for p in here for q in network.into(p.name)]
     _check_projections(network, into, names)
     before = [p for p in network.populations if p.name not in names and any(q.source == p.name for q in into)]
-    potentials = {name for name, potential in heard if potential}
+    outputs = {name for name, _ in heard}
     members, neurons = [Member(p) for p in before], list[Neurons | None]([None] * len(before))
     reads = 0
     for population in here:
         own = _neurons(network, population, rule, channels.get(population.name, (population.size,))[0])
         neurons.append(own)
-        read = reads if population.name in potentials else -1
+        read = reads if population.name in outputs else -1
         reads += population.size if read >= 0 else 0
         members.append(_member(network, own, rule, read))
     synapses = tuple(Synapses(q, q.event_rule is not None, q.source in names) for q in into)

@@ -294,7 +294,7 @@ def adapt(
         rule: by its name, or with all its constants; None for the rules that its projections have, else ``mpd-ed``.
         options: ``epochs`` (1), ``seed``, ``learning_rate`` (0.005), ``batch``, ``skip``, ``thresholds`` (fixed),
             and of a Program in floats ``weight_bits``.
-        layers: names of the projections that learn; all that can when not given.
+        layers: names of what learns: layers of neurons, modules or projections; all that can when not given.
         chip: by whose prices it is billed; its own when not given.
         folder: for a checkpoint, the Program (``adapted.ndp``) and the report; None for none of them.
         resume: go on from the folder's checkpoint.

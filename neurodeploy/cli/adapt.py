@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--rule", choices=("mpd-ed", "std-ed"), help="default: the Program's own, or mpd-ed")
     parser.add_argument(
-        "--layers", nargs="+", default=[], metavar="NAME", help="projections that learn (default: all that can)"
+        "--layers",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="what learns: layers, modules or projections by name (default: all that can)",
     )
     add_learning(parser, epochs=1, rate=0.005)
     add_thresholds(parser, "fixed")

@@ -300,19 +300,22 @@ def with_rule(network: Network, rule: EventRule, names: Sequence[str] = ()) -> N
     """The network with a rule on its projections.
 
     Args:
-        names: of the projections that learn; all whose target a rule can teach, but bias axons and the kernels of
-            poolings, when not given. Event rules of others are taken away.
+        names: of what learns: projections, populations in which they end, or modules they came from; all projections
+            whose target a rule can teach, but bias axons and the kernels of poolings, when not given. Event rules of
+            others are taken away.
 
     Raises:
-        InvalidInputError: a name that is no projection.
+        InvalidInputError: a name of none of these.
     """
-    known = [q.name for q in network.projections]
-    if unknown := sorted(set(names) - set(known)):
+    known = {q.name: [q.name, q.target, q.handle.module] for q in network.projections}
+    every = [name for place in range(3) for name in dict.fromkeys(own[place] for own in known.values()) if name]
+    if unknown := sorted(set(names) - set(every)):
         raise InvalidInputError(
             "a rule is given to a projection that does not exist",
-            found=unknown[0] + did_you_mean(unknown[0], known), allowed=", ".join(known),
+            found=unknown[0] + did_you_mean(unknown[0], every), allowed=", ".join(every),
         )  # fmt: skip
-    chosen = set(names) or {q.name for q in network.projections if _plastic(network, q)}
+    chosen = {q.name for q in network.projections if not names and _plastic(network, q)}
+    chosen |= {name for name, own in known.items() if set(own) & set(names)}
     projections = [
         replace(q, rule=rule if q.name in chosen else q.local_rule) if q.name in chosen or q.event_rule else q
         for q in network.projections

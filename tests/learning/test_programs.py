@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,16 @@ import pytest
 import torch
 
 from neurodeploy.compiler import place
+from neurodeploy.errors import InvalidInputError, UnsupportedError
+from neurodeploy.hwsim.event_learning.engine import OnChip, Samples
+from neurodeploy.hwsim.event_learning.kernels import KINDS
 from neurodeploy.hwsim.event_learning.program import OnProgram
+from neurodeploy.hwsim.event_learning.synapses import held
+from neurodeploy.network import registers
 from neurodeploy.network.answer import Answer, Expr, Function, Linear, OverTime, Returned, Series, Total
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
-from neurodeploy.network.event_rules import EventRule, with_rule
+from neurodeploy.network.event_rules import AdaptiveThreshold, EventRule, RuleName, Shape, build, with_rule
+from neurodeploy.network.join import Join
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Source
 from tests.learning.torch_network import TorchNetwork
@@ -130,9 +138,10 @@ def gradients_by_autograd(
     total: dict[str, Any] = {}
     scores = []
     for b, label in enumerate(labels):
-        module = TorchNetwork(network, shared=maxima)
-        found = module.run({"x": x[:, b].reshape(len(x), -1)})
         assert network.answer is not None and network.answer.score is not None
+        read = frozenset(leaf.population for leaf in network.answer.score.series() if leaf.port == "spikes")
+        module = TorchNetwork(network, shared=maxima, read=read)
+        found = module.run({"x": x[:, b].reshape(len(x), -1)})
         score = torch_value(network.answer.score, found)
         scores.append(score.detach().numpy())
         torch.nn.functional.cross_entropy(score[None], torch.tensor([int(label)])).backward()  # type: ignore[no-untyped-call]
@@ -194,3 +203,179 @@ def _unit(network: Network, q: Projection) -> Any:
     if isinstance(kind, Dense):
         return unit[:, None]
     return unit[kind.listed().targets]
+
+
+@pytest.mark.parametrize("each", ["layer", "neuron"])
+@pytest.mark.parametrize("hidden", [(12, 9), ((3, 3, 2), 8), ((2, 3, 1), (4, 3, 2))], ids=["deep", "conv", "convs"])
+@pytest.mark.parametrize("name", ["mpd-ed", "std-ed"])
+def test_a_chain_learns_as_the_engine_of_chains(name: RuleName, hidden: Any, each: Any) -> None:
+    """Another way forwards (the simulator), another read-out, the same weights and thresholds to rounding."""
+    random = np.random.default_rng(7)
+    x, labels = (random.random((12, 24, 2, 7, 6)) < 0.15).astype(np.uint8), random.integers(0, 4, 24)
+    network = build(Shape((2, 7, 6), hidden, 4), name, seed=1, gain=2.0)
+    rule = EventRule(name, 0.1, batch=2, adapt=AdaptiveThreshold(target=0.5, window=8, each=each), skip=0.05)
+    chain = OnChip(network, rule, 12)
+    wanted = chain.learn(Samples.of(x, labels))
+    last = OverTime(Series("readout", "potential", (4,)), "last")
+    answer = Answer((Returned(Linear(last, np.eye(4) / 12, None, (4,))),))
+    chip = OnProgram(place(with_rule(replace(network, answer=answer), rule), None, {}), 12)
+    found = chip.learn({"input": x}, labels)
+    assert found.right == pytest.approx(wanted.right, abs=TOLERANCE)
+    for p, q in zip(chain.network().projections, chip.network().projections, strict=True):
+        assert np.abs(p.connectivity.weights - q.connectivity.weights).max() < TOLERANCE
+        assert q.event_rule == rule
+    for level, name_ in zip(chain.thresholds, chip.thresholds, strict=True):
+        assert chip.thresholds[name_] == pytest.approx(level, abs=TOLERANCE)
+    assert chip.thresholds["hidden1"].min() < 1
+    learned = found.counts[:, :-1, : len(KINDS)].sum(axis=0)
+    theirs = dict(zip(KINDS, wanted.counts.sum(axis=0).T, strict=True))
+    for kind in ("surrogates", "gradient_macs", "weight_writes", "threshold_updates"):
+        own = learned[: len(hidden), KINDS.index(kind)]
+        assert own.tolist() == theirs[kind][: len(hidden)].tolist(), kind
+
+
+def whole(network: Network, scale: int) -> Network:
+    """Integers of Loihi with the same spikes: neurons without leak, weights that are whole, thresholds 64 ``scale``."""
+    populations = tuple(
+        p if p.external else replace(
+            p, scale=64.0 * scale,
+            neuron=replace(
+                p.neuron, du=np.full(p.size, 4095), dv=np.zeros(p.size, int), bias=np.zeros(p.size, int),
+                threshold=np.rint(p.neuron.threshold * 64 * scale).astype(np.int64), reset_to=np.zeros(p.size, int),
+                initial=np.zeros(p.size, int),
+            ),
+        )
+        for p in network.populations
+    )  # fmt: skip
+    projections = tuple(
+        replace(q, connectivity=replace(q.connectivity, weights=np.rint(q.connectivity.weights * scale).astype(int)))
+        for q in network.projections
+    )
+    return replace(network, populations=populations, projections=projections, arithmetic="loihi")
+
+
+@pytest.mark.parametrize("reset", ["hard", "subtract"])
+def test_integers_have_the_gradients_of_floats(reset: Any) -> None:
+    """Gradients in units of thresholds do not know by which numbers a network is written."""
+    random, scale, sizes = np.random.default_rng(3), 16, (20, 14, 4)
+    populations, projections, here = [population("x", (20,), Source())], [], "x"
+    for n, (before, size) in enumerate(pairwise(sizes)):
+        zeros = np.zeros(size)
+        neuron = Lif(zeros + 1, zeros, zeros, zeros + 1.0, zeros, zeros, reset=reset)
+        populations.append(population(f"l{n}", (size,), neuron))
+        weights = np.rint(random.normal(0, 0.3, (size, before)) * scale) / scale
+        projections.append(Projection(f"p{n}", here, f"l{n}", Dense(weights)))
+        here = f"l{n}"
+    answer = Answer((Returned(OverTime(Series("l1", "spikes", (4,)), "mean")),))
+    floats = Network("if", tuple(populations), tuple(projections), ("l1",), 1e-3, answer=answer)
+    x, labels = (random.random((12, 10, 20)) < 0.3).astype(np.uint8), random.integers(0, 4, 10)
+    rule = EventRule("mpd-ed", 0.1, batch=100, adapt=None)
+    outcomes = []
+    for network in (floats, whole(floats, scale)):
+        chip = OnProgram(place(with_rule(network, rule), None, {}), 12)
+        outcomes.append((chip.learn({"x": x}, labels), chip.gradients()))
+    (a, floating), (b, integer) = outcomes
+    assert (a.scores == b.scores).all() and a.scores.max() > 0
+    for name, gradient in floating.items():
+        assert np.abs(gradient).max() > 1e-3
+        assert integer[name] == pytest.approx(gradient, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "even", "expected"),
+    [
+        (-128, 127, False, (1, -128, 127)), (-5, 3, False, (1, -128, 127)), (-200, 254, True, (2, -256, 254)),
+        (0, 255, False, (1, 0, 255)), (-255, 0, False, (1, -255, 0)), (0, 130, True, (2, -256, 254)),
+    ],
+)  # fmt: skip
+def test_what_a_chip_can_hold(low: int, high: int, even: bool, expected: tuple[int, int, int]) -> None:
+    values = np.array([low, 0, high] if even else [low, 0, min(high, 101), high])
+    step, least, most = held(values, 8)
+    assert (step, least, most) == expected
+    for corner in (least, most):
+        extremes = np.array([*values[1:-1], corner])
+        if step == 1 or not (extremes & 1).any():
+            assert registers.within_weights(extremes)
+
+
+def refused(network: Network, rule: EventRule | None = None, steps: int = STEPS) -> str:
+    ruled = with_rule(network, rule or EventRule("mpd-ed", 0.1, adapt=None)) if rule is not NONE else network
+    with pytest.raises(UnsupportedError) as error:
+        OnProgram(place(ruled, None, {}), steps)
+    return str(error.value)
+
+
+NONE = EventRule("mpd-ed", 1.0)
+
+
+def two_layers(**more: Any) -> Network:
+    random = np.random.default_rng(0)
+    first = neurons(random, 6, **more)
+    out = neurons(random, 3, reset="subtract")
+    populations = (population("x", (5,), Source()), population("a", (6,), first), population("b", (3,), out))
+    projections = (
+        Projection("p0", "x", "a", Dense(random.normal(0, 1, (6, 5)))),
+        Projection("p1", "a", "b", Dense(random.normal(0, 1, (3, 6)))),
+    )
+    return Network("two", populations, projections, ("b",), 1e-3)
+
+
+def test_what_cannot_learn_is_refused_by_name() -> None:
+    plain = two_layers()
+    assert "has nothing that learns event by event" in refused(plain, NONE)
+    loop = replace(plain, projections=(*plain.projections, Projection("again", "a", "a", Dense(np.eye(6)), 1)))
+    assert "projection 'again' is recurrent (a -> a, a delay of 1)" in refused(loop)
+    back = replace(plain, projections=(*plain.projections, Projection("fed", "b", "a", Dense(np.ones((6, 3))), 2)))
+    assert "projection 'fed' is recurrent (b -> a, a delay of 2)" in refused(back)
+    assert "population 'a' cannot pass errors back" in refused(two_layers(refractory=np.ones(6, np.int32)))
+    assert "a refractory time" in refused(two_layers(refractory=np.ones(6, np.int32)))
+    slow = two_layers(threshold_decay=np.full(6, 0.1), threshold_jump=np.full(6, 0.1))
+    assert "an adaptive threshold of its own" in refused(slow)
+    assert "negative spikes" in refused(two_layers(lower=np.full(6, -1.0)))
+    assert "is not a rule of events" in refused(plain, EventRule("bptt", 0.1))
+    counted = refused(plain, EventRule("std-ed", 0.1))
+    assert "answers by the spikes of 'b'" in counted and "mpd-ed learns from numbers of spikes" in counted
+    first, second = plain.projections
+    mixed = replace(plain, projections=(replace(first, rule=EventRule("mpd-ed", 0.1)),
+                                        replace(second, rule=EventRule("mpd-ed", 0.1, batch=2))))  # fmt: skip
+    assert "'p0' and 'p1' contradict each other in batch" in refused(mixed, NONE)
+    joined = replace(plain, populations=(plain.populations[0], replace(
+        plain.populations[1], neuron=replace(plain.populations[1].neuron, du=np.ones(6)),
+        join=Join(np.arange(6, dtype=np.int32)),
+    ), plain.populations[2]), projections=(replace(first, port=1), second))  # fmt: skip
+    assert "has a MAX of compartments in front" in refused(joined) or "port 1" in refused(joined)
+    with pytest.raises(InvalidInputError, match=r"does not exist\n.*p2\n.*p0, p1, a, b"):
+        with_rule(plain, EventRule("mpd-ed", 0.1), ["p2"])
+    chosen = with_rule(plain, EventRule("mpd-ed", 0.1), ["b"])
+    assert [q.event_rule is not None for q in chosen.projections] == [False, True]
+
+
+def test_a_loop_before_what_learns_stays() -> None:
+    """Only the last layer learns; the recurrent one is run, and not looked at."""
+    plain = two_layers()
+    loop = replace(plain, projections=(*plain.projections, Projection("again", "a", "a", Dense(np.eye(6) * 0.3), 1)))
+    ruled = with_rule(loop, EventRule("mpd-ed", 0.3, adapt=None), ["p1"])
+    chip = OnProgram(place(ruled, None, {}), STEPS)
+    random = np.random.default_rng(1)
+    x, labels = (random.random((STEPS, 20, 5)) < 0.5).astype(np.uint8), random.integers(0, 3, 20)
+    chip.learn({"x": x}, labels)
+    changed = [
+        q.name for q, p in zip(chip.network().projections, loop.projections, strict=True)
+        if (q.connectivity.weights != p.connectivity.weights).any()
+    ]  # fmt: skip
+    assert changed == ["p1"]
+
+
+def test_a_silent_output_learns_from_its_highest_potential() -> None:
+    """One neuron of two classes, one input spike: v = 0.4 at step 2, then 0.2; theta 1 and width 1: psi = 0.4."""
+    zeros = np.zeros(2)
+    out = Lif(zeros + 1, zeros + 0.5, zeros, zeros + 1, zeros, zeros)
+    populations = (population("x", (1,), Source()), population("out", (2,), out))
+    network = Network("one", populations, (Projection("p", "x", "out", Dense(np.array([[0.4], [0.4]]))),), ("out",), 1)
+    rule = EventRule("mpd-ed", 0.1, batch=100, adapt=None)
+    chip = OnProgram(place(with_rule(network, rule), None, {}), 4)
+    x = np.zeros((4, 1, 1))
+    x[2] = 1
+    chip.learn({"x": x}, np.array([0]))
+    # p = 1/2 each: the label's error is -1/2, the other's +1/2 is not learned from, since it is silent as it should be
+    assert chip.gradients()["p"] == pytest.approx(np.array([[-0.5 * 0.4], [0.0]]))

@@ -23,23 +23,25 @@ class _Spike(torch.autograd.Function):
     """``min(floor(x), most)`` for ``x`` that crosses 1; the slope is that of the last crossing, at spikes alone."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, crossed: Tensor, most: int, width: float, shared: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, crossed: Tensor, most: int, width: float, shared: bool, awake: Tensor) -> Tensor:
         sent = crossed.to(x.dtype)
         if most > 1:
             sent = sent * x.trunc().clamp(max=most)
-        ctx.save_for_backward(x, sent)
+        ctx.save_for_backward(x, sent, awake)
         ctx.constants = width, shared
         return sent
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        x, sent = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        x, sent, awake = ctx.saved_tensors
         width, shared = ctx.constants
         if shared:
             slope = torch.where(sent > 0, 1 / x, torch.zeros_like(x))
         else:
             slope = (sent > 0) * (width - (x - (sent - 1) - 1).abs()).clamp(min=0) / width**2
-        return gradients[0] * slope, None, None, None, None
+            highest = awake * (width - (x - 1).abs()).clamp(min=0) / width**2
+            slope = slope + highest * (gradients[0] < 0)
+        return gradients[0] * slope, None, None, None, None, None
 
 
 class TorchNetwork:
@@ -48,9 +50,14 @@ class TorchNetwork:
     Args:
         width: of the triangle.
         shared: populations that are maxima of spikes.
+        read: populations whose spikes the answer reads: a silent neuron of theirs learns at its highest potential.
     """
 
-    def __init__(self, network: Network, width: float = 1.0, shared: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, network: Network, width: float = 1.0, shared: frozenset[str] = frozenset(),
+        read: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        self.read = read
         self.network, self.width, self.shared = network, width, shared
         self.weights = {
             q.name: torch.tensor(np.asarray(q.connectivity.weights, np.float64), requires_grad=True)
@@ -66,6 +73,17 @@ class TorchNetwork:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Tensor]:
         """Spikes and potentials ``[steps, neurons]`` of one sample's inputs ``[steps, neurons]``."""
+        self.awake: dict[str, Tensor] = {}
+        with torch.no_grad():
+            first = self._run(inputs)
+        for name in self.read:
+            level = first[name, "potential"] / torch.tensor(np.asarray(self.network.by_name[name].neuron.thresholds()))
+            highest = torch.zeros_like(level)
+            highest[level.argmax(dim=0), torch.arange(level.shape[1])] = 1.0
+            self.awake[name] = highest * (first[name, "spikes"].sum(dim=0) == 0)
+        return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Tensor]:
         steps = len(next(iter(inputs.values())))
         dense = {q.name: self._dense(q) for q in self.network.projections}
         sent: dict[str, list[Tensor]] = {p.name: [] for p in self.network.populations}
@@ -83,7 +101,8 @@ class TorchNetwork:
                         arriving = arriving + dense[q.name] @ sent[q.source][t - q.delay]
                     if q.bias is not None and t >= q.bias_start:
                         arriving = arriving + torch.tensor(np.asarray(q.bias, np.float64))
-                spikes, potential = cells[p.name].step(arriving)
+                awake = self.awake[p.name][t] if p.name in self.awake else torch.zeros(p.size, dtype=DOUBLE)
+                spikes, potential = cells[p.name].step(arriving, awake)
                 sent[p.name].append(spikes)
                 seen[p.name].append(potential)
         found = {(name, "spikes"): torch.stack(values) for name, values in sent.items() if values}
@@ -104,7 +123,7 @@ class _Cell:
     def _crosses(self, v: Tensor) -> Tensor:
         return v >= self.theta if self.neuron.comparison == ">=" or self.neuron.max_spikes > 1 else v > self.theta
 
-    def step(self, arriving: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, arriving: Tensor, awake: Tensor) -> tuple[Tensor, Tensor]:
         n = self.neuron
         before = self._crosses(self.v.detach()) if n.spiking else torch.zeros_like(self.v)
         self.u = (1 - self.du) * self.u + arriving
@@ -120,7 +139,7 @@ class _Cell:
             self.v = v
             return torch.zeros_like(v), v
         crossed = self._crosses(v.detach())
-        s = _Spike.apply(v / self.theta, crossed, n.max_spikes, self.owner.width, self.name in self.owner.shared)  # type: ignore[no-untyped-call]
+        s = _Spike.apply(v / self.theta, crossed, n.max_spikes, self.owner.width, self.name in self.owner.shared, awake)  # type: ignore[no-untyped-call]
         if n.reset_time == "now" and n.reset == "hard":
             v = torch.where(crossed, self.to, v)
         elif n.reset_time == "now" and n.reset == "subtract":
