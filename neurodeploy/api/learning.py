@@ -166,7 +166,7 @@ class Learned:
         return (
             rule.title,
             f"{100 * rule.accuracy:.2f} %",
-            undecided(rule),
+            undecided(rule.on_test),
             quantity(own.learning_pj, "pJ") if own.learning_pj else "-",
             quantity(own.inference_pj, "pJ") if own.inference_pj else "-",
             *(ratios.get(name, "-") for name in self.columns[5:-2]),

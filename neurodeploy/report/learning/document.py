@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -124,6 +124,20 @@ class RuleResult(_Model):
     skipped: Fraction
     right: tuple[Fraction, ...] = ()
     settings: dict[str, object]
+
+    @property
+    def on_test(self) -> OnTest:
+        """Its accuracy, and how many of the samples that it was tested with are undecided."""
+        return OnTest(self.accuracy, self.tested or 0, self.undecided, self.silent)
+
+
+class OnTest(NamedTuple):
+    """An accuracy on so many samples, of them undecided, and of these without an output spike."""
+
+    accuracy: float
+    samples: int
+    undecided: int | None
+    silent: int | None
 
 
 class Memory(_Model):
