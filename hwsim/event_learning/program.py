@@ -20,7 +20,7 @@ from: the first step of its highest potential counts as one. Biases, decays and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -63,15 +63,15 @@ COUNTED = (*KINDS, *LAYER, *CHIP)
 """What a learning Program counts: what engines of events do, and what a run of it on its chip does."""
 
 
+@dataclass(frozen=True, eq=False)
 class _Free(Projection):
-    """Synapses that learn, for the simulator: their weights may become whatever the chip can hold."""
+    """Synapses that learn, for the simulator: their weights may become whatever so many bits can hold."""
 
-    bits = 8
+    bits: int = 8
 
     @cached_property
     def sums(self) -> tuple[Array, Array]:
-        step, low, high = held(self.connectivity.weights, self.bits)
-        del step
+        _, low, high = held(self.connectivity.weights, self.bits)
         inputs = np.full(self.connectivity.outputs, float(self.connectivity.inputs))
         return np.minimum(inputs * low, 0), np.maximum(inputs * high, 0)
 
@@ -115,7 +115,7 @@ class OnProgram:
         heard = [(leaf.population, leaf.port == "potential") for leaf in self.score.series()]
         self.part: Trained = trained(network, heard)
         self.rule = self.part.rule
-        _check_thresholds(self.part, arch)
+        _check_chip(self.part, arch)
         self.projections = [s.projection for s in self.part.synapses]
         ones = np.ones(steps)
         home = None if arch is None else Home(program.core_of, arch)
@@ -177,9 +177,7 @@ class OnProgram:
     def _free(self, q: Projection) -> Projection:
         if q.event_rule is None or self.program.network.arithmetic != "loihi":
             return q
-        free = _Free(**{name: getattr(q, name) for name in q.__dataclass_fields__})
-        object.__setattr__(free, "bits", self.bits)
-        return free
+        return _Free(**{field.name: getattr(q, field.name) for field in fields(q)}, bits=self.bits)
 
     def learn(
         self, inputs: Mapping[str, Array], labels: Array, order: Array | None = None, rate: float = 1.0
@@ -487,12 +485,20 @@ def _threshold(own: Neurons, levels: Array, integer: bool) -> Array:
     return np.maximum(np.rint(levels / 64), 1).astype(own.neuron.threshold.dtype) * 64
 
 
-def _check_thresholds(part: Trained, arch: Architecture | None) -> None:
-    """Refuse thresholds for each neuron where cores hold a few in all."""
-    limit = None if arch is None else arch.limits.thresholds_per_core
-    if limit is None or limit.value is None or part.rule.adapt is None or part.rule.adapt.each != "neuron":
+def _check_chip(part: Trained, arch: Architecture | None) -> None:
+    """Refuse what the cores of a chip cannot hold once it has learned."""
+    if arch is None:
         return
-    raise UnsupportedError(
-        f"cores of {arch.name if arch else ''} do not hold a threshold for each neuron", found="thresholds by neuron",
-        allowed=f"{limit.value} thresholds a core", hint="let thresholds adapt by layer, or stay fixed",
-    )  # fmt: skip
+    values, limit = arch.arithmetic.weight_values, arch.limits.thresholds_per_core
+    if values is not None and values.value:
+        raise UnsupportedError(
+            f"neurons of {arch.name} do not hold weights that each change by themselves",
+            found="weights that learn", allowed=f"{values.value} different weights for all synapses of a neuron",
+            hint="learn on another chip, and compile what was learned for this one",
+        )  # fmt: skip
+    each = part.rule.adapt is not None and part.rule.adapt.each == "neuron"
+    if each and limit is not None and limit.value is not None:
+        raise UnsupportedError(
+            f"cores of {arch.name} do not hold a threshold for each neuron", found="thresholds by neuron",
+            allowed=f"{limit.value} thresholds a core", hint="let thresholds adapt by layer, or stay fixed",
+        )  # fmt: skip
