@@ -234,21 +234,7 @@ class OnChip:
         Raises:
             InvalidInputError: it is of another network.
         """
-        own = self._state._asdict()
-        for name, value in own.items():
-            if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
-                raise InvalidInputError(
-                    f"the checkpoint is of another network: {name}",
-                    found=f"{state[name].dtype} {list(state[name].shape)}" if name in state else "nothing",
-                    allowed=f"{value.dtype} {list(value.shape)}",
-                )
-        self._check_state(state)
-        for name, value in own.items():
-            value[...] = state[name]
-
-    def _check_state(self, state: Mapping[str, Array]) -> None:
-        """Refuse numbers that the kernels would follow out of their arrays."""
-        check_state(state, self.tables, self.rule.batch, self.chain.source.size)
+        restore(self._state, state, self.tables, self.rule.batch, self.chain.source.size)
 
     @property
     def thresholds(self) -> list[Array]:
@@ -293,17 +279,24 @@ def pools(tables: Tables, steps: int) -> tuple[Spikes, Work]:
     )  # fmt: skip
 
 
-def check_state(state: Mapping[str, Array], tables: Tables, batch: int, sources: int) -> None:
-    """Refuse numbers that the kernels would follow out of their arrays.
+def restore(own: State, state: Mapping[str, Array], tables: Tables, batch: int, sources: int) -> None:
+    """Take a state back, and nothing of it where it is another's, or holds what kernels would follow out of arrays.
 
     Args:
-        state: of the right shapes.
+        own: that it replaces.
         batch: samples between two changes of weights.
         sources: neurons of sources, which have no threshold.
 
     Raises:
-        InvalidInputError: the checkpoint that they come from is damaged.
+        InvalidInputError: it is of another network, or damaged.
     """
+    for name, value in own._asdict().items():
+        if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
+            raise InvalidInputError(
+                f"the checkpoint is of another network: {name}",
+                found=f"{state[name].dtype} {list(state[name].shape)}" if name in state else "nothing",
+                allowed=f"{value.dtype} {list(value.shape)}",
+            )
     listed, rows = state["counter"][ROWS], state["rows"]
     starts = [
         range(part.start, part.stop, int(row[WIDTH]))
@@ -320,6 +313,8 @@ def check_state(state: Mapping[str, Array], tables: Tables, batch: int, sources:
     )
     if not fine:
         raise InvalidInputError("the checkpoint is damaged: its numbers do not fit", hint="begin the run anew")
+    for name, value in own._asdict().items():
+        value[...] = state[name]
 
 
 def _tables(which: Chain, rule: EventRule, steps: int, home: Home | None) -> Tables:

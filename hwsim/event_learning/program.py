@@ -44,7 +44,7 @@ from ..prices.pricing import totals
 from ..timing.tiers import core_timing
 from . import layout
 from .answers import Scores, score_of
-from .engine import Outcome, check_state, pools
+from .engine import Outcome, pools, restore
 from .kernels import KINDS, LEARNED, SKIPPED, STORED_WORDS, softmax
 from .layout import CHANGES, Constants, State
 from .loop import end_sample, go_back, watch
@@ -456,26 +456,8 @@ class OnProgram:
         Raises:
             InvalidInputError: it is of another network, or damaged.
         """
-        restore(self._state, state)
-        check_state(state, self.tables, self.rule.batch, self.part.sources)
-        for name, value in self._state._asdict().items():
-            value[...] = state[name]
+        restore(self._state, state, self.tables, self.rule.batch, self.part.sources)
         self._forward = self._prepared()
-
-
-def restore(own: State, state: Mapping[str, Array]) -> None:
-    """Refuse a state of another network.
-
-    Raises:
-        InvalidInputError: names the array that differs.
-    """
-    for name, value in own._asdict().items():
-        if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
-            raise InvalidInputError(
-                f"the checkpoint is of another network: {name}",
-                found=f"{state[name].dtype} {list(state[name].shape)}" if name in state else "nothing",
-                allowed=f"{value.dtype} {list(value.shape)}",
-            )
 
 
 def _threshold(own: Neurons, levels: Array, integer: bool) -> Array:
