@@ -32,10 +32,11 @@ from neurodeploy.network.expressions import Series
 from neurodeploy.network.network import Network, Projection, check_registers
 from neurodeploy.network.neurons import Lif
 from neurodeploy.program.count_kinds import counted
-from neurodeploy.program.program import Program
+from neurodeploy.program.program import NO_CHIP, Program
 from neurodeploy.program.recording import Decisions, Record, check_inputs, check_labels, decisions
 
-from ..chips.arch import Architecture
+from ..chips.arch import Architecture, load_architecture
+from ..chips.embedded import architecture_of
 from ..counts.counts import Counter
 from ..engine import Block, Kept, Simulator, recording_of
 from ..function import layout as simulator
@@ -120,7 +121,7 @@ class OnProgram:
         ones = np.ones(steps)
         home = None if arch is None else Home(program.core_of, arch)
         self.tables: Tables = build(self.part.members, self.part.synapses, ones, ones, home)
-        self.bits = 8 if arch is None or arch.limits.weight_bits is None else arch.limits.weight_bits.value or 8
+        self.bits = _bits(program)
         units = {n.population.name: n.unit for n in self.part.neurons if n is not None}
         self.grid = Grid.of(network, self.tables, self.projections, units, self.bits)
         self.pool = Pool.of(program, self.tables, self.projections)
@@ -137,7 +138,8 @@ class OnProgram:
         )  # fmt: skip
         self._spikes, self._work = pools(self.tables, steps)
         self._reads = np.zeros((steps, max(self.part.reads, 1)))
-        self._counter = None if arch is None else Counter(program, arch)
+        # What layers count does not depend on the chip.
+        self._counter = Counter(program, arch or load_architecture("loihi1"))
         self._forward = self._prepared()
 
     @property
@@ -395,8 +397,6 @@ class OnProgram:
         """Add what a run of these samples counts, sample by sample where layers count it."""
         for sample, block in enumerate(blocks):
             block.start = sample
-        if self._counter is None or self.arch is None:
-            return
         kept = replace(self._forward.kept, u={}, v={})
         recording = recording_of(self._forward.flat, kept, blocks, self.steps, len(blocks))
         found = self._counter.count(recording)
@@ -404,9 +404,14 @@ class OnProgram:
         for name, array in found.layer.items():
             for row, population in enumerate(self.part.layers):
                 counts[:, row, place[name]] += array[found.populations.index(population)].sum(axis=0)
+        if self.arch is None:
+            return
         timing = core_timing(found, self.arch)
         for name, amount in totals(found, self.arch, timing).items():
-            counts[-1, -1, place[name]] += round(amount)
+            if name != "used_core_ns":
+                counts[-1, -1, place[name]] += round(amount)
+        if timing.known:  # by sample, so that it does not matter how many are counted together
+            counts[:, -1, place["used_core_ns"]] += np.rint(len(found.cores) * timing.inference_ns).astype(np.int64)
 
     def decisions(self, inputs: Mapping[str, Array]) -> Decisions:
         """What it decides as it is now, as any run of the Program does."""
@@ -465,6 +470,12 @@ def _threshold(own: Neurons, levels: Array, integer: bool) -> Array:
     if not integer:
         return levels
     return np.maximum(np.rint(levels / 64), 1).astype(own.neuron.threshold.dtype) * 64
+
+
+def _bits(program: Program) -> int:
+    """Of a weight: what the Program's own chip has, up to Loihi's 8."""
+    limit = architecture_of(program).limits.weight_bits if program.chip != NO_CHIP or program.chip_file else None
+    return 8 if limit is None or limit.value is None else min(limit.value, 8)
 
 
 def _check_chip(part: Trained, arch: Architecture | None) -> None:

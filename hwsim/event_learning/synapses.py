@@ -4,9 +4,10 @@ In units a threshold is 1 (a read-out's scale, where nothing is compared), so th
 learn alike. An integer weight of mantissa m and exponent e is ``m 2^(6 + e) / unit`` (Loihi shifts currents by 6 bits),
 and changes by whole steps of m, rounded stochastically, within what its registers hold:
 
-    all weights from -128 to 127        every number from there to there           (8 bits; B bits on other chips)
-    larger ones, all of them even       even numbers from -256 to 254
-    larger ones of one sign             numbers from 0 to 255, or from -255 to 0: synapses keep their sign
+    of both signs    multiples of 2^k, from -128 to 127 times it (8 bits a weight), with the smallest k that fits all
+    of one sign      those that do not fit so: from 0 to 255, or their negatives; synapses keep their sign
+
+and B bits in place of 8 on chips that have fewer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense, with_weights
 from neurodeploy.network.event_rule import EventRule
@@ -25,15 +27,27 @@ from neurodeploy.program.program import Program
 from ..function.tables import pool_places
 from .tables import Tables
 
+_LARGEST = 256
+"""Of a weight, in magnitude (`neurodeploy.network.loihi_ranges`)."""
+
 
 def held(weights: Array, bits: int) -> tuple[int, int, int]:
-    """Step, lowest and highest weight that a chip with so many bits a weight can hold; see the module's docstring."""
+    """Step, lowest and highest weight that a chip with so many bits a weight can hold; see the module's docstring.
+
+    Raises:
+        UnsupportedError: it cannot hold these.
+    """
     low, high, half = int(weights.min(initial=0)), int(weights.max(initial=0)), 1 << (bits - 1)
-    if -half <= low and high < half:
-        return 1, -half, half - 1
-    if low < 0 < high or not (weights & 1).any():
-        return 2, -2 * half, 2 * half - 2
-    return (1, 0, 2 * half - 1) if low >= 0 else (1, 1 - 2 * half, 0)
+    steps = [step for step in (1 << k for k in range(9)) if half * step <= _LARGEST and not (weights % step).any()]
+    one_sign = (0, 2 * half - 1) if low >= 0 else (1 - 2 * half, 0)
+    for least, most in ((-half, half - 1), *([one_sign] if low >= 0 or high <= 0 else [])):
+        for step in steps:
+            if least * step <= low and high <= most * step:
+                return step, least * step, most * step
+    raise UnsupportedError(
+        f"weights of {bits} bits do not hold those that should learn", found=f"values from {low} to {high}",
+        allowed=f"multiples of a power of 2, from {-half} to {half - 1} times it",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from neurodeploy.learning.learners import ProgramLearner
 from neurodeploy.learning.run import CHECKPOINT, PORTION, Run
 from neurodeploy.learning.setup import Setup
 from neurodeploy.network.event_rules import EventRule, with_rule
+from neurodeploy.network.schema import check_types
 from neurodeploy.program.program import NO_CHIP
 from neurodeploy.program.program import Program as Placed
 from neurodeploy.report.accuracies import undecided
@@ -37,14 +38,13 @@ from .show import progress
 
 Rule = Literal["mpd-ed", "std-ed", "bptt", "stdp", "r-stdp"]
 Thresholds = Literal["fixed", "layer", "neuron"]
-THRESHOLDS: tuple[Thresholds, ...] = ("fixed", "layer", "neuron")
 
 CHIPS = ("anp-i", "loihi1", "reckon", "odin", "paper-45nm")
 """By whose files a network that learns from nothing is priced, beside the one that is asked for."""
 LENGTHS = (8, 16, 32, 64, 128)
 """Steps of a sample at which memory is measured."""
 LENGTH_EPOCHS = 2
-ADAPT_RATE = 0.005
+ADAPT_RATE = 0.002
 """Learning rate of a Program that goes on learning."""
 
 Samples = str | Path | Mapping[str, ArrayLike]
@@ -84,12 +84,11 @@ class LearnOptions:
         """Fields of `neurodeploy.learning.setup.Setup` that are said.
 
         Raises:
-            InvalidInputError: thresholds that are none of the three.
+            InvalidInputError: something that cannot be.
         """
+        check_types(self)
         found = {name: value for name, value in asdict(self).items() if value is not None}
         how = found.pop("thresholds", None)
-        if how not in (None, *THRESHOLDS):
-            raise InvalidInputError("there are no such thresholds", found=how, allowed=", ".join(THRESHOLDS))
         return found if how is None else {**found, **_thresholds(how)}
 
 
@@ -105,7 +104,8 @@ class Learned:
         document: accuracies, counts, energy by component and by layer, ratios to clocked engines.
         programs: what each rule has learned, by its name.
         report, results: the page and the document as files; None where no folder was given.
-        before: accuracy on the test samples before anything was learned, by rule.
+        before: accuracy on the test samples before a Program learned anything, by rule.
+        warnings: what may be wrong with what a Program has learned.
     """
 
     document: LearningReport
@@ -113,6 +113,7 @@ class Learned:
     report: Path | None = None
     results: Path | None = None
     before: Mapping[str, float] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def program(self) -> Program:
@@ -143,11 +144,13 @@ class Learned:
             "learning_pj": own.learning_pj,
             "inference_pj": own.inference_pj,
             "ratios": {other.name: other.ratio for other in own.baselines},
-            "layers": {row.layer: row.learning_pj for row in rule.layers},
+            "layers": {row.layer: row.learning_pj or (None if row.missing else 0.0) for row in rule.layers},
             "words": rule.words,
             "missing": list(own.lacking),
         }
-        return found if self.before is None else {**found, "before": self.before[rule.rule]}
+        if self.before is None:
+            return found
+        return {**found, "before": self.before[rule.rule], "warnings": list(self.warnings)}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -231,6 +234,19 @@ def _begun(
     of: ProgramLearner | None = None,
 ) -> Run:  # fmt: skip
     """A run from the beginning, or from its checkpoint."""
+
+    def same(found: Setup) -> None:
+        for name in ("rule", *given):
+            if getattr(found, name) == getattr(asked, name):
+                continue
+            whole = {"digest": "set of samples", "program": "Program, rules, layers or chip"}.get(name)
+            raise InvalidInputError(
+                f"the run in {folder} has another {name.replace('_', ' ')}" if whole is None
+                else f"the run in {folder} was begun with another {whole}",
+                found=None if whole else getattr(found, name), allowed=None if whole else getattr(asked, name),
+                hint=f"{'bring them back' if whole else 'leave it out'} to go on, or give another folder with -o",
+            )  # fmt: skip
+
     there = (folder / CHECKPOINT).is_file()
     if there and not resume:
         raise InvalidInputError(
@@ -239,14 +255,7 @@ def _begun(
     if not there:
         make_folder(folder)
         return Run(asked, folder, portion, of)
-    found = Run.resume(folder, portion, of)
-    for name in ("rule", *given):
-        if getattr(found.setup, name) != getattr(asked, name):
-            raise InvalidInputError(
-                f"the run in {folder} has another {name.replace('_', ' ')}", found=getattr(found.setup, name),
-                allowed=getattr(asked, name), hint="leave the option out to go on, or give another folder with -o",
-            )  # fmt: skip
-    return found
+    return Run.resume(folder, portion, of, same)
 
 
 def _finish(run: Run) -> None:
@@ -292,7 +301,7 @@ def adapt(
         data: ``train_x``, ``test_x`` as any run of the Program takes them, ``[time, samples, *shape]``, ``train_y`` and
             ``test_y``: a file, or arrays by name.
         rule: by its name, or with all its constants; None for the rules that its projections have, else ``mpd-ed``.
-        options: ``epochs`` (1), ``seed``, ``learning_rate`` (0.005), ``batch``, ``skip``, ``thresholds`` (fixed),
+        options: ``epochs`` (1), ``seed``, ``learning_rate`` (0.002), ``batch``, ``skip``, ``thresholds`` (fixed),
             and of a Program in floats ``weight_bits``.
         layers: names of what learns: layers of neurons, modules or projections; all that can when not given.
         chip: by whose prices it is billed; its own when not given.
@@ -308,13 +317,18 @@ def adapt(
     samples = labelled(data) if isinstance(data, (str, Path)) else Labelled.of(
         {name: np.asarray(array) for name, array in data.items()}, "the samples"
     )  # fmt: skip
-    setup, given = _setup(own.of, data, samples, rule, options or LearnOptions())
+    if resume and folder is None:
+        raise InvalidInputError("nothing is there to go on from", found="no folder", hint="folder=...")
+    named = [layers] if isinstance(layers, str) else list(layers)
+    setup, of = _setup(own.of, data, samples, rule, options or LearnOptions())
     ruled = own.of
-    if rule is not None or layers or not any(q.event_rule for q in own.network.projections):
-        of = rule if isinstance(rule, EventRule) else setup.event_rule
-        ruled = replace(own.of, network=with_rule(own.network, of, layers))
+    if of is not None or named:
+        kept = next((q.event_rule for q in own.network.projections if q.event_rule is not None), setup.event_rule)
+        ruled = replace(own.of, network=with_rule(own.network, of or kept, named))
     arch = own.priced(chip) if own.chip != NO_CHIP or own.of.chip_file else None
     prices = arch or load_architecture(str(chip or "anp-i"))
+    setup = replace(setup, program=_digest(ruled, prices.name))
+    given = {**(options or LearnOptions()).given(), "digest": setup.digest, "program": setup.program}
     learner = ProgramLearner(ruled, samples, arch)
     if folder is None:
         run = Run(setup, of=learner)
@@ -324,22 +338,43 @@ def adapt(
     made = learner.program()
     made = replace(made, provenance={**made.provenance, "learned": setup.to_json()})
     document = report_of([run], [prices], f"{own.network.name} goes on learning on {prices.title}")
-    before = {setup.rule: run.accuracies[0]}
+    before, wary = {setup.rule: run.accuracies[0]}, tuple(_wary(run, ruled, made))
     if folder is None:
-        return Learned(document, {setup.rule: Program(made)}, before=before)
+        return Learned(document, {setup.rule: Program(made)}, before=before, warnings=wary)
     path = Path(folder) / "adapted.ndp"
     made.save(path)
-    return Learned(document, {setup.rule: Program(made, path=path)}, *_written(document, Path(folder)), before)
+    return Learned(document, {setup.rule: Program(made, path=path)}, *_written(document, Path(folder)), before, wary)
+
+
+def _wary(run: Run, before: Placed, after: Placed) -> Iterator[str]:
+    """What may be wrong with what a Program has learned, in words."""
+    first, last = run.accuracies[0], run.accuracies[-1]
+    if last < first:
+        yield (
+            f"it is worse than before ({100 * last:.2f} %, and was {100 * first:.2f} %): a smaller learning rate than "
+            f"{run.setup.learning_rate:g}, or more epochs, may help"
+        )
+    pairs = zip(before.network.projections, after.network.projections, strict=True)
+    still = [
+        q.name for q, p in pairs if p.event_rule and np.array_equal(q.connectivity.weights, p.connectivity.weights)
+    ]
+    if still:
+        yield (
+            f"no weight of {', '.join(still)} has changed: what follows is silent, or far from its thresholds "
+            "(thresholds that follow activity may wake it), or no sample taught anything"
+        )
 
 
 def _setup(
     program: Placed, data: Samples, samples: Labelled, rule: str | EventRule | None, options: LearnOptions
-) -> tuple[Setup, dict[str, Any]]:
-    """What the run depends on, and which of it was said.
+) -> tuple[Setup, EventRule | None]:
+    """What the run depends on, and the rule to learn by; None for those that its projections have.
 
     Raises:
-        InvalidInputError: options that only a network that begins from nothing has.
+        InvalidInputError: options that only a network that begins from nothing has, or that cannot be.
     """
+    if isinstance(rule, str) and rule not in ("mpd-ed", "std-ed"):
+        raise InvalidInputError("no Program goes on learning by this rule", found=rule, allowed="mpd-ed, std-ed")
     given = options.given()
     if strange := sorted(set(given) & {"code", "steps", "hidden", "initial"}):
         raise InvalidInputError(
@@ -365,17 +400,24 @@ def _setup(
     where = str(data) if isinstance(data, (str, Path)) else "arrays"
     setup = Setup(
         name, **{**usual, **given}, data=where, code="own", steps=samples.steps, hidden=(), digest=samples.digest,
-        program=_digest(program),
+        program="to be said",
     )  # fmt: skip
-    return setup, {**given, "digest": setup.digest, "program": setup.program}
+    if setup.batch > len(samples.train_y):
+        raise InvalidInputError(
+            "weights would never change: a batch is larger than all samples", found=f"a batch of {setup.batch}",
+            allowed=f"1 to {len(samples.train_y)}",
+        )  # fmt: skip
+    if isinstance(rule, EventRule):
+        return setup, rule
+    return setup, setup.event_rule if rule is not None or present is None else None
 
 
-def _digest(program: Placed) -> str:
-    """SHA-256 of its file."""
+def _digest(program: Placed, chip: str) -> str:
+    """SHA-256 of its file, with its rules, and of the name of the chip that bills it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "program.ndp"
         program.save(path)
-        return sha256(path.read_bytes()).hexdigest()
+        return sha256(path.read_bytes() + chip.encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

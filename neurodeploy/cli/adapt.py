@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what learns: layers, modules or projections by name (default: all that can)",
     )
-    add_learning(parser, epochs=1, rate=0.005)
+    add_learning(parser, epochs=1, rate=0.002)
     add_thresholds(parser, "fixed")
     parser.add_argument(
         "--scenario", nargs="+", choices=("new-class", "shifted-sensor"), metavar="NAME",
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         f"test accuracy: {100 * found.before[rule.rule]:.2f} % when deployed, {100 * found.accuracy:.2f} % after "
         f"{rule.samples:,} samples ({100 * rule.skipped:.0f} % of them taught nothing)"
     )
+    console.warn(*found.warnings)
     say(found, console)
     return 0
 

@@ -66,13 +66,14 @@ class Labelled:
             InvalidInputError: one is missing, or does not hold what it should; says what.
         """
         if missing := [name for name in NAMES if name not in arrays]:
-            raise InvalidInputError(f"{where} lacks {', '.join(missing)}", allowed=", ".join(NAMES))
+            raise InvalidInputError(f"{where}: no {', '.join(missing)}", allowed=", ".join(NAMES))
         own = {name: np.asarray(arrays[name]) for name in NAMES}
         for part in ("train", "test"):
             x, y = own[f"{part}_x"], own[f"{part}_y"]
             if y.ndim != 1 or not len(y) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
                 raise InvalidInputError(
-                    f"{where}: {part}_y does not hold classes", found=f"{y.dtype} {list(y.shape)}",
+                    f"{where}: {part}_y does not hold classes",
+                    found=f"{y.dtype} {list(y.shape)}" + (f", from {y.min()} on" if y.size else ""),
                     allowed="whole numbers from 0 on, [samples]",
                 )  # fmt: skip
             alike = x.ndim >= 3 and x.shape[0] == own["train_x"].shape[0] and x.shape[2:] == own["train_x"].shape[2:]
@@ -143,6 +144,8 @@ def steps_of(path: str) -> int:
 def _read(path: Path) -> dict[str, Array]:
     try:
         with storage_errors("read", path), np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array, and no archive of several")
             return {name: file[name] for name in NAMES if name in file.files}
     except (
         ValueError,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from neurodeploy import __version__
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.hwsim.chips.arch import Architecture
 from neurodeploy.hwsim.prices.learning_bill import CLOCKED, Clocked, Extent, bill, by_layer, clocked
 from neurodeploy.hwsim.prices.pricing import Bill, bill_of_run
@@ -109,7 +111,10 @@ class EventLearner:
 
     def program(self) -> Program:
         network, rule = self.chip.network(), self.chip.rule
-        ruled = network if rule.name == "bptt" else with_rule(network, rule)  # no chip learns by the other
+        # No chip learns by the surrogate gradient. A Program's loss is that of the potentials themselves, not of
+        # potentials divided by the steps, and so takes so much smaller a rate.
+        slower = replace(rule, learning_rate=rule.learning_rate / self.chip.steps)
+        ruled = network if rule.name == "bptt" else with_rule(network, slower)
         return Program.unplaced(ruled, {"neurodeploy": __version__, "passes": ""})
 
     def costs(self, counts: Array, samples: int, arch: Architecture) -> Bill:
@@ -150,12 +155,18 @@ class ProgramLearner:
     def __init__(self, program: Program, data: Labelled, arch: Architecture | None) -> None:
         from neurodeploy.hwsim.event_learning.program import COUNTED, OnProgram
 
+        names = [p.name for p in program.network.inputs]
+        if len(names) != 1:
+            raise UnsupportedError(
+                f"{program.network.name} has several inputs, and samples to learn from are one array",
+                found=", ".join(names), allowed="a Program with one input",
+            )  # fmt: skip
         self.chip = OnProgram(program, data.steps, arch)
         self.data, self.size = data, len(data.train_y)
         for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
             self.chip.check({"": x}, y)
         members = self.chip.part.members
-        self.description = "-".join("×".join(map(str, member.population.shape)) for member in members)
+        self.description = " → ".join("×".join(map(str, member.population.shape)) for member in members)
         self.layers, self.kinds, self.placed = self.chip.layers, COUNTED, arch is not None
         self.extent = Extent.of_layers([self._extent(member.population) for member in members[1:]])
 

@@ -9,6 +9,7 @@ epoch and the number of the change alone.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,18 @@ class Run:
         """Of each epoch, ``[layers, kinds]``."""
 
     @property
+    def _shape(self) -> tuple[int, int]:
+        """Of an epoch's counts."""
+        return len(self.learner.layers), len(self.learner.kinds)
+
+    @property
     def samples(self) -> int:
         """Samples of the whole run."""
         return self.learner.size * self.setup.epochs
 
     @property
     def done(self) -> bool:
-        return self.taken == self.samples
+        return self.taken >= self.samples
 
     def advance(self) -> None:
         """Learn from the next portion, which ends with the epoch at the latest, and write a checkpoint."""
@@ -92,11 +98,15 @@ class Run:
             )  # fmt: skip
 
     @classmethod
-    def resume(cls, folder: Path, portion: int = PORTION, of: Learner | None = None) -> Run:
+    def resume(
+        cls, folder: Path, portion: int = PORTION, of: Learner | None = None,
+        check: Callable[[Setup], None] = lambda setup: None,
+    ) -> Run:  # fmt: skip
         """Go on from a folder's checkpoint.
 
         Args:
             of: what learns, as it was at first; the setup's own network when not given.
+            check: refuses settings that are not those that were asked for.
 
         Raises:
             MissingFileError: there is none.
@@ -105,13 +115,16 @@ class Run:
         path = existing_file(folder / CHECKPOINT, "a checkpoint of neurodeploy learn")
         arrays = _read(path)
         setup = Setup.from_json(str(arrays["setup"]))
+        check(setup)
         run = cls(setup, folder, portion, of)
         run.learner.restore({name[6:]: value for name, value in arrays.items() if name.startswith("state/")})
-        taken, accuracies, counts = int(arrays["taken"]), arrays["accuracies"], arrays["counts"]
+        taken, accuracies, counts = int(arrays["taken"].sum()), arrays["accuracies"], arrays["counts"]
         size = run.learner.size
         epochs = -(-taken // size)
-        fits = 0 <= taken <= run.samples and len(accuracies) == taken // size + 1
-        if not fits or len(arrays["right"]) != epochs or len(counts) != epochs:
+        shapes = (arrays["right"].shape, counts.shape) == ((epochs,), (epochs, *run._shape)) or not epochs
+        fits = 0 <= taken <= run.samples and accuracies.shape == (taken // size + 1,) and shapes
+        sound = fits and bool(((accuracies >= 0) & (accuracies <= 1)).all() and (counts >= 0).all())
+        if not sound or not all(0 <= right <= size for right in arrays["right"].tolist()):
             raise InvalidInputError(
                 f"{path} is damaged", found=f"{taken} samples, {len(counts)} epochs", hint="begin the run anew"
             )
@@ -131,8 +144,9 @@ def _read(path: Path) -> dict[str, Array]:
     missing = {"format", "setup", "taken", "accuracies", "right", "counts"} - set(arrays)
     if missing:
         raise InvalidInputError(f"{path} is damaged", found=f"no {', '.join(sorted(missing))}", **damaged)
-    if int(arrays["format"]) != FORMAT:
+    version = arrays["format"].tolist()
+    if version != FORMAT:
         raise InvalidInputError(
-            f"{path} is of another version", found=int(arrays["format"]), allowed=FORMAT, hint="begin the run anew"
+            f"{path} is of another version", found=version, allowed=FORMAT, hint="begin the run anew"
         )
     return arrays

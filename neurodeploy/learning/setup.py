@@ -12,6 +12,7 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.event_rules import RULES, AdaptiveThreshold, EventRule, RuleName, Shape, build
 from neurodeploy.network.network import Network
+from neurodeploy.network.schema import check_types
 
 from .data import DIGITS, Dataset, digest, digits, own, steps_of
 
@@ -67,6 +68,7 @@ class Setup:
     program: str = ""
 
     def __post_init__(self) -> None:
+        check_types(self)
         known = (*RULES, *LOIHI_RULES)
         limits = {
             "rule": (self.rule in known, ", ".join(known)),
@@ -81,6 +83,7 @@ class Setup:
             ),
             "steps": (1 <= self.steps <= 4096, "1 to 4096"),
             "epochs": (self.epochs >= 1, "1 or more"),
+            "seed": (0 <= self.seed < 1 << 62, "0 to 2^62 - 1"),
             "initial": (self.initial > 0, "above 0"),
         }
         for name, (fine, allowed) in limits.items():

@@ -90,6 +90,7 @@ class EventRule:
             "batch": (self.batch >= 1, "1 or more"),
             "skip": (0 <= self.skip < 1, "0 to below 1"),
             "weight_bits": (self.weight_bits is None or 2 <= self.weight_bits <= 16, "2 to 16, or none"),
+            "seed": (0 <= self.seed < 1 << 62, "0 to 2^62 - 1"),
             "weight_range": (0 < self.weight_range < np.inf, "above 0"),
         }
         for name, (fine, allowed) in limits.items():

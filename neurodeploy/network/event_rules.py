@@ -314,8 +314,15 @@ def with_rule(network: Network, rule: EventRule, names: Sequence[str] = ()) -> N
             "a rule is given to a projection that does not exist",
             found=unknown[0] + did_you_mean(unknown[0], every), allowed=", ".join(every),
         )  # fmt: skip
-    chosen = {q.name for q in network.projections if not names and _plastic(network, q)}
-    chosen |= {name for name, own in known.items() if set(own) & set(names)}
+    plastic = {q.name for q in network.projections if _plastic(network, q)}
+    chosen = (
+        plastic if not names else {n for n, own in known.items() if n in names or (n in plastic and {*own} & {*names})}
+    )
+    if idle := [name for name in names if not any(name in known[projection] for projection in chosen)]:
+        raise InvalidInputError(
+            f"{idle[0]!r} has no synapses that learn", found="bias axons, or the kernel of a pooling",
+            allowed=", ".join(sorted(plastic)),
+        )  # fmt: skip
     projections = [
         replace(q, rule=rule if q.name in chosen else q.local_rule) if q.name in chosen or q.event_rule else q
         for q in network.projections

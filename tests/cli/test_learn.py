@@ -166,7 +166,7 @@ def test_ones_own_spikes(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"train_x": None}, "lacks train_x"),
+        ({"train_x": None}, "no train_x"),
         ({"train_y": np.array([0.5])}, "train_y does not hold classes"),
         ({"test_x": np.zeros((3, 4, 5))}, "test_x has the wrong shape"),
         ({"train_x": np.full((4, 2, 3), 2)}, "not spikes"),

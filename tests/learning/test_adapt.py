@@ -162,7 +162,7 @@ def test_it_goes_on_as_if_it_had_not_stopped(
     with pytest.raises(nd.NeurodeployError, match="has another seed"):
         nd.adapt(program, data, "mpd-ed", replace(options, seed=5), folder=tmp_path / "cut", resume=True)
     other = {**data, "train_y": data["train_y"][::-1].copy()}
-    with pytest.raises(nd.NeurodeployError, match="has another digest"):
+    with pytest.raises(nd.NeurodeployError, match="was begun with another set of samples"):
         nd.adapt(program, other, "mpd-ed", options, folder=tmp_path / "cut", resume=True)
     with pytest.raises(nd.NeurodeployError, match="holds a run already"):
         nd.adapt(program, data, "mpd-ed", options, folder=tmp_path / "cut")
@@ -197,6 +197,86 @@ def test_thresholds_follow_each_neuron_where_the_chip_can(program: nd.Program, d
     assert row.counts["threshold_updates"] > 0
 
 
+@pytest.fixture(scope="module")
+def dense() -> nn.Module:
+    """Integrate-and-fire neurons, which most chips have."""
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(144, 24, bias=False), snn.Leaky(1.0, init_hidden=True, reset_mechanism="zero"),
+        nn.Linear(24, 4, bias=False), snn.Leaky(1.0, init_hidden=True, reset_mechanism="zero", output=True),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("chip", ["odin", "loihi1", "loihi2", "paper-45nm", "speck", "xylo", "reckon", "anp-i"])
+def test_every_chip_keeps_what_it_holds(chip: str, dense: nn.Module, data: Mapping[str, np.ndarray]) -> None:
+    """Weights of 4 to 32 bits: it begins as it was compiled, and ends as what its registers hold."""
+    model = nd.export(dense, data["train_x"][:, :4], time_axis="step")
+    try:
+        program = model.compile(chip, calibration=data["train_x"][:, :32], input_axis=0)
+    except nd.NeurodeployError:
+        pytest.skip(f"{chip} does not take this network")
+    found = nd.adapt(program, data, "mpd-ed", nd.LearnOptions(learning_rate=0.5, epochs=2))
+    assert found.before == {"mpd-ed": program.run(data["test_x"], input_axis=0).accuracy(data["test_y"]).accuracy}
+    check_registers(found.program.network)
+    for q, p in zip(program.network.projections, found.program.network.projections, strict=True):
+        if p.event_rule is not None:
+            held_before, held_now = (np.unique(x.connectivity.weights) for x in (q, p))
+            assert len(held_now) <= max(1 << (4 if chip == "odin" else 8), len(held_before))
+    assert found.program.run(data["test_x"], input_axis=0).accuracy(data["test_y"]).accuracy == found.accuracy
+
+
+def test_the_chip_that_bills_changes_no_weight(program: nd.Program, data: Mapping[str, np.ndarray]) -> None:
+    options = nd.LearnOptions(learning_rate=0.01)
+    one, other = (nd.adapt(program, data, "mpd-ed", options, chip=chip) for chip in ("loihi1", "loihi2"))
+    for q, p in zip(one.program.network.projections, other.program.network.projections, strict=True):
+        assert (q.connectivity.weights == p.connectivity.weights).all()
+    assert {ratio for rule in other.as_json()["rules"] for ratio in rule["ratios"].values()} == {None}
+
+
+def test_rules_keep_their_constants(program: nd.Program, data: Mapping[str, np.ndarray]) -> None:
+    rule = nd.EventRule("mpd-ed", 0.02, width=0.5, seed=7, adapt=None)
+    first = nd.adapt(program, data, rule)
+    again = nd.adapt(first.program, data, layers=["lif3"])
+    assert [q.event_rule for q in again.program.network.projections if q.event_rule] == [rule]
+
+
+def test_what_it_says_when_nothing_good_comes_of_it(program: nd.Program, data: Mapping[str, np.ndarray]) -> None:
+    silent = nd.adapt(program, {**data, "train_x": np.zeros_like(data["train_x"])})
+    assert "no weight of" in silent.warnings[0]
+    worse = nd.adapt(
+        nd.adapt(program, data, "mpd-ed", OPTIONS).program, data, "mpd-ed", nd.LearnOptions(learning_rate=50.0)
+    )
+    assert any("worse than before" in text for text in worse.warnings)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (nd.LearnOptions(seed=-1), "seed"),
+        (nd.LearnOptions(seed=1 << 70), "seed"),
+        (nd.LearnOptions(epochs=1.5), "epochs"),  # type: ignore[arg-type]
+        (nd.LearnOptions(learning_rate="a"), "learning_rate"),  # type: ignore[arg-type]
+        (nd.LearnOptions(batch=1000), "a batch is larger than all samples"),
+    ],
+)
+def test_options_that_cannot_be(
+    options: nd.LearnOptions, text: str, program: nd.Program, data: Mapping[str, np.ndarray], tmp_path: Path
+) -> None:
+    with pytest.raises(nd.NeurodeployError, match=text):
+        nd.adapt(program, data, "mpd-ed", options, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_run_is_not_gone_on_with(program: nd.Program, data: Mapping[str, np.ndarray], tmp_path: Path) -> None:
+    """Other layers, another rule, another chip: refused before anything is read from the checkpoint."""
+    nd.adapt(program, data, "mpd-ed", folder=tmp_path)
+    for other in ({"layers": ["lif3"]}, {"rule": nd.EventRule("mpd-ed", 0.7)}, {"chip": "loihi2"}):
+        with pytest.raises(nd.NeurodeployError, match="begun with another Program, rules, layers or chip"):
+            nd.adapt(program, data, **{"rule": "mpd-ed", **other}, folder=tmp_path, resume=True)  # type: ignore[arg-type]
+    with pytest.raises(nd.NeurodeployError, match=r"'largest' has no synapses that learn"):
+        nd.adapt(program, data, layers=["largest"])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -219,7 +299,7 @@ def test_options_of_networks_that_begin_from_nothing(program: nd.Program, data: 
         nd.adapt(program, data, "mpd-ed", nd.LearnOptions(hidden=(10,)))
     with pytest.raises(nd.NeurodeployError, match="have the bits that they have"):
         nd.adapt(program, data, "mpd-ed", nd.LearnOptions(weight_bits=4))
-    with pytest.raises(nd.NeurodeployError, match="no such thresholds"):
+    with pytest.raises(nd.NeurodeployError, match="'fixed', 'layer', 'neuron'"):
         nd.adapt(program, data, "mpd-ed", nd.LearnOptions(thresholds="each"))  # type: ignore[arg-type]
     with pytest.raises(nd.NeurodeployError, match="std-ed learns from times of spikes"):
         nd.adapt(program, data, "std-ed")

@@ -54,7 +54,7 @@ def priced(run: Run, arch: Architecture) -> Priced:
         baselines=tuple(
             Baseline(
                 name=name, label=BASELINES[name], learning_pj=other.learning_pj,
-                ratio=other.learning_pj / own_bill.learning_pj if own_bill.learning_pj else None,
+                ratio=other.learning_pj / own_bill.learning_pj if own_bill.learning_pj and other.learning_pj else None,
             )
             for name, other in baselines.items()
         ),

@@ -67,17 +67,19 @@ def _parts(rule: RuleResult) -> list[dict[str, Any]]:
 
 def _accuracy(rules: Sequence[RuleResult]) -> Markup | None:
     """Test accuracy against the learning energy spent, one curve a rule."""
-    series = [[(p.learning_pj, p.accuracy) for p in rule.curve[1:] if p.learning_pj > 0] for rule in rules]
+    deployed = all(rule.settings.get("program") for rule in rules)  # then it is seen from where it began
+    first = 0 if deployed else 1
+    series = [[(p.learning_pj, p.accuracy) for p in rule.curve[first:] if deployed or p.learning_pj] for rule in rules]
     every = [point for points in series for point in points]
-    if not every:
+    if not every or not any(x for x, _ in every):
         return None
     x_low, x_high = min(x for x, _ in every), max(x for x, _ in every)
     y_low = min(0.9, min(y for _, y in every))
     extent = (x_low, max(x_high, 1.01 * x_low), max(0.0, y_low - 0.02), 1.0)
-    x_marks, y_marks = curves.ticks(extent[0], extent[1], True), curves.ticks(extent[2], extent[3], False)
+    x_marks, y_marks = curves.ticks(extent[0], extent[1], not deployed), curves.ticks(extent[2], extent[3], False)
     return curves.lines(
         series, ("learning energy spent", [quantity(v, "pJ").replace(".00", "") for v in x_marks]),
-        ("test accuracy", [percent(v, 0) for v in y_marks]), extent, (x_marks, y_marks), (True, False),
+        ("test accuracy", [percent(v, 0) for v in y_marks]), extent, (x_marks, y_marks), (not deployed, False),
         "test accuracy against learning energy spent",
     )  # fmt: skip
 
