@@ -243,8 +243,8 @@ def adapt_by_the_rules_that_a_program_has(f: Files) -> Made:
     rule = nd.EventRule("mpd-ed", learning_rate=0.01, adapt=None)
     network = with_rule(f.program.network, rule)
     replace(f.program.of, network=network).save(f.at / "ruled.ndp")
-    made = nd.adapt(f.at / "ruled.ndp", f.at / "samples.npz", chip="truenorth", folder=f.at / "ruled")
-    given = ["--data", f.at / "samples.npz", "--chip", "truenorth", "-o", f.at / "ruled"]
+    made = nd.adapt(f.at / "ruled.ndp", f.at / "samples.npz", chip="loihi2", folder=f.at / "ruled")
+    given = ["--data", f.at / "samples.npz", "--chip", "loihi2", "-o", f.at / "ruled"]
     return [f.at / "ruled.ndp", *given], made.as_json(), [f"ruled/{file}" for file in ADAPTED]
 
 
