@@ -35,7 +35,7 @@ class Setup:
 
     Args:
         rule: a name in `RULES`, or Loihi's ``stdp`` and ``r-stdp``.
-        data: ``digits``, or the path of a file of one's own (`neurodeploy.learning.digits.data`).
+        data: ``digits``, or the path of a file of one's own (`neurodeploy.learning.data`).
         code: how pixels become spikes: ``latency`` or ``rate``; ``own`` for a file, which holds spikes.
         steps: of a sample.
         hidden: as `NETWORKS` has them.

@@ -48,6 +48,9 @@ def wrong(module: nn.Module, x: np.ndarray[tuple[int, ...], np.dtype[np.float32]
     program.cost(x, "cores")  # type: ignore[arg-type]
     program.cost(x).bill.total_pj.upper()  # type: ignore[attr-defined]
     program.verify(x, labels=4).pairs[0].equals  # type: ignore[arg-type, attr-defined]
+    nd.adapt(program, x)  # type: ignore[arg-type]
+    nd.adapt(program, {"train_x": x}, "bptt")  # type: ignore[arg-type]
+    nd.learn("mpd-ed", options=nd.LearnOptions(thresholds="neurons")).acuracy  # type: ignore[arg-type, attr-defined]
     program.explain().needs[0].needs  # type: ignore[attr-defined]
     program.after_passes[0].accuracy + 1  # type: ignore[operator]
     found: str = program.report(Path("r.html"), x)  # type: ignore[assignment]
@@ -74,11 +77,12 @@ def test_a_project_passes_and_mistakes_do_not(tmp_path: Path, request: pytest.Fi
 def test_the_project_runs(tmp_path: Path) -> None:
     scope: dict[str, Any] = {"__name__": "deploy"}
     exec(compile(PROJECT.read_text(encoding="utf-8"), str(PROJECT), "exec"), scope)
-    figures, around = scope["deploy"](tmp_path), scope["around"](tmp_path)
+    figures, around, learned = (scope[name](tmp_path) for name in ("deploy", "around", "learning"))
     assert figures["cores"] == 4  # layers of 20 and 4 with a subtractive reset: 40 and 8 compartments, 16 to a core
     assert figures["output spikes"] > 0 and figures["nJ"] > 0
     assert (tmp_path / "report.html").is_file() and (tmp_path / "net_lava.npz").is_file()
     assert "onnxruntime equal, net.onnx in float32 equal" in around[1]
+    assert learned["adapted"] > learned["deployed"] and learned["learned"] > 0.5
 
 
 def public() -> Iterator[tuple[str, Any]]:

@@ -93,9 +93,37 @@ def around(folder: Path) -> list[str]:
     return [repr(made), repr(onnx), repr(found), repr(diagnosis), repr(passes), ", ".join(chips)]
 
 
+def learning(folder: Path) -> dict[str, float]:
+    """The deployed network goes on learning on its chip, from arrays; another begins from nothing, from a file."""
+    random = np.random.default_rng(0)
+    labels = np.arange(80) % 4
+    rates = np.where(np.arange(12) // 3 == labels[:, None], 0.6, 0.1)  # three inputs are busy for each class
+    x = (random.random((10, 80, 12)) < rates).astype(np.float32)
+    samples: dict[str, npt.NDArray[np.generic]] = {
+        "train_x": x[:, :60],
+        "train_y": labels[:60],
+        "test_x": x[:, 60:],
+        "test_y": labels[60:],
+    }
+    program = nd.load(folder / "net.ndp")
+    assert isinstance(program, nd.Program)
+    rule = nd.EventRule("mpd-ed", learning_rate=0.02, adapt=None)
+    adapted: nd.Learned = nd.adapt(program, samples, rule, nd.LearnOptions(epochs=5))
+    again: nd.Recording = adapted.program.run(x[:, 60:])
+    if again.accuracy(labels[60:]).accuracy != adapted.accuracy:
+        raise SystemExit("it does not answer as it did while it learned")
+    np.savez(folder / "samples.npz", allow_pickle=False, **samples)
+    options = nd.LearnOptions(hidden=(20,), epochs=5, thresholds="neuron")
+    learned: nd.Learned = nd.learn("std-ed", folder / "samples.npz", options, folder=folder / "learned", memory=False)
+    before = adapted.before or {}
+    return {"deployed": before["mpd-ed"], "adapted": adapted.accuracy, "learned": learned.accuracy}
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(exist_ok=True)
     for name, value in deploy(target).items():
         sys.stdout.write(f"{name}: {value:,.2f}\n")
     sys.stdout.write("\n".join(around(target)) + "\n")
+    for name, value in learning(target).items():
+        sys.stdout.write(f"accuracy, {name}: {value:.0%}\n")

@@ -80,12 +80,13 @@ def result_of(run: Run, archs: Sequence[Architecture]) -> RuleResult:
     words = own.costs(total, run.taken, arch).count("stored_words")
     dense = clocked["dense"].count("stored_words") if clocked else 0.0
     rows = rows_of(own.layers, own.kinds, total, run.taken, own.by_layer(total, run.taken, arch))
+    spikes = sum(row.counts.get("events_out", 0.0) for row in rows if row.layer != "chip")
     decided = own.decisions()
     return RuleResult(
         rule=setup.rule, title=TITLES[setup.rule], network=own.description, samples=run.taken, epochs=setup.epochs,
         accuracy=run.accuracies[-1], tested=len(decided.predicted), undecided=decided.undecided,
         silent=int(decided.silent.sum()), curve=tuple(curve), priced=tuple(priced(run, a) for a in archs),
-        layers=rows, spikes=by_kind.get("events_out", 0) / run.taken, words=words, clocked_words=dense,
+        layers=rows, spikes=spikes, words=words, clocked_words=dense,
         skipped=by_kind.get("skipped", 0) / run.taken, settings=setup.as_dict(),
         right=tuple(right / own.size for right in run.right),
     )  # fmt: skip
