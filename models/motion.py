@@ -115,7 +115,8 @@ class Disc:
         distance = np.sqrt(x[:, None, :] ** 2 + y[:, :, None] ** 2)
         covered = np.clip(0.5 + self.radius[:, None, None] - distance, 0, 1)
         own = np.exp(self.contrast[:, None, None] + self.texture.at(x, y))
-        return behind + covered * (own - behind)
+        seen: Array = behind + covered * (own - behind)
+        return seen
 
     @classmethod
     def drawn(cls, random: np.random.Generator, labels: Array) -> Disc:

@@ -104,6 +104,29 @@ def test_classes_differ_in_the_direction_alone() -> None:
         assert (b.velocity[:, 0] > 0).all() and np.array_equal(a.velocity, b.velocity * [-1, 1])
 
 
+def test_textures_are_sums_of_cosines() -> None:
+    own = scene([0, 1]).background
+    x, y = np.array([[0.5, 2.0, -3.0]] * 2), np.array([[1.5, -0.5]] * 2)
+    found = own.at(x, y)
+    assert found.shape == (2, 2, 3)
+    for sample, row, column in np.ndindex(*found.shape):
+        place = np.array([x[sample, column], y[sample, row]])
+        expected = own.amplitude * np.cos(own.waves[sample] @ place + own.phases[sample]).sum()
+        assert found[sample, row, column] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_disc_covers_what_is_behind_it() -> None:
+    """Radius 2, in the middle of the pixel in column and row 8: full at distance 0 and 1, half at 2, nothing at 3."""
+    plain = replace(scene([1]).background, amplitude=0.0)
+    disc = Disc(np.array([[0.5, 0.5]]), np.array([[0.25, 0.0]]), np.array([2.0]), np.array([-1.0]), plain)
+    half, levels = np.log((1 + np.exp(-1)) / 2), Scene(plain, (disc,)).log_intensity(np.array([0.0, 4.0, 96.0]))
+    assert levels[0, 0, 8, 8:12] == pytest.approx([-1, -1, half, 0], abs=1e-6)
+    assert levels[1, 0, 8, 9:13] == pytest.approx([-1, -1, half, 0], abs=1e-6)  # a pixel further after four steps
+    assert levels[2] == pytest.approx(levels[0], abs=1e-6)  # 24 pixels: where it was
+    near = replace(disc, contrast=np.array([0.5]))
+    assert Scene(plain, (disc, near)).log_intensity(np.zeros(1))[0, 0, 8, 8] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_a_bright_disc_says_on_where_it_goes() -> None:
     """In front of it pixels brighten, behind it they darken."""
     one = scene([1])
