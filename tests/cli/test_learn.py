@@ -169,7 +169,7 @@ def test_ones_own_spikes(run: Run, tmp_path: Path) -> None:
 
 def test_motion(run: Run, tmp_path: Path) -> None:
     """A linear read-out of summed frames stays below 60 % (tests/models/test_motion.py)."""
-    code, out, err = run("learn", "--data", "motion", "--rule", "std-ed", "--epochs", "3", "-o", tmp_path, "--json")
+    code, out, err = run("learn", "--data", "motion", "--rule", "std-ed", "--epochs", "2", "-o", tmp_path, "--json")
     assert code == 0, err
     (found,) = json.loads(out)["rules"]
     assert found["tested"] == 1000 and found["accuracy"] > 0.75
