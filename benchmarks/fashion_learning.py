@@ -6,7 +6,7 @@
 The first 12,000 training images and the first 3,000 test images of the package (Xiao, Rasul, Vollgraf,
 arXiv 1708.07747; MIT licence). Pixels 0 to 255 spike as the digits' 0 to 16 do (`neurodeploy.models.digits`): once in
 step floor((255 - x) T / 255), not at all for 0. All settings but those above are `neurodeploy learn`'s own.
-This code was kept among four by 3,000 other training images, after one of them, pixels rounded to 0 to 16, had been tested.
+This code was kept among four by 3,000 other training images, after one of them (rounded to 0 to 16) had been tested.
 
 A row a rule and kind of threshold (one a layer; one a neuron): accuracy on the test images, spikes of all layers and
 learning energy a sample, what the three clocked engines take for the same samples, CPU time. A run that was killed goes
