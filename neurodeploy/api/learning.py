@@ -194,7 +194,7 @@ def learn(
 
     Args:
         rules: ``mpd-ed``, ``std-ed``, ``bptt`` (surrogate gradient), ``stdp``, ``r-stdp``; several are compared.
-        data: ``digits``, or a file with spikes (`neurodeploy.learning.data`).
+        data: ``digits``, ``motion`` (`neurodeploy.models.motion`), or a file with spikes (`neurodeploy.learning.data`).
         chip: whose prices come first.
         folder: for checkpoints, Programs and the report.
         resume: go on from the folder's checkpoints.

@@ -1,4 +1,4 @@
-"""What a run learns from: the digits, or a user's own events.
+"""What a run learns from: the digits, simulated events of motion, or a user's own events.
 
 A file of one's own is an ``.npz`` with ``train_x`` and ``test_x``, ``[time, samples, *shape]``, and ``train_y`` and
 ``test_y``, classes from 0 on ``[samples]``. Networks that begin from nothing take spikes, 0 or 1; a Program takes what
@@ -20,7 +20,8 @@ from neurodeploy.files.atomic import existing_file, storage_errors
 from neurodeploy.hwsim.event_learning.engine import Samples
 from neurodeploy.network.arrays import Array
 
-DIGITS = "digits"
+DIGITS, MOTION = "digits", "motion"
+BUILT_IN = (DIGITS, MOTION)
 NAMES = ("train_x", "train_y", "test_x", "test_y")
 
 
@@ -113,6 +114,15 @@ def digits(code: str, steps: int) -> Dataset:
     return Dataset(train, test, source.SHAPE, source.CLASSES)
 
 
+def motion() -> Dataset:
+    """Two directions of motion before a simulated event camera; see `neurodeploy.models.motion`."""
+    from neurodeploy.models import motion as source
+
+    found = source.load()
+    train, test = Samples.of(found.train_x, found.train_y), Samples.of(found.test_x, found.test_y)
+    return Dataset(train, test, source.SHAPE, source.CLASSES)
+
+
 def digest(path: str) -> str:
     """SHA-256 of a file of samples.
 
@@ -137,7 +147,11 @@ def own(path: str) -> Dataset:
 
 
 def steps_of(path: str) -> int:
-    """Time steps of a user's samples; see `own` for the errors."""
+    """Time steps of the samples of motion, or of a user's file; see `own` for the errors."""
+    if path == MOTION:
+        from neurodeploy.models.motion import STEPS
+
+        return STEPS
     return labelled(path).steps
 
 

@@ -76,6 +76,10 @@ def test_loihis_rules(rule: str, run: Run, tmp_path: Path) -> None:
         (("--hidden", "20,c4k3s1"), "hidden layer 2 cannot be a convolution"),
         (("--chip", "loihi9"), "unknown chip"),
         (("--rule", "stdp", "--steps", "8"), "stdp does not have every option"),
+        (("--rule", "stdp", "--data", "motion"), "stdp does not have every option"),
+        (("--data", "motion", "--code", "rate"), "the spikes of motion are what they are"),
+        (("--data", "motion", "--steps", "8"), "the spikes of motion are what they are"),
+        (("--data", "movement"), "movement"),
     ],
 )
 def test_bad_options(arguments: tuple[str, ...], text: str, run: Run, tmp_path: Path) -> None:
@@ -161,6 +165,22 @@ def test_ones_own_spikes(run: Run, tmp_path: Path) -> None:
     np.savez(path, train_x=x[:, ::-1], train_y=y, test_x=test_x, test_y=test_y)
     code, _, err = run("learn", "--resume", "--rule", "mpd-ed", "-o", out)
     assert code == 2 and "has changed since the run began" in err
+
+
+def test_motion(run: Run, tmp_path: Path) -> None:
+    """A linear read-out of summed frames stays below 60 % (tests/models/test_motion.py)."""
+    code, out, err = run("learn", "--data", "motion", "--rule", "std-ed", "--epochs", "2", "-o", tmp_path, "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)["rules"]
+    assert found["tested"] == 1000 and found["accuracy"] > 0.75
+    ratios = found["ratios"]
+    assert ratios["dense"] > ratios["zero-skipping"] > ratios["once"] > 1
+    document = json.loads((tmp_path / "results.json").read_text())
+    settings = document["rules"][0]["settings"]
+    assert document["memory"] == [] and document["rules"][0]["network"] == "2×16×16-8×16×16-48-2"
+    assert (settings["code"], settings["steps"], settings["learning_rate"]) == ("own", 16, 0.02)
+    code, _, err = run("learn", "--rule", "std-ed", "--resume", "-o", tmp_path, "--json")
+    assert code == 0, err  # all settings are the run's
 
 
 @pytest.mark.parametrize(
