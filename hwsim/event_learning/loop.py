@@ -160,21 +160,24 @@ def adapt(net: Net, constants: Constants, state: State, steps: int, counts: Arra
         if constants.moves[k] == 0:
             continue
         first, size = net.populations[k, AT], net.populations[k, SIZE]
+        fired = 0
+        for j in range(first, first + size):
+            fired += state.events[j]
+        mean = fired / (size * steps * state.counter[WATCHED])
         together = size if constants.each == 0 else 1
         for at in range(first, first + size, together):
-            fired = 0
-            for j in range(at, at + together):
-                fired += state.events[j]
-                state.events[j] = 0
-            activity = fired / (together * steps * state.counter[WATCHED])
-            moved = False
+            activity, low, moved = mean, mean < 0.5 * constants.target, False
+            if constants.each == 1:
+                activity = state.events[at] / (steps * state.counter[WATCHED])
+                low = low or state.events[at] == 0
             for j in range(at, at + together):
                 level, start = state.threshold[j], constants.start[j]
-                if activity < 0.5 * constants.target:
+                if low:
                     level = max(level * constants.down, constants.lowest * start)
                 elif activity > constants.target:
                     level = min(level * constants.up, start)
                 moved |= level != state.threshold[j]
                 state.threshold[j] = level
             counts[k - 1, THRESHOLD_UPDATES] += moved
+        state.events[first : first + size] = 0
     state.counter[WATCHED] = 0

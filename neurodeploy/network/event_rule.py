@@ -27,8 +27,9 @@ class AdaptiveThreshold:
     is multiplied by ``down`` (not below ``lowest`` times its start); above ``target`` by ``up``, not above its start.
 
     Args:
-        each: ``layer`` for one number a layer, moved by the mean of its neurons; ``neuron`` for one a neuron, moved
-            by its own spikes, so that a loud neuron does not hide silent ones.
+        each: ``layer`` for one number a layer, moved by the mean of its neurons; ``neuron`` for one a neuron: lowered
+            with all others by the mean, or by itself where it did not fire at all, so that a loud neuron does not hide
+            silent ones; raised where its own spikes are above the target.
     """
 
     target: float = 0.04

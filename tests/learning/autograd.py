@@ -180,12 +180,14 @@ def _adapt(module: EventNetwork, steps: int, samples: int) -> None:
     rule = module.rule.adapt
     assert rule is not None
     for layer in module.layers:
-        activity = layer.events / (steps * samples)
-        if rule.each == "layer":
-            activity = activity.mean().expand_as(activity)
+        own = layer.events / (steps * samples)
+        activity = mean = own.mean().expand_as(own)
+        seldom = mean < 0.5 * rule.target
+        if rule.each == "neuron":
+            activity, seldom = own, seldom | (own == 0)
         start, level = layer.layer.threshold, layer.threshold
         lower = (level * rule.down).clamp(min=rule.lowest * start)
         raised = (level * rule.up).clamp(max=start)
-        seldom, often = activity < 0.5 * rule.target, activity > rule.target
+        often = activity > rule.target
         layer.threshold = torch.where(seldom, lower, torch.where(often, raised, level))
         layer.events = torch.zeros_like(layer.events)

@@ -121,6 +121,21 @@ def test_thresholds_follow_activity() -> None:
     assert levels == pytest.approx([1, 0.8, 0.8, 0.64, 0.64, 0.512, 0.512, 0.5, 0.5, 1.0, 1.0, 1.0])
 
 
+def test_a_loud_neuron_does_not_hide_a_silent_one() -> None:
+    """One of two neurons fires in every step: their mean is 0.5, far above the target; the silent one is lowered."""
+    made = build(Shape((1,), (2,), 2), "mpd-ed", keep=0.5, readout_keep=B)
+    first, last = made.projections
+    network = replace(made, projections=(replace(first, connectivity=Dense(np.array([[1.5], [0.1]]))), last))
+    busy = spikes((0, 0), (1, 0), (2, 0), (3, 0), inputs=1)
+    levels = {}
+    for each in ("layer", "neuron"):
+        adapt = AdaptiveThreshold(target=0.2, lowest=0.5, down=0.8, up=2.0, window=1, each=each)  # type: ignore[arg-type]
+        chip = OnChip(network, rule("mpd-ed", adapt=adapt, batch=100), STEPS)
+        chip.learn(busy)
+        levels[each] = chip.thresholds[0].tolist()
+    assert levels == {"layer": [1.0, 1.0], "neuron": [1.0, 0.8]}
+
+
 def test_a_certain_sample_is_skipped() -> None:
     """p = e^o / (e^o + e^-o) with o = kappa of step 1 is above 1/2; with skip 0.5 nothing is learned from it."""
     chip = OnChip(network("mpd-ed", [1.1], keep=0.5), rule("mpd-ed", skip=0.5, batch=1), STEPS)
