@@ -160,9 +160,9 @@ def load_module(
         MissingFileError: the file, the package or the checkpoint is not there.
         InvalidInputError: no such attribute, not a module, code that fails, or weights that do not fit.
     """
-    from neurodeploy.exporters import load_module as loading
+    from neurodeploy.exporters.load_module import load_module as loaded
 
-    return loading.load_module(spec, checkpoint, tell)
+    return loaded(spec, checkpoint, tell)
 
 
 def _drawn(shape: tuple[int, ...]) -> Array:
