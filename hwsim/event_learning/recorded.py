@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from neurodeploy.network.arrays import Array
 
 from ..function.neuron_kernels import compiled
@@ -110,6 +108,3 @@ def blame(k: int, spikes: Spikes, errors: Array) -> None:
     for t in range(len(errors)):
         for e in range(spikes.base[k] + spikes.first[k, t], spikes.base[k] + spikes.first[k, t + 1]):
             spikes.error[e] = errors[t, spikes.neuron[e]]
-
-
-NOTHING = np.zeros((0, 0))

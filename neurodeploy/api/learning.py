@@ -61,11 +61,11 @@ class LearnOptions:
         epochs: passes over the samples.
         seed: of initial weights, order and rounding.
         learning_rate: at the beginning; it falls to 0 along a cosine, epoch by epoch.
-        batch: samples between two changes of weights.
+        batch: samples between two changes of weights; fewer that are left at the end of the run change none.
         skip: nothing is learned from a sample that is right with a probability above ``1 - skip``.
         weight_bits: weights stay on a grid of so many bits.
         initial: factor of the initial weights.
-        thresholds: ``layer`` and ``neuron`` follow activity, by layer or each by its own; ``fixed`` stay.
+        thresholds: ``layer`` and ``neuron`` follow activity, one a layer or one a neuron; ``fixed`` stay.
     """
 
     code: str | None = None

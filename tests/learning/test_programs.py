@@ -298,6 +298,21 @@ def test_what_a_chip_can_hold(low: int, high: int, even: bool, expected: tuple[i
             assert registers.within_weights(extremes)
 
 
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_whatever_is_held_stays_what_it_is(bits: int) -> None:
+    """Random weights that so many bits hold, of any step and sign: all are on the grid, which the chip holds."""
+    random = np.random.default_rng(bits)
+    for _ in range(200):
+        step = 1 << int(random.integers(0, 10 - bits))
+        low, high = ((-(1 << (bits - 1)), 1 << (bits - 1)), (0, 1 << bits), (1 - (1 << bits), 1))[random.integers(3)]
+        weights = random.integers(low, high, 12) * (step if low and high > 1 else 1)
+        grid, least, most = held(weights, bits)
+        assert not (weights % grid).any() and least <= weights.min() and weights.max() <= most
+        assert most - least <= ((1 << bits) - 1) * grid
+        for corner in (least, most):
+            assert registers.within_weights(np.append(weights, corner))
+
+
 def refused(network: Network, rule: EventRule | None = None, steps: int = STEPS) -> str:
     ruled = with_rule(network, rule or EventRule("mpd-ed", 0.1, adapt=None)) if rule is not NONE else network
     with pytest.raises(UnsupportedError) as error:
