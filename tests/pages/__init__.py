@@ -1,0 +1,1 @@
+"""The pages of the documentation, run as their reader would; `python -m tests.pages` writes what came of it."""
