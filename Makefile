@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
 
-.PHONY: demo test lint types pytest docs bench clean
+.PHONY: demo test lint types pytest docs docs-check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -30,6 +30,11 @@ pytest: $(VENV)/.installed
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html"
+
+# Runs what takes minutes in README and docs, too, and compares; WRITE=1 puts what was printed in place.
+docs-check: $(VENV)/.installed
+	$(BIN)/neurodeploy lava setup
+	$(BIN)/python -m tests.pages --slow $(if $(WRITE),,--check)
 
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -9,6 +9,7 @@ fence                                   meaning
                                         that follows is what it prints
 ```` ```ANY title="own.py" ````         saved as that file
 ```` ``` ```` without a language        what the Python before it prints
+```` ```text ````                       neither run nor printed: a drawing, a form; its figures are text's
 ======================================  =====================================================================
 
 A line of what is printed that is ``...`` stands for any lines, or none; one that ends with ``...`` for any end.
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 RECORDED = DOCS / "recorded"
 
-Kind = Literal["console", "python", "file", "output", "skipped", "setup", "run", "unclaimed"]
+Kind = Literal["console", "python", "file", "output", "text", "skipped", "setup", "run", "unclaimed"]
 
 _ITEM = re.compile(
     r"^```(?P<language>\w*)(?P<info>[^\n]*)\n(?P<text>.*?)^```[ ]*$|"
@@ -129,6 +130,8 @@ def _kind(language: str, titled: bool, before: list[Block], said: str) -> Kind:
         return "file"
     if language in ("console", "python"):
         return language
+    if language == "text":
+        return "text"
     return "output" if language == "" and before and before[-1].kind == "python" else "unclaimed"
 
 

@@ -26,7 +26,7 @@ from .blocks import DOCS, ROOT, Page
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)*")
 _ANYWHERE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)*")
-_CODE = re.compile(r"^```.*?^```|`[^`\n]+`|<!-- (\w+) -->\n.*?<!-- /\1 -->|<!--.*?-->", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^```(?!text).*?^```|`[^`\n]+`|<!-- (\w+) -->\n.*?<!-- /\1 -->|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"\]\([^)]*\)|<https?:[^>]*>")
 _FUNCTIONS = {"round": round, "sum": sum, "len": len, "range": range}
 ORIGINS = ("file", "measured", "published", "computed", "defined")

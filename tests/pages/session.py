@@ -76,6 +76,8 @@ class Session:
                 with self._here() as out:
                     self.code = main(words[1:])
                 return self._told(out)
+            if words[0] == "make":
+                return self._make(words[1:])
             if plain and words[0] == "python" and words[1].endswith(".py"):
                 return self._script(words[1:])
             return self._shell(line)
@@ -91,6 +93,14 @@ class Session:
             finally:
                 sys.argv = before
         return self._told(out)
+
+    def _make(self, targets: list[str]) -> str:
+        """Run make where its file is, with what it makes in the page's folder; `test` is what runs the pages."""
+        if targets == ["test"]:
+            self.code = 0
+            return ""
+        made = f"OUT={self.folder / 'demo-output'}"
+        return self._shell(shlex.join(["make", "--silent", "--directory", str(ROOT), made, *targets]))
 
     def _shell(self, line: str) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
