@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
-import io
 import math
 import re
 import shlex
@@ -30,7 +28,6 @@ from neurodeploy.program.count_kinds import KINDS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-API = sorted((DOCS / "api").glob("*.md"))
 HELP = {"-h", "--help", "-V", "--version"}
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -301,21 +298,6 @@ def test_every_name_of_ours_in_backticks_exists() -> None:
     assert not is_there("neurodeploy.network.nowhere") and not is_there("neurodeploy.network.network.Network.nowhere")
 
 
-@pytest.mark.parametrize("page", API, ids=named)
-def test_the_example_of_each_page_of_the_reference_prints_what_the_page_says(page: Path) -> None:
-    """Its first block of Python, and the block of output behind it."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    first = next(index for index, (language, _) in enumerate(blocks) if language == "python")
-    (_, code), (language, said) = blocks[first : first + 2]
-    assert language == "" and said.strip(), "no output behind the example"
-    if "import torch" in code:
-        pytest.importorskip("torch")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, f"{page.stem}.py", "exec"), vars(ModuleType(page.stem)))
-    assert printed.getvalue() == said
-
-
 def models_of(page: str) -> tuple[str, ModuleType]:
     """The text of a how-to page, and the file that it starts from, run; with fewer time steps, to be quick."""
     text = (DOCS / page).read_text(encoding="utf-8")
@@ -393,7 +375,7 @@ def refreshed(page: str) -> str:
 
     before, last = page.rsplit("\n## ", 1)
     new = [command for command in COMMANDS if f"\n## {command}\n" not in page]
-    page = before + "".join(f"\n## {command}\n\n```\n```\n" for command in new) + "\n## " + last
+    page = before + "".join(f"\n## {command}\n\n<!-- help -->\n```text\n```\n<!-- /help -->\n" for command in new) + "\n## " + last
     sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     for index, section in enumerate(sections):
         command = section.partition("\n")[0].removeprefix("## ")
@@ -407,7 +389,7 @@ def refreshed(page: str) -> str:
             text = parser.format_help()
         else:
             continue
-        block = f"```\n{text.rstrip()}\n```"
+        block = f"```text\n{text.rstrip()}\n```"
         sections[index] = _FENCE.sub(lambda _, block=block: block, section, count=1)
     return "".join(sections)
 

@@ -17,7 +17,6 @@ printed, in code within a line or in a generated table, all of which other tests
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,9 +25,13 @@ from .blocks import DOCS, ROOT, Page
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)*")
 _ANYWHERE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)*")
-_CODE = re.compile(r"^```(?!text).*?^```|`[^`\n]+`|<!-- (\w+) -->\n.*?<!-- /\1 -->|<!--.*?-->", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(
+    r"^```text\n(?P<text>.*?)^```|^```.*?^```|`[^`\n]+`|<!-- (?P<table>\w+) -->\n.*?<!-- /(?P=table) -->|<!--.*?-->",
+    re.MULTILINE | re.DOTALL,
+)
 _TARGET = re.compile(r"\]\([^)]*\)|<https?:[^>]*>")
 _FUNCTIONS = {"round": round, "sum": sum, "len": len, "range": range}
+_FUNCTIONS = {"len": len, "range": range, "round": round, "sum": sum}
 ORIGINS = ("file", "measured", "published", "computed", "defined")
 
 
@@ -40,12 +43,13 @@ def figures(text: str) -> set[str]:
 
 def prose(page: Page) -> str:
     """A page without its code, its comments and the targets of its links."""
-    return _TARGET.sub("] ", _CODE.sub(" ", page.text))
+    return _TARGET.sub("] ", _CODE.sub(lambda code: f" {code['text'] or ''} ", page.text))
 
 
 def run(page: Page) -> set[str]:
     """The figures in what a page runs, what that printed, and in its generated tables."""
-    parts = (match[0] for match in _CODE.finditer(page.text) if not match[0].startswith("<!--") or match[1])
+    codes = (code for code in _CODE.finditer(page.text) if code["text"] is None)
+    parts = (code[0] for code in codes if not code[0].startswith("<!--") or code["table"])
     return {number.replace(",", "") for part in parts for number in _ANYWHERE.findall(part)}
 
 
@@ -58,7 +62,7 @@ def facts(page: Page) -> list[dict[str, Any]]:
 def wrong(page: Page) -> list[str]:
     """What is wrong with the figures of a page, in words."""
     text = " ".join(prose(page).split())
-    plain = " ".join(_TARGET.sub("]", page.text).split())
+    plain = " ".join(page.text.split())
     known = run(page)
     found = []
     for fact in facts(page):
@@ -78,19 +82,16 @@ def _origin(fact: dict[str, Any]) -> str:
         return f"a fact has `say` and one of {', '.join(ORIGINS)}"
     (kind,) = given
     value = str(fact[kind])
-    if kind == "computed":
-        return (
-            ""
-            if eval(value, {"__builtins__": {"round": round, "sum": sum, "len": len}}) is True
-            else f"{value} is not true"
-        )
-    if kind in ("file", "measured"):
-        path = ROOT / value.split()[0]
-        if not path.is_file():
-            return f"{value} is not there"
-        if kind == "file":
-            there = {number.replace(",", "") for number in _ANYWHERE.findall(Path(path).read_text("utf-8"))}
-            there |= {str(float(number)) for number in there if number.count(".") < 2}
-            lost = sorted(figures(str(fact["say"])) - there)
-            return f"{', '.join(lost)} not in {value}" if lost else ""
+    if kind == "computed" and eval(value, {"__builtins__": _FUNCTIONS}) is not True:
+        return f"{value} is not true"
+    path = ROOT / value.split()[0]
+    if kind in ("file", "measured") and not path.is_file():
+        return f"{value} is not there"
+    if kind in ("computed", "file"):
+        there = {
+            one.replace(",", "") for one in _ANYWHERE.findall(value if kind == "computed" else path.read_text("utf-8"))
+        }
+        there |= {f"{float(one):g}" for one in there if one.count(".") < 2}
+        lost = sorted(figures(str(fact["say"])) - there)
+        return f"{', '.join(lost)} not in {value}" if lost else ""
     return ""
