@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import blocks, running
+from . import blocks, picture, running
 
 
 def main() -> int:
@@ -34,6 +34,9 @@ def main() -> int:
             else:
                 text, lost = running.refreshed(page, Path(folder).resolve(), args.slow)
                 path.write_text(text, encoding="utf-8")
+                report = Path(folder).resolve() / "demo-output" / "report.html"
+                if args.slow and report.exists():
+                    picture.take(report, running.Records(blocks.read(path)).next())
         for one in lost:
             sys.stdout.write(one + "\n\n")
         sys.stdout.write(f"{page.name}: {'wrong' if lost else 'true'}\n")

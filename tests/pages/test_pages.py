@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from . import blocks, running, shown
+from . import blocks, picture, running, shown
 from .checks import check, named, some
 
 
@@ -35,6 +35,14 @@ def test_a_figure_that_is_changed_is_found(data: st.DataObject) -> None:
         printed = "".join(line.removesuffix("...") + "\n" for line in text.splitlines())
         assert shown.difference(text, printed) == ""
         assert shown.difference(other, printed) != ""
+
+
+def test_the_picture_of_the_report_is_that_of_the_demo_on_the_page() -> None:
+    page = blocks.read(blocks.ROOT / "README.md")
+    printed = running.Records(page).next()
+    assert printed.count("digits-mlp") > 5
+    assert picture.shows() == picture.digest(printed), "make docs-check WRITE=1"
+    assert picture.digest(printed.replace("98.44", "98.45")) != picture.digest(printed)
 
 
 PAGE = """# A page
