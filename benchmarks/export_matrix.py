@@ -18,8 +18,7 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +26,7 @@ from rich.table import Table
 from tests.exporters.matrix import cells, classes
 
 FRAMEWORKS = ("norse", "snntorch", "spikingjelly", "sinabs")
+ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "docs" / "recorded" / "export_matrix.txt"
 
 

@@ -1,4 +1,4 @@
-"""The tables about frameworks: which classes are exported, and the counts that `benchmarks/export_matrix.py` recorded."""
+"""The tables about frameworks: classes that are exported; counts that `benchmarks/export_matrix.py` recorded."""
 
 from __future__ import annotations
 

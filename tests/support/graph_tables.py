@@ -58,6 +58,11 @@ def forms(node: str) -> list[str]:
     return [name for name in NODES if re.match(rf"`{node}`", name)]
 
 
+def titled(node: str) -> str:
+    """A node, or the two ends, which stand together."""
+    return "`Input`, `Output`" if node == "Input" else f"`{node}`"
+
+
 def on_lava(node: str) -> list[str]:
     """What becomes of all forms of a node on Lava, and in hwsim's integers."""
     said = []
@@ -79,8 +84,12 @@ def ours() -> frozenset[str]:
 
 def process(name: str) -> list[str]:
     """The Process that runs the neurons of a row, in floats and in integers."""
-    kinds = [found(name).process.get(arithmetic, "") for arithmetic in ("floats", "integers")]
-    return [f"{'ours' if kind in ours() else 'Lava’s'}: `{kind}`" if kind else "refused" for kind in kinds]
+    said = []
+    for arithmetic in ("floats", "integers"):
+        kind = found(name).process.get(arithmetic, "")
+        whose = "ours" if kind in ours() else "Lava's"
+        said.append(f"{whose}: `{kind}`" if kind else "refused")
+    return said
 
 
 READ_OUTS = ("`LI`, an output", "`LI`, feeding on", "`Threshold`")
@@ -90,7 +99,7 @@ TABLES = (
     Table(SUPPORT, "rules", ("rule", "NIR", *RULED[1:], "why it is refused"),
           {name: partial(cells, name, RULED) for name in (*RULES, *MODELS)}),
     Table(LAVA, "lava nodes", ("NIR node", "Lava float", "Lava fixed", "hwsim", "what the integers approximate"),
-          {f"`{node}`": partial(on_lava, node) for node in KNOWN_NODES if node != "Output"}),
+          {titled(node): partial(on_lava, node) for node in KNOWN_NODES if node != "Output"}),
     Table(LAVA, "processes", ("neuron", "Process in floats", "Process in integers"),
           {name: partial(process, name) for name in (*RULES, *READ_OUTS, *MODELS)}),
 )  # fmt: skip

@@ -264,6 +264,7 @@ RULES: Mapping[str, Case] = {
 MODELS: Mapping[str, str] = {
     "ternary spikes": "ternary",
     "[sigma-delta](howto-sigma-delta.md)": "sigma-delta",
+    "sigma-delta, heard by `LIF`": "sigma-delta, heard by LIF",
     "delta, sigma-delta that loses its remainders, sigma": "delta, sigma-delta that loses its remainders, sigma",
     "graded ReLU": "graded ReLU",
     "product gate": "product gate",

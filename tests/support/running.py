@@ -21,8 +21,7 @@ from neurodeploy.backends.lava.lower import lower as to_lava
 from neurodeploy.compiler import CompileOptions, compile, limits_of, place
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
-from neurodeploy.nir_graph import interpreter
-from neurodeploy.nir_graph import nir_file
+from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import resolve
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording, check_inputs
@@ -73,7 +72,8 @@ def short(error: NeurodeployError) -> str:
     if found := re.search(r"does not fit on (?P<chip>\w+)(?:, for \d+ reasons:\n\s*-|:) '[^']*' (?P<why>[^\n]*)", said):
         said = found["why"].replace(f" of {found['chip']}", " of the chip").replace(found["chip"], "the chip")
     said = re.sub(r"\S*/net\.(?:nir|ndp): ", "", said)
-    said = re.sub(r"\b(?:node|population|projection|layer) '[^']*':? ?", "", said).strip()
+    said = re.sub(r"^(?:node|population|projection|layer) '[^']*':? ?", "", said).strip()
+    said = re.sub(r"\b(population|neuron|projection|layer) '[^']*'", r"a \1", said)
     return re.sub(r"\s+", " ", said.replace("|", "/"))
 
 

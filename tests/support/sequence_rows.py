@@ -186,13 +186,8 @@ def loop(code: Callable[..., Any] | None = None, behind: Callable[..., Any] | No
     return Whole(lambda: Loop(code, behind), TIME_FIRST, 0)
 
 
-def mean_over(read: Callable[[Tensor], Any]) -> Whole:
-    return loop(None, lambda spikes, mems: read(spikes))
-
-
 SEQUENCES: Mapping[str, Whole] = {
     "snnTorch: a loop over `[time, batch, ...]`": loop(),
-    "norse: a loop with states, `[time, batch, ...]`": Whole(Norse, TIME_FIRST, 0),
     "norse: a loop with states, `[batch, time, ...]`": Whole(lambda: Norse(1), BATCH_FIRST, 1),
     "norse: a loop with states, `[batch, ..., time]`": Whole(lambda: Norse(-1), (BATCH, INPUTS, STEPS), -1),
     "sinabs: `Sequential` on `[batch, time, ...]`": Whole(batch_first, BATCH_FIRST, 1),
@@ -203,10 +198,9 @@ SEQUENCES: Mapping[str, Whole] = {
     "one neuron module in two places, two states": Whole(Twice, TIME_FIRST, 0),
     "values of the step before": loop(earlier),
     "a last layer without neurons": Whole(Unread, TIME_FIRST, 0),
-    "read by the sum over time": mean_over(lambda s: s.sum(0)),
-    "read by the largest over time": mean_over(lambda s: s.amax(0)),
-    "read by the last step": mean_over(lambda s: s[-1]),
-    "read by `softmax` of the mean": mean_over(lambda s: s.mean(0).softmax(1)),
+    "read by the sum, the largest, the last, and `softmax` of the mean over time": loop(
+        None, lambda spikes, mems: (spikes.sum(0), spikes.amax(0), spikes[-1], spikes.mean(0).softmax(1))
+    ),
     "read by potentials, and spikes": loop(None, lambda spikes, mems: (mems, spikes)),
     "a state set back in one step": loop(set_back),
     "a state that is scaled": loop(scaled_state),

@@ -7,7 +7,7 @@ import pytest
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 
 from .checks import check_frame, check_row, rows_of, tables_of
-from .graph_tables import TABLES, found, forms
+from .graph_tables import TABLES, forms, found
 from .graphs import MODELS, NODES, RULES
 from .pages import prepare
 from .tables import Table

@@ -54,7 +54,7 @@ def test_a_falsified_cell_is_found(change: tuple[str, str], monkeypatch: pytest.
     printed = [text.replace(*change) for text in table.printed()]
     assert printed != table.printed()
     monkeypatch.setattr(Table, "printed", lambda self: printed)
-    with pytest.raises(AssertionError, match="tests.support"):
+    with pytest.raises(AssertionError, match=r"tests\.support"):
         for row in table.rows:
             check_row(table, row)
 
@@ -64,5 +64,5 @@ def test_a_row_that_is_missing_or_strange_is_found(monkeypatch: pytest.MonkeyPat
     printed = table.printed()
     for other in (printed[:-1], [*printed, "| `more` | a chip |"], [printed[1], printed[0], *printed[2:]]):
         monkeypatch.setattr(Table, "printed", lambda self, other=other: other)
-        with pytest.raises(AssertionError, match="tests.support"):
+        with pytest.raises(AssertionError, match=r"tests\.support"):
             check_frame(table)

@@ -71,45 +71,52 @@ LINEAR: Mapping[str, Row] = {
         nn.Conv1d(3, 6, 3, groups=3, dilation=2, stride=2, padding=1), ROW
     ),
     "`Conv2d`, `groups`, `dilation`, `stride`": one(conv(2, 4, groups=2, dilation=2, stride=2, padding=1)),
-    "`Conv2d`, `padding=\"same\"`": one(conv(padding="same")),
     "`Conv2d`, `padding=\"same\"`, even kernel": one(nn.Conv2d(2, 3, 2, padding="same")),
-    "`Conv2d`, `padding_mode=\"reflect\"`": one(conv(padding=1, padding_mode="reflect")),
-    "`Conv2d`, `padding_mode=\"circular\"`": one(conv(padding=1, padding_mode="circular")),
+    "`Conv2d`, `padding_mode` \"reflect\" and \"circular\"": one(
+        nn.Sequential(conv(2, 2, padding=1, padding_mode="reflect"), conv(padding=1, padding_mode="circular"))
+    ),
     "`Conv3d`": Row(lambda m, a: m.part(a.unflatten(1, (1, 2))).flatten(1, 2), IMAGE, {"part": nn.Conv3d(1, 2, 2)}),
     "`ConvTranspose2d`": one(nn.ConvTranspose2d(2, 2, 2, stride=2)),
-    "`BatchNorm2d` behind `Conv2d`": one(nn.Sequential(conv(), nn.BatchNorm2d(3))),
-    "`BatchNorm2d` in front of `Conv2d`": one(nn.Sequential(nn.BatchNorm2d(2), conv(padding=1))),
+    "`BatchNorm2d` in front of `Conv2d`, and behind it": one(
+        nn.Sequential(nn.BatchNorm2d(2), conv(padding=1), nn.BatchNorm2d(3))
+    ),
     "`InstanceNorm2d`": one(nn.Sequential(conv(), nn.InstanceNorm2d(3))),
     "`LayerNorm`": one(nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6)), (6,)),
     "`GroupNorm`": one(nn.Sequential(conv(2, 4), nn.GroupNorm(2, 4))),
     "`AvgPool1d`": ahead(nn.AvgPool1d(2), nn.Conv1d(3, 3, 3), ROW),
-    "`AvgPool2d`": ahead(nn.AvgPool2d(2)),
+    "`AvgPool2d`, `AdaptiveAvgPool2d`, windows of one size": ahead(
+        nn.Sequential(nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1))
+    ),
     "`AvgPool2d`, `ceil_mode`, `count_include_pad=False`": ahead(
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)
     ),
     "`AvgPool2d`, `divisor_override`": ahead(nn.AvgPool2d(2, divisor_override=3)),
-    "`AdaptiveAvgPool2d`, windows of one size": ahead(nn.AdaptiveAvgPool2d(3)),
     "`AdaptiveAvgPool2d`, windows of several sizes": ahead(nn.AdaptiveAvgPool2d(4)),
-    "`LPPool2d`, `norm_type=1`": ahead(nn.LPPool2d(1, 2)),
     "`LPPool2d`, `norm_type=2`": ahead(nn.LPPool2d(2, 2)),
     "`Upsample`, bilinear": ahead(nn.Upsample(scale_factor=2, mode="bilinear")),
-    "`PixelShuffle`": ahead(nn.PixelShuffle(2), conv(1, 2), (4, 3, 3)),
-    "`PixelUnshuffle`": ahead(nn.PixelUnshuffle(2), conv(8, 2, padding=1)),
-    "`ZeroPad2d`": ahead(nn.ZeroPad2d((1, 0, 2, 1))),
-    "`ConstantPad2d` with 0.5": ahead(nn.ConstantPad2d(1, 0.5)),
+    "`PixelUnshuffle`, `PixelShuffle`": ahead(
+        nn.Sequential(nn.PixelUnshuffle(2), nn.PixelUnshuffle(3), nn.PixelShuffle(3)), conv(8, 2, padding=1)
+    ),
+    "`ZeroPad2d`, `ConstantPad2d` with 0.5, `ReflectionPad2d`": ahead(
+        nn.Sequential(nn.ZeroPad2d((1, 0, 2, 1)), nn.ConstantPad2d(1, 0.5), nn.ReflectionPad2d(1)), conv()
+    ),
     "`unfold`, `fold`": ahead(lambda a: F.fold(F.unfold(a, 2), (6, 6), 2)),
     "`grid_sample`, fixed grid": ahead(lambda a: F.grid_sample(a, GRID.expand(len(a), 2, 2, 2), align_corners=False)),
     "`Dropout`, `Dropout2d`, `Identity`": one(nn.Sequential(nn.Dropout(), nn.Identity(), conv(), nn.Dropout2d())),
     "`permute`, `transpose`": ahead(lambda a: a.permute(0, 1, 3, 2)),
-    "`roll`, `flip`": flat(lambda a: a.roll(2, 1) - 0.5 * a.flip(1)),
-    "slices, `index_select`": flat(lambda a: a[:, 1:5] + a[:, INDEX[:4]]),
-    "`cumsum`": flat(lambda a: a.cumsum(1)),
+    "`roll`, `flip`, slices, `index_select`, `cumsum`": flat(
+        lambda a: (a.roll(2, 1) - 0.5 * a.flip(1)).cumsum(1)[:, 1:5] + a[:, INDEX[:4]]
+    ),
     "`einsum` with a parameter": flat(lambda a: torch.einsum("bi,oi->bo", a, MIX)),
     "`matmul` of two layers": Row(lambda m, a, b: (a[:, :, None] @ b[:, None, :]).flatten(1)),
     "`where` with a fixed mask": flat(lambda a: torch.where(INDEX > 2, a, 0.5)),
     "`fft.rfft`": flat(lambda a: torch.view_as_real(torch.fft.rfft(a)).flatten(1)),
-    "`weight_norm`": one(parametrizations.weight_norm(nn.Linear(6, 5)), (6,)),
-    "`spectral_norm`": one(parametrizations.spectral_norm(nn.Linear(6, 5)), (6,)),
+    "`weight_norm`, `spectral_norm`": one(
+        nn.Sequential(
+            parametrizations.weight_norm(nn.Linear(6, 6)), parametrizations.spectral_norm(nn.Linear(6, 5))
+        ),
+        (6,),
+    ),
     "weights times a mask": one(Masked(6, 5), (6,)),
     "`sum`, `mean` over features": ahead(lambda a: a - a.mean((2, 3), keepdim=True)),
     "a mean over the samples": flat(lambda a: a - a.mean(0)),
@@ -122,13 +129,10 @@ JOINS: Mapping[str, Row] = {
     "`cat` along the width, in front of weights": Row(
         lambda m, a, b: m.part(torch.cat([a, b], 3)), IMAGE, {"part": conv()}
     ),
-    "`cat` of one layer with itself along the height": Row(lambda m, a: torch.cat([a, a.flip(2)], 2), IMAGE),
-    "`cat` along the last of `[channels, length]`": Row(lambda m, a, b: torch.cat([a, b], 2), ROW),
     "`stack` of two layers": Row(lambda m, a, b: torch.stack([a, b], 1), (6,)),
     "`cat` along the samples": Row(lambda m, a, b: torch.cat([a, b], 0)[1 : len(a) + 1], (6,)),
     "sum, difference, `2 * a`": Row(lambda m, a, b: 2 * a - b, (6,)),
     "a constant for each value": Row(lambda m, a: a * INDEX + 0.1 * INDEX, (6,)),
-    "product of spikes": Row(lambda m, a, b: a * b, (6,)),
     "product of spikes, in front of weights": Row(lambda m, a, b: m.part(a * b), (6,), {"part": nn.Linear(6, 5)}),
     "product of spikes and currents": Row(lambda m, a, b: a * m.part(b), (6,), {"part": nn.Linear(6, 6)}),
     "product of currents": Row(lambda m, a, b: m.part(a) * m.part(b), (6,), {"part": nn.Linear(6, 6)}),
@@ -142,8 +146,6 @@ JOINS: Mapping[str, Row] = {
     "`max_pool2d` of currents, in front of weights": Row(
         lambda m, a: m.more(F.max_pool2d(m.part(a), 2)), IMAGE, {"part": conv(padding=1), "more": conv(3, 2)}
     ),
-    "`amax` of spikes over an image": ahead(lambda a: a.amax((2, 3)), nn.Linear(2, 4)),
-    "`relu` of spikes": ahead(torch.relu),
     "`relu` of sums of spikes": Row(lambda m, a, b: m.part(torch.relu(a + b)), (6,), {"part": nn.Linear(6, 5)}),
     "`relu` of currents, in front of a neuron": currents(torch.relu, (6,)),
     "`relu` of currents, in front of weights": Row(
