@@ -192,7 +192,9 @@ def _sigma_delta(rng: np.random.Generator, integer: bool) -> list[Any]:
 def _sigma_delta_and_lif(rng: np.random.Generator, integer: bool) -> list[Any]:
     bias, threshold = _graded(rng.normal(size=N), integer), _graded(np.full(N, 0.5), integer)
     parts = chain(SigmaDelta(bias, threshold, "relu", 6 if integer else 0), lif(rng, integer), rng=rng, integer=integer)
-    return _narrow(parts)
+    if integer:
+        parts[-1] = replace(parts[-1], connectivity=replace(parts[-1].connectivity, exponent=-4))
+    return parts
 
 
 @case("delta, sigma-delta that loses its remainders, sigma")
