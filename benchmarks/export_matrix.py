@@ -4,11 +4,14 @@ Prints two tables. Eight kinds of network: a cell is *exact* when none of all ne
 batch of 4, in float64 and float32 (see tests/exporters/matrix/cells.py). And every neuron class that a framework has,
 found by introspection, with several sets of parameters, as one step and as whole sequences: *exact* when all of them
 are (tests/exporters/matrix/classes.py), *refused* with the reason; the classes are counted. ``export_matrix.py norse``
-tries the classes of one framework alone. Exits with 1 when anything differs, or when a class was not tried.
+tries the classes of one framework alone. ``--record`` also writes what is printed to docs/recorded/export_matrix.txt,
+from which docs/reference-support.md takes its figures (``python -m tests.support``). Exits with 1 when anything
+differs, or when a class was not tried.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -23,13 +26,24 @@ from rich.table import Table
 from tests.exporters.matrix import cells, classes
 
 FRAMEWORKS = ("norse", "snntorch", "spikingjelly", "sinabs")
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "docs" / "recorded" / "export_matrix.txt"
 
 
-def main(frameworks: tuple[str, ...]) -> int:
-    console = Console(width=140)
-    bad = 0 if frameworks else networks(console)
-    for name in frameworks or FRAMEWORKS:
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Is an exported file the same network as the torch module?")
+    parser.add_argument("framework", nargs="*", choices=[*FRAMEWORKS, []], help="the classes of these alone")
+    parser.add_argument("--record", action="store_true", help=f"also write it to {RECORD.relative_to(ROOT)}")
+    given = parser.parse_args()
+    if given.record and given.framework:
+        parser.error("--record is for all frameworks")
+    console = Console(width=140, record=given.record)
+    bad = 0 if given.framework else networks(console)
+    for name in given.framework or FRAMEWORKS:
         bad += every_class(console, name)
+    if given.record:
+        lines = [line.rstrip() for line in console.export_text().splitlines()]
+        RECORD.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 1 if bad else 0
 
 
@@ -78,4 +92,4 @@ def networks(console: Console) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tuple(sys.argv[1:])))
+    sys.exit(main())

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -163,9 +164,15 @@ class Stub(nn.Module):
         return self.operator(x)
 
 
+@cache
+def _registered(find: Callable[..., EntryPoints]) -> Mapping[str, EntryPoint]:
+    """What others have registered, which an export asks for often and which takes long to look up."""
+    return {point.name: point for point in find(group=ENTRY_POINTS)}
+
+
 def names() -> list[str]:
     """Names of the frameworks that can be exported."""
-    return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*_OURS, *_registered(entry_points)})
 
 
 def get(name: str) -> Framework:
@@ -177,7 +184,7 @@ def get(name: str) -> Framework:
     if name in _OURS:
         found = import_module(_OURS[name], __package__).FRAMEWORK
     else:
-        points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        points = _registered(entry_points)
         if name not in points:
             raise InvalidInputError("unknown framework", found=name, allowed=", ".join(names()))
         found = points[name].load()

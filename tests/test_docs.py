@@ -1,7 +1,8 @@
 """The documentation: every link leads somewhere, every command and option that it names exists, no page is lost.
 
 ``python -m tests.test_docs`` writes the present help of every command into docs/reference-cli.md, what every tool
-means into docs/reference-conventions.md, and what is counted into docs/api/counts.md.
+means into docs/reference-conventions.md, and what is counted into docs/api/counts.md; ``python -m tests.support``
+what runs give into the tables on support.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from types import ModuleType
 import pytest
 
 from neurodeploy.cli import COMMANDS
-from neurodeploy.hwsim.chips.arch import available, load_architecture
 from neurodeploy.network.neurons import UNLIMITED
 from neurodeploy.nir_graph.nodes import KNOWN_NODES
 from neurodeploy.nir_graph.tools import NIR, TOOLS, Tool
 from neurodeploy.program.count_kinds import KINDS
+from tests.support.tables import with_table
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -135,23 +136,6 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert sorted(named(page) for page in DOCS.rglob("*.md") if page not in reached) == []
 
 
-def test_the_page_on_chips_says_what_their_files_know() -> None:
-    page = (DOCS / "reference-chips.md").read_text(encoding="utf-8")
-    for name in available():
-        chip = load_architecture(name)
-        energies, times = (
-            [p for key in type(part).model_fields if (p := getattr(part, key)).value is not None]
-            for part in (chip.energy, chip.latency)
-        )
-        operation = chip.energy.synaptic_operation
-        price = "–" if operation.value is None else f"{operation.value:g} pJ"
-        price += " all-in" if operation.scope == "all-in" and operation.value is not None else ""
-        sure = ", ".join(sorted({str(p.confidence) for p in (*energies, *times)})) or "–"
-        row = f"| `{name}` | {chip.title} | {price} | {len(energies)} | {len(times)} | {sure} |"
-        assert row in page
-    assert len(re.findall(r"^\| `", page, re.MULTILINE)) == len(available())
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_reference_holds_the_help_of_every_command(command: str) -> None:
     """Names and texts, but not their layout, which differs between versions of Python."""
@@ -196,12 +180,6 @@ def _cell(tool: Tool, column: str) -> str:
 
 def _number(value: object) -> object:
     return {UNLIMITED: "unlimited", -math.inf: "none"}.get(value, value)
-
-
-def with_table(page: str, name: str, table: str) -> str:
-    """A page with another table between its marks."""
-    before, _, rest = page.partition(f"<!-- {name} -->\n")
-    return f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
 
 
 def with_tools(page: str) -> str:

@@ -188,6 +188,15 @@ def _sigma_delta(rng: np.random.Generator, integer: bool) -> list[Any]:
     return _narrow(chain(first, second, rng=rng, integer=integer))
 
 
+@case("sigma-delta, heard by LIF")
+def _sigma_delta_and_lif(rng: np.random.Generator, integer: bool) -> list[Any]:
+    bias, threshold = _graded(rng.normal(size=N), integer), _graded(np.full(N, 0.5), integer)
+    parts = chain(SigmaDelta(bias, threshold, "relu", 6 if integer else 0), lif(rng, integer), rng=rng, integer=integer)
+    if integer:
+        parts[-1] = replace(parts[-1], connectivity=replace(parts[-1].connectivity, exponent=-4))
+    return parts
+
+
 @case("delta, sigma-delta that loses its remainders, sigma")
 def _delta(rng: np.random.Generator, integer: bool) -> list[Any]:
     nothing, threshold = _graded(np.zeros(N), integer), _graded(np.full(N, 0.1), integer)

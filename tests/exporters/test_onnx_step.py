@@ -21,6 +21,7 @@ from neurodeploy.nir_graph.conventions import resolve
 from neurodeploy.program.recording import Record, Recording
 from neurodeploy.verify.export_proof import export_onnx
 from tests import nirgraphs
+from tests.conformance.cases import build
 from tests.networks import placed, random_network, random_spikes
 
 onnx = pytest.importorskip("onnx")
@@ -316,6 +317,7 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path):
     ("change", "message"),
     [
         ({"refractory": 2}, "has a refractory time or an adaptive threshold, which the ONNX functions lack"),
+        ({"lower": -1.0}, "also sends negative spikes, which the ONNX functions lack"),
     ],
 )
 def test_neurons_that_onnx_cannot_hold(change, message):
@@ -326,3 +328,8 @@ def test_neurons_that_onnx_cannot_hold(change, message):
     changed = replace(network, populations=(*network.populations[:-1], replace(last, neuron=neuron)))
     with pytest.raises(UnsupportedError, match=message):
         to_onnx(changed)
+
+
+def test_synapses_that_learn_are_refused():
+    with pytest.raises(UnsupportedError, match="projection 'learns' learns, which an ONNX graph does not"):
+        to_onnx(build("STDP", "float").program.network)

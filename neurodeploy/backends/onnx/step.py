@@ -55,8 +55,9 @@ def to_onnx(network: Network, *, scan: bool = False, dtype: type = np.float32, c
         currents: also put out the current ``NAME.u.next`` of the neurons that do not keep it.
 
     Raises:
-        UnsupportedError: an integer network, a neuron with a refractory time or an adaptive threshold, a multi-spike
-            neuron with a threshold that is not positive, or a network too large for one file.
+        UnsupportedError: an integer network, synapses that learn, a neuron with a refractory time or an adaptive
+            threshold, or that also sends negative spikes, a multi-spike neuron with a threshold that is not positive,
+            or a network too large for one file.
     """
     if network.arithmetic != "float":
         raise UnsupportedError(
@@ -210,6 +211,12 @@ class _Step:
                 allowed="neurons without",
                 hint="run it on hwsim or the reference",
             )
+        if neuron.lower is not None:
+            raise UnsupportedError(
+                f"population {name!r} also sends negative spikes, which the ONNX functions lack",
+                allowed="neurons without a lower threshold",
+                hint="run it on hwsim or the reference",
+            )
         initial = neuron.initial.astype(float)
         same = bool((initial == initial[:1]).all())
         v = self.keep(name, "v", shape, float(initial[0]) if same and initial.size else initial.tolist())
@@ -250,6 +257,12 @@ class _Step:
         return self.add("ReduceMax", taken, self.constant("last_axis", np.array([2], np.int64)), keepdims=0)
 
     def _arriving(self, projection: Projection, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
+        if projection.local_rule is not None:
+            raise UnsupportedError(
+                f"projection {projection.name!r} learns, which an ONNX graph does not",
+                allowed="synapses that keep their weights",
+                hint="run it on hwsim or the reference",
+            )
         source = self.network.by_name[projection.source]
         if source.neuron.always_on:
             x = self._since(source.neuron.start + projection.delay, source.size)
