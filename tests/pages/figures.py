@@ -26,7 +26,7 @@ from .blocks import DOCS, ROOT, Page
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)*")
 _ANYWHERE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)*")
 _CODE = re.compile(
-    r"^```text\n(?P<text>.*?)^```|^```.*?^```|`[^`\n]+`|<!-- (?P<table>\w+) -->\n.*?<!-- /(?P=table) -->|<!--.*?-->",
+    r"^```text\n(?P<text>.*?)^```|^```.*?^```|`[^`\n]+`|<!-- (?P<table>[\w ]+) -->\n.*?<!-- /(?P=table) -->|<!--.*?-->",
     re.MULTILINE | re.DOTALL,
 )
 _TARGET = re.compile(r"\]\([^)]*\)|<https?:[^>]*>")
@@ -92,6 +92,7 @@ def _origin(fact: dict[str, Any]) -> str:
             one.replace(",", "") for one in _ANYWHERE.findall(value if kind == "computed" else path.read_text("utf-8"))
         }
         there |= {f"{float(one):g}" for one in there if one.count(".") < 2}
+        there |= {one.rpartition(".")[0] for one in there if one.count(".") == 2}  # a version without its last part
         lost = sorted(figures(str(fact["say"])) - there)
         return f"{', '.join(lost)} not in {value}" if lost else ""
     return ""
