@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
+PINS := neurodeploy/constraints.txt
 
 .PHONY: demo test lint types pytest docs bench clean
 .DELETE_ON_ERROR:
@@ -47,7 +48,7 @@ ifeq ($(USABLE),)
 .PHONY: $(VENV)/.installed
 endif
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(PINS)
 ifeq ($(USABLE),)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "neurodeploy needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
@@ -59,9 +60,12 @@ ifeq ($(USABLE),)
 else
 	@echo "Bringing $(VENV) up to date ..."
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@# The distribution was called neurodeploy before: two of them would provide one command.
+	rm -rf neurodeploy.egg-info
+	$(BIN)/python -m pip uninstall --quiet --yes neurodeploy 2>/dev/null
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS) --editable '.[dev]'
 	@# sinabs pins nir to 1.0.4 and asks for a chip's driver; it runs without both.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sinabs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS) --no-deps sinabs
 	@touch $@
 
 clean:
