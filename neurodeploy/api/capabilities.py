@@ -50,14 +50,13 @@ def capability(what: str, kernels: str, lava: tuple[str, str]) -> Capability:
         lava: what hinders Lava, and the command; or empty.
     """
     if kernels:
-        return Capability(what, False, kernels, _needed())
+        return Capability(what, False, f"must be repaired: {kernels}", _needed())
     if what == "run on Lava":
         return Capability(what, not lava[0], *lava)
     missing = [module for module in NEEDS[what] if not requirements.is_there(module)]
     if not missing:
         return Capability(what, True)
-    # The last one of an extra brings those before it.
-    todo = commands.how_to_install("sinabs") if "sinabs" in NEEDS[what] else commands.how_to_install(NEEDS[what][-1])
+    todo = commands.install(requirements.of_extra("demo")) if what == "demo" else commands.how_to_install(missing[-1])
     return Capability(what, False, f"{', '.join(missing)} not installed", todo or "")
 
 

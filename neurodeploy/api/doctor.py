@@ -68,6 +68,8 @@ class Diagnosis:
         for done in self.capabilities:
             if done.todo and not self.broken:
                 found.setdefault(done.todo, []).append(done.what)
+        if len(self.missing) > 1 and not self.broken:
+            found.setdefault(commands.how_to_install_all(), []).append("everything, sinabs and Lava apart")
         return {command: ", ".join(what) for command, what in found.items()}
 
     def as_json(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def doctor() -> Diagnosis:
         _guarded("architecture files", _chips),
         _disk(),
     )
-    hinders = next((f"{c.what}: {c.found}" for c in (*needed, kernels) if c.state == "broken"), "")
+    hinders = ", ".join(check.what for check in (*needed, kernels) if check.state == "broken")
     without = (lava.found, lava.todo) if lava.state != "ok" else ("", "")
     return Diagnosis(checks, tuple(capability(what, hinders, without) for what in NEEDS))
 
@@ -169,11 +171,12 @@ def _kernels() -> Check:
 
 
 def _lava() -> Check:
-    from neurodeploy.backends.lava.setup import status
+    from neurodeploy.backends.lava.setup import HINT, status
 
     found = status()
     if not found.installed:
-        return Check("Lava", found.problem or "not set up", "missing", found.hint or "neurodeploy lava setup")
+        todo = commands.ours("lava", "setup") if found.hint == HINT else found.hint or ""
+        return Check("Lava", found.problem or "not set up", "missing", todo)
     text = f"{found.lava_version}, Python {found.python_version}, numpy {found.numpy_version} ({found.python})"
     chip = "with" if found.loihi_extension else "without"
     return Check("Lava", f"{text}, {chip} Intel's Loihi 2 extension")

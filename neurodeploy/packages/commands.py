@@ -58,6 +58,11 @@ def how_to_install_all() -> str:
     return install([r for r in everything.values() if r.available])
 
 
+def ours(*words: str) -> str:
+    """A command of neurodeploy, for the Python that runs."""
+    return shlex.join([sys.executable, "-m", "neurodeploy", *words])
+
+
 def afterwards() -> str | None:
     """What to do differently once the command has run, in words; None for nothing."""
     if not _managed():

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 DISTRIBUTION = "neurodeploy-snn"
 """What pip calls us. A stranger's package has the name ``neurodeploy``, so no command may ask an index for that."""
@@ -31,7 +32,7 @@ EXTRA_OF = {
     "spikingjelly": "spikingjelly",
     "onnx": "onnx",
     "onnxruntime": "onnx",
-    "sklearn": "demo",
+    "sklearn": "learn",
     "dask": "dask",
     "distributed": "dask",
     "mtkahypar": "partition",
@@ -50,6 +51,7 @@ BARE = {
     "onnx": "onnx onnxruntime",
     "dask": "dask distributed",
     "partition": "mtkahypar",
+    "learn": "scikit-learn",
     "demo": "torch safetensors norse scikit-learn",
 }
 """By extra (``""``: what nothing works without), for a copy that has neither metadata nor ``pyproject.toml``."""
@@ -57,7 +59,7 @@ BARE = {
 _FORM = re.compile(r"([\w.-]+)(?:\[([\w,\s-]*)\])?\s*\(?([^;()]*)\)?\s*(?:;\s*(.*))?$")
 _EXTRA = re.compile(r"""(?:\s*\band\s+)?\bextra\s*==\s*["']([\w-]+)["']""")
 _CLAUSE = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
-_TESTS: dict[str | type[ast.cmpop], Callable[[object, object], bool]] = {
+_TESTS: dict[str | type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
     ast.GtE: operator.ge, ast.LtE: operator.le, ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Gt: operator.gt,
     ast.Lt: operator.lt,
@@ -122,14 +124,14 @@ def extras() -> tuple[str, ...]:
 
 
 def of_module(module: str) -> tuple[Requirement, ...]:
-    """What brings a package that Python did not find: its extra, or all needed ones that are missing, itself first.
+    """What brings a package that Python did not find: its extra, or all needed ones that are missing.
 
     Empty for a package that neurodeploy has no use for.
     """
     if module in EXTRA_OF:
         return _declared().get(EXTRA_OF[module], ())
     if any(requirement.module == module for requirement in needed()):
-        return tuple(sorted((r for r in needed() if not is_there(r.module)), key=lambda r: r.module != module))
+        return tuple(r for r in needed() if r.module == module or not is_there(r.module))
     return ()
 
 
