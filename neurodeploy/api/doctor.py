@@ -104,9 +104,14 @@ class Diagnosis:
         return html_table(COLUMNS, self.rows(), str(self)) + done + (todo if self.todo else "")
 
 
-def doctor() -> Diagnosis:
-    """Look at Python, packages, the compiled kernels, Lava, the chips' files and the current folder."""
-    needed, kernels = [_needed(r) for r in requirements.needed()], _guarded("hwsim kernels", _kernels)
+def doctor(*, compile_kernels: bool = False) -> Diagnosis:
+    """Look at Python, packages, the compiled kernels, Lava, the chips' files and the current folder.
+
+    Args:
+        compile_kernels: compile now what `compile`, `run` and `cost` would compile when first used (10 to 60 s).
+    """
+    needed = [_needed(r) for r in requirements.needed()]
+    kernels = _guarded("hwsim kernels", _all_kernels if compile_kernels else _kernels)
     lava = _guarded("Lava", _lava)
     checks = (
         Check("neurodeploy", __version__),
@@ -151,6 +156,16 @@ def _guarded(what: str, look: Callable[[], Check]) -> Check:
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         return Check(what, f"needs {name}, which is not installed", "broken", commands.how_to_install(name) or "")
+
+
+def _all_kernels() -> Check:
+    found = _kernels()
+    if found.state == "ok":
+        from .warming import warm
+
+        warm()
+        return Check(found.what, "all compiled and run")
+    return found
 
 
 def _kernels() -> Check:

@@ -8,6 +8,7 @@ from .console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kernels", action="store_true", help="compile now what a first run compiles (10 to 60 s)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
@@ -15,7 +16,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.api.doctor import CAPABILITY_COLUMNS, COLUMNS, doctor
     from neurodeploy.packages.commands import afterwards
 
-    found = doctor()
+    found = doctor(compile_kernels=args.kernels)
     console.table(COLUMNS, found.rows())
     console.table(CAPABILITY_COLUMNS, found.capability_rows())
     console.say(str(found))

@@ -1,0 +1,36 @@
+"""Kernels compiled before they are needed: what the image of a container holds, so that no run in it has to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nir
+import numpy as np
+
+from neurodeploy.compiler import CompileOptions
+
+from .model import Model, load
+
+
+def warm() -> None:
+    """Compile what `compile`, `run` and `cost` use, by a small network; it is kept where numba keeps it (10 to 60 s)."""
+    weight, size = np.full((3, 2), 0.7, np.float32), np.ones(3, np.float32)
+    neurons = nir.LIF(tau=0.01 * size, r=size, v_leak=0 * size, v_threshold=size)
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "weight": nir.Affine(weight, np.zeros(3, np.float32)),
+        "neurons": neurons,
+        "output": nir.Output(np.array([3])),
+    }
+    names = list(nodes)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "warm.nir"
+        nir.write(path, nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False))))
+        model = load(path)
+        assert isinstance(model, Model)
+        program = model.compile("loihi1", CompileOptions(conventions={"dt": 1e-3}))
+        x = (np.arange(24).reshape(6, 2, 2) % 3 == 0).astype(np.uint8)
+        program.run(x)
+        program.cost(x, "core")
+        program.cost(x, "event")
