@@ -15,12 +15,14 @@ from .model import Model, load
 
 def warm() -> None:
     """Compile what `compile`, `run` and `cost` use, by a small network; it is kept where numba keeps it (10 to 60 s)."""
-    weight, size = np.full((3, 2), 0.7, np.float32), np.ones(3, np.float32)
+    size = np.ones(3, np.float32)
     neurons = nir.LIF(tau=0.01 * size, r=size, v_leak=0 * size, v_threshold=size)
     nodes = {
         "input": nir.Input(np.array([2])),
-        "weight": nir.Affine(weight, np.zeros(3, np.float32)),
+        "weight": nir.Affine(np.full((3, 2), 7, np.float32), 0 * size),
         "neurons": neurons,
+        "between": nir.Affine(np.full((3, 3), 7, np.float32), 0 * size),
+        "others": neurons,
         "output": nir.Output(np.array([3])),
     }
     names = list(nodes)
