@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= demo-output
 PINS := neurodeploy/constraints.txt
 
-.PHONY: demo test lint types pytest docs bench clean
+.PHONY: demo test lint types pytest docs bench install-check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -34,6 +34,11 @@ docs: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# What users are told to install can be installed, for each Python named; minutes, and a network.
+PYTHONS ?= 3.11 3.13
+install-check: $(VENV)/.installed
+	$(BIN)/python -m tests.install.check --pythons $(PYTHONS)
 
 # The environment: made once, brought up to date when what it is made from changes, and made from nothing when it has
 # moved, its Python is gone or was replaced by another version, or PYTHON asks for another. pip's own words show all of

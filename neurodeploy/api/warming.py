@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from .model import Model, load
 
 
 def warm() -> None:
-    """Compile what `compile`, `run` and `cost` use, by a small network; it is kept where numba keeps it (10 to 60 s)."""
+    """Compile what `compile`, `run` and `cost` use, by a small network (10 to 60 s); numba keeps it."""
     size = np.ones(3, np.float32)
     neurons = nir.LIF(tau=0.01 * size, r=size, v_leak=0 * size, v_threshold=size)
     nodes = {
@@ -28,7 +29,7 @@ def warm() -> None:
     names = list(nodes)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "warm.nir"
-        nir.write(path, nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False))))
+        nir.write(path, nir.NIRGraph(nodes, list(pairwise(names))))
         model = load(path)
         assert isinstance(model, Model)
         program = model.compile("loihi1", CompileOptions(conventions={"dt": 1e-3}))

@@ -15,7 +15,7 @@ import pytest
 
 from neurodeploy.packages import requirements
 from tests import nirgraphs
-from tests.install.building import ROOT, wheel_of_checkout
+from tests.install.building import ROOT
 
 FILE = ROOT / "Containerfile"
 READ_ONLY = Path(__file__).with_name("read_only.sh")
@@ -63,10 +63,10 @@ def test_its_extras_and_commands_exist_and_it_runs_as_nobody_in_particular() -> 
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """The wheel's files, with the kernels that this checkout has compiled, as the image has them."""
     folder = tmp_path_factory.mktemp("image")
-    with zipfile.ZipFile(wheel_of_checkout(folder)) as archive:
+    with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     for kernel in (ROOT / "hwsim").rglob("__pycache__/*.nb[ic]"):
         target = folder / "site" / "neurodeploy" / kernel.relative_to(ROOT)
