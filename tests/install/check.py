@@ -34,6 +34,11 @@ LAZY = {"PIP_USE_FEATURE": "fast-deps"}
 """A dry run looks into wheels; this reads the part of them that says what they need, where the index allows it."""
 
 
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def found(version: str) -> str | None:
     """An interpreter of a version, on the PATH or where pyenv keeps them."""
     if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
@@ -44,7 +49,7 @@ def found(version: str) -> str | None:
         *map(str, sorted(root.glob(f"{version}.*/bin/python"), reverse=True)),
     ]
     for python in filter(None, candidates):
-        done = subprocess.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True)
+        done = subprocess.run([python, "-c", "import sys; say('%d.%d' % sys.version_info[:2])"], capture_output=True)
         if done.stdout.decode().strip() == version:
             return python
     return None
@@ -105,7 +110,7 @@ def checked(version: str, python: str, wheel: Path) -> list[str]:
             return [f"Python {version}: the wheel cannot be installed:\n{done.stderr}"]
         (folder / "work").mkdir()
         commands = collected(own, folder / "work", wrong) | bare(python, wheel, folder, wrong)
-        print(f"Python {version} ({python}): {len(commands)} commands")
+        say(f"Python {version} ({python}): {len(commands)} commands")
         for command, who in commands.items():
             problems = list(hints.problems(command))
             done = hints.tried(command, environment=LAZY)
@@ -113,7 +118,7 @@ def checked(version: str, python: str, wheel: Path) -> list[str]:
             if done.returncode or not last:
                 problems.append(done.stderr.strip()[-1500:] or "nothing would be installed")
             took = re.findall(r"\btorch-\S+", last[-1]) if last else []
-            print(f"  {'FAILED' if problems else 'ok':<7}{who}: {command.replace(str(folder), '...')}", *took)
+            say(f"  {'FAILED' if problems else 'ok':<7}{who}: {command.replace(str(folder), '...')}", *took)
             wrong += [f"{who}: {command}: {problem}" for problem in problems]
     return [f"Python {version}: {problem}" for problem in wrong]
 
@@ -122,10 +127,10 @@ def stranger() -> list[str]:
     """What is wrong with our name on the index: it must be free, or hold this version."""
     done = run(sys.executable, "-m", "pip", "index", "versions", DISTRIBUTION, cwd=Path.cwd())
     if f"No matching distribution found for {DISTRIBUTION}" in done.stderr:
-        print(f"{DISTRIBUTION}: nobody has that name on the index")
+        say(f"{DISTRIBUTION}: nobody has that name on the index")
         return []
     if __version__ in re.split(r"[\s,()]+", done.stdout):
-        print(f"{DISTRIBUTION}: on the index, with this version")
+        say(f"{DISTRIBUTION}: on the index, with this version")
         return []
     return [f"{DISTRIBUTION} on the index is not ours, or the index cannot be reached:\n{done.stdout}{done.stderr}"]
 
@@ -137,13 +142,13 @@ def main() -> int:
     there = {version: python for version in asked if (python := found(version))}
     for version in asked:
         if version not in there:
-            print(f"Python {version}: not found, not checked")
+            say(f"Python {version}: not found, not checked")
     wrong = stranger() + ([] if there else ["no Python was checked"])
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel_of_checkout(Path(folder))
         for version, python in there.items():
             wrong += checked(version, python, wheel)
-    print("\n".join(["", *wrong]) if wrong else "every command works")
+    say("\n".join(["", *wrong]) if wrong else "every command works")
     return 1 if wrong else 0
 
 

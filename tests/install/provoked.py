@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import nir
@@ -46,7 +47,7 @@ def files() -> None:
         "output": nir.Output(np.array([3])),
     }
     names = list(nodes)
-    nir.write("net.nir", nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False))))
+    nir.write("net.nir", nir.NIRGraph(nodes, list(pairwise(names))))
     np.save("x.npy", np.ones((4, 1, 2), np.uint8))
     np.save("flat.npy", np.ones((4, 2), np.float32))
     Path("model.py").write_text("import torch\nnet = torch.nn.Linear(2, 3)\n")
