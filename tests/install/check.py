@@ -49,7 +49,7 @@ def found(version: str) -> str | None:
         *map(str, sorted(root.glob(f"{version}.*/bin/python"), reverse=True)),
     ]
     for python in filter(None, candidates):
-        done = subprocess.run([python, "-c", "import sys; say('%d.%d' % sys.version_info[:2])"], capture_output=True)
+        done = subprocess.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True)
         if done.stdout.decode().strip() == version:
             return python
     return None
@@ -77,7 +77,9 @@ def collected(python: Path, work: Path, wrong: list[str]) -> dict[str, str]:
     if asked.returncode:
         wrong.append(f"what needs packages could not be asked for:\n{asked.stderr}")
         return commands
-    for what, message in json.loads(asked.stdout).items():
+    messages = json.loads(asked.stdout)
+    say(f"  {len(messages)} errors about missing packages")
+    for what, message in messages.items():
         printed = hints.printed(message)
         if len(printed) != 1 or "Traceback" in message:
             wrong.append(f"{what} prints no command, or several: {message}")
@@ -111,6 +113,8 @@ def checked(version: str, python: str, wheel: Path) -> list[str]:
         (folder / "work").mkdir()
         commands = collected(own, folder / "work", wrong) | bare(python, wheel, folder, wrong)
         say(f"Python {version} ({python}): {len(commands)} commands")
+        for problem in wrong:
+            say(f"  {problem}")
         for command, who in commands.items():
             problems = list(hints.problems(command))
             done = hints.tried(command, environment=LAZY)
