@@ -22,7 +22,7 @@ from neurodeploy.packages import commands, requirements
 
 COMMANDS = (
     "export model.py:net --shape 2 -o a.nir",
-    "export net.nir -o a.onnx --sample x.npy --dt 0.001",
+    "export net.nir --to onnx -o a.onnx --sample x.npy --dt 0.001",
     "convert model.py:net --calibration flat.npy -o a.nir",
     "convert net.onnx --calibration flat.npy -o a.nir",
     "run net.ndp --input x.npy --backend onnxruntime",
@@ -53,7 +53,7 @@ def files() -> None:
     Path("model.py").write_text("import torch\nnet = torch.nn.Linear(2, 3)\n")
     Path("net.onnx").write_bytes(b"")
     with contextlib.redirect_stdout(io.StringIO()):
-        assert main(["compile", "net.nir", "--dt", "0.001"]) == 0
+        assert main(["compile", "net.nir", "--dt", "0.001", "--float"]) == 0
 
 
 def asked() -> Iterator[tuple[str, Callable[[], object]]]:
