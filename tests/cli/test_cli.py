@@ -296,5 +296,5 @@ def test_missing_packages_say_how_to_get_them(run: Run, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "neurodeploy.exporters.load_module", raising=False)
     text = error_of(run("export", "x.py:Net", "--shape", "4", "-o", tmp_path / "a.nir"))
-    assert "export needs the package 'torch'" in text
+    assert "loading a module needs the package 'torch'" in text
     assert f"{sys.executable} -m pip install -c " in text and "'torch>=2.6' 'safetensors>=0.5'" in text
