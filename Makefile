@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
+PINS := neurodeploy/constraints.txt
 
-.PHONY: demo test lint types pytest docs docs-check bench clean
+.PHONY: demo test lint types pytest docs docs-check bench install-check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -39,6 +40,11 @@ docs-check: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+# What users are told to install can be installed, for each Python named; minutes, and a network.
+PYTHONS ?= 3.11 3.13
+install-check: $(VENV)/.installed
+	$(BIN)/python -m tests.install.check --pythons $(PYTHONS)
+
 # The environment: made once, brought up to date when what it is made from changes, and made from nothing when it has
 # moved, its Python is gone or was replaced by another version, or PYTHON asks for another. pip's own words show all of
 # that: "pip 24.0 from ... (python 3.11)".
@@ -52,7 +58,7 @@ ifeq ($(USABLE),)
 .PHONY: $(VENV)/.installed
 endif
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(PINS)
 ifeq ($(USABLE),)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "neurodeploy needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
@@ -64,9 +70,12 @@ ifeq ($(USABLE),)
 else
 	@echo "Bringing $(VENV) up to date ..."
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@# The distribution was called neurodeploy before: two of them would provide one command.
+	rm -rf neurodeploy.egg-info
+	$(BIN)/python -m pip uninstall --quiet --yes neurodeploy 2>/dev/null
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS) --editable '.[dev]'
 	@# sinabs pins nir to 1.0.4 and asks for a chip's driver; it runs without both.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sinabs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS) --no-deps sinabs
 	@touch $@
 
 clean:

@@ -4,7 +4,7 @@
 
 Four layers of 5 x 5 convolutions on images of 32 x 32 (two polarities in), 7.8 million synapses; every neuron spikes
 with probability R in a step (1 by default). A message is a spike sent to one other core that holds a synapse of it.
-mt-KaHyPar minimises exactly that (objective km1); it is an extra (pip install 'neurodeploy[partition]') and left out
+mt-KaHyPar minimises exactly that (objective km1); it is an extra (pip install '.[partition]') and left out
 without it.
 """
 

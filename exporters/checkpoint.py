@@ -137,6 +137,8 @@ def _read(path: Path) -> Any:
             allowed="tensors only",
             hint="save torch.save(model.state_dict(), path), or safetensors",
         ) from error
+    except ModuleNotFoundError:  # safetensors: the command line, or nd.load_module, says how to install it
+        raise
     except Exception as error:
         raise InvalidInputError(
             f"{path} is not a checkpoint", found=said(error), allowed="a file of torch.save or safetensors"

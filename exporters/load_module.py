@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from neurodeploy.errors import InvalidInputError, MissingFileError
+from neurodeploy.errors import InvalidInputError, MissingFileError, MissingPackageError
 from neurodeploy.files.atomic import existing_file
+from neurodeploy.packages.commands import naming
 
 from .checkpoint import load_checkpoint, said
 from .torchvision_loads import torchvision_loads
@@ -33,6 +34,7 @@ def load_module(
     Raises:
         MissingFileError: the file, the package or the checkpoint is not there.
         InvalidInputError: no such attribute, not a module, code that fails, or weights that do not fit.
+        MissingPackageError: the code imports a framework that is not installed.
     """
     source, colon, name = spec.rpartition(":")
     if not colon or not source or not name:
@@ -58,7 +60,10 @@ def _made(spec: str, source: str, name: str) -> Any:
     module = target
     if not isinstance(target, nn.Module) and callable(target):
         try:
-            module = target()
+            with naming(spec):
+                module = target()
+        except MissingPackageError:
+            raise
         except Exception as error:
             raise InvalidInputError(
                 f"{spec} could not be called without arguments",
@@ -77,7 +82,11 @@ def _from_file(source: str) -> ModuleType:
     sys.modules[found.name] = code  # dataclasses and pickle look their module up
     sys.path.insert(0, str(path.parent))  # as if the file were run: its neighbours can be imported
     try:
-        found.loader.exec_module(code)
+        with naming(source):
+            found.loader.exec_module(code)
+    except MissingPackageError:
+        del sys.modules[found.name]
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[found.name]
         raise InvalidInputError(f"{source} could not be run", found=said(error), hint="run it with python") from error
@@ -88,7 +97,10 @@ def _from_file(source: str) -> ModuleType:
 
 def _from_package(source: str) -> ModuleType:
     try:
-        return import_module(source)
+        with naming(source):
+            return import_module(source)
+    except MissingPackageError:
+        raise
     except ModuleNotFoundError as error:
         if error.name and (source == error.name or source.startswith(f"{error.name}.")):
             raise MissingFileError(

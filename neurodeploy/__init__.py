@@ -91,7 +91,15 @@ if not TYPE_CHECKING:  # to a checker of types, a name that is not there is an e
         from importlib import import_module
 
         module, _, own = _WHERE[name].partition(":")
-        found = getattr(import_module(f"{__name__}.{module}"), own or name)
+        try:
+            found = getattr(import_module(f"{__name__}.{module}"), own or name)
+        except ModuleNotFoundError as error:
+            from .packages.commands import lacks, missing
+
+            package = (error.name or "").partition(".")[0]
+            if not lacks(package):
+                raise
+            raise missing(f"neurodeploy.{name}", package) from error
         globals()[name] = found
         return found
 

@@ -55,6 +55,12 @@ class StorageError(NeurodeployError, OSError):
     __str__ = NeurodeployError.__str__
 
 
+class MissingPackageError(NeurodeployError, ModuleNotFoundError):
+    """A package that something needs is not installed; ``hint`` is the command that installs it here."""
+
+    __str__ = NeurodeployError.__str__
+
+
 class UnsupportedError(NeurodeployError, NotImplementedError):
     """A valid network that this pass or back-end does not express."""
 

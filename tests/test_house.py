@@ -13,7 +13,7 @@ LINKED = ("hwsim", "exporters", "models")
 FLOORS = (
     ("cli",), ("api",), ("report",), ("evaluate",), ("verify",), ("compiler", "conversion"),
     ("passes", "learning", "exporters", "profile", "lowering"), ("backends", "hwsim", "placement", "nir_graph"),
-    ("program", "events", "models"), ("files",), ("network",), ("errors",),
+    ("program", "events", "models"), ("files", "packages"), ("network",), ("errors",),
 )  # fmt: skip
 """From the top down: a room may import from the floors below its own, and from itself."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

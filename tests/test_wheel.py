@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.install import building
 
 SCRIPT = """
 import pathlib, sys
@@ -25,6 +25,7 @@ status()
 assert (home / "report" / "template.html").is_file()
 assert (home / "backends" / "lava" / "requirements.txt").is_file()
 assert (home / "py.typed").is_file()
+assert (home / "constraints.txt").is_file()
 sys.exit(main(["--version"]))
 """
 
@@ -32,29 +33,12 @@ sys.exit(main(["--version"]))
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheel and sdist, built from a copy so that the checkout stays clean."""
-    folder = tmp_path_factory.mktemp("build")
-    files = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, files):
-        source, target = ROOT / name, folder / "source" / name
-        if source.is_symlink() or source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_symlink():
-                target.symlink_to(source.readlink())
-            else:
-                target.write_bytes(source.read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", folder / "source"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return folder / "dist"
+    return building.built(tmp_path_factory.mktemp("build"))
 
 
 def test_the_wheel_works_outside_the_repository(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
+    assert wheel.name.startswith("neurodeploy_snn-0.")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"neurodeploy"}

@@ -8,13 +8,15 @@ processes that start at once do not disturb each other.
 
 Decorating a function does nothing of this, unlike ``numba.njit(cache=True)``, which creates a folder and tries whether
 it can write there: whether there is a kernel on disk is asked when the function is first called or compiled into
-another. Where nothing can be written, nothing is kept.
+another. Where numba finds no folder that it can write to, kernels are kept among temporary files; where nothing can be
+written, nothing is kept. Kernels beside sources that are read-only, as the image of a container has them, are read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -23,9 +25,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from numba.core import caching
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
 
 from neurodeploy import hwsim
+from neurodeploy.files import kernels
 
 ROOT = Path(hwsim.__path__[0])
 BEGUN_NS = time.time_ns()
@@ -76,9 +80,11 @@ def _warn(reason: str) -> None:
 
 
 @cache
-def _tell() -> None:
-    """Say once in a process what takes so long."""
-    logging.getLogger(COMPILING).info("compiling kernels, once for this version and machine (10 to 60 s)")
+def _tell(folder: Path | None = None) -> None:
+    """Say once in a process what takes so long, and where kernels are kept if that is a makeshift."""
+    makeshift = folder is not None and folder.parent == kernels.temporary_folder()
+    where = f"; kept in {folder.parent}, NUMBA_CACHE_DIR names a folder that lasts" if folder and makeshift else ""
+    logging.getLogger(COMPILING).info("compiling kernels, once for this version and machine (10 to 60 s)%s", where)
 
 
 class _Named(CompileResultCacheImpl):
@@ -93,6 +99,26 @@ class _OnDisk(FunctionCache):
     _impl_class = _Named
 
 
+_BESIDE: Any = getattr(caching, "InTreeCacheLocator", None) or getattr(caching, "_InTreeCacheLocator", None)
+"""numba's name for kernels beside their source; it had an underscore before numba 0.62."""
+
+
+class _Beside(_Named):
+    """Kernels beside their source, to be read only."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        class Reading(_BESIDE):  # type: ignore[misc]
+            def ensure_cache_path(self) -> None:
+                """Nothing is written."""
+
+        self._locator_classes = [Reading]
+        super().__init__(function)  # type: ignore[no-untyped-call]
+
+
+class _ReadOnly(FunctionCache):
+    _impl_class = _Beside
+
+
 class Kept(NullCache):
     """What numba asks for a function's compiled forms; looks at the disk when first asked."""
 
@@ -103,10 +129,18 @@ class Kept(NullCache):
     def _disk(self) -> Any:
         try:
             if untouched(ROOT):
-                return _OnDisk(self._function)  # type: ignore[no-untyped-call]
+                return kernels.kept(lambda: _OnDisk(self._function))  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError) as error:  # numba's own where it finds no folder that it can write to
             _warn(str(error))
         return NullCache()
+
+    @cached_property
+    def _read_only(self) -> Any:
+        """Where somebody else left kernels for us: beside the source, and we may not write there."""
+        beside = Path(self._function.__code__.co_filename).with_name("__pycache__")
+        if _BESIDE is None or not beside.is_dir() or os.access(beside, os.W_OK) or not untouched(ROOT):
+            return NullCache()
+        return _ReadOnly(self._function)  # type: ignore[no-untyped-call]
 
     @property
     def cache_path(self) -> Any:
@@ -115,8 +149,10 @@ class Kept(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             found = self._disk.load_overload(sig, target_context)
+            if found is None:
+                found = self._read_only.load_overload(sig, target_context)
             if found is None and self._disk.cache_path is not None:
-                _tell()
+                _tell(Path(self._disk.cache_path))
             return found
         except _DAMAGED as error:
             _log.info("a compiled kernel cannot be read and is made again: %s", error)

@@ -23,6 +23,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.packages.commands import naming
 from neurodeploy.program.recording import check_labels, decided, decisions
 from neurodeploy.verify.stages import Accuracy, judged
 
@@ -129,6 +130,7 @@ class Converted:
         return html_table(COLUMNS, self.rows(), repr(self))
 
 
+@naming("convert")
 def convert(
     ann: nn.Module | Path | str,
     calibration: Array | Tensor,

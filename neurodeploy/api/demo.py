@@ -17,6 +17,7 @@ from neurodeploy.files.atomic import make_folder
 from neurodeploy.files.tables import html_table
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.models import registry
+from neurodeploy.packages.commands import naming
 from neurodeploy.report.assess import assess
 from neurodeploy.report.document import NetworkResult, Report
 from neurodeploy.report.html import write_html
@@ -77,6 +78,7 @@ class Demo:
         return html_table(COLUMNS, self.rows(), repr(self))
 
 
+@naming("demo")
 def demo(
     folder: Path | str = "demo-output",
     models: Sequence[str] | None = None,

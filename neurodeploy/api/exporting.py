@@ -16,6 +16,7 @@ from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.packages.commands import naming
 from neurodeploy.verify import export_proof
 from neurodeploy.verify.compare import Pair
 
@@ -63,6 +64,7 @@ class OnnxExport:
         return html_table(PAIR_COLUMNS, self.rows(), repr(self))
 
 
+@naming("export")
 def export(
     module: nn.Module,
     sample: Sample,
@@ -100,6 +102,7 @@ def export(
     return Model(target, made, runner, folder)
 
 
+@naming("export")
 def export_onnx(
     model: nn.Module | Model | Path | str,
     sample: Sample,
@@ -144,6 +147,7 @@ def export_onnx(
     return OnnxExport(target, tuple(pairs), array)
 
 
+@naming("loading a module")
 def load_module(
     spec: str, checkpoint: Path | str | None = None, tell: Callable[[str], None] | None = None
 ) -> nn.Module:

@@ -25,6 +25,7 @@ from neurodeploy.learning.run import CHECKPOINT, PORTION, Run
 from neurodeploy.learning.setup import Setup
 from neurodeploy.network.event_rules import EventRule, with_rule
 from neurodeploy.network.schema import check_types
+from neurodeploy.packages.commands import naming
 from neurodeploy.program.program import NO_CHIP
 from neurodeploy.program.program import Program as Placed
 from neurodeploy.report.accuracies import undecided
@@ -185,6 +186,7 @@ class Learned:
         return html_table(self.columns, self.rows(), repr(self))
 
 
+@naming("learn")
 def learn(
     rules: Rule | Sequence[Rule] = "mpd-ed", data: str | Path = DIGITS, options: LearnOptions | None = None, *,
     chip: str | Path = "anp-i", folder: Path | str = "learn-output", resume: bool = False, memory: bool = True,
@@ -289,6 +291,7 @@ def _memory(runs: Sequence[Run], arch: Architecture) -> list[Memory]:
     return found
 
 
+@naming("adapt")
 def adapt(
     program: Program | str | Path, data: Samples, rule: Literal["mpd-ed", "std-ed"] | EventRule | None = None,
     options: LearnOptions | None = None, *, layers: Sequence[str] = (), chip: str | Path | None = None,
@@ -461,6 +464,7 @@ class Adapted:
         return f"<Adapted: {', '.join(said)}>"
 
 
+@naming("adapt")
 def adapt_digits(
     scenarios: Sequence[str] | None = None, rule: Literal["mpd-ed", "std-ed"] = "mpd-ed", *, weight_bits: int = 8,
     skip: float = 0.1, epochs: int = 20, seed: int = 0, chip: str | Path = "anp-i",

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any, Protocol, cast
 
 from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import check_registers
+from neurodeploy.packages.commands import how_to_install, naming
+from neurodeploy.packages.requirements import is_there
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording
 
@@ -66,8 +67,9 @@ def missing(name: str) -> str | None:
 
         found = status()
         return None if found.installed else f"{found.problem}; to do: {found.hint}"
-    if name == "onnxruntime" and find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed; to do: pip install onnxruntime"
+    lacking = [p for p in ("onnxruntime", "onnx") if name == "onnxruntime" and not is_there(p)]
+    if lacking:
+        return f"{lacking[0]} is not installed; to do: {how_to_install(lacking[0])}"
     return None
 
 
@@ -76,10 +78,13 @@ def get(name: str) -> Backend:
 
     Raises:
         InvalidInputError: there is no such back-end.
+        MissingPackageError: one of ours needs a package that is not installed.
     """
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name].partition(":")
-        return _checked(cast(Backend, getattr(import_module(module), attribute)))
+        with naming(f"the back-end {name}"):
+            ours = cast(Backend, getattr(import_module(module), attribute))
+        return _checked(naming(f"the back-end {name}")(ours))
     for point in entry_points(group="neurodeploy.backends"):
         if point.name == name:
             backend: Any = point.load()

@@ -113,13 +113,12 @@ def _run(name: str, arguments: list[str]) -> int:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ModuleNotFoundError as error:
-        from neurodeploy.api.extras import how_to_install
+        from neurodeploy.packages.commands import lacks, missing
 
-        install = how_to_install((error.name or "").partition(".")[0])
-        if install is None:
+        package = (error.name or "").partition(".")[0]
+        if not lacks(package):
             raise
-        needs = f"{name} needs the package {error.name!r}, which is not installed"
-        console.failed(NeurodeployError(needs, hint=install))
+        console.failed(missing(name, package))
     finally:
         show.REPORTER.reset(reporter)
     return 2

@@ -90,9 +90,14 @@ class Console:
         """Print a table; columns whose cells are all numbers are right-aligned."""
         if self.json:
             return
-        from rich.console import Console as Rich
-        from rich.table import Table
-
+        try:
+            from rich.console import Console as Rich
+            from rich.table import Table
+        except ModuleNotFoundError:  # `doctor` says so, and must be able to
+            for row in (columns, *rows):
+                self.say("  ".join(map(str, row)).rstrip())
+            self.say()
+            return
         table = Table(title=harmless(title) or None, title_justify="left", title_style="bold", header_style="bold")
         for index, column in enumerate(columns):
             numeric = all(_numeric(row[index]) for row in rows)

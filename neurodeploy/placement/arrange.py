@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any, cast
 
 import numpy as np
 
+from neurodeploy.files.kernels import kept
 from neurodeploy.network.arrays import Array
 
 SWAPS_PER_CORE = 2000
@@ -63,8 +65,12 @@ def _compiled() -> Callable[[Array, Array, Array, int, int, int], None]:
     """Compiled when first needed, not at import: numba tries at once whether it can write beside this file."""
     from numba import njit
 
-    compiled: Callable[[Array, Array, Array, int, int, int], None] = njit(cache=True)(_anneal)
-    return compiled
+    compile_: Callable[..., Any] = njit
+    try:
+        compiled = kept(lambda: compile_(cache=True)(_anneal))
+    except RuntimeError:  # nothing can be written anywhere
+        compiled = compile_(_anneal)
+    return cast(Callable[[Array, Array, Array, int, int, int], None], compiled)
 
 
 def _anneal(both: Array, distance: Array, at: Array, swaps: int, parts: int, seed: int) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import DoesNotFitError, NeurodeployError
+from neurodeploy.errors import DoesNotFitError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, Population
+from neurodeploy.packages.commands import missing
 from neurodeploy.program.limits import Limits
 from neurodeploy.program.memory import synapse_bytes
 from neurodeploy.program.routing import sources_of
@@ -69,7 +70,7 @@ class Partition:
 
         Raises:
             DoesNotFitError: one neuron alone exceeds a limit; names it, need, have and what to do.
-            NeurodeployError: the hypergraph partitioner is not installed.
+            MissingPackageError: the hypergraph partitioner is not installed.
         """
         if self.order in ("random", "hypergraph"):
             mixed = self._random(network) if self.order == "random" else self._hypergraph(network)
@@ -254,11 +255,7 @@ def _kahypar(network: Network, first: Mapping[str, int], nodes: int, blocks: int
     try:
         import mtkahypar
     except ImportError as error:
-        raise NeurodeployError(
-            "the order 'hypergraph' needs mt-KaHyPar",
-            found="not installed",
-            hint="pip install 'neurodeploy[partition]' -c constraints.txt, or take --order spatial",
-        ) from error
+        raise missing("the order 'hypergraph'", "mtkahypar", otherwise="take --order spatial") from error
     nets: dict[tuple[str, int], list[Array]] = {}
     for projection in network.projections:
         matrix = projection.connectivity.to_csr()

@@ -112,16 +112,61 @@ def test_a_new_file_in_a_subfolder_changes_the_digest(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
-def test_nothing_is_kept_where_nothing_can_be_written(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files of a user who can write neither at home nor beside the source."""
     (tmp_path / "__pycache__").write_text("a file where the folder would be")
     monkeypatch.setenv("HOME", str(tmp_path / "outer.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "outer.py"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+def test_nothing_is_kept_where_nothing_can_be_written(start: Start, tmp_path: Path, homeless: Path) -> None:
+    homeless.rmdir()
     module = start()
     assert module.outer() == 10
     assert module.outer.stats.cache_path is None
     assert (tmp_path / "__pycache__").is_file()
+
+
+def test_without_another_folder_kernels_are_kept_among_temporary_files(start: Start, homeless: Path) -> None:
+    module = start()
+    assert module.outer() == 10
+    (folder,) = homeless.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.rglob("*.nbc")) and module.outer.stats.cache_path.startswith(str(folder))
+    again = start()
+    assert again.outer() == 10
+    assert sum(again.outer.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("left", ["a link", "open to all"])
+def test_kernels_that_others_may_have_written_are_not_run(start: Start, homeless: Path, left: str) -> None:
+    folder = homeless / f"neurodeploy-kernels-{os.geteuid()}"
+    if left == "a link":
+        (homeless / "theirs").mkdir()
+        folder.symlink_to(homeless / "theirs")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    module = start()
+    assert module.outer() == 10
+    assert module.outer.stats.cache_path is None
+
+
+def test_kernels_beside_read_only_sources_are_read(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the image of a container has them; root may write anywhere, so the answer to that question is replaced."""
+    assert start().outer() == 10
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "empty"))
+    module = start()
+    assert module.outer() == 10
+    assert sum(module.outer.stats.cache_hits.values()) == 1
+    assert list((tmp_path / "empty").rglob("*.nbc")) == []
 
 
 def test_a_damaged_kernel_is_made_again(start: Start, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from neurodeploy.files.atomic import atomic_path, make_folder, storage_errors
 LAVA = "0.10.0"
 STAMP = "neurodeploy-stamp.json"
 HINT = "run `neurodeploy lava setup`"
+ELSEWHERE = "let NEURODEPLOY_HOME name a folder that can be written to"
 PIP_OPTIONS = (
     *("--quiet", "--no-input", "--disable-pip-version-check", "--retries=2", "--timeout=20"),
     *("--no-deps", "--ignore-requires-python", "--only-binary=:all:"),
@@ -107,9 +108,16 @@ def lava_setup(
 
 
 def sidecar_path() -> Path:
-    """Return the folder of the sidecar for the running Python version, below ``NEURODEPLOY_HOME``."""
-    home = os.environ.get("NEURODEPLOY_HOME") or Path.home() / ".cache" / "neurodeploy"
-    return Path(home).expanduser() / f"lava-{LAVA}-py{sys.version_info[0]}.{sys.version_info[1]}"
+    """Return the folder of the sidecar for the running Python version, below ``NEURODEPLOY_HOME``.
+
+    Raises:
+        StorageError: there is no such folder, since the user has no home (in a container, say).
+    """
+    try:
+        home = Path(os.environ.get("NEURODEPLOY_HOME") or "~/.cache/neurodeploy").expanduser()
+    except RuntimeError as error:
+        raise StorageError("there is no folder for Lava", found="this user has no home", hint=ELSEWHERE) from error
+    return home / f"lava-{LAVA}-py{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def sidecar_python() -> Path:
@@ -168,7 +176,10 @@ def setup(force: bool = False, progress: Callable[[str], None] | None = None, th
         force = True
     if not force and _is_complete(final):
         return sidecar_python()
-    make_folder(final.parent)
+    try:
+        make_folder(final.parent)
+    except StorageError as error:
+        raise StorageError(error.what, found=error.found, hint=ELSEWHERE) from error
     with _lock(final.with_name(final.name + ".lock"), tell):
         if not force and _is_complete(final):  # another process made it while this one waited
             return sidecar_python()
@@ -193,7 +204,10 @@ def status(python: Path | str | None = None) -> LavaStatus:
         python: the user's own interpreter, instead of the sidecar's.
     """
     own = own_python(python)
-    interpreter = own or sidecar_python()
+    try:
+        interpreter = own or sidecar_python()
+    except StorageError as error:
+        return LavaStatus(False, Path("python"), problem=f"{error.what}: {error.found}", hint=error.hint)
     hint = f"install lava-nc=={LAVA} for that interpreter, or name another" if own else HINT
     if not own and not sidecar_path().exists():
         return LavaStatus(False, interpreter, problem="Lava is not set up", hint=hint)

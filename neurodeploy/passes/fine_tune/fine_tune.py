@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
+from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network.answer import Expr, Function
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense
@@ -35,6 +35,7 @@ from neurodeploy.network.dispatch import expect
 from neurodeploy.network.expressions import Port
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
+from neurodeploy.packages.commands import missing
 from neurodeploy.program.recording import Record, check_inputs, check_labels
 
 from ..data import NOTHING, PassData
@@ -82,23 +83,21 @@ class FineTune:
         Raises:
             InvalidInputError: the network is not in integers, or samples, labels or the float network are missing.
             UnsupportedError: a population or projection that cannot be trained; names it.
-            NeurodeployError: torch is not installed.
+            MissingPackageError: torch is not installed.
         """
         if network.arithmetic != "loihi":
             raise InvalidInputError(
                 "only an integer network is fine-tuned", found=network.arithmetic, hint="quantise it first"
             )
         if data.calibration is None or data.teacher is None:
-            missing = "samples" if data.calibration is None else "float network"
+            lacking = "samples" if data.calibration is None else "float network"
             raise InvalidInputError(
-                f"fine-tuning needs the {missing}", found="none", hint="give samples with --calibration X.npy"
+                f"fine-tuning needs the {lacking}", found="none", hint="give samples with --calibration X.npy"
             )
         try:
             import torch
         except ImportError as error:
-            raise NeurodeployError(
-                "fine-tuning needs PyTorch", found="not installed", hint="pip install 'neurodeploy[torch]'"
-            ) from error
+            raise missing("fine-tuning", "torch") from error
         _refuse(network)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums in the same order on every machine
