@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from neurodeploy.network import dispatch
+
+from . import blocks
 
 
 def installed(folder: Path) -> None:
@@ -16,3 +19,9 @@ def installed(folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     dispatch.models.cache_clear()
+
+
+def izhikevich(folder: Path) -> None:
+    """The modules of tests/foreign/package."""
+    for path in (blocks.ROOT / "tests" / "foreign" / "package").glob("*.py"):
+        shutil.copy(path, folder)
