@@ -1,11 +1,12 @@
 """Messages between cores of a 35,000-neuron convolutional network on 32 cores, by the order in which neurons are dealt.
 
-    python benchmarks/partition.py [--rate R]
+    python benchmarks/partition.py [--rate R] [--record]
 
 Four layers of 5 x 5 convolutions on images of 32 x 32 (two polarities in), 7.8 million synapses; every neuron spikes
 with probability R in a step (1 by default). A message is a spike sent to one other core that holds a synapse of it.
 mt-KaHyPar minimises exactly that (objective km1); it is an extra (pip install '.[partition]') and left out
-without it.
+without it. ``--record`` keeps what is printed in docs/recorded/partition.txt, where figures of docs/howto-fit-a-chip.md
+are looked up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import time
 
 import numpy as np
+from recorded import recorded
 
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.network.arrays import Array
@@ -68,7 +70,14 @@ def messages(program: Program) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=1.0, help="spikes of a neuron in a step")
-    rate = parser.parse_args().rate
+    parser.add_argument("--record", action="store_true", help="keep what is printed in docs/recorded/partition.txt")
+    chosen = parser.parse_args()
+    with recorded("partition" if chosen.record else None):
+        compare(chosen.rate)
+
+
+def compare(rate: float) -> None:
+    """All orders, one after the other."""
     net = network()
     on_chip = [p for p in net.populations if not isinstance(p.neuron, Source)]
     total = sum(p.size for p in on_chip)

@@ -34,7 +34,7 @@ class CriticalPath:
         receiving: whether it is what it receives, rather than its own neurons and spikes.
         begin_ns, end_ns: of the stretch.
         messages: received in it.
-        source: core that sent the message with which it begins; None for its own work.
+        source: core that sent the message with which it begins; None for its own work, and for what the host sent.
         working_ns: of the step, without its barrier.
     """
 
@@ -52,6 +52,8 @@ class CriticalPath:
         share = f"{(self.end_ns - self.begin_ns) / self.working_ns:.0%} of {self.working_ns / 1e3:.2f} us"
         if not self.receiving:
             return f"core {self.core} updates its neurons and sends their spikes until the end ({share})"
+        if self.source is None:
+            return f"core {self.core} works through what the host sent until the end ({share})"
         return (
             f"core {self.core} receives {self.messages:,} messages without a pause until the end ({share}), "
             f"the first of them from core {self.source}"
@@ -73,7 +75,9 @@ def critical_path(
     mine = mine[np.argsort(log.begun[mine], kind="stable")]
     core = counts.cores[row]
     if not len(mine) or log.done[mine[-1]] < working - SLACK_NS * max(1.0, working):
-        return CriticalPath(core, False, 0.0, working, 0, None, working)
+        queued = float(mesh.given(recording, counts)[1][step, sample, row])  # the host's spikes, there from the begin
+        from_host = queued >= working - SLACK_NS * max(1.0, working)
+        return CriticalPath(core, from_host, 0.0, working, 0, None, working)
     first = len(mine) - 1
     while first > 0 and log.begun[mine[first]] <= log.done[mine[first - 1]] + SLACK_NS:
         first -= 1

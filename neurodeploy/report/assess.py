@@ -11,7 +11,15 @@ from neurodeploy.compiler import Compiled
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.verify.stages import Accuracy, Runner, Verified, VerifyOptions, accuracy_of, verify_program
+from neurodeploy.verify.stages import (
+    Accuracy,
+    Runner,
+    Verified,
+    VerifyOptions,
+    accuracy_of,
+    compiled_stage,
+    verify_program,
+)
 
 from .collect import network_result
 from .document import Report
@@ -59,7 +67,7 @@ def assess(
     runners: list[tuple[str, Runner, Network]] = [
         *((stage, run, floats) for stage, run in first.items() if run is not None),
         *([("float network", lambda x: run_network(floats, x), floats)] if compiled.float_network else []),
-        ("integer network", lambda x: run_network(network, x), network),
+        (compiled_stage(network), lambda x: run_network(network, x), network),
     ]
     for stage, run, of in runners:
         if tell:
@@ -72,7 +80,7 @@ def assess(
     more = [entry for entry in whole if entry.samples != verified.accuracies[0].samples]
     result = network_result(
         compiled, arch, recording, labels, verified.pairs, [*verified.accuracies, *more], name=name,
-        description=description, states=verified.recordings.get("integer network"),
+        description=description, states=verified.recordings.get(compiled_stage(network)),
     )  # fmt: skip
     beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
     found = (*compiled.warnings, *verified.warnings(network), *beyond)

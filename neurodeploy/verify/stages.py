@@ -133,6 +133,11 @@ def recording_of(run: UserRun, network: Network, inputs: Mapping[str, Array]) ->
     return Recording("torch", steps, samples, spikes, {"v": v})
 
 
+def compiled_stage(network: Network) -> str:
+    """What the stage is called that runs the compiled network on the reference."""
+    return "integer network" if network.arithmetic == "loihi" else "compiled network"
+
+
 def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:
     """The stages of a compiled network: torch (if a model is given), NIR, float network, then the back-ends named.
 
@@ -150,7 +155,7 @@ def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) 
         stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
     integer, before = program.network.arithmetic == "loihi", len(stages)
     for name in names:
-        title = "integer network" if name == "reference" else name
+        title = compiled_stage(program.network) if name == "reference" else name
         measured = len(stages) == before > 0 and integer
         stages.append(Stage(title, _runner(name, program), exact=not measured, integer=integer))
     return stages

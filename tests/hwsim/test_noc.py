@@ -269,6 +269,19 @@ def test_a_critical_path_is_all_that_follows_without_a_pause() -> None:
     assert "updates its neurons" in str(idle)
 
 
+def test_a_core_that_works_through_what_the_host_sent_is_said_to() -> None:
+    """64 spikes of the input onto one core: their synapses take longer than its two neurons."""
+    populations = (Population("in", (64,), Source()), Population("n", (2,), lif(2)))
+    projections = (Projection("p", "in", "n", Dense(np.ones((2, 64)))),)
+    network = Network("fed", populations, projections, ("n",), 1e-3)
+    program = Program(network, "test", {"n": np.zeros(2, np.int32)})
+    recording, counts, timing, mesh = timed(program, chip(), {"": np.ones((3, 1, 64), np.uint8)})
+    path = critical_path(mesh, recording, counts, timing, 0)
+    assert (path.receiving, path.messages, path.source) == (True, 0, None)
+    assert path.end_ns == pytest.approx(path.working_ns)
+    assert "works through what the host sent until the end (100%" in str(path)
+
+
 def test_what_the_tiers_need_is_asked_for() -> None:
     program = two_layers({"a": [0, 0], "b": [0, 4, 4]}, np.ones((3, 2)), np.ones(2))
     simulator, counter = Simulator(program), Counter(program, chip())

@@ -70,7 +70,7 @@ class Session:
         while words and re.match(r"\w+=", words[0]):
             name, _, value = words.pop(0).partition("=")
             given[name] = value
-        plain = not re.search(r"(?:^|\s)(?:[|>&;]|&&)(?:\s|$)", line)
+        plain = not re.search(r"(?:^|\s)[|>&;]{1,2}(?:\s|$)", line)
         with self._environment(given):
             if plain and words[0] == "neurodeploy":
                 with self._here() as out:

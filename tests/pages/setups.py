@@ -18,6 +18,10 @@ import numpy as np
 
 from . import blocks
 from .session import Session
+from .setups_fit import images as images
+from .setups_fit import large as large
+from .setups_plugins import installed as installed
+from .setups_plugins import izhikevich as izhikevich
 
 TEST = 297
 """The last samples of scikit-learn's digits are those of the pages; the 1,500 before them are trained with."""
