@@ -1,12 +1,13 @@
 """What is lost on the way from floats to integers, step by step.
 
-    python benchmarks/quantisation.py [--data FOLDER]
+    python benchmarks/quantisation.py [--data FOLDER] [--record]
 
 Trains the two digits networks (or takes them from demo-output/), quantises them in several ways on training images
 and prints the accuracy on all 450 test images, and the share of spikes that differ from the float network's. With the
 folder of recordings it does the same, without labels, for the NIR paper's Braille network (one real sample, and 15
 made from it by moving spikes by a step and leaving out one in twenty) and its N-MNIST network (random input): how
-many spikes are shifted by 1 to 3 steps, and how many appear or vanish.
+many spikes are shifted by 1 to 3 steps, and how many appear or vanish. ``--record`` keeps what is printed in
+docs/recorded/quantisation.txt, where figures of docs/explanation-integers.md are looked up.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recorded import recorded
 
 from neurodeploy import passes
 from neurodeploy.compiler import CompileOptions, compile
@@ -132,11 +134,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder of recordings")
     parser.add_argument("--demo", type=Path, default=Path("demo-output"), help="where `make demo` leaves its files")
+    parser.add_argument("--record", action="store_true", help="keep what is printed in docs/recorded/quantisation.txt")
     args = parser.parse_args()
-    if args.data:
-        braille(args.data)
-        nmnist(args.data)
-    digits(args.demo)
+    with recorded("quantisation" if args.record else None):
+        if args.data:
+            braille(args.data)
+            nmnist(args.data)
+        digits(args.demo)
 
 
 if __name__ == "__main__":
