@@ -18,6 +18,7 @@ import numpy as np
 
 from . import blocks
 from .session import Session
+from .setups_export import *  # noqa: F403
 
 TEST = 297
 """The last samples of scikit-learn's digits are those of the pages; the 1,500 before them are trained with."""
