@@ -46,6 +46,8 @@ class Norms(nn.Module):
         super().__init__()
         self.fc, self.lif = nn.Linear(64, 10), snn.Leaky(beta=0.9)
         self.norms = nn.ModuleList(nn.BatchNorm1d(10) for _ in range(num_steps))
+        for norm in self.norms:
+            nn.init.normal_(norm.weight)  # as training leaves them: no two alike
 
     def forward(self, x):
         mem, spikes = self.lif.init_leaky(), []

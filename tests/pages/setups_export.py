@@ -39,7 +39,7 @@ def snntorch(folder: Path) -> None:
     torch.manual_seed(0)
     net = setups.loaded(folder / "digits_snn.py").Net()
     net.fc2.register_forward_pre_hook(lambda _, given: given[0].double())  # snnTorch's spikes are float32
-    weights = setups.trained(net, setups.digits()[0][:1500], lambda returned: returned[1].sum(0), 3, 2e-3)
+    weights = setups.trained(net, setups.digits()[0][:1500], lambda returned: returned[1].sum(0), 4, 3e-3)
     torch.save(weights, folder / "digits_snn.pt")
     _samples(folder, "x.npy", setups.digits()[0], 64)
 
@@ -56,8 +56,8 @@ def spikingjelly(folder: Path) -> None:
         functional.reset_net(net)
         return 5 * rates
 
-    epochs = 3
-    weights = setups.trained(net, _images()[:1500], scores, epochs, 5e-3)
+    epochs = 4
+    weights = setups.trained(net, _images()[:1500], scores, epochs, 1e-2)
     torch.save({"net": weights, "epoch": epochs}, folder / "digits_sj.pt")
     _samples(folder, "x.npy", _images(), 64)
 
@@ -76,8 +76,10 @@ def sinabs(folder: Path) -> None:
         package.reset_states(page.net)
         return each_step.sum(1)
 
+    for layer in page.net:
+        layer.register_forward_pre_hook(lambda _, given: given[0].double())  # sinabs' spikes are float32
     whole = nn.Sequential(nn.Flatten(0, 1), page.net, nn.Unflatten(0, (page.batch_size, -1)))
-    weights = setups.trained(whole, spikes[:1500], scores, 2, 5e-3)
+    weights = setups.trained(whole, spikes[:1500], scores, 3, 1e-2)
     torch.save({name.removeprefix("1."): value for name, value in weights.items()}, folder / "digits_sinabs.pt")
     _samples(folder, "x.npy", spikes, page.batch_size)
     np.save(folder / "x.npy", np.load(folder / "x.npy").reshape(-1, 1, 8, 8))
