@@ -33,7 +33,7 @@ class Forgets(Loop):
     def forward(self, x):
         spikes = []
         for step in x.flatten(2):
-            z, state = self.lif(self.fc(step))
+            z, _ = self.lif(self.fc(step))
             spikes.append(z)
         return torch.stack(spikes).sum(0)
 

@@ -1,4 +1,4 @@
-"""What a reader of a page on the export of a framework has: its network, trained on digits, and modules that are refused.
+"""What a reader of a page on an export has: the network, trained on digits; files and refused modules of the framework.
 
 Each network is the page's own file, which lies in the folder already.
 """
@@ -59,7 +59,7 @@ def spikingjelly(folder: Path) -> None:
     epochs = 4
     weights = setups.trained(net, _images()[:1500], scores, epochs, 1e-2)
     torch.save({"net": weights, "epoch": epochs}, folder / "digits_sj.pt")
-    _samples(folder, "x.npy", _images(), 64)
+    _samples(folder, "x.npy", _images(), 32)
 
 
 def sinabs(folder: Path) -> None:
