@@ -276,56 +276,6 @@ def test_every_name_of_ours_in_backticks_exists() -> None:
     assert not is_there("neurodeploy.network.nowhere") and not is_there("neurodeploy.network.network.Network.nowhere")
 
 
-def models_of(page: str) -> tuple[str, ModuleType]:
-    """The text of a how-to page, and the file that it starts from, run; with fewer time steps, to be quick."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    named = re.search(r"here in `(\w+)\.py`", text)
-    code = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert named and code
-    module = ModuleType(named[1])
-    quick = code[1].replace("num_steps = 25", "num_steps = 6").replace("seq_length=32", "seq_length=8")
-    exec(compile(quick, f"{named[1]}.py", "exec"), vars(module))
-    return text, module
-
-
-@pytest.mark.parametrize(
-    ("framework", "name", "shape"),
-    [
-        ("snntorch", "Net", (3, 64)),
-        ("snntorch", "Rated", (3, 64)),
-        ("spikingjelly", "CSNN", (3, 1, 8, 8)),
-        ("norse", "Model", (3, 1, 8, 8)),
-        ("sinabs", "net", (50 * 3, 1, 8, 8)),
-    ],
-)
-def test_the_network_of_each_page_is_exported_as_it_says(
-    framework: str, name: str, shape: tuple[int, ...], tmp_path: Path
-) -> None:
-    """With other weights than on the page, so that its counts are not compared, but what it says of the module is."""
-    pytest.importorskip(framework)
-    import numpy as np
-    import torch
-
-    from neurodeploy.exporters.user_calls import MEANING
-    from neurodeploy.verify.export_proof import export_proven
-
-    torch.manual_seed(0)
-    text, models = models_of(f"howto-export-{framework}.md")
-    made = getattr(models, name)
-    module = (made() if isinstance(made, type) else made).eval()
-    with torch.no_grad():
-        for weights in module.parameters():
-            weights.mul_(3 if weights.dim() > 1 else 1)
-    sample = np.random.default_rng(0).random(shape, dtype=np.float32)
-    sample = (sample < 0.4).astype(np.float32) if name == "net" else sample
-    captured = export_proven(module, sample, None, tmp_path / "net.nir").captured
-    assert captured.answer is not None
-    assert MEANING[captured.usage.axis] in text
-    assert f"\nanswer: {captured.answer.described()}\n" in text
-    for encoder in captured.encoded:
-        assert f"\nencoder, which stays on the host: {encoder}; give its spikes to the file\n" in text
-
-
 def test_no_page_is_long() -> None:
     """Code, and what it prints, aside."""
     texts = {named(page): _FENCE.sub("", page.read_text(encoding="utf-8")) for page in DOCS.rglob("*.md")}

@@ -400,11 +400,11 @@ class Walk:
             total[name] = total.get(name, 0.0) + factor * value
         return total
 
-    def no_potential(self, node: Any) -> None:
-        """Refuse a membrane potential."""
+    def no_potential(self, node: Any, user: fx.Node | None = None) -> None:
+        """Refuse a membrane potential; `user` is the operator that takes it, where the caller does not name it."""
         if node in self._potentials:
             raise UnsupportedError(
-                "a membrane potential is used as a signal",
+                (f"{where(user)}: " if user is not None else "") + "a membrane potential is used as a signal",
                 allowed="the spikes of a neuron, or a layer that does not spike",
                 hint="pass the spikes on; states may only be returned or handed back to their neuron",
             )

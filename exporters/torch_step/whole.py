@@ -165,7 +165,7 @@ class Whole:
         tensors = {end for end in ends if isinstance(end.meta.get("val"), Tensor)}  # not maxima with their positions
         piece = Piece.of(node, tensors, self._constants)
         for one in piece.operators:
-            self._walk.no_potential(one)
+            self._walk.no_potential(one, next((user for user in piece.operators if one in user.all_input_nodes), node))
         return piece
 
     def _placed(self, node: fx.Node, piece: Piece, found: Sequence[Found], offset: Array) -> Sum:

@@ -326,7 +326,7 @@ def changed_reset():
         (lambda: behind(snn.Lapicque(beta=1.0)), "parameter C of module '1' is not finite"),
         (lambda: behind(snn.Leaky(0.9, threshold=-1.0, reset_mechanism="zero")), "below the reset potential"),
         (lambda: behind(snn.Leaky(torch.rand(5))), "beta of module '1' does not fit"),
-        (lambda: Signal(), "a membrane potential is used as a signal"),
+        (lambda: Signal(), r"^module 'fc2' \(Linear \w+\): a membrane potential is used as a signal"),
         (lambda: Potential(), "returns membrane potentials only"),
         (lambda: Joined(), "the module returns a sum of layers"),
         (lambda: Steps(3), "'lif' is called more than once in a step\n.*\n.*loop over time"),

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import blocks
 from .session import Session
+from .setups_export import *  # noqa: F403
 from .setups_fit import images as images
 from .setups_fit import large as large
 from .setups_plugins import installed as installed
