@@ -364,6 +364,6 @@ def test_objects_show_themselves_in_notebooks(files: Files) -> None:
     for one in shown:
         rows = one.rows()
         assert rows and len({len(row) for row in rows}) == 1, one
-        html = one._repr_html_()
+        html = one._repr_html_().partition("</table>")[0]  # doctor has a table of capabilities behind it
         assert html.startswith("<table>") and html.count("<tr>") == len(rows) + 1, one
         assert html.count("<th>") == len(rows[0]) and repr(one).startswith("<"), one
