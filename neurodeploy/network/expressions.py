@@ -122,7 +122,7 @@ class Series(Expr):
 
     Args:
         population: its name; of a ``"value"`` that a host stage gives behind the last step, that value's.
-        port: ``"spikes"`` (counts, payloads), ``"potential"`` or ``"value"``, which is one step: ``[1, batch, *shape]``.
+        port: ``"spikes"`` (counts, payloads), ``"potential"``, or ``"value"``, of one step: ``[1, batch, *shape]``.
         shape: of one sample; may arrange the population's neurons otherwise, in their order.
     """
 

@@ -1,8 +1,8 @@
 """What a network leaves to the processor beside the chip: stages between populations, each an ONNX graph.
 
 Attention over time, a softmax, a normalisation or a gate of sigmoids is nothing that synapses and neurons compute. A
-`HostStage` takes spikes, potentials or the user's input of whole populations, and feeds populations that are sources for
-the chip: their messages are currents (through synapses), gates (at port 1 of a `Product`) or spikes.
+`HostStage` takes spikes, potentials or the user's input of whole populations, and feeds populations that are sources
+for the chip: their messages are currents (through synapses), gates (at port 1 of a `Product`) or spikes.
 
 =========  =========================================  ===============================================================
 schedule   a graph takes and gives                    when it runs
@@ -43,7 +43,7 @@ class HostInput:
     Args:
         name: input of its graph.
         source: population of which it is.
-        port: what: the ``spikes`` that it sends (numbers, where its messages carry some; of an input its values), or its
+        port: the ``spikes`` that it sends (numbers, where its messages carry some; of an input its values), or its
             ``potential`` after the step's reset, in the units of the model.
         over: ``steps``, or their ``sum`` over the time of a phase.
     """
@@ -97,7 +97,9 @@ class HostStage(Sealed):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.graph.dtype != np.uint8 or self.graph.ndim != 1 or not self.graph.size:
-            raise self._wrong("has no graph", f"{self.graph.dtype} {list(self.graph.shape)}", "the bytes of an ONNX model")
+            raise self._wrong(
+                "has no graph", f"{self.graph.dtype} {list(self.graph.shape)}", "the bytes of an ONNX model"
+            )
         for what, names in (("takes", [i.name for i in self.takes]), ("gives", [o.name for o in self.gives])):
             if not names or len(set(names)) < len(names) or not all(names):
                 raise self._wrong(f"{what} nothing, or something twice", names, "names of its graph, each once")
@@ -105,12 +107,13 @@ class HostStage(Sealed):
             raise self._wrong("reads a sum over time", self.when, "a stage of a phase, or behind the last step")
         for given in self.gives:
             if bool(given.target) == (self.when == "behind"):
-                raise self._wrong(
-                    "gives what nobody takes" if not given.target else "feeds the chip behind its last step", given.name,
-                    "a value for the user behind the last step, a population of the chip before",
-                )  # fmt: skip
+                what = "feeds the chip behind its last step" if given.target else "gives what nobody takes"
+                allowed = "a value for the user behind the last step, a population of the chip before"
+                raise self._wrong(what, given.name, allowed)
             if given.delay < 0 or (given.delay and self.when != "step"):
-                raise self._wrong("gives something later", f"{given.delay} steps", "0; 1 or more of a stage of every step")
+                raise self._wrong(
+                    "gives something later", f"{given.delay} steps", "0; 1 or more of a stage of every step"
+                )
 
     def _wrong(self, what: str, found: object, allowed: str) -> InvalidInputError:
         return InvalidInputError(f"the host stage {self.name!r} {what}", found=found, allowed=allowed)
@@ -158,7 +161,7 @@ def _check_input(network: Network, stage: HostStage, taken: HostInput) -> None:
         )  # fmt: skip
     if stage.when == "before" and not population.external:
         raise InvalidInputError(
-            f"the host stage {stage.name!r} runs before the first step and reads {taken.source!r}, which is on the chip",
+            f"the host stage {stage.name!r} runs before the first step and reads {taken.source!r}, of the chip",
             found=population.neuron.label, allowed="inputs",
         )  # fmt: skip
 
@@ -212,7 +215,9 @@ def _reached(network: Network, starts: Sequence[str], ever: bool) -> Iterator[st
             edges.setdefault(projection.source, []).append(projection.target)
     for stage in network.stages:
         for taken in stage.takes:
-            edges.setdefault(taken.source, []).extend(g.target for g in stage.gives if g.target and (ever or not g.delay))
+            edges.setdefault(taken.source, []).extend(
+                g.target for g in stage.gives if g.target and (ever or not g.delay)
+            )
     waiting, seen = list(starts), set(starts)
     while waiting:
         name = waiting.pop()

@@ -41,13 +41,14 @@ class Graph:
             )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise BackendError(
-                f"onnxruntime does not take the graph of the host stage {stage.name!r}", found=str(error).splitlines()[0],
-                hint="export it again, with operators that onnxruntime has",
+                f"onnxruntime does not take the graph of the host stage {stage.name!r}",
+                found=str(error).splitlines()[0], hint="export it again, with operators that onnxruntime has",
             ) from error  # fmt: skip
         self._kinds = {value.name: value.type for value in self._session.get_inputs()}
         there = {value.name for value in self._session.get_outputs()}
         for what, named, known in (
-            ("inputs", {t.name for t in stage.takes}, set(self._kinds)), ("outputs", {g.name for g in stage.gives}, there),
+            ("inputs", {t.name for t in stage.takes}, set(self._kinds)),
+            ("outputs", {g.name for g in stage.gives}, there),
         ):  # fmt: skip
             if named != known and not (what == "outputs" and named < known):
                 raise InvalidInputError(

@@ -117,7 +117,8 @@ def run(
         own = {name: value for name, value in given.items() if name in part.by_name}
         found = backend(inner, {**own, **hybrid.messages()}, record=wanted, progress=progress)
         again = [g for g in graphs if g.stage.when in ("step", "phase")]
-        if not any([hybrid.feed(graph.stage, hybrid.compute(graph, found)) for graph in again]):
+        new = [hybrid.feed(graph.stage, hybrid.compute(graph, found)) for graph in again]
+        if not any(new):
             break
     return _whole(hybrid, found, record)
 
