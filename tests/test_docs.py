@@ -375,7 +375,12 @@ def refreshed(page: str) -> str:
 
     before, last = page.rsplit("\n## ", 1)
     new = [command for command in COMMANDS if f"\n## {command}\n" not in page]
-    page = before + "".join(f"\n## {command}\n\n<!-- help -->\n```text\n```\n<!-- /help -->\n" for command in new) + "\n## " + last
+    page = (
+        before
+        + "".join(f"\n## {command}\n\n<!-- help -->\n```text\n```\n<!-- /help -->\n" for command in new)
+        + "\n## "
+        + last
+    )
     sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     for index, section in enumerate(sections):
         command = section.partition("\n")[0].removeprefix("## ")

@@ -21,17 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from .arrays import Array, Sealed
 from .schema import check_types
-
-if TYPE_CHECKING:
-    from .network import Network, Population, Projection
 
 When = Literal["before", "step", "phase", "behind"]
 
@@ -119,6 +116,26 @@ class HostStage(Sealed):
         return InvalidInputError(f"the host stage {self.name!r} {what}", found=found, allowed=allowed)
 
 
+class Wired(Protocol):
+    """What is looked at of a `neurodeploy.network.network.Network`, which holds stages and so cannot be named here."""
+
+    @property
+    def populations(self) -> Sequence[Any]:
+        """As in a network, and so are the others."""
+
+    @property
+    def projections(self) -> Sequence[Any]: ...
+
+    @property
+    def outputs(self) -> Sequence[str]: ...
+
+    @property
+    def stages(self) -> Sequence[HostStage]: ...
+
+    @property
+    def by_name(self) -> Mapping[str, Any]: ...
+
+
 def fed(stages: Sequence[HostStage]) -> dict[str, HostStage]:
     """Populations that stages feed, and by which."""
     return {given.target: stage for stage in stages for given in stage.gives if given.target}
@@ -129,7 +146,7 @@ def values(stages: Sequence[HostStage]) -> tuple[str, ...]:
     return tuple(given.name for stage in stages for given in stage.gives if not given.target)
 
 
-def check_stages(network: Network) -> None:
+def check_stages(network: Wired) -> None:
     """Refuse stages that do not fit their network.
 
     Raises:
@@ -151,7 +168,7 @@ def check_stages(network: Network) -> None:
     _check_loops(network)
 
 
-def _check_input(network: Network, stage: HostStage, taken: HostInput) -> None:
+def _check_input(network: Wired, stage: HostStage, taken: HostInput) -> None:
     population = _there(network, stage, taken.source)
     readable = population.spiking if taken.port == "spikes" else "v" in population.neuron.states
     if not readable or population.neuron.always_on:
@@ -166,7 +183,7 @@ def _check_input(network: Network, stage: HostStage, taken: HostInput) -> None:
         )  # fmt: skip
 
 
-def _check_output(network: Network, stage: HostStage, given: HostOutput, targets: dict[str, str]) -> None:
+def _check_output(network: Wired, stage: HostStage, given: HostOutput, targets: dict[str, str]) -> None:
     if not given.target:
         return
     population = _there(network, stage, given.target)
@@ -182,7 +199,7 @@ def _check_output(network: Network, stage: HostStage, given: HostOutput, targets
     targets[given.target] = stage.name
 
 
-def _there(network: Network, stage: HostStage, name: str) -> Population:
+def _there(network: Wired, stage: HostStage, name: str) -> Any:
     if name not in network.by_name:
         raise InvalidInputError(
             f"the host stage {stage.name!r} names an unknown population", found=name, allowed=sorted(network.by_name)
@@ -190,7 +207,7 @@ def _there(network: Network, stage: HostStage, name: str) -> Population:
     return network.by_name[name]
 
 
-def _check_loops(network: Network) -> None:
+def _check_loops(network: Wired) -> None:
     """Refuse what waits for itself: within a step, or of a stage that wants all steps at once, ever."""
     for stage in network.stages:
         ever = stage.when != "step"
@@ -207,7 +224,7 @@ def _check_loops(network: Network) -> None:
             )  # fmt: skip
 
 
-def _reached(network: Network, starts: Sequence[str], ever: bool) -> Iterator[str]:
+def _reached(network: Wired, starts: Sequence[str], ever: bool) -> Iterator[str]:
     """Populations that hear of others, in the same step or ever, stages included; those themselves, too."""
     edges: dict[str, list[str]] = {}
     for projection in network.projections:
@@ -228,7 +245,7 @@ def _reached(network: Network, starts: Sequence[str], ever: bool) -> Iterator[st
                 waiting.append(target)
 
 
-def phases(network: Network) -> Mapping[str, int]:
+def phases(network: Wired) -> Mapping[str, int]:
     """In which phase each population runs: one more than what the stages between phases in front of it read.
 
     All steps of a phase run before the first of the next.
@@ -247,7 +264,20 @@ def phases(network: Network) -> Mapping[str, int]:
     return found
 
 
-def on_chip(populations: Sequence[Population], projections: Sequence[Projection], outputs: Sequence[str]) -> set[str]:
+def alone(network: Wired, who: str) -> None:
+    """Refuse a network with host stages, for a part that knows neurons and synapses alone.
+
+    Raises:
+        UnsupportedError: names the stages.
+    """
+    if network.stages:
+        raise UnsupportedError(
+            f"{who} does not know host stages", found=", ".join(repr(stage.name) for stage in network.stages),
+            allowed="networks of which the host computes nothing (`Network.chip_part` is the chip's part of one)",
+        )  # fmt: skip
+
+
+def on_chip(network: Wired) -> set[str]:
     """Names of the populations that live on the chip, or send to it; the others are inputs that only the host reads."""
-    heard = {p.source for p in projections} | set(outputs)
-    return {p.name for p in populations if not p.external or p.name in heard}
+    heard = {p.source for p in network.projections} | set(network.outputs)
+    return {p.name for p in network.populations if not p.external or p.name in heard}

@@ -255,7 +255,7 @@ class Network:
         """The same without its stages: what these feed are inputs, and inputs that only they read are left out."""
         if not self.stages:
             return self
-        kept = on_chip(self.populations, self.projections, self.outputs)
+        kept = on_chip(self)
         populations = tuple(p for p in self.populations if p.name in kept)
         return replace(self, populations=populations, stages=(), answer=None)
 

@@ -66,7 +66,9 @@ class Graph:
             BackendError: onnxruntime failed, on shapes that do not fit for example.
         """
         names: Sequence[str] = [g.name for g in self.stage.gives]
-        fed = {name: np.ascontiguousarray(value, _KINDS[self._kinds[name]]) for name, value in given.items()}
+        fed: dict[str, Array] = {
+            name: np.ascontiguousarray(value, _KINDS[self._kinds[name]]) for name, value in given.items()
+        }
         try:
             found = self._session.run(names, fed)
         except Exception as error:  # as above

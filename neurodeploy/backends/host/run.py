@@ -155,9 +155,11 @@ def messages(network: Network, population: Population, values: Array) -> Array:
     whole = np.rint(values * population.scales)
     bits = population.neuron.message_bits(network.arithmetic)
     if not bits:
-        return (whole > 0).astype(np.uint8)
+        spikes: Array = (whole > 0).astype(np.uint8)
+        return spikes
     most = population.neuron.largest_message(network.arithmetic)
-    return np.clip(whole, -most, most).astype(np.int32)
+    held: Array = np.clip(whole, -most, most).astype(np.int32)
+    return held
 
 
 def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
