@@ -18,6 +18,7 @@ import numpy as np
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity, Conv2d, Dense, with_weights
 from neurodeploy.network.dispatch import dispatch
+from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.reach import reach
@@ -112,6 +113,7 @@ def flatten(program: Program, precision: type[np.floating[Any]] = np.float64, *,
         precision: of a float network, float64 or float32.
         wide: keep weights in the numbers of currents, and none with its target, so that they may be changed.
     """
+    alone(program.network, "this part of hwsim")
     return _Builder(program, np.dtype(precision), wide).build()
 
 

@@ -96,6 +96,10 @@ def _checked(backend: Backend) -> Backend:
     @wraps(backend)
     def run(program: Program, inputs: Mapping[str, Array], **how: Any) -> Recording:
         check_registers(program.network)
+        if program.network.stages:
+            from .host.run import run as together
+
+            return together(backend, program, inputs, **how)
         return backend(program, inputs, **how)
 
     return cast(Backend, run)

@@ -117,7 +117,8 @@ class Answer(Sealed):
 
         def read(leaf: Series) -> Array:
             values = series(leaf)
-            self.check_steps(len(values))
+            if leaf.port != "value":
+                self.check_steps(len(values))
             return values
 
         return series if self.steps is None else read
@@ -145,7 +146,7 @@ class Answer(Sealed):
     @cached_property
     def populations(self) -> tuple[str, ...]:
         """Names of the populations that it reads, each once."""
-        return tuple(dict.fromkeys(leaf.population for leaf in self.series))
+        return tuple(dict.fromkeys(leaf.population for leaf in self.series if leaf.port != "value"))
 
     @cached_property
     def potentials(self) -> tuple[str, ...]:

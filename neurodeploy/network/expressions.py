@@ -30,7 +30,7 @@ from .schema import check_numbers
 DEEPEST, MOST, LARGEST, RANK = 64, 10_000, 1 << 31, 16
 """Expressions one above the other, expressions in all, values of a sample, and dimensions of one, at most."""
 
-Port = Literal["spikes", "potential"]
+Port = Literal["spikes", "potential", "value"]
 
 
 class Expr(Sealed):
@@ -121,8 +121,8 @@ class Series(Expr):
     """What a population sends, or its potential after the step's reset: ``[time, batch, *shape]``.
 
     Args:
-        population: its name.
-        port: ``"spikes"`` (counts, payloads) or ``"potential"``.
+        population: its name; of a ``"value"`` that a host stage gives behind the last step, that value's.
+        port: ``"spikes"`` (counts, payloads), ``"potential"``, or ``"value"``, of one step: ``[1, batch, *shape]``.
         shape: of one sample; may arrange the population's neurons otherwise, in their order.
     """
 
@@ -139,7 +139,8 @@ class Series(Expr):
 
     @property
     def phrase(self) -> str:
-        return f"the {'spikes' if self.port == 'spikes' else 'potentials'} of {self.population}"
+        what = {"spikes": "spikes", "potential": "potentials", "value": "value"}[self.port]
+        return f"the {what} of {self.population}"
 
     def compute(self, values: Sequence[Array]) -> Array:
         (x,) = values

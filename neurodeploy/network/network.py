@@ -8,7 +8,7 @@ population its lag, and the recordings of all back-ends are aligned to network t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -21,6 +21,7 @@ from .answer import Answer
 from .arrays import Array, Sealed, seal, sole
 from .connectivity import Connectivity, Dense
 from .event_rule import EventRule
+from .host import HostStage, check_stages, fed, on_chip, values
 from .join import PORT, Join
 from .neurons import Arithmetic, Neuron
 from .plasticity import LIMITS, TAG_LIMITS, LearningRule
@@ -191,6 +192,7 @@ class Network:
         read: which potential of a read-out is a score: the sum over all steps, or that of the last one; where there
             is no answer.
         answer: how what its user's ``forward`` returns comes from spikes and potentials; None where nobody says.
+        stages: what the host computes of it.
 
     Raises:
         InvalidInputError: an inconsistent network; the message names the object.
@@ -205,6 +207,7 @@ class Network:
     notes: Mapping[str, str] = field(default_factory=dict)
     read: Literal["sum", "last"] = "sum"
     answer: Answer | None = field(default=None, metadata={LATER: True})
+    stages: tuple[HostStage, ...] = field(default=(), metadata={LATER: True})
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -244,7 +247,17 @@ class Network:
     @cached_property
     def inputs(self) -> tuple[Population, ...]:
         """Populations that the user feeds."""
-        return tuple(p for p in self.populations if p.external and not p.neuron.always_on)
+        hosts = fed(self.stages)
+        return tuple(p for p in self.populations if p.external and not p.neuron.always_on and p.name not in hosts)
+
+    @cached_property
+    def chip_part(self) -> Network:
+        """The same without its stages: what these feed are inputs, and inputs that only they read are left out."""
+        if not self.stages:
+            return self
+        kept = on_chip(self)
+        populations = tuple(p for p in self.populations if p.name in kept)
+        return replace(self, populations=populations, stages=(), answer=None)
 
 
 TRAINS_EQUALLY = (
@@ -274,6 +287,7 @@ def check(network: Network) -> None:
     for name in network.outputs:
         if name not in order:
             raise InvalidInputError(f"the output {name!r} is not a population", allowed=sorted(order))
+    check_stages(network)
     if network.answer is not None:
         _check_answer(network, network.answer)
 
@@ -281,6 +295,13 @@ def check(network: Network) -> None:
 def _check_answer(network: Network, answer: Answer) -> None:
     """Refuse an answer that reads what the network does not have."""
     for series in answer.series:
+        if series.port == "value":
+            if series.population not in values(network.stages):
+                raise InvalidInputError(
+                    f"the answer reads {series.phrase}, which no host stage gives", found=series.population,
+                    allowed=sorted(values(network.stages)),
+                )  # fmt: skip
+            continue
         population = network.by_name.get(series.population)
         if population is None:
             raise InvalidInputError(

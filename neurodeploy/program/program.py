@@ -15,6 +15,7 @@ from neurodeploy.network.arrays import Array, Sealed
 from neurodeploy.network.connectivity import Conv2d, Dense, Sparse
 from neurodeploy.network.dispatch import GROUP, known, models
 from neurodeploy.network.event_rule import AdaptiveThreshold, EventRule
+from neurodeploy.network.host import HostInput, HostOutput, HostStage
 from neurodeploy.network.join import Join
 from neurodeploy.network.network import Handle, Network, Population, Projection
 from neurodeploy.network.neurons import NEURONS
@@ -24,8 +25,10 @@ from neurodeploy.network.schema import check_numbers, check_types, check_within
 from . import codec
 
 FORMAT = "neurodeploy program"
-VERSION = 5
-"""Written into a file that an older neurodeploy could no longer read: one with rules of learning runs."""
+VERSION = 6
+"""Written into a file that an older neurodeploy could no longer read: one with host stages."""
+WITH_RULES = 5
+"""Written into one with rules of learning runs."""
 WITH_JOIN = 4
 """Written into one with a MAX of compartments."""
 WITH_ANSWER = 3
@@ -66,7 +69,7 @@ class CoreUse:
 
 STORED = (
     Dense, Sparse, Conv2d, *NEURONS, Trace, LearningRule, AdaptiveThreshold, EventRule, Handle,
-    Join, Population, Projection, Network, CoreUse,
+    Join, HostInput, HostOutput, HostStage, Population, Projection, Network, CoreUse,
     *answer.TYPES,
 )  # fmt: skip
 """What a Program is made of, beside itself and neurons of other packages."""
@@ -98,7 +101,7 @@ class Program(Sealed):
         for population in self.network.populations:
             cores = self.core_of.get(population.name)
             if cores is None:
-                if population not in self.network.inputs:
+                if not population.external or population.neuron.always_on:
                     raise InvalidInputError(f"population {population.name!r} has no core", hint="run the place pass")
                 continue
             what = f"the array of the cores of population {population.name!r}, one for each neuron,"
@@ -119,8 +122,8 @@ class Program(Sealed):
     @classmethod
     def unplaced(cls, network: Network, provenance: Mapping[str, str]) -> Program:
         """A Program for no chip: all neurons on one core without limits."""
-        inputs = {p.name for p in network.inputs}
-        cores = {p.name: np.zeros(p.size, np.int32) for p in network.populations if p.name not in inputs}
+        inside = [p for p in network.populations if not p.external or p.neuron.always_on]
+        cores = {p.name: np.zeros(p.size, np.int32) for p in inside}
         return cls(network, NO_CHIP, cores, (), provenance)
 
     def save(self, path: Path | str) -> None:
@@ -134,7 +137,8 @@ class Program(Sealed):
         types = (*STORED, type(self), *(model.neuron for model in (models() if own else ())))
         version = WITH_ANSWER if self.network.answer else WITH_CHIP if self.chip_file else PLAIN
         version = WITH_JOIN if any(p.join is not None for p in self.network.populations) else version
-        version = VERSION if any(p.event_rule is not None for p in self.network.projections) else version
+        version = WITH_RULES if any(p.event_rule is not None for p in self.network.projections) else version
+        version = VERSION if self.network.stages else version
         codec.save(self, Path(path), FORMAT, version, types)
 
     @classmethod

@@ -101,6 +101,8 @@ class Recording(Sealed):
         learning_work: what each projection that learns did, for each name in `LEARNING_WORK`, ``[time, batch, names,
             cores]``, in the order of `Program.cores_of` its target; only from back-ends that count. Step t is the
             source's.
+        hosted: by source population that a host stage feeds, what the host made for it before it became messages,
+            ``[time, batch, neurons]``; and by name, what stages give the user, ``[1, batch, *]``.
         left: how often integers left their range, by population and kind (`neurodeploy.program.overflow`); None from
             back-ends that do not count.
     """
@@ -118,6 +120,7 @@ class Recording(Sealed):
     learning_work: Mapping[str, Array] = field(default_factory=dict)
     left: Left | None = None
     reached: Mapping[str, Array] = field(default_factory=dict)
+    hosted: Mapping[str, Array] = field(default_factory=dict)
 
 
 LEARNING_WORK = counted("work")
@@ -154,6 +157,8 @@ def series_of(network: Network, recording: Recording) -> Callable[[Series], Arra
             )
         if leaf.port == "spikes":
             return recording.spikes[name].dense()
+        if leaf.port == "value":
+            return recording.hosted[name]
         return np.asarray(recording.states["v"][name] / network.by_name[name].scales)
 
     return series
@@ -161,7 +166,7 @@ def series_of(network: Network, recording: Recording) -> Callable[[Series], Arra
 
 def recorded(leaf: Series, recording: Recording) -> bool:
     """Whether a recording holds what a part of an answer reads."""
-    there = recording.spikes if leaf.port == "spikes" else recording.states.get("v", {})
+    there = {"spikes": recording.spikes, "value": recording.hosted}.get(leaf.port, recording.states.get("v", {}))
     return leaf.population in there
 
 

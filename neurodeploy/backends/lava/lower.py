@@ -19,6 +19,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import Conv2d, Dense, largest_sum, with_weights
+from neurodeploy.network.host import alone
 from neurodeploy.network.network import Network, Projection, check_registers
 from neurodeploy.network.neurons import Neuron, Product, Relu
 from neurodeploy.network.plasticity import TARGETS, TRACES, LearningRule
@@ -100,6 +101,7 @@ def lower(
         UnsupportedError: the message names the population or projection that Lava cannot run, and why.
     """
     check_registers(program.network)
+    alone(program.network, "this part of the Lava back-end")
     network = with_bias_axons(_as_registers(program.network))
     fixed = network.arithmetic == "loihi"
     steps, samples = next(iter(inputs.values())).shape[:2]

@@ -30,6 +30,7 @@ from neurodeploy.errors import BackendError, UnsupportedError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT, Join
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
@@ -66,6 +67,7 @@ def to_onnx(network: Network, *, scan: bool = False, dtype: type = np.float32, c
             allowed="a float network",
             hint="lower the .nir file without quantising it",
         )
+    alone(network, "the one-step ONNX graph")
     step = _Step(network, np.dtype(dtype), currents, scan)
     step.build()
     if step.size > LARGEST_FILE:

@@ -14,6 +14,7 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
+from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.program import overflow
@@ -56,6 +57,7 @@ def run_network(
     Raises:
         InvalidInputError: inputs that do not match the network.
     """
+    alone(network, "this part of the reference")
     run = _Run(network, inputs, record, np.dtype(dtype))
     for t in range(run.steps):
         for population in network.populations:

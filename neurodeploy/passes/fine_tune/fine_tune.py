@@ -33,6 +33,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.expressions import Port
+from neurodeploy.network.host import alone
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
 from neurodeploy.packages.commands import missing
@@ -85,6 +86,7 @@ class FineTune:
             UnsupportedError: a population or projection that cannot be trained; names it.
             MissingPackageError: torch is not installed.
         """
+        alone(network, "fine-tune")
         if network.arithmetic != "loihi":
             raise InvalidInputError(
                 "only an integer network is fine-tuned", found=network.arithmetic, hint="quantise it first"

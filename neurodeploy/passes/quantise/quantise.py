@@ -35,6 +35,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import with_weights
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
@@ -89,6 +90,7 @@ class Quantise:
             InvalidInputError: the network is not in floats, or compensated rounding without calibration.
             UnsupportedError: a read-out that feeds back, neurons of another kind, or a parameter beyond the range.
         """
+        alone(network, "quantise")
         if network.arithmetic != "float":
             raise InvalidInputError("the network is already quantised", found=network.arithmetic, allowed="float")
         if self.rounding == "compensated" and data.calibration is None:
