@@ -18,6 +18,9 @@ import numpy as np
 
 from . import blocks
 from .session import Session
+from .setups_converted import ann as ann
+from .setups_converted import digits_ann as digits_ann
+from .setups_converted import lava_dl as lava_dl
 
 TEST = 297
 """The last samples of scikit-learn's digits are those of the pages; the 1,500 before them are trained with."""
