@@ -33,7 +33,7 @@ class _Both(io.TextIOBase):
 
 @contextlib.contextmanager
 def recorded(script: str, wanted: bool) -> Iterator[None]:
-    """Keep what is printed, where that is wanted and nothing fails; ``script`` is its ``__file__``."""
+    """Keep what is printed, where that is wanted and nothing fails; ``script`` is its ``__file__``, or a name."""
     both = _Both()
     with contextlib.redirect_stdout(both):
         yield
