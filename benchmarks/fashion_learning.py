@@ -75,7 +75,7 @@ CODES: dict[str, Callable[[Array], Array]] = {
     "every pixel that is not 0": latency,
     "rounded to 0 to 16": lambda x: latency(np.rint(x * (16 / BRIGHTEST)), 16),
     "rounded down to 0 to 16": lambda x: latency(x * (16 / BRIGHTEST), 16),
-    "rounded down to 0 to 15": lambda x: latency(x >> 4, 15),
+    "rounded down to 0 to 15": lambda x: latency(x >> 4, 16),
 }
 
 
