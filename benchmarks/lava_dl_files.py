@@ -2,7 +2,7 @@
 
     pip download --no-deps lava-dl==0.6.0
     pip download --no-deps --ignore-requires-python --no-binary lava-dl lava-dl==0.4.0
-    python benchmarks/lava_dl_files.py FOLDER
+    python benchmarks/lava_dl_files.py FOLDER [--record]
 
 FOLDER holds these packages (BSD-3), or folders into which they are unpacked. Every different `.net` file is read, and
 where its package has recordings beside it, run on the reference and on hwsim and compared number by number. Where a
@@ -16,10 +16,13 @@ Four recordings are not of what the file says, which is checked number by number
 - PilotNet's ``fc-3`` is of another run: it is not what its own ``fc-2`` and the weights give.
 - Oxford's ``ground_truth`` is SLAYER's, which spikes at the threshold itself; netx, Lava and Loihi above it.
 - ``tinynet_sdnn/layer2`` was recorded with messages cut to 0 and 1, since lava-dl's test gives no message bits.
+
+docs/howto-lava-dl.md quotes what is printed; ``--record`` keeps it in docs/recorded.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 import tarfile
@@ -31,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from printed import recorded
 
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import place
@@ -96,7 +100,8 @@ def pilotnet_sdnn(network: Network, gts: Path) -> Iterator[tuple[str, list[Compa
     output = np.load(gts / "output.npy")[0].astype(np.int64)[:, None]
     image = planes(np.load(gts / "input.npy"))
     for engine_name, found in runs(netx_time(network, hop_from_input=False), np.repeat(image, len(output), axis=0)):
-        yield engine_name, [("output.npy", output, states(found, "u", network.outputs[0]), 0)]
+        here = states(found, "u", network.outputs[0])
+        yield engine_name, [(f"output.npy, {output[0, 0]:,} to {output[-1, 0]:,}", output, here, 0)]
     yield from sigmas(without_input_layer(network), gts, np.load(gts / "act0.npy"), "sigma{}.npy")
 
 
@@ -184,8 +189,11 @@ def oxford(network: Network, gts: Path) -> Iterator[tuple[str, list[Compared]]]:
     for engine_name, found in runs(network, x):
         yield engine_name, [("gts/out.npy", first, sent(found, "dense0"), 2)]
     x, truth = (_events(np.load(folder / name)) for name in ("input.npy", "ground_truth.npy"))
+    above = next(sent(found, "dense1") for _, found in runs(network, x))
+    others = int((truth[2:] != above[:-2]).sum())
+    title = f"ground_truth.npy ({truth.sum():,} spikes, at the threshold; above it {others:,} differ)"
     for engine_name, found in runs(spiking_at_the_threshold(network), x):
-        yield engine_name, [("ground_truth.npy (spikes at the threshold)", truth, sent(found, "dense1"), 2)]
+        yield engine_name, [(title, truth, sent(found, "dense1"), 2)]
 
 
 def _events(listed: Array) -> Array:
@@ -236,20 +244,20 @@ def blocks(root: Path) -> Iterator[tuple[str, list[Compared]]]:
     sigma = SigmaDelta(nothing(100), nothing(100), "identity")
     matrix = Dense(np.load(gts / "layer2_weight.npy").astype(np.int16))
     flat = np.load(gts / "layer1.npy").reshape(-1, 16)  # its neurons are in netx's own order
-    for name, network, x, recorded, what in (
+    for name, network, x, record, what in (
         ("input.npy", made("delta", (3, 16, 16), 12, delta, each, 0), planes(image.astype(int)), "input", "sent"),
         ("layer1.npy, its first step", made("conv", (3, 16, 16), 16, cells, conv, 1),
          planes(np.load(gts / "input.npy"))[:1], "layer1", "sent"),
         ("layer2.npy (messages cut to 0 and 1)", made("sigma", (864,), 16, sigma, matrix, 1), planes(flat != 0),
          "layer2", "u"),
     ):  # fmt: skip
-        truth = planes(np.load(gts / f"{recorded}.npy"))[: len(x)]
+        truth = planes(np.load(gts / f"{record}.npy"))[: len(x)]
         for engine_name, found in runs(network, x):
             yield engine_name, [(name, truth, sent(found, "out") if what == "sent" else states(found, "u", "out"), 0)]
 
 
-def verdict(recorded: Array, found: Array, most: int) -> tuple[bool, str]:
-    """Whether all recorded numbers are found, and in words, with the delay at which the fewest differ."""
+def verdict(recorded: Array, found: Array, most: int) -> tuple[int, int, str]:
+    """How many recorded numbers there are, how many differ, and in words, with the delay at which the fewest do."""
     best: tuple[int, int, Array] | None = None
     for late in range(most + 1):
         steps = min(len(recorded) - late, len(found))
@@ -260,10 +268,11 @@ def verdict(recorded: Array, found: Array, most: int) -> tuple[bool, str]:
     wrong, late, different = best
     text = f"{different.size:,} numbers" + (f", {late} steps later" if late else "")
     if not wrong:
-        return True, f"equal: {text}"
+        return different.size, 0, f"equal: {text}"
     step, neuron = (int(index) for index in np.argwhere(different)[0])
     there, here = int(recorded[step + late, neuron]), int(found[step, neuron])
-    return False, f"{wrong:,} of {text} differ; first: step {step}, neuron {neuron}, recorded {there}, here {here}"
+    words = f"{wrong:,} of {text} differ; first: step {step}, neuron {neuron}, recorded {there}, here {here}"
+    return different.size, wrong, words
 
 
 def unpacked(folder: Path, into: Path) -> list[Path]:
@@ -287,43 +296,60 @@ def different(roots: list[Path]) -> dict[str, list[Path]]:
 
 
 def main() -> int:
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--record", action="store_true", help="keep what is printed in docs/recorded")
+    args = parser.parse_args()
+    if args.folder is None or not args.folder.is_dir():
         print(__doc__)
         return 2
-    failed = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        files = different(unpacked(Path(sys.argv[1]), Path(scratch)))
-        for paths in files.values():
-            print(f"\n{paths[0].as_posix()}" + f" (and {len(paths) - 1} copies)" * (len(paths) > 1))
-            try:
-                network = read_net(paths[0])
-            except NeurodeployError as error:
-                print(f"  refused: {error}")
-                failed += 1
-                continue
-            size = sum(p.size for p in network.populations if not p.external)
-            print(f"  read: {len(network.populations)} populations, {size:,} neurons, output {network.outputs[0]}")
-            known = [(path, run) for path in paths for end, run in RECORDED.items() if path.as_posix().endswith(end)]
-            if not known:
-                print("  no recording")
-            for path, run in known[:1]:
-                failed += shown(run(network, path.parent))
-        roots = {str(p)[: str(p).index(GTS)] for ps in files.values() for p in ps if GTS in str(p)}
-        for root in sorted(roots)[:1]:
-            print("\ngts/tinynet_sdnn, blocks without a file")
-            failed += shown(blocks(Path(root)))
-    print(f"\n{len(files)} different files; {failed} refused or different")
+    with tempfile.TemporaryDirectory() as scratch, recorded(__file__, args.record):
+        failed = compared(unpacked(args.folder, Path(scratch)))
     return int(failed > 0)
+
+
+def compared(roots: list[Path]) -> int:
+    """Read and run all files; return how many are refused or differ."""
+    failed = 0
+    files = different(roots)
+    for paths in files.values():
+        root = next(root for root in roots if paths[0].is_relative_to(root))
+        name = paths[0].relative_to(root).as_posix()
+        print(f"\n{name}" + f" (and {len(paths) - 1} copies)" * (len(paths) > 1))
+        try:
+            network = read_net(paths[0])
+        except NeurodeployError as error:
+            print(f"  refused: {error}")
+            failed += 1
+            continue
+        size = sum(p.size for p in network.populations if not p.external)
+        print(f"  read: {len(network.populations)} populations, {size:,} neurons, output {network.outputs[0]}")
+        known = [(path, run) for path in paths for end, run in RECORDED.items() if path.as_posix().endswith(end)]
+        if not known:
+            print("  no recording")
+        for path, run in known[:1]:
+            failed += shown(run(network, path.parent))
+    with_gts = {str(p)[: str(p).index(GTS)] for ps in files.values() for p in ps if GTS in str(p)}
+    for folder in sorted(with_gts)[:1]:
+        print("\ngts/tinynet_sdnn, blocks without a file")
+        failed += shown(blocks(Path(folder)))
+    print(f"\n{len(files)} different files; {failed} refused or different")
+    return failed
 
 
 def shown(found: Iterator[tuple[str, list[Compared]]]) -> int:
     """Print what was compared; return how much of it differs."""
     failed = 0
+    numbers: dict[str, list[int]] = {}
     for engine_name, parts in found:
-        for what, recorded, here, most in parts:
-            equal, text = verdict(recorded, here, most)
+        for what, recorded_numbers, here, most in parts:
+            size, wrong, text = verdict(recorded_numbers, here, most)
             print(f"  {engine_name}: {what}: {text}")
-            failed += not equal
+            failed += wrong > 0
+            numbers.setdefault(engine_name, [0, 0])
+            numbers[engine_name] = [numbers[engine_name][0] + size, numbers[engine_name][1] + wrong]
+    for engine_name, (size, wrong) in numbers.items():
+        print(f"  {engine_name}: all of it: {size:,} numbers, {wrong:,} different")
     return failed
 
 

@@ -1,14 +1,17 @@
 """What learning on events reaches and what it costs, beside surrogate gradients back through time.
 
-    python benchmarks/learning_energy.py [--chip anp-i] [--seeds 3] [--epochs 30]
+    python benchmarks/learning_energy.py [--chip anp-i] [--seeds 3] [--epochs 30] [--record]
 
 1. Digits, 64-100-10 and a small convolutional network, latency code, 16 steps: test accuracy by rule.
 2. Learning energy against clocked engines that take the same samples (dense; skipping zeros; skipping zeros and handing
    the read-out's error down once), for 8, 16 and 32 steps, latency and rate code; and at other chips' prices.
-3. Adaptive thresholds: networks begun with a tenth of the usual weights, without and with them.
+3. Adaptive thresholds: networks begun with a tenth of the usual weights, without and with them; ten hidden neurons with
+   one threshold a layer, and one a neuron.
 4. Words stored for the way back, 8 to 128 steps.
 5. Samples that teach nothing are skipped: how much of the energy is left.
 6. Time of an epoch (CPU).
+
+Tables are printed as docs/explanation-learning.md has them; ``--record`` keeps them in docs/recorded.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from printed import TITLES, header, percents, recorded, row, times
 
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.learning.run import Run
@@ -25,7 +29,10 @@ from neurodeploy.learning.setup import NETWORKS, Setup
 from neurodeploy.report.html import quantity
 
 RULES = ("bptt", "mpd-ed", "std-ed")
+EVENT_RULES = ("mpd-ed", "std-ed")
 CHIPS = ("anp-i", "loihi1", "paper-45nm", "reckon", "odin")
+ENGINES = ("dense", "zero-skipping", "once")
+TITLE_OF = {"mlp": "64-100-10", "conv": "convolution 8 x 3 x 3, stride 2, then 48"}
 
 
 def finished(setup: Setup) -> Run:
@@ -39,9 +46,9 @@ def several(setup: Setup, seeds: int) -> list[Run]:
     return [finished(replace(setup, seed=seed)) for seed in range(seeds)]
 
 
-def percents(runs: list[Run]) -> str:
-    found = [100 * run.accuracies[-1] for run in runs]
-    return f"{np.mean(found):6.2f} % ({', '.join(f'{a:.2f}' for a in found)})"
+def reached(runs: list[Run], digits: int = 1) -> str:
+    """Mean and single test accuracies."""
+    return percents([run.accuracies[-1] for run in runs], digits)
 
 
 def energies(runs: list[Run], chip: str) -> tuple[float, float, dict[str, float]]:
@@ -63,8 +70,10 @@ def of(runs: list[Run], kind: str) -> float:
     return float(np.mean([np.sum(run.counts, axis=(0, 1))[run.learner.kinds.index(kind)] / run.taken for run in runs]))
 
 
-def ratio_text(ratios: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f}x" for name, value in ratios.items())
+def costs(title: str, found: list[tuple[float, float, dict[str, float]]]) -> str:
+    """A row: learning energy of both rules, and what the clocked engines take beside each."""
+    learning = ", ".join(quantity(pj, "pJ") for pj, _, _ in found)
+    return row(title, learning, *(", ".join(times(r[name]) for _, _, r in found) for name in ENGINES))
 
 
 def main() -> None:
@@ -72,68 +81,87 @@ def main() -> None:
     parser.add_argument("--chip", default="anp-i")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--record", action="store_true", help="keep what is printed in docs/recorded")
     args = parser.parse_args()
-    base = Setup("mpd-ed", epochs=args.epochs)
+    with recorded(__file__, args.record):
+        tables(args.chip, args.seeds, args.epochs)
+
+
+def tables(chip: str, seeds: int, epochs: int) -> None:
+    """Print everything."""
+    base = Setup("mpd-ed", epochs=epochs)
     kept: dict[tuple[str, str, int], list[Run]] = {}
-    for title, hidden in (("64-100-10", NETWORKS["mlp"]), ("convolution 8 x 3 x 3 stride 2, 48", NETWORKS["conv"])):
-        print(f"{title}, latency code, 16 steps: test accuracy, mean of {args.seeds} seeds; spikes a sample")
+    print(f"test accuracy, latency code, 16 steps: mean of {seeds} seeds, {epochs} epochs")
+    print(header("digits, latency code, 16 steps", *(TITLES[rule] for rule in RULES)))
+    single = []
+    for name, hidden in NETWORKS.items():
+        runs = {rule: several(replace(base, rule=rule, hidden=hidden), seeds) for rule in RULES}
+        if name == "mlp":
+            kept |= {(rule, "latency", 16): found for rule, found in runs.items()}
+        means = (np.mean([100 * run.accuracies[-1] for run in runs[rule]]) for rule in RULES)
+        print(row(TITLE_OF[name], *(f"{mean:.1f} %" for mean in means)))
         for rule in RULES:
-            runs = several(replace(base, rule=rule, hidden=hidden), args.seeds)
-            if hidden == NETWORKS["mlp"]:
-                kept[rule, "latency", 16] = runs
-            print(f"  {rule:7} {percents(runs)}, {of(runs, 'events_out'):.0f} spikes")
-    print(f"learning energy of a sample at {args.chip}'s prices, 64-100-10; what clocked engines take for the same")
+            spikes = of(runs[rule], "events_out")
+            single.append(f"  {name}, {TITLES[rule]}: {reached(runs[rule], 2)}, {spikes:.0f} spikes a sample")
+    print("\n".join(single))
+    print(f"learning energy of a sample, 64-100-10, prices of {chip}; what clocked engines take for the same samples")
+    print(header("what learns: MPD-ED, STD-ED", "learning", *ENGINES))
     for code in ("latency", "rate"):
         for steps in (8, 16, 32):
-            for rule in ("mpd-ed", "std-ed"):
+            for rule in EVENT_RULES:
                 key = rule, code, steps
                 if key not in kept:
-                    kept[key] = several(replace(base, rule=rule, code=code, steps=steps), args.seeds)
-                learning, inference, ratios = energies(kept[key], args.chip)
-                print(
-                    f"  {code:7} T = {steps:2} {rule:7} {quantity(learning, 'pJ'):>8} (forward "
-                    f"{quantity(inference, 'pJ')}): {ratio_text(ratios)}; {percents(kept[key])}"
-                )
-    print("the same at other prices, latency code, 16 steps")
-    for chip in CHIPS:
-        for rule in ("mpd-ed", "std-ed"):
-            learning, _, ratios = energies(kept[rule, "latency", 16], chip)
-            text = f"{quantity(learning, 'pJ'):>8}: {ratio_text(ratios)}" if learning else "no price of learning"
-            print(f"  {chip:10} {rule:7} {text}")
+                    kept[key] = several(replace(base, rule=rule, code=code, steps=steps), seeds)
+            print(costs(f"{code}, {steps} steps", [energies(kept[rule, code, steps], chip) for rule in EVENT_RULES]))
+    for other in CHIPS:
+        found = [energies(kept[rule, "latency", 16], other) for rule in EVENT_RULES]
+        title = f"latency, 16 steps, prices of {other}"
+        print(costs(title, found) if found[0][0] else f"{title}: no price of learning")
+    print("learning and forward pass together, latency code, 16 steps, beside those of the rule")
+    for rule in EVENT_RULES:
+        learning, inference, ratios = energies(kept[rule, "latency", 16], chip)
+        whole = {name: (learning * ratios[name] + inference) / (learning + inference) for name in ENGINES}
+        print(f"  {TITLES[rule]}: {', '.join(f'{name} {times(ratio)}' for name, ratio in whole.items())}")
     print("weights begun at a tenth")
     for rule in RULES:
         for adapt in (False, True):
-            runs = several(replace(base, rule=rule, initial=0.1, adapt=adapt), args.seeds)
-            print(f"  {rule:7} {'adaptive' if adapt else 'fixed':8} thresholds {percents(runs)}")
-    print("words stored for the way back, a sample (latency code); clocked, dense")
-    for rule in ("mpd-ed", "std-ed"):
-        for steps in (8, 16, 32, 64, 128):
+            runs = several(replace(base, rule=rule, initial=0.1, adapt=adapt), seeds)
+            print(f"  {TITLES[rule]} {'adaptive' if adapt else 'fixed'} thresholds: {reached(runs)}")
+    print("ten hidden neurons, MPD-ED, seeds 1 to 3")
+    for each in ("layer", "neuron"):
+        runs = [finished(replace(base, hidden=(10,), each=each, seed=seed)) for seed in (1, 2, 3)]
+        print(f"  a threshold a {each}: {reached(runs)}")
+    print("words stored for the way back, a sample; the clocked engine, dense, stores u and s of each neuron and step")
+    lengths = (8, 16, 32, 64, 128)
+    print(header("steps, latency code", *map(str, lengths)))
+    for rule in EVENT_RULES:
+        words = []
+        for steps in lengths:
             runs = kept.get((rule, "latency", steps)) or several(replace(base, rule=rule, steps=steps), 1)
-            events = of(runs, "events_in")
-            print(
-                f"  {rule:7} T = {steps:3} {of(runs, 'stored_words'):6.0f} words for {events:4.0f} events; "
-                f"{2 * steps * 100:6,} words"
-            )
-    print("samples that are right with probability 1 - skip teach nothing")
-    for rule in ("mpd-ed", "std-ed"):
+            words.append(f"{of(runs, 'stored_words'):.0f}")
+        print(row(f"{TITLES[rule]}, words a sample", *words))
+    print(row("clocked, dense", *(f"{2 * steps * 100:,}" for steps in lengths)))
+    print("samples that are right with a probability of 1 - skip teach nothing")
+    for rule in EVENT_RULES:
         for skip in (0.0, 0.1, 0.2):
-            runs = several(replace(base, rule=rule, skip=skip), args.seeds)
-            learning, inference, _ = energies(runs, args.chip)
-            last = [energies_of_last(run, args.chip) for run in runs]
+            runs = several(replace(base, rule=rule, skip=skip), seeds)
+            learning, inference, _ = energies(runs, chip)
+            last = [energies_of_last(run, chip) for run in runs]
             print(
-                f"  {rule:7} skip {skip:.1f}: {percents(runs)}, {100 * of(runs, 'learned'):.0f} % of samples taught, "
-                f"learning / forward {learning / inference:.2f}, {np.mean(last):.2f} in the last five epochs"
+                f"  {TITLES[rule]} skip {skip:.1f}: {reached(runs)}, {100 * of(runs, 'learned'):.0f} % of samples "
+                f"taught, learning takes {100 * learning / inference:.0f} % of the forward pass, "
+                f"{100 * np.mean(last):.0f} % in the last five epochs"
             )
     print("CPU time of an epoch of 1,347 samples, one core")
     for rule in RULES:
         run = Run(replace(base, rule=rule), portion=10**9)
         run.advance()
-        times = []
+        taken = []
         for _ in range(5):
             started = time.process_time()
             run.advance()
-            times.append(time.process_time() - started)
-        print(f"  {rule:7} {min(times) * 1e3:.0f} ms, test samples included")
+            taken.append(time.process_time() - started)
+        print(f"  {TITLES[rule]}: {min(taken) * 1e3:.0f} ms, test samples included")
 
 
 def energies_of_last(run: Run, chip: str) -> float:

@@ -176,23 +176,22 @@ def _say_use(program: Placed, arch: Architecture, console: Console) -> None:
 
     limits, chips = limits_of(arch), int(program.provenance.get("chips", "1"))
     on = arch.title if chips == 1 else f"{chips} x {arch.title}"
-    console.table(
-        ("core", "neurons", f"of {limits.neurons:,}", "synapse memory", f"of {(limits.synapse_bytes or 0):,} B",
-         "axons in", f"of {limits.axons_in or 0:,}", "axons out", f"of {limits.axons_out or 0:,}"),
-        [
-            (u.core, u.neurons, _share(u.neurons, limits.neurons), u.synapse_bytes,
-             _share(u.synapse_bytes, limits.synapse_bytes), u.axons_in, _share(u.axons_in, limits.axons_in),
-             u.axons_out, _share(u.axons_out, limits.axons_out))
-            for u in program.use
-        ],
-        title=f"{program.network.name} on {on}: {len(program.cores)} of {arch.cores * chips} cores",
-    )  # fmt: skip
+    held: list[tuple[str, str, str, int | None]] = [
+        ("neurons", "neurons", "", limits.neurons),
+        ("synapse memory", "synapse_bytes", " B", limits.synapse_bytes),
+        ("axons in", "axons_in", "", limits.axons_in),
+        ("axons out", "axons_out", "", limits.axons_out),
+    ]
+    columns, rows = ["core"], [[str(u.core)] for u in program.use]
+    for title, name, unit, most in held:
+        columns += [title, f"of {most:,}{unit}"] if most else [title]
+        for use, row in zip(program.use, rows, strict=True):
+            need = getattr(use, name)
+            row += [f"{need:,}", f"{100 * need / most:.1f} %"] if most else [f"{need:,}"]
+    title = f"{program.network.name} on {on}: {len(program.cores)} of {arch.cores * chips} cores"
+    console.table(columns, rows, title=title)
 
 
 def _span(values: Array) -> str:
     low, high = float(values.min()), float(values.max())
     return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
-
-
-def _share(need: int, have: int | None) -> str:
-    return f"{100 * need / have:.1f} %" if have else "-"

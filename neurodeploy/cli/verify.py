@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from neurodeploy.api.verification import Verification
     from neurodeploy.report.accuracies import Measured
 
+_FROM_PYTHON = {".ndp": 'load("{}")', ".net": 'Model("{}").compile()'}
+"""How to begin with other files that can be verified, by their endings."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a .nir file")
@@ -49,6 +52,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.program.recording import check_inputs
 
     options.use_lava_python(args)
+    if call := _FROM_PYTHON.get(args.file.suffix):
+        raise InvalidInputError(
+            "verify begins with a .nir file, which it compiles", found=str(args.file), allowed="a .nir file",
+            hint=f"compare back-ends on it from Python: neurodeploy.{call.format(args.file)}.verify(x, input_axis=0)",
+        )  # fmt: skip
     if args.chip == NO_CHIP and args.results:
         raise InvalidInputError(
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"

@@ -367,3 +367,8 @@ def test_objects_show_themselves_in_notebooks(files: Files) -> None:
         html = one._repr_html_().partition("</table>")[0]  # doctor has a table of capabilities behind it
         assert html.startswith("<table>") and html.count("<tr>") == len(rows) + 1, one
         assert html.count("<th>") == len(rows[0]) and repr(one).startswith("<"), one
+
+
+def test_learn_refuses_arrays_in_words() -> None:
+    with pytest.raises(nd.NeurodeployError, match="takes its samples from a file"):
+        nd.learn(data={"train_x": np.zeros((1, 1, 1))})  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import neurodeploy
 from neurodeploy.cli import main
 from tests import nirgraphs
+from tests.lowering import test_lava_dl as lava_dl_net
 from tests.random_nir import random_graph
 
 CONVENTIONS = ["--dt", "1e-3", "--reset", "hard", "--comparison", ">", "--recurrent-bias", "after-delay"]
@@ -58,3 +60,27 @@ def test_without_a_chip_everything_runs_and_there_are_no_results(
     assert main([*verify, "--chip", "none", "--results", "r.json"]) == 2
     assert "--chip none with --results" in capsys.readouterr().err
     assert not Path("r.json").exists()
+
+
+def test_other_files_are_refused_with_what_verifies_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the message says to call is there, and does it."""
+    monkeypatch.chdir(tmp_path)
+    lava_dl_net.write(Path("small.net"), lava_dl_net.layers())
+    np.save("x.npy", (np.random.default_rng(0).random((8, 2, 2, 6, 7)) < 0.3).astype(np.uint8))
+    assert main(["compile", "small.net"]) == 0
+    assert "of 0" not in capsys.readouterr().out
+    for name in ("small.net", "small.ndp"):
+        assert main(["verify", name, "--input", "x.npy"]) == 2
+        call = capsys.readouterr().err.partition("from Python: ")[2].strip()
+        call = call.replace("verify(x", 'verify(x, backends=["reference", "hwsim"]')
+        assert eval(call, {"neurodeploy": neurodeploy, "x": np.load("x.npy")}).passed
+
+
+def test_a_limit_that_a_chip_does_not_have_is_no_column(verify: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for chip, has in (("loihi1", True), ("loihi2", False)):
+        assert main(["compile", "net.nir", *CONVENTIONS, "--calibration", "x.npy", "--chip", chip]) == 0
+        said = capsys.readouterr().out
+        assert "axons in" in said and "of 0" not in said
+        assert ("of 4,096" in said) == has

@@ -6,7 +6,7 @@ printed, in code within a line or in a generated table, all of which other tests
 .. code-block:: yaml
 
     - say: takes 23.6 pJ                # these words stand on the page
-      file: hwsim/chips/archs/loihi1.yaml # the figures stand in this file of the repository, too;
+      file: hwsim/chips/archs/loihi1.yaml # the figures stand in this file of the repository, too; so do rows of a table
       # or one of
       measured: benchmarks/scale.py     # a script that is there: for speeds, which differ from machine to machine
       published: Davies et al., IEEE Micro 38(1), 2018, Table 2
@@ -81,16 +81,17 @@ def _origin(fact: dict[str, Any]) -> str:
     if len(given) != 1 or set(fact) != {"say", given[0]}:
         return f"a fact has `say` and one of {', '.join(ORIGINS)}"
     (kind,) = given
-    value = str(fact[kind])
+    value, said = str(fact[kind]), " ".join(str(fact["say"]).split())
     if kind == "computed" and eval(value, {"__builtins__": _FUNCTIONS}) is not True:
         return f"{value} is not true"
     path = ROOT / value.split()[0]
     if kind in ("file", "measured") and not path.is_file():
         return f"{value} is not there"
     if kind in ("computed", "file"):
-        there = {
-            one.replace(",", "") for one in _ANYWHERE.findall(value if kind == "computed" else path.read_text("utf-8"))
-        }
+        text = value if kind == "computed" else path.read_text("utf-8")
+        if said.startswith("|") and "|---" in text and said not in " ".join(text.split()):
+            return f"no such row in {value}"
+        there = {one.replace(",", "") for one in _ANYWHERE.findall(text)}
         there |= {f"{float(one):g}" for one in there if one.count(".") < 2}
         there |= {one.rpartition(".")[0] for one in there if one.count(".") == 2}  # a version without its last part
         lost = sorted(figures(str(fact["say"])) - there)

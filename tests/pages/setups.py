@@ -18,6 +18,9 @@ import numpy as np
 
 from . import blocks
 from .session import Session
+from .setups_converted import ann as ann
+from .setups_converted import digits_ann as digits_ann
+from .setups_converted import lava_dl as lava_dl
 from .setups_export import *  # noqa: F403
 from .setups_fit import images as images
 from .setups_fit import large as large
