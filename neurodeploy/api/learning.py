@@ -208,11 +208,9 @@ def learn(
         StorageError: the folder cannot be written to, or the disk is full.
     """
     if not isinstance(data, (str, Path)):
-        raise InvalidInputError(
-            "nd.learn takes its samples from a file", found=type(data).__name__,
-            allowed=f"{DIGITS}, motion, or the path of an .npz",
-            hint="numpy.savez(path, train_x=..., train_y=..., test_x=..., test_y=...)",
-        )  # fmt: skip
+        allowed, hint = f"{DIGITS}, motion, or the path of an .npz", "numpy.savez(path, train_x=..., train_y=..., ...)"
+        what, found = "nd.learn takes its samples from a file", type(data).__name__
+        raise InvalidInputError(what, found=found, allowed=allowed, hint=hint)
     names: list[Rule] = [rules] if isinstance(rules, str) else list(dict.fromkeys(rules))
     archs = [load_architecture(name) for name in dict.fromkeys([str(chip), *CHIPS])]
     given = (options or LearnOptions()).given() | ({} if str(data) == DIGITS else {"data": str(data)})
