@@ -100,7 +100,8 @@ class Session:
             self.code = 0
             return ""
         made = f"OUT={self.folder / 'demo-output'}"
-        return self._shell(shlex.join(["make", "--silent", "--directory", str(ROOT), made, *targets]) + " 2>&1")
+        told = self._shell(shlex.join(["make", "--silent", "--directory", str(ROOT), made, *targets]) + " 2>&1")
+        return "".join(line for line in told.splitlines(keepends=True) if not _PROGRESS.match(line))
 
     def _shell(self, line: str) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
