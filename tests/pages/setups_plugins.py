@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,10 @@ def installed(folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     dispatch.models.cache_clear()
+    with contextlib.suppress(ModuleNotFoundError):
+        from neurodeploy.exporters import framework
+
+        framework._registered.cache_clear()
 
 
 def izhikevich(folder: Path) -> None:
