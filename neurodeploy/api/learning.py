@@ -208,14 +208,14 @@ def learn(
         StorageError: the folder cannot be written to, or the disk is full.
     """
     if not isinstance(data, (str, Path)):
-        allowed, hint = f"{DIGITS}, motion, or the path of an .npz", "numpy.savez(path, train_x=..., train_y=..., ...)"
-        what, found = "nd.learn takes its samples from a file", type(data).__name__
-        raise InvalidInputError(what, found=found, allowed=allowed, hint=hint)
+        raise InvalidInputError(
+            "nd.learn takes its samples from a file", found=type(data).__name__, hint="numpy.savez(path, train_x=..., ...)",
+            allowed=f"{DIGITS}, motion, or the path of an .npz",
+        )  # fmt: skip
     names: list[Rule] = [rules] if isinstance(rules, str) else list(dict.fromkeys(rules))
     archs = [load_architecture(name) for name in dict.fromkeys([str(chip), *CHIPS])]
     given = (options or LearnOptions()).given() | ({} if str(data) == DIGITS else {"data": str(data)})
-    target = Path(folder)
-    runs = [_begun(Setup.given(name, **given), given, target / name, resume, checkpoint_every) for name in names]
+    runs = [_begun(Setup.given(n, **given), given, Path(folder) / n, resume, checkpoint_every) for n in names]
     programs = {}
     for run in runs:
         _finish(run)
@@ -226,7 +226,7 @@ def learn(
         programs[run.setup.rule] = Program(placed, path=run.folder / "learned.ndp")
     measured = _memory(runs, archs[0]) if memory else []
     document = report_of(runs, archs, f"Learning on the chip: {runs[0].setup.data}", measured)
-    return Learned(document, programs, *_written(document, target))
+    return Learned(document, programs, *_written(document, Path(folder)))
 
 
 def _written(document: LearningReport, folder: Path) -> tuple[Path, Path]:
