@@ -209,7 +209,7 @@ def learn(
     """
     if not isinstance(data, (str, Path)):
         raise InvalidInputError(
-            "nd.learn takes its samples from a file", found=type(data).__name__, hint="numpy.savez(path, train_x=..., ...)",
+            "nd.learn takes its samples from a file", found=type(data).__name__, hint="numpy.savez(path, train_x=...)",
             allowed=f"{DIGITS}, motion, or the path of an .npz",
         )  # fmt: skip
     names: list[Rule] = [rules] if isinstance(rules, str) else list(dict.fromkeys(rules))
