@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.answer import Answer, Returned, Series
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.expressions import OverTime
@@ -15,7 +17,7 @@ from neurodeploy.network.host import HostInput, HostOutput, HostStage, When
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif, Neuron, Product, Source
 from tests.conformance.cases import N, dense, lif
-from tests.conformance.programs import Case
+from tests.conformance.programs import Case, random_case
 from tests.networks import placed
 
 STEPS, SAMPLES = 14, 3
@@ -200,3 +202,47 @@ def build(name: str, arithmetic: str) -> Case:
         spikes = (rng.random(shape) < 0.4).astype(np.uint8)
         inputs[population.name] = rng.integers(0, 100, shape) if population.name == "image" else spikes
     return Case(placed(network), inputs)
+
+
+def any_stage(kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A graph for populations of any shape: over all steps, over their sum, or in each step."""
+    steps, step = ["time", "batch", *shape], ["batch", *shape]
+    if kind == "sum":
+        return graph([("Tanh", "x", "y")], {"x": step}, {"y": step})
+    given = steps if kind == "phase" else step
+    axes = [0] if kind == "phase" else list(range(1, len(step)))
+    nodes = [
+        ("ReduceMean", "x", "mean", {"axes": axes, "keepdims": 1}),
+        ("Sub", "x mean", "off"),
+        ("Sigmoid", "off", "y"),
+    ]
+    return graph(nodes, {"x": given}, {"y": given})
+
+
+def random_hybrid(seed: int, arithmetic: str) -> Case | None:
+    """A random program with up to three stages between any populations; None where each would wait for itself."""
+    rng = np.random.default_rng([seed, 9])
+    case, integer = random_case(seed, arithmetic), arithmetic == "loihi"
+    network = replace(case.program.network, answer=None)
+    readable = [p for p in network.populations if p.spiking and not p.neuron.always_on]
+    neurons = [p for p in network.populations if not p.external]
+    for index in range(rng.integers(1, 4)):
+        read, heard = (some[rng.integers(len(some))] for some in (readable, neurons))
+        kind = ("phase", "sum", "step")[rng.integers(3)]
+        name, bits = f"host{index}", 8 if integer else 1
+        fed = Population(name, read.shape, Source(payload_bits=bits), scale=16.0 if integer else 1.0)
+        shape = (heard.size, read.size)
+        weights = (2 * rng.integers(-3, 4, shape)).astype(np.int16) if integer else 0.2 * rng.normal(size=shape)
+        back = Projection(f"back{index}", name, heard.name, Dense(weights), delay=int(rng.integers(0, 3)))
+        added = HostStage(
+            f"stage{index}", any_stage(kind, read.shape),
+            (HostInput("x", read.name, over="sum" if kind == "sum" else "steps"),),
+            (HostOutput("y", name, int(rng.integers(0, 3)) if kind == "step" else 0),),
+            "step" if kind == "step" else "phase",
+        )  # fmt: skip
+        with contextlib.suppress(InvalidInputError):  # it would wait for itself
+            network = replace(
+                network, populations=(fed, *network.populations), projections=(*network.projections, back),
+                stages=(*network.stages, added),
+            )  # fmt: skip
+    return Case(placed(network), case.inputs) if network.stages else None
