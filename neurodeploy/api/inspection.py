@@ -15,6 +15,7 @@ from neurodeploy.hwsim.chips.arch import Architecture
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.lowering.lava_dl import read_net
 from neurodeploy.lowering.lower import lower
+from neurodeploy.network.host import HostStage, fed
 from neurodeploy.network.network import Network, Population, Projection, check_registers
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import named, resolve
@@ -54,6 +55,7 @@ class Inspection:
 
     COLUMNS = ("population", "from", "model", "shape", "neurons", "output")
     PROJECTIONS = ("projection", "kind", "stored weights", "synapses", "delay", "from")
+    STAGES = ("host stage", "when", "reads", "feeds", "bytes of its graph")
 
     def as_json(self) -> dict[str, Any]:
         """Everything for scripts; what ``neurodeploy inspect --json`` prints."""
@@ -64,6 +66,7 @@ class Inspection:
             "dt": network.dt,
             "populations": [_population(network, p) for p in network.populations],
             "projections": [_projection(p) for p in network.projections],
+            "stages": [_stage(stage) for stage in network.stages],
             "outputs": list(network.outputs),
             "answer": network.answer.described() if network.answer else None,
             "notes": dict(network.notes),
@@ -86,6 +89,13 @@ class Inspection:
         """A row a projection: see `PROJECTIONS`."""
         found = [_projection(p) for p in self.network.projections]
         return [(p["name"], p["kind"], p["stored_weights"], p["synapses"], p["delay"], p["handle"]) for p in found]
+
+    def stages(self) -> list[tuple[object, ...]]:
+        """A row for each stage that the host computes: see `STAGES`."""
+        return [
+            (s.name, s.when, ", ".join(map(str, s.takes)), ", ".join(map(str, s.gives)), s.graph.size)
+            for s in self.network.stages
+        ]
 
     def __repr__(self) -> str:
         return f"<Inspection of {self.title}>"
@@ -196,6 +206,11 @@ def _of_graph(file: NirFile, path: Path, x: Inputs | None, settled: Mapping[str,
     return Inspection(title, path, network, facts, (), file.repairs, left_open, tried)
 
 
+def _stage(stage: HostStage) -> dict[str, Any]:
+    takes, gives = ([dict(vars(one)) for one in ends] for ends in (stage.takes, stage.gives))
+    return {"name": stage.name, "when": stage.when, "takes": takes, "gives": gives, "graph_bytes": stage.graph.size}
+
+
 def _has_time_step(file: NirFile, settled: Mapping[str, Any]) -> bool:
     """Whether someone says how long a step is: an option, the file, or the tool that certainly wrote it."""
     if settled.get("dt") is not None or settled.get("tool") is not None or "dt" in file.metadata:
@@ -230,10 +245,11 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _population(network: Network, population: Population) -> dict[str, Any]:
     count = population.join.compartments if population.join else 0
+    label = "from the host" if population.name in fed(network.stages) else population.neuron.label
     return {
         "name": population.name,
         "handle": str(population.handle),
-        "model": population.neuron.label + (f", behind a MAX of {count:,} compartments" if count else ""),
+        "model": label + (f", behind a MAX of {count:,} compartments" if count else ""),
         "shape": list(population.shape),
         "neurons": population.size,
         **({"compartments": count} if count else {}),

@@ -44,6 +44,8 @@ def _say_network(found: Inspection, console: Console) -> None:
     """What is connected, what forward returns, what was assumed, and what the file says of itself."""
     network = found.network
     console.table(found.PROJECTIONS, found.projections())
+    if network.stages:
+        console.table(found.STAGES, found.stages())
     if network.answer:
         console.say(f"answer: {network.answer.described()}")
     for topic, text in {**network.notes, **{k: v for k, v in found.facts.items() if k not in network.notes}}.items():

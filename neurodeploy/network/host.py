@@ -53,6 +53,9 @@ class HostInput:
     def __post_init__(self) -> None:
         check_types(self)
 
+    def __str__(self) -> str:
+        return f"{self.port} of {self.source}" + (", summed over time" if self.over == "sum" else "")
+
 
 @dataclass(frozen=True)
 class HostOutput:
@@ -71,6 +74,10 @@ class HostOutput:
 
     def __post_init__(self) -> None:
         check_types(self)
+
+    def __str__(self) -> str:
+        late = f", {self.delay} step(s) later" if self.delay else ""
+        return f"{self.target}{late}" if self.target else f"the user, as {self.name}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -240,6 +240,12 @@ class Network:
         """Names of the populations that the user reads, as outputs or in the answer, each once."""
         return tuple(dict.fromkeys((*self.outputs, *(self.answer.populations if self.answer else ()))))
 
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """Names of the populations that stages read or feed."""
+        read = {taken.source for stage in self.stages for taken in stage.takes}
+        return frozenset(read | set(fed(self.stages)))
+
     def shows(self, name: str) -> bool:
         """Whether the user reads the potential of population ``name``: a read-out's, or one in the answer."""
         return not self.by_name[name].spiking or (self.answer is not None and name in self.answer.potentials)

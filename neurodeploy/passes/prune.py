@@ -4,8 +4,8 @@ Removed, until nothing more is found:
 
 - synapses of weight zero in a list, and projections of which nothing is left,
 - what a population sends that can never spike: nothing arrives, no bias, a start that is not above its threshold,
-- populations on which no output depends, nor the answer, and their projections. Inputs stay, since the user feeds
-  them.
+- populations on which no output depends, nor the answer, nor a host stage, and their projections. Inputs stay, since
+  the user feeds them, and so does what a stage feeds.
 
 The outputs do what they did before, in every step: a current of zero adds nothing, and what no path leads from to an
 output cannot reach it.
@@ -65,8 +65,8 @@ def _biased(projection: Projection) -> bool:
 
 
 def _unheard(network: Network, notes: dict[str, str]) -> Network:
-    heard = set(network.heard)
-    waiting = list(network.heard)
+    heard = {*network.heard, *network.hosts}
+    waiting = list(heard)
     while waiting:
         for projection in network.into(waiting.pop()):
             if projection.source not in heard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,10 @@ pytest.importorskip("onnxruntime")
 from neurodeploy import backends
 from neurodeploy.backends.host.run import messages
 from neurodeploy.backends.lava.setup import setup
+from neurodeploy.cli import main
+from neurodeploy.compiler import CompileOptions, compile
 from neurodeploy.errors import BackendError, InvalidInputError, UnsupportedError
+from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.host import HostInput, HostOutput, HostStage, phases
 from neurodeploy.network.network import Network, Projection
 from neurodeploy.program.program import Program
@@ -230,12 +234,37 @@ def test_graphs_that_do_not_fit_are_refused_by_name() -> None:
         failing(replace(stage, graph=mixed))
 
 
+@pytest.mark.parametrize("name", hybrids.HYBRIDS)
+def test_compiled_for_a_chip_it_does_the_same(name: str, tmp_path: Path) -> None:
+    """Through the passes and the placement of `compile`; what a stage reads or feeds is not pruned."""
+    case, found = ran(name, "float")
+    case.program.save(tmp_path / "a.ndp")
+    chip = load_architecture("loihi2")
+    made = compile(tmp_path / "a.ndp", chip, CompileOptions(integer=False)).program
+    again = backends.get("hwsim")(made, case.inputs, record=EVERYTHING)
+    assert difference(found, again, integer=False) == ""
+    assert len(made.network.stages) == len(case.program.network.stages)
+
+
+def test_inspect_shows_the_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = hybrids.build("two phases, a gate, and a reader behind", "float")
+    case.program.save(tmp_path / "a.ndp")
+    assert main(["inspect", str(tmp_path / "a.ndp")]) == 0
+    said = capsys.readouterr().out
+    assert "spikes of third, summed over time, potential of second" in said and "the user, as y" in said
+    assert main(["inspect", "--json", str(tmp_path / "a.ndp")]) == 0
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert [(s["name"], s["when"]) for s in stages] == [
+        ("votes", "behind"), ("late", "phase"), ("early", "phase"), ("gate", "step"),
+    ]  # fmt: skip
+    assert stages[1]["gives"] == [{"name": "y", "target": "again", "delay": 0}]
+
+
 def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
     """None of them runs the chip's part as if it were the network."""
     from neurodeploy.backends.lava.script import export as lava_script
     from neurodeploy.backends.onnx.step import write as to_onnx
     from neurodeploy.backends.reference.run import run_network
-    from neurodeploy.hwsim.chips.arch import load_architecture
     from neurodeploy.hwsim.cost import cost
     from neurodeploy.passes.fine_tune.fine_tune import FineTune
     from neurodeploy.passes.quantise.quantise import Quantise
