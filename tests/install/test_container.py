@@ -80,7 +80,7 @@ def isolated(site: Path, work: Path, script: str, home: str = "HOME=/nonexistent
     """A script in the emulated container; skips where that cannot be done."""
     if os.geteuid() != 0 or not shutil.which("setpriv") or not shutil.which("unshare"):
         pytest.skip("needs root, setpriv and unshare")
-    command = ["unshare", "--mount", "sh", READ_ONLY, sys.executable, sys.base_prefix, site, work]
+    command = ["unshare", "--mount", "sh", READ_ONLY, sys.executable, sys.prefix, sys.base_prefix, site, work]
     if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/srv"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here")
     environment = {**os.environ, "HOMELESS": home}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ import neurodeploy as nd
 from neurodeploy.network.network import check_registers
 from neurodeploy.network.plasticity import stdp
 from neurodeploy.program.count_kinds import BY_NAME
-from neurodeploy.program.program import VERSION
+from neurodeploy.program.program import WITH_RULES
 from neurodeploy.program.program import Program as Placed
 
 
@@ -173,7 +175,9 @@ def test_rules_stay_in_the_file(learned: nd.Learned, data: Mapping[str, np.ndarr
     path = learned.program.save(tmp_path / "again.ndp")
     loaded = Placed.load(path)
     rules = [q.event_rule for q in loaded.network.projections if q.event_rule is not None]
-    assert {rule.learning_rate for rule in rules} == {0.02} and VERSION == 5
+    with zipfile.ZipFile(path) as file:
+        version = json.loads(file.read("header.json"))["version"]
+    assert {rule.learning_rate for rule in rules} == {0.02} and version == WITH_RULES == 5
     on = nd.adapt(path, data)
     assert on.document.rules[0].settings["learning_rate"] == 0.02
     with pytest.raises(nd.NeurodeployError, match=r"the rule says how it learns"):

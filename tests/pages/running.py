@@ -42,7 +42,13 @@ def run(page: Page, folder: Path, slow: bool = False, write: bool = False) -> It
         PageError: a command that ended with another code than what the page shows of it says.
     """
     session = Session(folder)
-    records = Records(page)
+    try:
+        yield from _blocks(session, page, folder, Records(page), slow, write)
+    finally:
+        session.close()
+
+
+def _blocks(session: Session, page: Page, folder: Path, records: Records, slow: bool, write: bool) -> Iterator[Said]:
     for number, block in enumerate(page.blocks):
         where = f"{page.name}:{block.line}"
         if block.kind == "setup":

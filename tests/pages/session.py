@@ -50,6 +50,12 @@ class Session:
         self.folder = folder
         self.names: dict[str, Any] = vars(ModuleType("page"))
         self.code = 0
+        self._neurons = [id(neuron) for neuron in _kept_by_snntorch()]
+
+    def close(self) -> None:
+        """Forget what frameworks keep of a page's modules: snnTorch resets every neuron that was ever made."""
+        kept = _kept_by_snntorch()
+        kept[:] = [neuron for neuron in kept if id(neuron) in self._neurons]
 
     def file(self, name: str, text: str) -> None:
         """Save a file of the page."""
@@ -151,6 +157,12 @@ class Session:
     def _told(self, out: io.StringIO) -> str:
         text = out.getvalue().replace(str(self.folder), "...").replace(str(Path.home()), "~")
         return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def _kept_by_snntorch() -> list[Any]:
+    """Every neuron of snnTorch that was made in this process."""
+    module = sys.modules.get("snntorch._neurons.neurons")
+    return module.SpikingNeuron.instances if module else []
 
 
 def _torch_state() -> Callable[[], None]:
