@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from neurodeploy.models.training import Trained
 
 MODELS = Path(__file__).parent.parent / "models"
+
+
+@pytest.fixture(autouse=True)
+def no_unfinished_neurons() -> Iterator[None]:
+    """snnTorch resets every neuron that was ever made, and fails at one that has no membrane yet; it forgets those."""
+    yield
+    module = sys.modules.get("snntorch._neurons.neurons")
+    if module is not None:
+        made = module.SpikingNeuron.instances
+        made[:] = [neuron for neuron in made if getattr(neuron, "mem", 0) is not None]
 
 
 @pytest.fixture(scope="session")
