@@ -5,41 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
+from recorded import recorded as kept
 
-RECORDED = Path(__file__).parents[1] / "docs" / "recorded"
 TITLES = {"bptt": "BPTT", "mpd-ed": "MPD-ED", "std-ed": "STD-ED"}
 
 
-class _Both(io.TextIOBase):
-    """Standard output, and what went through it."""
-
-    def __init__(self) -> None:
-        self._out = sys.stdout
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        self.text += text
-        self._out.write(text)
-        self._out.flush()
-        return len(text)
-
-
-@contextlib.contextmanager
-def recorded(script: str, wanted: bool) -> Iterator[None]:
-    """Keep what is printed, where that is wanted and nothing fails; ``script`` is its ``__file__``, or a name."""
-    both = _Both()
-    with contextlib.redirect_stdout(both):
-        yield
-    if wanted:
-        RECORDED.mkdir(exist_ok=True)
-        (RECORDED / f"{Path(script).stem}.txt").write_text(both.text, encoding="utf-8")
+def recorded(script: str, wanted: bool) -> AbstractContextManager[None]:
+    """Keep what is printed, where that is wanted and nothing fails; ``script`` is its ``__file__``."""
+    return kept(Path(script).stem if wanted else None)
 
 
 def row(*cells: str) -> str:
