@@ -168,6 +168,19 @@ def _loop(rng: np.random.Generator, integer: bool) -> Any:
     return parts, (stage("hold", gate(), "first", "held", "step", delay=1),)
 
 
+@hybrid("a loop through two stages, one behind the other in each step")
+def _two(rng: np.random.Generator, integer: bool) -> Any:
+    parts = [
+        layer("input", Source()), source("held", integer), layer("first", lif(rng, integer)), source("opened", integer),
+        layer("second", lif(rng, integer)), synapses(rng, integer, "input", "first"),
+        synapses(rng, integer, "held", "first", graded=True), synapses(rng, integer, "opened", "second", graded=True),
+        synapses(rng, integer, "input", "second"),
+    ]  # fmt: skip
+    return parts, (
+        stage("hold", gate(), "second", "held", "step", delay=1), stage("gate", gate(), "first", "opened", "step"),
+    )  # fmt: skip
+
+
 @hybrid("two phases, a gate, and a reader behind")
 def _all(rng: np.random.Generator, integer: bool) -> Any:
     parts = [

@@ -15,18 +15,22 @@ pytest.importorskip("onnxruntime")
 
 from neurodeploy import backends
 from neurodeploy.backends.host.run import messages
+from neurodeploy.backends.host.run import run as run_hybrid
 from neurodeploy.backends.lava.setup import setup
 from neurodeploy.cli import main
 from neurodeploy.compiler import CompileOptions, compile
-from neurodeploy.errors import BackendError, InvalidInputError, UnsupportedError
+from neurodeploy.errors import BackendError, Interrupted, InvalidInputError, UnsupportedError
 from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.host import HostInput, HostOutput, HostStage, phases
-from neurodeploy.network.network import Network, Projection
+from neurodeploy.network.network import Network, Population, Projection
+from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording, returned
 from tests.conformance import engines, hybrids
 from tests.conformance.compare import EVERYTHING, difference
 from tests.conformance.programs import Case
+from tests.networks import placed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,6 +236,58 @@ def test_graphs_that_do_not_fit_are_refused_by_name() -> None:
     mixed = hybrids.graph([("MatMul", "x x", "y")], {"x": hybrids.SEQUENCE}, {"y": hybrids.SEQUENCE})
     with pytest.raises(BackendError, match="the host stage 'attention' failed"):
         failing(replace(stage, graph=mixed))
+
+
+def relay(steps: int) -> Case:
+    """A spike that goes round a loop of two stages, once in each step, from one spike of the input on."""
+    one = np.ones(hybrids.N)
+    unit = Lif(du=one, dv=one, bias=0 * one, threshold=one, reset_to=0 * one, initial=0 * one)
+    same = hybrids.graph([("Identity", "x", "y")], {"x": hybrids.STEP}, {"y": hybrids.STEP})
+    wired = [("input", "first"), ("held", "first"), ("opened", "second")]
+    parts = Network(
+        "relay", tuple(Population(name, (hybrids.N,), Source()) for name in ("input", "held", "opened"))
+        + tuple(Population(name, (hybrids.N,), unit) for name in ("first", "second")),
+        tuple(Projection(f"{a}-{b}", a, b, Dense(1.5 * np.eye(hybrids.N))) for a, b in wired), ("second",), 1e-3,
+        stages=(hybrids.stage("hold", same, "second", "held", "step", delay=1),
+                hybrids.stage("open", same, "first", "opened", "step")),
+    )  # fmt: skip
+    x = np.zeros((steps, 1, hybrids.N), np.uint8)
+    x[0] = 1
+    return Case(placed(parts), {"input": x})
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 14])
+@pytest.mark.parametrize("backend", ["reference", "hwsim", "onnxruntime"])
+def test_a_loop_of_several_stages_is_run_to_its_end(backend: str, steps: int) -> None:
+    """Each settles after the other in each step, which takes more runs than there are steps."""
+    case, runs = relay(steps), []
+
+    def counted(*given: object, **how: object) -> Recording:
+        runs.append(1)
+        return backends.get(backend)(*given, **how)  # type: ignore[arg-type]
+
+    found = run_hybrid(counted, case.program, case.inputs)
+    assert all(found.spikes[name].dense().all() for name in ("first", "second"))
+    assert len(runs) == 2 * steps
+
+
+def test_a_stage_that_draws_at_random_is_refused() -> None:
+    (stage,) = network().stages
+    noise = hybrids.graph([("RandomUniformLike", "x", "y")], {"x": hybrids.SEQUENCE}, {"y": hybrids.SEQUENCE})
+    with pytest.raises(BackendError, match="never make the same twice"):
+        failing(replace(stage, graph=noise))
+
+
+def test_what_was_stopped_half_way_is_not_given_out() -> None:
+    """It had not heard all of the host."""
+    case, found = ran("attention between two phases", "float")
+
+    def stopped(*given: object, **how: object) -> Recording:
+        raise Interrupted(found, "stopped after 3 of 14 steps")
+
+    with pytest.raises(Interrupted, match="stopped after 3") as caught:
+        run_hybrid(stopped, case.program, case.inputs)
+    assert caught.value.recording is None
 
 
 @pytest.mark.parametrize("name", hybrids.HYBRIDS)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import BackendError, Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import HostInput, HostStage
 from neurodeploy.network.network import Network, Population
@@ -98,7 +98,9 @@ def run(
 
     Raises:
         InvalidInputError: inputs that do not match, or a stage that gives other shapes than its populations have.
-        BackendError: a graph that onnxruntime cannot run, or what the back-end itself raises.
+        BackendError: a graph that onnxruntime cannot run, one that gives another thing each time, or what the back-end
+            itself raises.
+        Interrupted: Ctrl-C; without a recording, since what ran had not heard all of the host.
     """
     network = program.network
     steps, samples, given = check_inputs(network, inputs)
@@ -113,14 +115,21 @@ def run(
     cores = {name: cores for name, cores in program.core_of.items() if name in part.by_name}
     inner = replace(program, network=part, core_of=cores)
     wanted = Record(tuple(dict.fromkeys((*record.states, *_states(network)))), record.learning)
-    for _ in range(steps + len(graphs) + 1):
-        own = {name: value for name, value in given.items() if name in part.by_name}
-        found = backend(inner, {**own, **hybrid.messages()}, record=wanted, progress=progress)
-        again = [g for g in graphs if g.stage.when in ("step", "phase")]
+    own = {name: value for name, value in given.items() if name in part.by_name}
+    again = [g for g in graphs if g.stage.when in ("step", "phase")]
+    for _ in range(steps * len(again) + 1):  # each run settles what at least one stage makes in one more step
+        try:
+            found = backend(inner, {**own, **hybrid.messages()}, record=wanted, progress=progress)
+        except Interrupted as stopped:  # what ran so far had not heard all of the host
+            raise Interrupted(None, str(stopped)) from None
         new = [hybrid.feed(graph.stage, hybrid.compute(graph, found)) for graph in again]
         if not any(new):
-            break
-    return _whole(hybrid, found, record)
+            return _whole(hybrid, found, record)
+    raise BackendError(
+        "the host stages never make the same twice", found=f"{steps * len(again) + 1} runs of {steps} steps",
+        allowed="graphs that give the same for the same inputs",
+        hint="leave random numbers out of the graphs, or draw them once, before the first step",
+    )  # fmt: skip
 
 
 def _states(network: Network) -> tuple[str, ...]:
