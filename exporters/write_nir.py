@@ -11,6 +11,7 @@ import numpy as np
 
 from neurodeploy.errors import StorageError
 from neurodeploy.files.atomic import atomic_path
+from neurodeploy.nir_graph.host_nodes import FROM_HOST, STAGE
 from neurodeploy.nir_graph.max_node import NAME as MAX
 from neurodeploy.nir_graph.shapes import kind
 
@@ -40,7 +41,7 @@ def write(graph: nir.NIRGraph, path: Path | str) -> Path:
                     found=difference,
                     hint="check the disk and try again",
                 )
-        if not any(kind(node) == MAX for node in graph.nodes.values()):
+        if not any(kind(node) in (MAX, STAGE, FROM_HOST) for node in graph.nodes.values()):
             nir.read(temporary, type_check=False)  # its own check refuses valid grouped convolutions
     return path
 

@@ -15,12 +15,13 @@ from neurodeploy import __version__, passes
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files import hdf5
 from neurodeploy.lowering import lava_dl
+from neurodeploy.lowering.interpreted import interpreted
 from neurodeploy.lowering.lower import lower
 from neurodeploy.lowering.proven import check_proof
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network, check_registers
 from neurodeploy.network.neurons import Feature
-from neurodeploy.nir_graph import interpreter, nir_file
+from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import Conventions, named, resolve
 from neurodeploy.nir_graph.proof import Proof
 from neurodeploy.passes.graded_inputs import with_graded_inputs
@@ -73,7 +74,7 @@ class Compiled:
         file, conventions = self.file, self.conventions
         if file is None or conventions is None:
             return None
-        return lambda inputs: interpreter.run(file, inputs, conventions)
+        return interpreted(file, conventions, self.floats)
 
 
 def limits_of(arch: Architecture) -> Limits:

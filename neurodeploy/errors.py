@@ -15,7 +15,12 @@ class NeurodeployError(Exception):
         found: what was found there.
         allowed: what would have been accepted.
         hint: what the user can do about it.
+
+    Attributes:
+        at: what was read where it failed, for who can go on without; never shown.
     """
+
+    at: Any = None
 
     def __init__(
         self,

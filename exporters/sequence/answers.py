@@ -37,6 +37,7 @@ from .terms import (
     Chain,
     Constant,
     Term,
+    Terms,
     closure,
     features_of,
     flat,
@@ -90,6 +91,39 @@ def answering(unrolled: Unrolled, folded: Folded) -> Answering:
     if returned:
         return Answering(rules.read, Answer(tuple(returned)), left_out, kept)
     return Answering(rules.read, None, left_out, kept)
+
+
+def term_of(terms: Terms, ids: Tensor) -> Term:
+    """The term of one sample's identities."""
+    numbers, _, inside = terms.decode(ids.reshape(-1).numpy())
+    first = terms.found[int(numbers[0])]
+    whole = (numbers == numbers[0]).all() and first.size == len(inside)
+    if whole and (inside == np.arange(len(inside))).all():
+        shape = tuple(ids.shape)
+        return first if first.shape == shape else terms.make(VIEW, (first,), shape, first.samples, first.node)
+    distinct = [terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
+    place = {term.index: i for i, term in enumerate(distinct)}
+    which = np.array([place[int(n)] for n in numbers])
+    samples = max(term.samples for term in distinct)
+    return terms.make(PICK, (tuple(distinct), which, inside), tuple(ids.shape), samples, first.node)
+
+
+def whole_of(terms: Terms, ids: Tensor) -> tuple[Term, tuple[int, ...] | None]:
+    """What is returned as one value of all steps, ``[batch, ...]``, and the order of its dimensions as returned.
+
+    Raises:
+        UnsupportedError: the batch is none of its dimensions.
+    """
+    samples = terms.decode(ids.numpy())[1]
+    batch = [d for d in range(ids.dim()) if _varies(samples, d)] or [d for d in range(ids.dim()) if ids.shape[d] == 1]
+    if len(batch) != 1 and _varies(samples, batch[0] if batch else 0):
+        raise UnsupportedError("a value without the batch, or one that mixes it, is returned", found=list(ids.shape))
+    if not batch:
+        raise UnsupportedError("a value without the batch is returned", found=list(ids.shape))
+    dims = [batch[0], *(d for d in range(ids.dim()) if d != batch[0])]
+    order = tuple(dims.index(d) for d in range(len(dims)))
+    root = term_of(terms, ids.movedim(batch[0], 0)[0])
+    return root, None if order == tuple(range(len(order))) else order
 
 
 @dataclass(eq=False)
@@ -156,19 +190,7 @@ class _Rules:
         raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
 
     def _term(self, ids: Tensor) -> Term:
-        """The term of one sample's identities."""
-        terms = self.unrolled.terms
-        numbers, _, inside = terms.decode(ids.reshape(-1).numpy())
-        first = terms.found[int(numbers[0])]
-        whole = (numbers == numbers[0]).all() and first.size == len(inside)
-        if whole and (inside == np.arange(len(inside))).all():
-            shape = tuple(ids.shape)
-            return first if first.shape == shape else terms.make(VIEW, (first,), shape, first.samples, first.node)
-        distinct = [terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
-        place = {term.index: i for i, term in enumerate(distinct)}
-        which = np.array([place[int(n)] for n in numbers])
-        samples = max(term.samples for term in distinct)
-        return terms.make(PICK, (tuple(distinct), which, inside), tuple(ids.shape), samples, first.node)
+        return term_of(self.unrolled.terms, ids)
 
     def _in_each(self, steps: Sequence[Term]) -> Expr:
         """The expression of each step, of values that are the same in all of them."""
@@ -203,10 +225,26 @@ class _Rules:
         extreme = self._extreme(term)
         if extreme is not None:
             return extreme
+        head = self._head(term)
+        if head is not None:
+            return OverTime(self._in_each(head), "mean")
         sums = self._sum(term)
         if sums is not None:
             return self._of_sum(*sums)
         return self._applied(term, self._whole)
+
+    def _head(self, term: Term) -> list[Term] | None:
+        """A layer with weights on a mean over time, as the same layer in each step, of which the mean is the same."""
+        mean = term.terms[0] if len(term.terms) == 1 else None
+        if mean is None or term.name not in _WEIGHTED or mean.op != REDUCE or mean.args[0] != "mean":
+            return None
+        steps = sorted(mean.args[1:], key=lambda t: max(self._span(t), default=0))
+        if len(steps) != self.folded.last + 1 or any(one.shape != mean.shape for one in steps):
+            return None
+        terms = self.unrolled.terms
+        made = [terms.make(term.op, tuple(one if a is mean else a for a in term.args), term.shape, one.samples, term.node,
+                           named=term.named) for one in steps]  # fmt: skip
+        return made if all(map(self._weighted, made)) else None
 
     def _extreme(self, term: Term) -> Expr | None:
         """The largest or smallest over all steps."""

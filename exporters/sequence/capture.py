@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +24,16 @@ from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
 from ..watching import Watch
 from .answers import answering
-from .emit import emit
 from .encoders import compares, draws, encode, encoders_of
 from .fold import Folded, fold
+from .hosted.graph import behind_the_last, read_by, with_stages
+from .hosted.phases import Phases, phases
+from .hosted.steps import Stepwise, stepwise
 from .lift import Lifted
 from .record import Recorded, record
 from .rewriting import with_neurons
 from .terms import INPUT, MixedError, Terms
-from .unroll import Unrolled, unroll
+from .unroll import unroll
 from .watched import watched
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ class Captured:
         recorded_steps: how many steps were recorded.
         silent: number of a returned value that depends on spikes of layers that never spike alone -> the value.
         watch: where the neurons that are written by hand spike; None without such.
+        whole: whether a host takes all steps at once, so that it holds for as many as were recorded.
     """
 
     graph: nir.NIRGraph
@@ -68,6 +72,7 @@ class Captured:
     recorded_steps: int
     silent: Mapping[int, Returned] = field(default_factory=dict)
     watch: Watch | None = None
+    whole: bool = False
 
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""
@@ -82,26 +87,35 @@ class Captured:
 
 
 def captures(
-    module: nn.Module, sample: Array, axis: TimeAxis | None, dt: float | None, framework: Framework
+    module: nn.Module,
+    sample: Array,
+    axis: TimeAxis | None,
+    dt: float | None,
+    framework: Framework,
+    *,
+    host: bool = True,
 ) -> Iterator[Captured]:
     """Ways to say the module as one step, the likeliest first; a proof decides.
 
     Args:
         sample: exactly what forward takes (all steps, where forward takes one).
         axis: where time lies in it; None finds out by what the module does.
+        host: whether a host beside the chip may compute what the chip cannot.
 
     Raises:
         UnsupportedError: the module is not the same in every step, or an operator cannot be said.
         InvalidInputError: the module does not take the sample, or the time axis is not clear.
     """
-    one = axis if axis is not None else find_axis(module, sample, framework)
+    one = axis if axis is not None else find_axis(module, sample, framework, host=host)
     failed: NeurodeployError | None = None
     some = False
     for part, usage in _parts(module, sample, one, framework):
         try:
-            captured = _captured(module, part, usage, dt, framework)
+            captured = _captured(module, part, usage, dt, framework, host)
         except NeurodeployError as error:
             failed = _plainer(failed, error)
+            continue
+        if captured.whole and captured.recorded_steps < whole_usage(sample, one, captured.usage).steps:
             continue
         some = True
         yield replace(captured, usage=whole_usage(sample, one, captured.usage))
@@ -144,7 +158,7 @@ def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
     return Usage(axis, sample.shape[time], sample.shape[batch])
 
 
-def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxis:
+def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: bool = True) -> TimeAxis:
     """Where time lies in a sample, by what the module does with it: under any other reading its steps and the samples
     of the batch are mixed.
 
@@ -154,14 +168,14 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework) -> TimeAxi
     """
     found: dict[TimeAxis, int] = {}
     failed: dict[TimeAxis, NeurodeployError] = {}
-    for axes in _READINGS:
+    for also, axes in product((False, True) if host else (False,), _READINGS):
         for axis in axes:
             if axis == -1 and sample.ndim < 3:
                 continue
             try:
-                steps = _steps_under(module, sample, axis, framework)
+                steps = _steps_under(module, sample, axis, framework, also)
             except NeurodeployError as error:
-                failed[axis] = error
+                failed[axis] = error if axis not in failed else _plainer(failed[axis], error)
                 continue
             if axis != "none" or steps > 1:
                 found[axis] = steps
@@ -191,8 +205,11 @@ _READINGS: tuple[tuple[TimeAxis, ...], ...] = (("step", 0, 1, "none"), ("flat", 
 """Where time is looked for: in the second places where it is in none of the first."""
 
 
-def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> int:
+def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: bool) -> int:
     """Steps of a module when its sample is read in this way.
+
+    Args:
+        host: as for `_understood`.
 
     Raises:
         NeurodeployError: it is not the same in every step, or does not take the sample, read in this way.
@@ -204,7 +221,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return _understood(recorded, usage)[1].last + 1
+                return _understood(recorded, usage, host).folded.last + 1
         except NeurodeployError as error:
             failed = _plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
@@ -294,18 +311,40 @@ def _followable() -> Iterator[None]:
         ) from error
 
 
-def _captured(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
-    """One way to say a module, of a part of its sample.
+def _captured(
+    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: bool = True
+) -> Captured:
+    """One way to say a module, of a part of its sample; with a host where it cannot be said without, if it may.
 
     Raises:
         UnsupportedError, InvalidInputError: as `captures`.
     """
     with _followable():
-        return _followed(module, part, usage, dt, framework)
+        return _followed(module, part, usage, dt, framework, host)
 
 
-def _understood(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dict[str, Lifted], tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class Understood:
+    """What is known of a recording.
+
+    Args:
+        before: its steps, with stages for what takes several at once.
+        folded: the one that all are.
+        by_hand: neuron layers written by hand, by what stands for them.
+        encoded: lines of the encoder in front.
+    """
+
+    before: Phases
+    folded: Folded
+    by_hand: Mapping[str, Lifted]
+    encoded: tuple[str, ...]
+
+
+def _understood(recorded: Recorded, usage: Usage, host: bool = False) -> Understood:
     """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
+
+    Args:
+        host: whether a host may compute what takes several steps at once.
 
     Raises:
         MixedError: as `fold`.
@@ -314,10 +353,14 @@ def _understood(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dic
     inputs, encoded = _labels(recorded, usage)
     failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
-        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs), recorded.neurons)
+        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host), recorded.neurons)
         if not recorded.neurons and not by_hand:
             raise failed[0] if failed else no_neurons(recorded.module_classes)
-        return unrolled, fold(unrolled, _expected(usage)), by_hand, encoded
+        if host and failed:
+            raise failed[0]  # a neuron that nobody knows is no work for a host
+        before = phases(unrolled) if host else Phases(unrolled, ())
+        folded = fold(before.unrolled, _expected(usage), read_by(before, ()))
+        return Understood(before, folded, by_hand, encoded)
     except MixedError:
         raise
     except UnsupportedError as error:
@@ -330,27 +373,52 @@ def _understood(recorded: Recorded, usage: Usage) -> tuple[Unrolled, Folded, dic
         raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
 
 
-def _followed(module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework) -> Captured:
+def _known(recorded: Recorded, usage: Usage, host: bool) -> Understood:
+    """What is known of a recording; with stages over time where there is no other way, if there may be a host.
+
+    Raises:
+        UnsupportedError: as `_understood`.
+    """
+    try:
+        return _understood(recorded, usage)
+    except UnsupportedError as error:
+        if not host or isinstance(error, NoNeuronsError):
+            raise
+        try:
+            return _understood(recorded, usage, host=True)
+        except UnsupportedError as other:
+            raise _plainer(error, other) from other
+
+
+def _followed(
+    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: bool
+) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    unrolled, folded, by_hand, encoded = _understood(recorded, usage)
+    known = _known(recorded, usage, host)
+    unrolled, folded = known.before.unrolled, known.folded
     answers = answering(unrolled, folded)
+    last = behind_the_last(unrolled, folded, answers) if host else []
     read = [*answers.read]
     if not read:
         read = [folded.chains[-1]]
-    step = emit(folded, read)
     sites = {chain.site: chain.path for chain in folded.chains}
-    known = {site: recorded.neurons[path] for site, path in sites.items() if site not in by_hand}
-    rules = {site: by_hand[site].rule.neuron for site in sites if site in by_hand}
-    graph, names = to_nir(step, known, sites, dt, framework, rules)
+    modules = {site: recorded.neurons[path] for site, path in sites.items() if site not in known.by_hand}
+    rules = {site: known.by_hand[site].rule.neuron for site in sites if site in known.by_hand}
+
+    def build(cut: Stepwise) -> tuple[nir.NIRGraph, list[str], Stepwise]:
+        return *to_nir(cut.step, modules, sites, dt, framework, rules), cut
+
+    graph, names, cut = stepwise(folded, read, read_by(known.before, last), build, host=host)
+    graph = with_stages(graph, names, known.before, last, cut)
     answer = None if answers.answer is None else _named(answers.answer, read, names, graph)
     if answer is None:
         said = "; ".join(answers.left_out.values())
         raise UnsupportedError("nothing that forward returns can be kept as a rule", found=said)
-    steps = folded.last + 1
-    left_out, kept = answers.left_out, tuple(answers.kept)
+    whole = bool(last) or any(stage.steps for stage in known.before.stages)
     return Captured(
-        graph, answer, replace(usage, steps=steps), left_out, kept, encoded, steps, watch=watched(recorded, by_hand)
-    )
+        graph, answer, replace(usage, steps=folded.last + 1), answers.left_out, tuple(answers.kept), known.encoded,
+        folded.last + 1, watch=watched(recorded, known.by_hand), whole=whole,
+    )  # fmt: skip
 
 
 def watch_of(module: nn.Module, sample: Array, usage: Usage) -> Watch | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from operator import getitem
@@ -21,13 +21,14 @@ from .record import line_of
 from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term
 
 
-def emit(folded: Folded, read: Sequence[Chain | Term]) -> Step:
+def emit(folded: Folded, read: Sequence[Chain | Term], hosted: Mapping[int, str] | None = None) -> Step:
     """The step as a graph, whose results are what is read.
 
     Args:
-        read: neuron layers, and terms of the last step: linear layers behind the last neuron.
+        read: neuron layers, and terms of the last step: linear layers behind the last neuron, or what a host reads.
+        hosted: index of a term that a host computes -> name of the source that sends it.
     """
-    writing = _Writing(folded)
+    writing = _Writing(folded, hosted or {})
     for chain in folded.chains:
         writing.neuron(chain)
     writing.graph.output(tuple(writing.neuron(r) if isinstance(r, Chain) else writing.read_out(r) for r in read))
@@ -37,31 +38,44 @@ def emit(folded: Folded, read: Sequence[Chain | Term]) -> Step:
 @dataclass(eq=False)
 class _Writing:
     folded: Folded
+    hosted: Mapping[int, str]
     graph: fx.Graph = field(default_factory=fx.Graph)
     step: Step = field(init=False)
     _nodes: dict[int, fx.Node] = field(default_factory=dict)
     _constants: dict[Any, fx.Node] = field(default_factory=dict)
     _neurons: dict[Chain, fx.Node] = field(default_factory=dict)
+    _now: Term | None = None
 
     def __post_init__(self) -> None:
-        self.step = Step(self.graph, {}, set())
+        self.step = Step(self.graph, {}, {})
 
     def neuron(self, chain: Chain) -> fx.Node:
         """The call of a neuron layer."""
         if chain not in self._neurons:
             drive = self.folded.drives[chain]
             x = self.value(drive)
+            self._now = drive
             self._neurons[chain] = self._operator(neuron_operator(), (x, chain.site), (), drive.node)
         return self._neurons[chain]
 
     def read_out(self, term: Term) -> fx.Node:
-        """A linear layer whose value is read."""
-        return self._operator(_read_out(), (self.value(term),), (), term.node)
+        """A linear layer whose value is read; what neurons and inputs send is read as it is."""
+        if term.op == INPUT and (term.time is None or term.time == self.folded.last):
+            return self.value(term)
+        if term.op in (NEURON, STATE) and call_of(term) == self.folded.last:
+            return self.neuron(chain_of(term))
+        made = self.value(term)
+        self._now = term
+        return self._operator(_read_out(), (made,), (), term.node)
 
     def value(self, term: Term) -> fx.Node:
         """The node of a term of the last step."""
+        if term.index in self.hosted:
+            return self._fed(self.hosted[term.index], term)
         if term.index not in self._nodes:
+            before, self._now = self._now, term
             self._nodes[term.index] = self._made(term)
+            self._now = before
         return self._nodes[term.index]
 
     def _made(self, term: Term) -> fx.Node:
@@ -69,7 +83,8 @@ class _Writing:
         if term.op == INPUT:
             given = self._input(term)
             late = 0 if term.time is None else last - term.time
-            return given if late == 0 else self._operator(_late(), (given, "input", late), (), term.node)
+            name = term.args[0] if term.args else "input"
+            return given if late == 0 else self._operator(_late(), (given, name, late), (), term.node)
         if term.op in (NEURON, STATE):
             chain, late = chain_of(term), last - call_of(term)
             if term.op == STATE:
@@ -102,10 +117,16 @@ class _Writing:
         return self._known(node, shape, term.node)
 
     def _input(self, term: Term) -> fx.Node:
-        key = ("input", term.args)
+        if term.args:
+            return self._fed(term.args[0], term)
+        return self._fed("input", term)
+
+    def _fed(self, name: str, term: Term) -> fx.Node:
+        """What comes from outside of the step under a name: from the user, or from a host."""
+        key = ("input", name)
         if key not in self._constants:
-            node = self.graph.create_node("placeholder", "input", name="input")
-            self.step.inputs.add(node.name)
+            node = self.graph.create_node("placeholder", name, name="input" if name == "input" else "fed")
+            self.step.inputs[node.name] = name
             self._constants[key] = self._known(node, torch.empty((BATCH, *term.shape), device="meta"), term.node)
         return self._constants[key]
 
@@ -185,7 +206,7 @@ class _Writing:
         return self._known(first, made[0], origin)
 
     def _known(self, node: fx.Node, value: Any, origin: fx.Node | None) -> fx.Node:
-        node.meta["val"] = value
+        node.meta["val"], node.meta["term"] = value, self._now
         if origin is not None:
             node.meta.update({k: origin.meta[k] for k in ("nn_module_stack", "custom") if k in origin.meta})
         return node

@@ -39,11 +39,12 @@ class Folded:
     drives: Mapping[Chain, Term]
 
 
-def fold(unrolled: Unrolled, steps: int | None) -> Folded:
+def fold(unrolled: Unrolled, steps: int | None, also: Sequence[Term] = ()) -> Folded:
     """One step of all neuron layers that reach what is returned.
 
     Args:
         steps: of the sample; None where forward makes them itself.
+        also: what a host reads, besides.
 
     Raises:
         UnsupportedError: steps that are not the same, states that are changed between them; names line and layer.
@@ -51,7 +52,7 @@ def fold(unrolled: Unrolled, steps: int | None) -> Folded:
     failed = [one for one in unrolled.returned if isinstance(one, UnsupportedError)]
     if failed and len(failed) == len(unrolled.returned):
         raise failed[0]
-    chains = _needed(unrolled)
+    chains = needed(unrolled, also)
     if not chains:
         raise UnsupportedError(
             "what forward returns does not depend on a neuron",
@@ -126,9 +127,9 @@ def call_of(term: Term) -> int:
     return int(time)
 
 
-def _needed(unrolled: Unrolled) -> list[Chain]:
-    """The chains that what is returned depends on, through all steps."""
-    stack = [t for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)]
+def needed(unrolled: Unrolled, also: Sequence[Term] = ()) -> list[Chain]:
+    """The chains that what is returned, and ``also``, depends on, through all steps."""
+    stack = [*also] + [t for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)]
     found: dict[Chain, None] = {}
     seen: set[int] = set()
     while stack:

@@ -3,12 +3,13 @@ which dimensions the others do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
+from ..torch_step.fxgraph import arguments
 from ..torch_step.windows import POOLS
 
 Shift = Callable[[tuple[Any, ...], tuple[tuple[str, Any], ...], int, int], Any]
@@ -82,7 +83,10 @@ EXTREMES: Mapping[str, Any] = {
 CASTS = _aten("to _to_copy")
 """To another type; elementwise where the values may change (`moves`)."""
 
-_LAST_ONE = _aten("linear matmul mm addmm glu")
+_LAST_ONE = _aten("linear matmul mm addmm")
+
+PRODUCTS = _aten("matmul mm bmm mv")
+"""Products of matrices."""
 
 
 _OF_TWO: Mapping[Any, str] = {torch.ops.aten.max.other: "aten.maximum", torch.ops.aten.min.other: "aten.minimum"}
@@ -121,6 +125,36 @@ def dims_of(given: Mapping[str, Any], rank: int) -> list[int]:
     return sorted({int(d) % rank for d in (dim if isinstance(dim, (tuple, list)) else [dim])})
 
 
+def reduction(node: fx.Node, value: Any, dims: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], Any]:
+    """A reduction of a value over dimensions that it keeps with length 1: operator, arguments, keywords."""
+    name, target = packet(node), node.target
+    if name in EXTREMES:
+        return EXTREMES[name], (value, dims), (("keepdim", True),)
+    if name in _OVER_ALL:
+        given = arguments(node)
+        more: tuple[tuple[str, Any], ...] = ()
+        if name in ("aten.var", "aten.std"):
+            unbiased = given.get("unbiased", True)
+            more = (("correction", given.get("correction", 1 if unbiased else 0)),)
+        return _OVER_ALL[name], (value, dims), (*more, ("keepdim", True))
+    names = [one.name for one in target._schema.arguments]  # type: ignore[union-attr]
+    if "dim" not in names:
+        return target, (value, dims), (("keepdim", True),)
+    given = arguments(node)
+    one = dims[0] if len(dims) == 1 and not isinstance(given.get("dim"), (tuple, list)) else dims
+    known = {"dim": one, "keepdim": True}
+    args = tuple(known.get(key, given.get(key)) for key in names[1 : names.index("dim") + 1])
+    rest = [key for key in names[names.index("dim") + 1 :] if key in given and key != "dtype"]
+    return target, (value, *args), tuple((key, known.get(key, given[key])) for key in rest)
+
+
+_OVER_ALL: Mapping[str, Any] = {
+    "aten.sum": torch.ops.aten.sum.dim_IntList, "aten.mean": torch.ops.aten.mean.dim,
+    "aten.var": torch.ops.aten.var.correction, "aten.std": torch.ops.aten.std.correction,
+}  # fmt: skip
+"""Reductions that have an overload over several dimensions."""
+
+
 def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _before: int, _after: int) -> Any:
     return args, named
 
@@ -131,12 +165,30 @@ def _dim_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], before
     return (args[0], 1 + dim - (before - after), *args[2:]), named
 
 
-def needs(node: fx.Node, rank: int) -> tuple[Sequence[int], Shift]:
+def _glu_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], before: int, after: int) -> Any:
+    dim = int(args[1]) if len(args) > 1 else int(dict(named).get("dim", -1))
+    return (args[0], 1 + dim % before - (before - after)), ()
+
+
+def _first(node: fx.Node, signals: Collection[fx.Node]) -> bool:
+    return node.args[0] in signals
+
+
+def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Sequence[int], Shift]:
     """The dimensions over which an operator works, of a tensor of ``rank`` dimensions; and how its arguments change
-    when all others become one."""
+    when all others become one.
+
+    Args:
+        signals: the arguments that depend on the input.
+    """
     name = packet(node)
+    if name in PRODUCTS and node.args and not _first(node, signals):
+        return list(range(max(rank - 2, 0), rank)), _kept
     if name in _LAST_ONE:
         return [rank - 1], _kept
+    if name == "aten.glu":
+        dim = int(node.args[1]) if len(node.args) > 1 else int(node.kwargs.get("dim", -1))  # type: ignore[call-overload]
+        return [dim % rank], _glu_moved
     if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):
         dim: Any = node.args[1]
         return [int(dim) % rank], _dim_moved

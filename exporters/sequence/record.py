@@ -32,6 +32,7 @@ from ..user_calls import call_as_user, failed, start_fresh
 from ..user_line import user_line
 from ..user_run import widen
 from .site import CALL, Site
+from .spelled_out import spell_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +146,7 @@ def _recorded(
     finally:
         for hook in removed:
             hook.remove()
+    spell_out(graph.graph)
     nodes = list(graph.graph.nodes)
     return Recorded(graph, nodes[0], tuple(nodes[-1].args[0]), neurons)
 

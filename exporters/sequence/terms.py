@@ -243,9 +243,9 @@ class Group:
     constants: tuple[Any, ...] = ()
 
 
-FEATURE, REPEATED, MIXED = "feature", "repeated", "mixed"
-"""What a dimension can be: one of the features of a sample of one step; one along which all is the same; samples or
-steps."""
+FEATURE, REPEATED, MIXED, TIME = "feature", "repeated", "mixed", "time"
+"""What a dimension can be: one of the features of a sample of one step; one along which all is the same; samples (and
+perhaps steps); steps alone."""
 
 
 def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[str]:
@@ -269,7 +269,7 @@ def features_of(terms: Terms, tensors: Sequence[Tensor]) -> list[str]:
         sample = any(change for *_, change, _ in changes)
         time = any(step for _, step, *_ in changes) and not any(position for *_, position in changes)
         same = not any(array for array, *_ in changes)
-        found.append(MIXED if sample or time else REPEATED if same else FEATURE)
+        found.append(MIXED if sample else TIME if time else REPEATED if same else FEATURE)
     return found
 
 

@@ -25,6 +25,7 @@ from . import operators as kinds
 from .dynamic import dynamic, first_comparisons
 from .operators import dims_of, functional, packet, with_parts
 from .pieces import COMPARISONS, of_positive, without_surrogate
+from .products import Products
 from .record import Recorded, is_getitem, line_of
 from .site import CALL, STATE, STEP
 from .terms import (
@@ -33,6 +34,7 @@ from .terms import (
     INPUT,
     NEURON,
     REDUCE,
+    TIME,
     Chain,
     Constant,
     Group,
@@ -46,7 +48,6 @@ from .terms import (
     grouped,
 )
 from .terms import STATE as STATE_TERM
-from .values import Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +90,21 @@ Labels = Mapping[fx.Node, Callable[[Terms], Tensor]]
 """Node that is an input of the network -> its identities."""
 
 
-def unroll(recorded: Recorded, inputs: Labels) -> Unrolled:
+def unroll(recorded: Recorded, inputs: Labels, *, over_time: bool = False) -> Unrolled:
     """Terms of a recording whose ``inputs`` are given.
+
+    Args:
+        over_time: whether operators may take several steps together, as a host does.
 
     Raises:
         UnsupportedError: an operator that mixes samples, or code that cannot be followed; names the line.
     """
-    return _Unrolling(recorded, inputs).result
+    return _Unrolling(recorded, inputs, over_time).result
 
 
-class _Unrolling(Values):
-    def __init__(self, recorded: Recorded, inputs: Labels) -> None:
-        super().__init__(recorded.graph, next(iter(inputs)))
+class _Unrolling(Products):
+    def __init__(self, recorded: Recorded, inputs: Labels, over_time: bool) -> None:
+        super().__init__(recorded.graph, next(iter(inputs)), over_time)
         self.result = Unrolled(self._terms)
         self._failed: dict[fx.Node, UnsupportedError] = {}
         self._chain_of: dict[int, Chain] = {}
@@ -319,9 +323,12 @@ class _Unrolling(Values):
         over_time = [d for d in dims if like[d] != FEATURE]
         name = packet(node)
         if over_time:
-            if name not in kinds.JOINS:
+            if name in kinds.JOINS:
+                ids = self._joined(node, ids, over_time)
+            elif self._over_time and all(like[d] in (FEATURE, TIME) for d in dims):
+                over_time = []
+            else:
                 raise UnsupportedError(f"{name} over time", allowed=", ".join(sorted(kinds.JOINS)))
-            ids = self._joined(node, ids, over_time)
         rest = [d for d in dims if d not in over_time]
         if rest:
             ids = self._by_rows(
@@ -356,14 +363,8 @@ class _Unrolling(Values):
         value = self._value(group.contents[0], inner, self._source(node.args[0], inner))
         within = tuple(1 + features.index(d) for d in dims)
         after = tuple(1 if d in dims else n for d, n in zip(features, inner, strict=True))
-        return self._terms.make(
-            kinds.EXTREMES.get(packet(node), node.target),
-            (value, within),
-            after,
-            self._samples([value]),
-            node,
-            named=(("keepdim", True),),
-        )
+        op, args, named = kinds.reduction(node, value, within)
+        return self._terms.make(op, args, after, self._samples([value]), node, named=named)
 
     def _over_features(self, node: fx.Node) -> Any:
         """An operator over the features of each sample of each step."""
@@ -371,10 +372,12 @@ class _Unrolling(Values):
             a for a in flat((node.args, tuple(node.kwargs.values()))) if isinstance(a, fx.Node) and a in self._ids
         ]
         distinct = list(dict.fromkeys(signals))
+        if packet(node) in kinds.PRODUCTS and all(a in self._ids for a in node.args[:2]):
+            return self._of_matrices(node, distinct)
         if len(distinct) > 1 and len({tuple(self._ids[s].shape[:1]) for s in distinct}) > 1:
             raise UnsupportedError(f"{packet(node)} of two layers", allowed="one layer, and parameters")
         ids = self._ids[distinct[0]]
-        needed, shift = kinds.needs(node, ids.dim())
+        needed, shift = kinds.needs(node, ids.dim(), distinct)
         if len(distinct) > 1:
             return self._of_two(node, distinct)
 
@@ -387,24 +390,6 @@ class _Unrolling(Values):
 
         found = self._by_rows(node, [ids], {}, made, keep=lambda d: d > 0, needed=needed)
         return (found, found) if isinstance(node.meta.get("val"), (tuple, list)) else found
-
-    def _of_two(self, node: fx.Node, signals: list[fx.Node]) -> Tensor:
-        """An operator on two layers that is not elementwise, as products of matrices in attention."""
-        shapes = [self._ids[s].shape for s in signals]
-        tensors = [self._ids[s].reshape(shapes[0][0], -1) for s in signals]
-        groups = grouped(self._terms, tensors, packet(node))
-        result: Tensor | None = None
-        for group in groups:
-            values = [self._value(c, tuple(s[1:]), self._source(n, tuple(s[1:])))
-                      for c, s, n in zip(group.contents, shapes, signals, strict=True)]  # fmt: skip
-            args, named = with_parts(node, dict(zip(signals, values, strict=True)), self._constant_part)
-            after = self._result_shape(node, args, named, tuple(shapes[0][1:]))
-            term = self._terms.make(node.target, args, after, self._samples(values), node, named=named)
-            ids = self._terms.ids(term)
-            result = torch.zeros((shapes[0][0], *ids.shape[1:]), dtype=torch.int64) if result is None else result
-            result[torch.from_numpy(group.rows)] = ids[torch.from_numpy(group.sample % term.samples)]
-        assert result is not None
-        return result
 
     def _call(self, node: fx.Node) -> Tensor:
         given = arguments(node)

@@ -19,6 +19,7 @@ from .terms import (
     FEATURE,
     MIXED,
     PICK,
+    TIME,
     VIEW,
     Constant,
     Group,
@@ -38,10 +39,11 @@ class Values:
     Args:
         graph: of the recording.
         origin: a node for constants that no operator made.
+        over_time: whether operators may take several steps together, as a host does.
     """
 
-    def __init__(self, graph: fx.GraphModule, origin: fx.Node) -> None:
-        self._terms, self._graph, self._origin = Terms(), graph, origin
+    def __init__(self, graph: fx.GraphModule, origin: fx.Node, over_time: bool = False) -> None:
+        self._terms, self._graph, self._origin, self._over_time = Terms(), graph, origin, over_time
         self._ids: dict[fx.Node, Any] = {}
         self._values: dict[fx.Node, Any] = {}
         self._names: dict[fx.Node, str] = {}
@@ -112,10 +114,11 @@ class Values:
         """
         shape = tuple(tensors[0].shape)
         like = features_of(self._terms, tensors)
-        if any(like[d] == MIXED for d in needed):
+        mixed = [d for d in needed if like[d] == MIXED or (like[d] == TIME and not self._over_time)]
+        if mixed:
             raise MixedError(
                 f"{packet(node)} over time or over the batch",
-                found=f"dimension {next(d for d in needed if like[d] == MIXED)} of {list(shape)}",
+                found=f"dimension {mixed[0]} of {list(shape)}",
                 allowed="each step and each sample by itself",
                 hint="compute it behind the last neuron, or in each step",
             )

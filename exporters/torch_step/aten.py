@@ -17,6 +17,7 @@ from torch import fx
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.host_nodes import from_host
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
@@ -85,8 +86,9 @@ class Walk:
         check_writes(graph, self._needed, self._constants)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in step.inputs:
-                self.nodes["input"] = nir.Input(np.array(shape_of(node)))
-                self.sums[node] = {"input": 1.0}
+                name = step.inputs[node.name]
+                self.nodes[name] = _source(name, shape_of(node))
+                self.sums[node] = {name: 1.0}
             elif node.op == "call_function" and node in self._needed and node not in self._constants:
                 if str(node.target).startswith(POTENTIAL):
                     self._potentials.add(node)
@@ -114,7 +116,11 @@ class Walk:
             self.nodes[name] = nir.Output(np.array(shape_of(result)))
             self._connect(terms, name, shape_of(result))
             self.results.append(next(iter(terms)))
-        settle(self.nodes, self.edges, self.modules, self._dt)
+        try:
+            settle(self.nodes, self.edges, self.modules, self._dt)
+        except UnsupportedError as error:
+            error.at = self.makers.get(error.at)
+            raise
         self._whole.drop_unused()
 
     def _visit(self, node: fx.Node) -> None:
@@ -129,12 +135,14 @@ class Walk:
             else:
                 self.sums[node] = self._call(node)
         except NeurodeployError as error:
+            error.at = error.at or (node.args[0] if layer else node)
             if str(node.target).startswith(OPERATOR):
                 raise  # it names its module itself
             said = type(error)(
                 f"{where(node)}: {error.what}" if not error.what.startswith(where(node)) else error.what,
                 found=error.found, allowed=error.allowed, hint=error.hint,
             )  # fmt: skip
+            said.at = error.at
             if layer or is_random(node) or not isinstance(error, UnsupportedError):
                 raise said from error
             self._as_sums(node)
@@ -269,7 +277,7 @@ class Walk:
     def _late(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """What a layer, or the input, sent some steps before."""
         shape, steps, site = shape_of(node), int(given["steps"]), str(given["site"])
-        source = node_name(site) if "x" not in given else "input"
+        source = node_name(site) if "x" not in given else site
         name = self.unique(f"{source}.delay")
         if source not in self.nodes:  # its spikes come back before it is reached
             self.nodes[source] = self._early[source] = self._neuron(site, shape)
@@ -492,6 +500,11 @@ class Walk:
             number += 1
             name = f"{base}_{number}"
         return name
+
+
+def _source(name: str, shape: tuple[int, ...]) -> nir.NIRNode:
+    """What is fed from outside: by the user, or by a host."""
+    return nir.Input(np.array(shape)) if name == "input" else from_host(shape)
 
 
 def _second(given: Mapping[str, Any]) -> Any:

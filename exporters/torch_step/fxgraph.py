@@ -23,17 +23,17 @@ class Step:
     Args:
         graph: of ATen operators; every node's shape stands in its ``meta["val"]``, with a batch of `BATCH`.
         constants: what depends on nothing but parameters.
-        inputs: names of the placeholders that the user feeds.
+        inputs: placeholders that are fed from outside -> name of the source: ``input`` is the user's, others a host's.
     """
 
     graph: fx.Graph
     constants: dict[fx.Node, Tensor]
-    inputs: set[str]
+    inputs: dict[str, str]
 
     @staticmethod
     def of(program: torch.export.ExportedProgram) -> Step:
         """The step that `torch.export` captured."""
-        return Step(program.graph, constants(program), set(program.graph_signature.user_inputs))
+        return Step(program.graph, constants(program), dict.fromkeys(program.graph_signature.user_inputs, "input"))
 
 
 def constants(program: torch.export.ExportedProgram) -> dict[fx.Node, Tensor]:

@@ -157,6 +157,11 @@ class _Settling:
         return name
 
     def _refusal(self, largest: str, found: str) -> UnsupportedError:
+        refused = self._said(largest, found)
+        refused.at = largest
+        return refused
+
+    def _said(self, largest: str, found: str) -> UnsupportedError:
         sources = [a for a, b in self.edges if b == largest]
         if sources and all(type(self.nodes[source]).__name__ == "Input" for source in sources):
             return UnsupportedError(

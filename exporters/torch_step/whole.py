@@ -115,7 +115,9 @@ class Whole:
             parts = piece.parts()
             if isinstance(parts, str):
                 first = self.waiting[node]
-                raise type(first)(first.what, found=first.found or parts, allowed=first.allowed, hint=first.hint)
+                again = type(first)(first.what, found=first.found or parts, allowed=first.allowed, hint=first.hint)
+                again.at = first.at
+                raise again
             if not piece.sources:
                 raise UnsupportedError(f"{where(node)}: a value that depends on no layer")
             found = self._compact(node, piece, parts)

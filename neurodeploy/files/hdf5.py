@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RATIO = 1100
 """Declared bytes for each byte of the file that are still believed."""
 
-LARGE, LARGE_RATIO = 1 << 27, 20
+LARGE, LARGE_RATIO = 1 << 30, 20
 """From this many declared bytes on (as 64-bit numbers), only `LARGE_RATIO` times the file's size is believed."""
 
 _DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)

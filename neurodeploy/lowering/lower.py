@@ -22,9 +22,10 @@ from neurodeploy.network.network import TRAINS_EQUALLY, Handle, Network, Populat
 from neurodeploy.network.neurons import Lif, Source
 from neurodeploy.nir_graph.answer import read as read_answer
 from neurodeploy.nir_graph.conventions import Conventions, late_edges, meant
+from neurodeploy.nir_graph.host_nodes import FROM_HOST
 from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.nir_file import NirFile
-from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes
+from neurodeploy.nir_graph.shapes import NEURONS, Edge, delayed_edges, digraph, kind, order, shapes, stages
 
 from .discretise import Discrete, discretise
 from .joined import Joined, Path, Signal, Trees, behind_max, both
@@ -63,7 +64,7 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
     for name in order(graph, delayed):
         what = kind(graph.nodes[name])
         handle = Handle(module=file.modules.get(name, ""), nodes=(name,))
-        if what == "Input":
+        if what in ("Input", FROM_HOST):
             populations.append(Population(name, shape_of[name], Source(), handle))
         elif what in NEURONS:
             population, incoming = lowering.neuron(name, handle, file)
@@ -94,7 +95,7 @@ def lower(file: NirFile, conventions: Conventions) -> Network:
         notes["loops"] = "one step of delay on " + ", ".join(f"{a} -> {b}" for a, b in sorted(looped))
     return Network(
         file.path.stem, tuple(populations), tuple(projections), tuple(outputs), conventions.dt, notes=notes,
-        answer=read_answer(file),
+        answer=read_answer(file), stages=stages(graph),
     )  # fmt: skip
 
 
@@ -124,7 +125,7 @@ class _Lowering:
         return self._signals[name]
 
     def _sent(self, source: str, target: str) -> Signal:
-        if kind(self.graph.nodes[source]) in (*NEURONS, "Input"):
+        if kind(self.graph.nodes[source]) in (*NEURONS, "Input", FROM_HOST):
             edge = (source, target)
             return Signal((Path(source, int(edge in self.delayed), None, (), int(edge in self.looped)),))
         return self.signal(source)

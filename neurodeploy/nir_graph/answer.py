@@ -21,7 +21,7 @@ from neurodeploy.program.codec import DAMAGED, decode, encode, name_of
 
 from .metadata import put, section_of
 from .nir_file import NirFile
-from .shapes import NEURONS, kind, of_kind, shapes
+from .shapes import NEURONS, kind, of_kind, shapes, stages
 
 if TYPE_CHECKING:
     import nir
@@ -86,7 +86,15 @@ def check(graph: nir.NIRGraph, answer: Answer) -> None:
         InvalidInputError: names the node.
     """
     sizes = shapes(graph)
+    given = {one.name for stage in stages(graph) for one in stage.gives if not one.target}
     for series in answer.series:
+        if series.port == "value":
+            if series.population not in given:
+                raise InvalidInputError(
+                    f"the answer reads {series.phrase}, which no host stage gives", found=series.population,
+                    allowed=sorted(given),
+                )  # fmt: skip
+            continue
         name, spikes = series.population, series.port == "spikes"
         kinds = _SPIKING if spikes else NEURONS
         there = of_kind(graph, *kinds)

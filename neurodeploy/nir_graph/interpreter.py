@@ -22,6 +22,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.program.recording import Events, Recording
 
 from .conventions import Conventions, late_edges, meant, rules_of
+from .host_nodes import FROM_HOST, STAGE
 from .max_node import largest
 from .metadata import NeuronRules
 from .nir_file import NirFile
@@ -72,6 +73,7 @@ def run(
             node = graph.nodes[name]
             if name in values:
                 now[name] = values[name][t]
+            if name in values or kind(node) == STAGE:
                 continue
             arriving = []
             for source in sorted(edges.predecessors(name)):
@@ -99,7 +101,7 @@ def run(
         if progress:
             progress(t + 1, steps)
     spikes = {n: Events.from_dense(out[n]) for n in neurons if cells[n].spiking}
-    spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in of_kind(graph, "Input")}
+    spikes |= {n: Events.from_dense(values[n].reshape(steps, samples, -1)) for n in of_kind(graph, *_SOURCES)}
     states = {"v": v}
     if decisions:
         states["decided"] = {name: potential for name, (potential, _) in compared.items()}
@@ -107,11 +109,15 @@ def run(
     return Recording("nir", steps, samples, spikes, states)
 
 
+_SOURCES = ("Input", FROM_HOST)
+"""Nodes that are given: what a host sends is made by whoever runs its stages."""
+
+
 def _inputs(
     graph: Any, shape_of: Mapping[str, tuple[int, ...]], inputs: Mapping[str, Array], dtype: type
 ) -> tuple[dict[str, Array], int, int]:
     """What each Input node gets, ``[time, batch, *shape]``, with the numbers of steps and samples."""
-    sources = of_kind(graph, "Input")
+    sources = of_kind(graph, *_SOURCES)
     given = {sources[0] if k == "" and len(sources) == 1 else k: np.asarray(v) for k, v in inputs.items()}
     if sorted(given) != sources:
         raise InvalidInputError("the inputs do not match the graph", found=sorted(given), allowed=sources)

@@ -14,16 +14,17 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.hdf5 import damaged, numbers, plain, text
 from neurodeploy.network.arrays import Array
 
+from .host_nodes import from_host, stage_class, stage_of
 from .max_node import max_class, max_node
 
 if TYPE_CHECKING:
     import h5py
 
 KNOWN_NODES = (
-    "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",
-    "Linear", "Max", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
+    "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "FromHost",
+    "HostStage", "I", "IF", "Input", "LI", "LIF", "Linear", "Max", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
 )  # fmt: skip
-"""Node types that can stand in a file: those of nir 1.0.8, and our own `Max`."""
+"""Node types that can stand in a file: those of nir 1.0.8, and our own `Max`, `HostStage`, `FromHost`."""
 
 NEEDS = "HDF5 with a group /node that nir 1.0 can read"
 
@@ -88,6 +89,8 @@ class NodeReader:
             return self.flatten(name, group, metadata)
         if kind == "Max":
             return self.largest(name, group, metadata)
+        if kind in ("HostStage", "FromHost"):
+            return self.of_host(name, kind, group, metadata)
         if kind in ("SumPool2d", "AvgPool2d"):
             kernel = self.integers(name, kind, group, "kernel_size", least=1)
             stride = self.integers(name, kind, group, "stride", least=1, default=kernel, why="the kernel's size")
@@ -156,6 +159,27 @@ class NodeReader:
         end = self.integers(name, "Flatten", group, "end_dim", least=None, default=np.array([-1]), size=1)
         dims = {"start_dim": int(start[0]), "end_dim": int(end[0])}
         return make("Flatten", metadata, input_type={"input": given}, **dims)
+
+    def of_host(self, name: str, kind: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:
+        """A stage that the host computes, or a source that it feeds."""
+        if kind == "FromHost":
+            shape = self.number(name, kind, group, "shape", finite=True)
+            if shape.ndim > 1 or not shape.size or not _whole(shape) or (shape < 1).any():
+                raise self.invalid(
+                    name, "does not say its shape", shape.ravel()[:8].tolist(), "whole numbers from 1 on"
+                )
+            return from_host(tuple(int(n) for n in np.atleast_1d(shape)), metadata)
+        graph = self.number(name, kind, group, "graph")
+        if graph.ndim != 1 or not graph.size or not _whole(graph) or graph.min() < 0 or graph.max() > 255:
+            raise self.invalid(name, "has no graph", f"{graph.dtype} {list(graph.shape)}", "the bytes of an ONNX model")
+        words = {}
+        for part in ("when", "takes", "gives"):
+            if part not in group:
+                raise self.missing(name, kind, part)
+            words[part] = text(group[part][()]) if hasattr(group[part], "shape") else ""
+        made = stage_class()(graph=graph.astype(np.uint8), **words, metadata=metadata)
+        stage_of(name, made)
+        return made
 
     def largest(self, name: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:
         shape, index = (self.number(name, "Max", group, p, finite=True) for p in ("input_shape", "index"))

@@ -18,10 +18,13 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
+from .host_nodes import FROM_HOST, STAGE, shape_of, stage_of
+
 if TYPE_CHECKING:
     import nir
 
     from neurodeploy.network.connectivity import Conv2d
+    from neurodeploy.network.host import HostStage
 
 NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold")
 """Node types with a state or a threshold: they become populations."""
@@ -82,6 +85,7 @@ def delayed_edges(graph: nir.NIRGraph) -> frozenset[Edge]:
     if not sources:
         raise InvalidInputError("the graph has no Input node", hint="add one, or export the network again")
     distance: Mapping[str, float] = nx.multi_source_dijkstra_path_length(edges, set(sources))
+    edges.remove_edges_from(_into_stages(graph))
     neurons = set(of_kind(graph, *NEURONS))
     rank = {name: (distance.get(name, len(edges)), name) for name in neurons}
     loop_of = {name: index for index, loop in enumerate(nx.strongly_connected_components(edges)) for name in loop}
@@ -114,10 +118,44 @@ def delayed_edges(graph: nir.NIRGraph) -> frozenset[Edge]:
     return frozenset(delayed)
 
 
+def stages(graph: nir.NIRGraph) -> tuple[HostStage, ...]:
+    """The stages of a host in a graph, in the order in which a step computes them.
+
+    Raises:
+        InvalidInputError: one whose edges are not those of what it takes and gives; the message names it.
+    """
+    found = {name: stage_of(name, graph.nodes[name]) for name in of_kind(graph, STAGE)}
+    edges = digraph(graph)
+    for name, stage in found.items():
+        around = (
+            (set(edges.predecessors(name)), {one.source for one in stage.takes}),
+            (set(edges.successors(name)), {one.target for one in stage.gives if one.target}),
+        )
+        for there, named in around:
+            if there != named:
+                raise InvalidInputError(
+                    f"the edges of the host stage {name!r} are not those of what it takes and gives",
+                    found=sorted(there), allowed=sorted(named), hint="export the network again",
+                )  # fmt: skip
+    fed = {one.target for stage in found.values() for one in stage.gives}
+    if alone := sorted(set(of_kind(graph, FROM_HOST)) - fed):
+        raise InvalidInputError(f"no host stage feeds {alone[0]!r}", hint="export the network again")
+    loops = nx.condensation(edges)  # a host in a loop runs in every step
+    after = [name for loop in nx.lexicographical_topological_sort(loops, key=lambda n: sorted(loops.nodes[n]["members"]))
+             for name in sorted(loops.nodes[loop]["members"])]  # fmt: skip
+    return tuple(found[name] for name in after if name in found)
+
+
+def _into_stages(graph: nir.NIRGraph) -> list[Edge]:
+    """Edges that end in a host stage: what it sends is given, within a step."""
+    return [(a, b) for a, b in graph.edges if kind(graph.nodes[b]) == STAGE]
+
+
 def order(graph: nir.NIRGraph, delayed: frozenset[Edge]) -> list[str]:
     """Nodes in the order in which one step computes them."""
     edges = digraph(graph)
     edges.remove_edges_from(delayed)
+    edges.remove_edges_from(_into_stages(graph))
     return list(nx.lexicographical_topological_sort(edges))
 
 
@@ -148,6 +186,12 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
         later = []
         for name in waiting:
             node = graph.nodes[name]
+            if kind(node) == STAGE:
+                result[name] = ()
+                continue
+            if kind(node) == FROM_HOST:
+                result[name] = _small(name, shape_of(node))
+                continue
             if kind(node) == "Input":
                 result[name] = _small(name, tuple(int(n) for n in np.atleast_1d(node.input_type["input"])))
                 continue
@@ -169,7 +213,7 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
         waiting = later
     for name in graph.nodes:
         incoming = [result[p] for p in edges.predecessors(name)]
-        if any(shape != incoming[0] for shape in incoming):
+        if kind(graph.nodes[name]) != STAGE and any(shape != incoming[0] for shape in incoming):
             raise InvalidInputError(f"node {name!r} adds inputs of different shapes", found=[list(s) for s in incoming])
     return result
 

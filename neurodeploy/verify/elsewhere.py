@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError
+from neurodeploy.lowering.interpreted import interpreted
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
-from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph.conventions import resolve
 
 from .returned import compare_returned
@@ -127,7 +127,7 @@ def _compared(module: nn.Module, sample: Array, captured: Captured, file: NirFil
     except NeurodeployError:  # of this many samples or steps
         return None
     (source,) = network.inputs
-    recording = nir_reference.run(file, {source.name: x}, resolve(file))
+    recording = interpreted(file, resolve(file), network)({source.name: x})
     if len(run.returned) != len(captured.kept) + len(captured.left_out):
         return None
     return compare_returned(run, recording, network, captured.kept, captured.silent)

@@ -13,11 +13,11 @@ import numpy as np
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError, VerificationError
 from neurodeploy.files.atomic import atomic_path
+from neurodeploy.lowering.interpreted import interpreted
 from neurodeploy.lowering.lower import lower
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.network.unreachable import never_spiking
-from neurodeploy.nir_graph import interpreter as nir_reference
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.answer import RECORD as ANSWER
 from neurodeploy.nir_graph.answer import store as store_answer
@@ -137,7 +137,7 @@ def _proven(module: nn.Module, sample: Array, captured: Captured, target: _Targe
     x = network_input(module, sample, captured, framework.of_any(module))
     wide = run_user(module, sample, usage, torch_float64(), watch=captured.watch)
     ran = recording_of(wide, network, {source.name: x})
-    decided = nir_reference.run(file, {source.name: x}, conventions, decisions=True)
+    decided = interpreted(file, conventions, network, decisions=True)({source.name: x})
     stages = [
         Stage("torch", lambda _: ran, exact=True, integer=False),
         Stage("NIR", lambda _: decided, exact=True, integer=False),
@@ -290,7 +290,7 @@ def _livelier(
     ran = run(found)
     stages = [
         Stage("torch", lambda _: ran, exact=True, integer=False),
-        Stage("NIR", lambda x: nir_reference.run(file, x, conventions), exact=True, integer=False),
+        Stage("NIR", interpreted(file, conventions, network), exact=True, integer=False),
         Stage("float network", lambda x: run_network(network, x, record=STATES), exact=True, integer=False),
     ]
     _, pairs = verify(stages, {source.name: sample}, network)

@@ -24,6 +24,7 @@ from neurodeploy.program.recording import Events, Record, Recording, check_input
 from .graph import Graph
 
 Run = Callable[..., Recording]
+Chip = Callable[[Mapping[str, Array], Record], Recording]
 
 
 @dataclass
@@ -97,12 +98,29 @@ def run(
     """Run a Program with host stages; see `neurodeploy.backends.Backend`.
 
     Raises:
+        InvalidInputError, BackendError, Interrupted: as `together`; what the back-end itself raises.
+    """
+    part = program.network.chip_part
+    cores = {name: cores for name, cores in program.core_of.items() if name in part.by_name}
+    inner = replace(program, network=part, core_of=cores)
+    return together(
+        program.network, lambda given, wanted: backend(inner, given, record=wanted, progress=progress), inputs, record
+    )
+
+
+def together(network: Network, chip: Chip, inputs: Mapping[str, Array], record: Record = Record()) -> Recording:
+    """Run a network with host stages, whose chip part is run by ``chip``.
+
+    Args:
+        chip: from what each source of the chip sends, ``[time, batch, neurons]``, and what to record, to a recording.
+        inputs: for each input population ``[time, batch, *shape]``.
+
+    Raises:
         InvalidInputError: inputs that do not match, or a stage that gives other shapes than its populations have.
-        BackendError: a graph that onnxruntime cannot run, one that gives another thing each time, or what the back-end
+        BackendError: a graph that onnxruntime cannot run, one that gives another thing each time, or what ``chip``
             itself raises.
         Interrupted: Ctrl-C; without a recording, since what ran had not heard all of the host.
     """
-    network = program.network
     steps, samples, given = check_inputs(network, inputs)
     graphs = [Graph(stage) for stage in network.stages]
     fed = [g.target for stage in network.stages for g in stage.gives if g.target]
@@ -112,14 +130,12 @@ def run(
         if graph.stage.when == "before":
             hybrid.feed(graph.stage, hybrid.compute(graph, None))
     part = network.chip_part
-    cores = {name: cores for name, cores in program.core_of.items() if name in part.by_name}
-    inner = replace(program, network=part, core_of=cores)
     wanted = Record(tuple(dict.fromkeys((*record.states, *_states(network)))), record.learning)
     own = {name: value for name, value in given.items() if name in part.by_name}
     again = [g for g in graphs if g.stage.when in ("step", "phase")]
     for _ in range(steps * len(again) + 1):  # each run settles what at least one stage makes in one more step
         try:
-            found = backend(inner, {**own, **hybrid.messages()}, record=wanted, progress=progress)
+            found = chip({**own, **hybrid.messages()}, wanted)
         except Interrupted as stopped:  # what ran so far had not heard all of the host
             raise Interrupted(None, str(stopped)) from None
         new = [hybrid.feed(graph.stage, hybrid.compute(graph, found)) for graph in again]
@@ -182,11 +198,13 @@ def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
         if graph.stage.when == "behind":
             given = zip(graph.stage.gives, hybrid.compute(graph, found), strict=True)
             hosted |= {one.name: value[None] for one, value in given}
+    more = set(_states(network)) - set(record.states)  # that nobody but stages, or the answer, asked for
     states = {
         name: {
-            p.name: values[p.name] for p in network.populations if p.name in values and name in record.kept(network, p)
+            p.name: values[p.name] for p in network.populations
+            if p.name in values and (name not in more or name in record.kept(network, p))
         }
         for name, values in found.states.items()
-    }
+    }  # fmt: skip
     kept = {name: values for name, values in states.items() if values}
     return replace(found, spikes={**found.spikes, **extra}, states=kept, hosted=hosted)

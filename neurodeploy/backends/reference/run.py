@@ -14,7 +14,6 @@ import numpy as np
 
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import dispatch
-from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.program import overflow
@@ -22,6 +21,7 @@ from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 from neurodeploy.program.schedule import schedule
 
+from ..host.run import together
 from .learning import Engine, Messages
 from .steps import STEPS, State
 
@@ -57,7 +57,14 @@ def run_network(
     Raises:
         InvalidInputError: inputs that do not match the network.
     """
-    alone(network, "this part of the reference")
+    if network.stages:
+        return together(
+            network,
+            lambda given, wanted: run_network(
+                network.chip_part, given, record=wanted, progress=progress, dtype=dtype
+            ),
+            inputs, record,
+        )  # fmt: skip
     run = _Run(network, inputs, record, np.dtype(dtype))
     for t in range(run.steps):
         for population in network.populations:

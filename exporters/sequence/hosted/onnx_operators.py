@@ -1,0 +1,428 @@
+"""The operators of a host: what each of PyTorch's is in ONNX, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from neurodeploy.errors import UnsupportedError
+
+from ...torch_step.fxgraph import arguments
+from .onnx_erf import erf
+from .onnx_graph import SAMPLES, Graph, dims_of
+from .onnx_windows import average, convolution, largest
+
+Write = Callable[[Graph, fx.Node], Any]
+
+DOUBLE, WHOLE, FLAG = torch.float64, torch.int64, torch.bool
+
+
+def _kind(node: fx.Node) -> torch.dtype:
+    found: torch.dtype = node.meta["val"].dtype
+    return found
+
+
+def _unary(name: str) -> Write:
+    return lambda g, n: g.add(name, [g.of(n.args[0], DOUBLE)])
+
+
+def _binary(name: str) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        kind = _kind(n) if _kind(n) != FLAG else DOUBLE
+        if name == "Mul" and n.args[1] == 1 and dims_of(n.args[0]) == dims_of(n):
+            return g.of(n.args[0], kind)
+        second = g.of(n.args[1], kind)
+        alpha = n.kwargs.get("alpha", n.args[2] if len(n.args) > 2 else 1)
+        if alpha != 1 and name in ("Add", "Sub"):
+            second = g.add("Mul", [second, g.of(alpha, kind)])
+        return g.add(name, [g.of(n.args[0], kind), second])
+
+    return write
+
+
+def _compared(name: str, negated: bool = False) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        made = g.add(name, [g.of(n.args[0], DOUBLE), g.of(n.args[1], DOUBLE)])
+        return g.add("Not", [made]) if negated else made
+
+    return write
+
+
+def _logic(name: str) -> Write:
+    return lambda g, n: g.add(name, [g.of(a, FLAG) for a in n.args])
+
+
+def _bitwise(name: str) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        if _kind(n) != FLAG:
+            raise UnsupportedError(f"{n.target} of whole numbers", allowed="of flags")
+        return g.add(name, [g.of(a, FLAG) for a in n.args])
+
+    return write
+
+
+def _same(g: Graph, n: fx.Node) -> str:
+    return g.of(n.args[0], _kind(n))
+
+
+def _reshaped(g: Graph, n: fx.Node) -> str:
+    """Any operator that gives another shape to the same numbers in the same order."""
+    return g.add("Reshape", [g.of(n.args[0]), g.shape(dims_of(n))])
+
+
+def _permuted(g: Graph, n: fx.Node) -> str:
+    rank = len(dims_of(n))
+    name = str(n.target)
+    if name.startswith("aten.permute"):
+        order = [int(d) % rank for d in n.args[1]]  # type: ignore[union-attr]
+    else:
+        order = list(range(rank))
+        a, b = (int(d) % rank for d in n.args[1:3]) if len(n.args) > 1 else (0, 1)  # type: ignore[arg-type]
+        order[a], order[b] = order[b], order[a]
+    return g.add("Transpose", [g.of(n.args[0])], perm=order)
+
+
+def _expanded(g: Graph, n: fx.Node) -> str:
+    before, after = dims_of(n.args[0]), dims_of(n)
+    made = g.of(n.args[0])
+    if len(before) < len(after):
+        made = g.add("Reshape", [made, g.shape([*([1] * (len(after) - len(before))), *before])])
+    return made if before == after else g.add("Expand", [made, g.shape(after, free=False)])
+
+
+def _broadcast(g: Graph, n: fx.Node) -> str:
+    """``prims.broadcast_in_dim``: each dimension of the value is put where it says."""
+    before, after = dims_of(n.args[0]), dims_of(n)
+    within = [1] * len(after)
+    for size, place in zip(before, n.args[2], strict=True):  # type: ignore[arg-type]
+        within[int(place)] = size  # type: ignore[arg-type]
+    made = g.add("Reshape", [g.of(n.args[0]), g.shape(within)])
+    return made if tuple(within) == after else g.add("Expand", [made, g.shape(after, free=False)])
+
+
+def _sliced(g: Graph, n: fx.Node) -> str:
+    given, before = arguments(n), dims_of(n.args[0])
+    dim = int(given["dim"]) % len(before)
+    start, end = int(given["start"] or 0), given["end"]
+    end = before[dim] if end is None else min(int(end), before[dim])
+    start = max(start + before[dim], 0) if start < 0 else start
+    end = end + before[dim] if end < 0 else end
+    if before[dim] % SAMPLES == 0:
+        if (start, end) != (0, before[dim]):
+            raise _mixes(n)
+        return g.of(n.args[0])
+    parts = [g.constant(np.array([one], np.int64)) for one in (start, end, dim, int(given["step"]))]
+    return g.add("Slice", [g.of(n.args[0]), *parts])
+
+
+def _selected(g: Graph, n: fx.Node) -> str:
+    before = dims_of(n.args[0])
+    dim, index = (int(a) for a in n.args[1:3])  # type: ignore[arg-type]
+    if before[dim] % SAMPLES == 0:
+        raise _mixes(n)
+    return g.add(
+        "Gather", [g.of(n.args[0]), g.constant(np.array(index % before[dim], np.int64))], axis=dim % len(before)
+    )
+
+
+def _indexed(g: Graph, n: fx.Node) -> str:
+    """Rows by a constant, or computed, index along one dimension."""
+    if str(n.target).startswith("aten.index_select"):
+        dim, index = int(n.args[1]), n.args[2]  # type: ignore[arg-type]
+    else:
+        given = [(d, i) for d, i in enumerate(n.args[1]) if i is not None]  # type: ignore[arg-type]
+        if len(given) != 1:
+            return _by_places(g, n)
+        dim, index = given[0]
+    before = dims_of(n.args[0])
+    if before[dim] % SAMPLES == 0 or _kind(index) == FLAG:
+        raise _mixes(n)
+    return g.add("Gather", [g.of(n.args[0]), g.of(index, WHOLE)], axis=dim % len(before))
+
+
+def _by_places(g: Graph, n: fx.Node) -> str:
+    """Several dimensions indexed at once, by constants."""
+    before = dims_of(n.args[0])
+    where = [None if i is None else g.held(i) for i in n.args[1]]  # type: ignore[union-attr]
+    if before[0] % SAMPLES or where[0] is not None:
+        raise _mixes(n)
+    numbers = torch.arange(int(np.prod(before[1:]))).reshape(before[1:])
+    places = numbers[tuple(slice(None) if w is None else w for w in where[1:])].numpy()
+    flat = g.add("Reshape", [g.of(n.args[0]), g.constant(np.array([-1, numbers.numel()], np.int64))])
+    return g.add("Reshape", [g.add("Gather", [flat, g.constant(places)], axis=1), g.shape(dims_of(n))])
+
+
+def _gathered(g: Graph, n: fx.Node) -> str:
+    dim = int(n.args[1]) % len(dims_of(n.args[0]))  # type: ignore[arg-type]
+    if dims_of(n.args[0])[dim] % SAMPLES == 0:
+        raise _mixes(n)
+    return g.add("GatherElements", [g.of(n.args[0]), g.of(n.args[2], WHOLE)], axis=dim)
+
+
+def _joined(g: Graph, n: fx.Node) -> str:
+    dim = int(n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", 0))  # type: ignore[call-overload]
+    parts = [a for a in n.args[0] if dims_of(a) != (0,)]  # type: ignore[union-attr]
+    return g.add("Concat", [g.of(a, _kind(n)) for a in parts], axis=dim % len(dims_of(n)))
+
+
+def _product(g: Graph, n: fx.Node) -> str:
+    return g.add("MatMul", [g.of(n.args[0], DOUBLE), g.of(n.args[1], DOUBLE)])
+
+
+def _reduced(name: str) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        given, before = arguments(n), dims_of(n.args[0])
+        dim = given.get("dim", given.get("dims"))
+        dims = list(range(len(before))) if dim is None or dim == [] else [int(d) % len(before) for d in _each(dim)]
+        if any(before[d] % SAMPLES == 0 for d in dims):
+            raise _mixes(n)
+        keep = int(bool(given.get("keepdim", False)))
+        value = g.of(n.args[0], DOUBLE)
+        if name == "ReduceSum":
+            return g.add(name, [value, g.constant(np.array(dims, np.int64))], keepdims=keep)
+        made = g.add(name, [value], axes=dims, keepdims=keep)
+        return g.cast(made, FLAG) if _kind(n) == FLAG else made
+
+    return write
+
+
+def _where_largest(name: str) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        given, before = arguments(n), dims_of(n.args[0])
+        if given.get("dim") is None or before[int(given["dim"])] % SAMPLES == 0:
+            raise _mixes(n)
+        dim = int(given["dim"]) % len(before)
+        return g.add(name, [g.of(n.args[0], DOUBLE)], axis=dim, keepdims=int(bool(given.get("keepdim", False))))
+
+    return write
+
+
+def _extreme_of(name: str) -> Write:
+    """``max.dim``, which gives values and places."""
+
+    def write(g: Graph, n: fx.Node) -> tuple[str, str]:
+        given, before = arguments(n), dims_of(n.args[0])
+        dim = int(given["dim"]) % len(before)
+        if before[dim] % SAMPLES == 0:
+            raise _mixes(n)
+        value, keep = g.of(n.args[0], DOUBLE), int(bool(given.get("keepdim", False)))
+        made = g.add(f"Reduce{name}", [value], axes=[dim], keepdims=keep)
+        return made, g.add(f"Arg{name}", [value], axis=dim, keepdims=keep)
+
+    return write
+
+
+def _softmax(name: str) -> Write:
+    def write(g: Graph, n: fx.Node) -> str:
+        dim = int(n.args[1]) % len(dims_of(n))  # type: ignore[arg-type]
+        if dims_of(n)[dim] % SAMPLES == 0:
+            raise _mixes(n)
+        return g.add(name, [g.of(n.args[0], DOUBLE)], axis=dim)
+
+    return write
+
+
+def _clamped(g: Graph, n: fx.Node) -> str:
+    given = arguments(n)
+    made = g.of(n.args[0], DOUBLE)
+    for name, bound in (("Max", given.get("min")), ("Min", given.get("max"))):
+        if bound is not None:
+            made = g.add(name, [made, g.of(bound, DOUBLE)])
+    return made
+
+
+def _chosen(g: Graph, n: fx.Node) -> str:
+    kind = _kind(n)
+    return g.add("Where", [g.of(n.args[0], FLAG), g.of(n.args[1], kind), g.of(n.args[2], kind)])
+
+
+def _filled(g: Graph, n: fx.Node) -> str:
+    value = {"zeros": 0, "ones": 1}.get(str(n.target).split(".")[1].removesuffix("_like").removeprefix("new_"))
+    number = n.args[1] if value is None else value
+    return g.add("Expand", [g.of(number, _kind(n)), g.shape(dims_of(n), free=False)])
+
+
+def _scalar(g: Graph, n: fx.Node) -> str:
+    return g.of(n.args[0], _kind(n))
+
+
+def _summed_up(g: Graph, n: fx.Node) -> str:
+    dim = int(n.args[1]) % len(dims_of(n))  # type: ignore[arg-type]
+    if dims_of(n)[dim] % SAMPLES == 0:
+        raise _mixes(n)
+    return g.add("CumSum", [g.of(n.args[0], DOUBLE), g.constant(np.array(dim, np.int64))])
+
+
+def _padded(g: Graph, n: fx.Node) -> str:
+    given = arguments(n)
+    pairs = [(int(a), int(b)) for a, b in zip(given["pad"][::2], given["pad"][1::2], strict=True)][::-1]
+    rank = len(dims_of(n))
+    whole = [(0, 0)] * (rank - len(pairs)) + pairs
+    pads = np.array([a for a, _ in whole] + [b for _, b in whole], np.int64)
+    return g.add("Pad", [g.of(n.args[0], DOUBLE), g.constant(pads), g.of(float(given["value"]), DOUBLE)])
+
+
+def _floored(g: Graph, n: fx.Node) -> str:
+    """Division, rounded as asked."""
+    made = g.add("Div", [g.of(n.args[0], DOUBLE), g.of(n.args[1], DOUBLE)])
+    mode = n.kwargs.get("rounding_mode")
+    return made if mode is None else g.add("Floor", [made]) if mode == "floor" else _towards_zero(g, made)
+
+
+def _towards_zero(g: Graph, value: str) -> str:
+    return g.add("Mul", [g.add("Sign", [value]), g.add("Floor", [g.add("Abs", [value])])])
+
+
+def _reversed(g: Graph, n: fx.Node) -> str:
+    made, before = g.of(n.args[0]), dims_of(n)
+    for d in n.args[1]:  # type: ignore[union-attr]
+        d = int(d) % len(before)
+        if before[d] % SAMPLES == 0:
+            raise _mixes(n)
+        made = g.add("Gather", [made, g.constant(np.arange(before[d])[::-1].copy())], axis=d)
+    return made
+
+
+def _variance(g: Graph, n: fx.Node) -> str:
+    given, before = arguments(n), dims_of(n.args[0])
+    dim = given.get("dim", given.get("dims"))
+    dims = list(range(len(before))) if not dim else [int(d) % len(before) for d in _each(dim)]
+    if any(before[d] % SAMPLES == 0 for d in dims):
+        raise _mixes(n)
+    value, count = g.of(n.args[0], DOUBLE), int(np.prod([before[d] for d in dims]))
+    off = g.add("Sub", [value, g.add("ReduceMean", [value], axes=dims, keepdims=1)])
+    keep = int(bool(given.get("keepdim", False)))
+    total = g.add("ReduceSum", [g.add("Mul", [off, off]), g.constant(np.array(dims, np.int64))], keepdims=keep)
+    correction = given.get("correction")
+    return g.add("Div", [total, g.of(count - (1.0 if correction is None else float(correction)), DOUBLE)])
+
+
+def _moments(g: Graph, n: fx.Node) -> tuple[str, str]:
+    """``var_mean``."""
+    given = arguments(n)
+    dims = [int(d) % len(dims_of(n.args[0])) for d in _each(given.get("dim") or range(len(dims_of(n.args[0]))))]
+    if any(dims_of(n.args[0])[d] % SAMPLES == 0 for d in dims):
+        raise _mixes(n)
+    keep = int(bool(given.get("keepdim", False)))
+    return _variance(g, n), g.add("ReduceMean", [g.of(n.args[0], DOUBLE)], axes=dims, keepdims=keep)
+
+
+def _standard(g: Graph, value: str, dims: Sequence[int], eps: float) -> str:
+    """A value without its mean, divided by its deviation, over some dimensions."""
+    off = g.add("Sub", [value, g.add("ReduceMean", [value], axes=list(dims), keepdims=1)])
+    spread = g.add("ReduceMean", [g.add("Mul", [off, off])], axes=list(dims), keepdims=1)
+    return g.add("Div", [off, g.add("Sqrt", [g.add("Add", [spread, g.of(eps, DOUBLE)])])])
+
+
+def _layer_norm(g: Graph, n: fx.Node) -> tuple[str, str, str]:
+    given, rank = arguments(n), len(dims_of(n.args[0]))
+    dims = range(rank - len(given["normalized_shape"]), rank)
+    if any(dims_of(n.args[0])[d] % SAMPLES == 0 for d in dims):
+        raise _mixes(n)
+    made = _standard(g, g.of(n.args[0], DOUBLE), dims, float(given["eps"]))
+    return _scaled(g, made, given["weight"], given["bias"]), "", ""
+
+
+def _group_norm(g: Graph, n: fx.Node) -> tuple[str, str, str]:
+    given, before = arguments(n), dims_of(n.args[0])
+    split = (before[0], int(given["group"]), int(np.prod(before[1:])) // int(given["group"]))
+    made = _standard(g, g.add("Reshape", [g.of(n.args[0], DOUBLE), g.shape(split)]), [2], float(given["eps"]))
+    made = g.add("Reshape", [made, g.shape(before)])
+    each = g.constant(np.array([before[1], *([1] * (len(before) - 2))], np.int64))
+    parts = [None if one is None else g.add("Reshape", [g.of(one, DOUBLE), each])
+             for one in (given["weight"], given["bias"])]  # fmt: skip
+    return _scaled(g, made, *parts), "", ""
+
+
+def _scaled(g: Graph, value: str, weight: Any, bias: Any) -> str:
+    names = [one if one is None or isinstance(one, str) else g.of(one, DOUBLE) for one in (weight, bias)]
+    value = value if names[0] is None else g.add("Mul", [value, names[0]])
+    return value if names[1] is None else g.add("Add", [value, names[1]])
+
+
+def _most(g: Graph, n: fx.Node) -> tuple[str, str]:
+    """The largest or smallest of a dimension and their places, in order."""
+    given, before = arguments(n), dims_of(n.args[0])
+    dim = int(given["dim"]) % len(before)
+    if before[dim] % SAMPLES == 0:
+        raise _mixes(n)
+    sorts = "descending" in given
+    count, most = int(given.get("k", before[dim])), bool(given["descending"] if sorts else given["largest"])
+    return g.two(
+        "TopK", [g.of(n.args[0], DOUBLE), g.constant(np.array([count], np.int64))], axis=dim, largest=int(most)
+    )
+
+
+def _one_more(g: Graph, n: fx.Node) -> str:
+    return g.add("Log", [g.add("Add", [g.of(n.args[0], DOUBLE), g.of(1.0, DOUBLE)])])
+
+
+def _one_less(g: Graph, n: fx.Node) -> str:
+    return g.add("Sub", [g.add("Exp", [g.of(n.args[0], DOUBLE)]), g.of(1.0, DOUBLE)])
+
+
+def _inverse_root(g: Graph, n: fx.Node) -> str:
+    return g.add("Reciprocal", [g.add("Sqrt", [g.of(n.args[0], DOUBLE)])])
+
+
+def _converted(g: Graph, n: fx.Node) -> str:
+    return g.of(n.args[0], _kind(n))
+
+
+def _truncated(g: Graph, n: fx.Node) -> str:
+    return _towards_zero(g, g.of(n.args[0], DOUBLE))
+
+
+def _mixes(n: fx.Node) -> UnsupportedError:
+    return UnsupportedError(f"{n.target} mixes the samples of a batch", allowed="each sample by itself")
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (tuple, list)) else [value]
+
+
+_RESHAPES = "view reshape _unsafe_view squeeze unsqueeze flatten unflatten alias_copy"
+
+OPERATORS: Mapping[str, Write] = {
+    **{name: _unary(kind) for name, kind in {
+        "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu",
+        "reciprocal": "Reciprocal", "abs": "Abs", "neg": "Neg", "floor": "Floor", "ceil": "Ceil", "round": "Round",
+        "sign": "Sign", "sin": "Sin", "cos": "Cos",
+    }.items()},
+    **{name: _binary(kind) for name, kind in {
+        "add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "maximum": "Max", "minimum": "Min",
+    }.items()},
+    **{name: _compared(kind) for name, kind in {
+        "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
+    }.items()},
+    "ne": _compared("Equal", negated=True),
+    **{name: _logic(kind) for name, kind in {
+        "logical_and": "And", "logical_or": "Or", "logical_xor": "Xor", "logical_not": "Not",
+    }.items()},
+    **{name: _bitwise(kind) for name, kind in {
+        "bitwise_and": "And", "bitwise_or": "Or", "bitwise_xor": "Xor", "bitwise_not": "Not",
+    }.items()},
+    **dict.fromkeys(["clone", "detach", "alias", "contiguous", "_to_copy", "to"], _same),
+    **dict.fromkeys(_RESHAPES.split(), _reshaped),
+    **dict.fromkeys(["permute", "transpose", "t"], _permuted),
+    "expand": _expanded, "slice": _sliced, "select": _selected, "index": _indexed, "index_select": _indexed,
+    "gather": _gathered, "cat": _joined, "mm": _product, "bmm": _product, "matmul": _product, "div": _floored,
+    "sum": _reduced("ReduceSum"), "mean": _reduced("ReduceMean"), "amax": _reduced("ReduceMax"),
+    "amin": _reduced("ReduceMin"), "prod": _reduced("ReduceProd"),
+    "argmax": _where_largest("ArgMax"), "argmin": _where_largest("ArgMin"),
+    "max": _extreme_of("Max"), "min": _extreme_of("Min"),
+    "_softmax": _softmax("Softmax"), "_log_softmax": _softmax("LogSoftmax"), "clamp": _clamped, "where": _chosen,
+    **dict.fromkeys(["full", "zeros", "ones", "full_like", "zeros_like", "ones_like"], _filled),
+    "var": _variance, "topk": _most, "sort": _most, "log1p": _one_more, "expm1": _one_less, "rsqrt": _inverse_root,
+    "erf": erf, "convert_element_type": _converted, "trunc": _truncated, "broadcast_in_dim": _broadcast,
+    "scalar_tensor": _scalar, "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed,
+    "convolution": convolution, "max_pool2d_with_indices": largest, "avg_pool2d": average, "avg_pool1d": average,
+    "_adaptive_avg_pool2d": average, "upsample_nearest1d": average, "upsample_nearest2d": average,
+    "upsample_bilinear2d": average,
+    "native_layer_norm": _layer_norm, "native_group_norm": _group_norm, "var_mean": _moments,
+}  # fmt: skip
+"""Name of an operator of PyTorch -> what writes it."""

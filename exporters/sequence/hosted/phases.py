@@ -1,0 +1,223 @@
+"""What takes several steps at once, as attention over time does: stages between phases, or in front of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.network.host import When
+
+from ...torch_step.fxgraph import module_of
+from ..fold import Matching, needed
+from ..record import line_of
+from ..terms import CONSTANT, INPUT, PICK, REDUCE, Term, Terms
+from ..unroll import Unrolled
+from .cut import CutError, Values, minimum_cut
+from .regions import NUMBER, Classes, bits, consumed, leaf, linear, times, within
+from .stage import Cutout, Giving, Reading, grouped, of_leaf, same_in_each_step
+
+
+@dataclass(frozen=True, eq=False)
+class Phases:
+    """A recording whose parts that take several steps at once are inputs.
+
+    Args:
+        unrolled: the recording.
+        stages: what makes these inputs.
+        moved: index of a term of the recording as it was -> the same in `unrolled`; empty where nothing was cut.
+    """
+
+    unrolled: Unrolled
+    stages: tuple[Cutout, ...]
+    moved: Mapping[int, Term] = field(default_factory=dict)
+
+
+def phases(unrolled: Unrolled) -> Phases:
+    """Cut a recording at what takes several steps at once.
+
+    Raises:
+        UnsupportedError: a value of it that is not one for each step; names the line.
+    """
+    chains = needed(unrolled)
+    steps = max((len(unrolled.calls[chain]) for chain in chains), default=0)
+    roots: dict[int, list[Term]] = {}
+    for chain in chains:
+        for step, call in enumerate(unrolled.calls[chain]):
+            roots.setdefault(step, []).extend([call.x] if isinstance(call.x, Term) else [])
+    cutting = _Cutting(unrolled, roots, steps)
+    if not cutting.forced:
+        return Phases(unrolled, ())
+    stages, hosted = cutting.cut()
+    again, moved = _with_inputs(unrolled, hosted)
+    return Phases(again, tuple(stages), moved)
+
+
+def behind(unrolled: Unrolled, name: str, root: Term, steps: int) -> Cutout:
+    """The stage behind the last step that gives a value to the user.
+
+    Args:
+        root: what it gives.
+
+    Raises:
+        UnsupportedError: it is made of what nobody sends.
+    """
+    cutting = _Cutting(unrolled, {steps - 1: [root]}, steps)
+    cutting.forced = {cutting.classes.of[root.index]}
+    stages, _ = cutting.cut("behind", name)
+    return stages[0]
+
+
+class _Cutting:
+    """The values in front of the neurons, by classes.
+
+    Args:
+        unrolled: the recording.
+        roots: what neurons take, by step.
+        steps: of the recording.
+    """
+
+    def __init__(self, unrolled: Unrolled, roots: Mapping[int, Sequence[Term]], steps: int) -> None:
+        self.unrolled, self.roots, self.steps = unrolled, roots, steps
+        self.all = [one for step in roots.values() for one in step]
+        self.terms = within(self.all)
+        self.first = consumed(roots)
+        self.classes = Classes(self.terms)
+        self.matching = Matching(unrolled)
+        self._times = {term.index: times(term) for term in self.terms}
+        self.forced = {self.classes.of[term.index] for term in self.terms if self._joins(term)}
+
+    def _joins(self, term: Term) -> bool:
+        """Whether a value takes steps together that no delays bring together."""
+        if term.op == REDUCE:
+            return True
+        at = self._times[term.index]
+        if term.op != PICK or len(at) < 2:
+            return False
+        whole = self.steps > 2 and {0, self.steps - 1} <= at
+        return whole or max(at) > self.first[term.index]
+
+    def cut(self, schedule: When | None = None, name: str = "") -> tuple[list[Cutout], dict[int, tuple[str, Any]]]:
+        """The stages; and what they give to the chip: index of a term -> name of the source, and step."""
+        values = self._values()
+        try:
+            cut = minimum_cut(values)
+        except CutError as error:
+            line = line_of(self.classes.members[next(iter(self.forced))][0].node)
+            raise UnsupportedError(
+                f"{line}: what the host computes there takes a state that no chip sends",
+                allowed="spikes and potentials",
+            ) from error
+        reads = set(cut.reads)
+        parts: list[tuple[When, tuple[Reading, ...], Giving, Any]] = []
+        hosted: dict[int, tuple[str, Any]] = {}
+        for number, key in enumerate(cut.gives):
+            assert isinstance(key, int)
+            giving = self._giving(key, name or f"{self._path(key)}.{number}")
+            own = within(giving.terms.values(), lambda t: leaf(t) or self.classes.of[t.index] in reads)
+            taken = dict.fromkeys(self.classes.of[t.index] for t in own if self.classes.of[t.index] in reads)
+            readings = tuple(self._reading(one) for one in taken if self.classes.members[one][0].op != CONSTANT)
+            if not readings:
+                raise UnsupportedError("a value that the host computes depends on nothing of the network")
+            outside = all(one.term.op == INPUT for one in readings)
+            how: When = schedule or ("before" if outside else "phase")
+            parts.append((how, readings, giving, self.classes.members[key][-1].node))
+            for step, term in giving.terms.items():
+                hosted[term.index] = (giving.name, None if step < 0 else step)
+        return grouped(parts, self.steps), hosted
+
+    def _path(self, key: int) -> str:
+        path = module_of(self.classes.members[key][-1].node)
+        return f"{path}.host" if path else "host"
+
+    def _values(self) -> Values:
+        values = Values(forced=set(self.forced))
+        for key, members in self.classes.members.items():
+            args = dict.fromkeys(self.classes.of[t.index] for m in members if not leaf(m) for t in m.terms)
+            values.args[key] = tuple(args)
+            last = members[-1]
+            values.size[key] = last.size
+            values.down[key] = NUMBER * last.size
+            values.up[key] = bits(last) if leaf(last) else NUMBER * last.size if self._sendable(members) else None
+        values.drives = {self.classes.of[one.index] for one in self.all}
+        behind_ = set(values.forced)
+        for key in sorted(values.args):  # classes come after those that they are made of
+            if any(one in behind_ for one in values.args[key]):
+                behind_.add(key)
+                members = self.classes.members[key]
+                picks = {(m.args[1].tobytes(), m.args[2].tobytes()) for m in members if m.op == PICK}
+                if len(picks) > 1 or not all(map(linear, members)):
+                    values.forced.add(key)
+        return values
+
+    def _sendable(self, members: Sequence[Term]) -> bool:
+        """Whether the chip's synapses can make a value in every step."""
+        if not all(linear(one) for one in within(members) if not leaf(one)):
+            return False
+        last = max(members, key=lambda t: max(self._times[t.index], default=-1))
+        return same_in_each_step(self.matching, members, last, self.steps) is not None
+
+    def _reading(self, key: int) -> Reading:
+        members = self.classes.members[key]
+        if leaf(members[0]):
+            at = of_leaf(members)
+            return Reading(max(members, key=lambda t: at[t.index]), at)
+        last = max(members, key=lambda t: max(self._times[t.index], default=-1))
+        each = same_in_each_step(self.matching, members, last, self.steps)
+        assert each is not None
+        return Reading(last, each)
+
+    def _giving(self, key: int, name: str) -> Giving:
+        members = self.classes.members[key]
+        if len(members) == 1 and (self.steps > 1 or members[0] in self.all):
+            return Giving(name, members[0].shape, {-1: members[0]})
+        at = {self.first[term.index]: term for term in members}
+        if len(at) < len(members):
+            raise UnsupportedError(
+                f"{line_of(members[0].node)}: what is computed over time is not one value for each step",
+                found=f"{len(members)} values, taken in {len(at)} steps", allowed="one for each step, or one for all",
+            )  # fmt: skip
+        return Giving(name, members[0].shape, at)
+
+
+def _with_inputs(unrolled: Unrolled, hosted: Mapping[int, tuple[str, Any]]) -> tuple[Unrolled, dict[int, Term]]:
+    """The recording with inputs in the place of some terms; and what became of each term."""
+    old, made = unrolled.terms, dict[int, Term]()
+    terms = Terms()
+
+    def again(value: Any) -> Any:
+        if isinstance(value, Term):
+            return made[value.index]
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(again, value))
+        return value
+
+    for term in old.found:
+        if term.index in hosted:
+            name, step = hosted[term.index]
+            made[term.index] = terms.make(INPUT, (name,), term.shape, term.samples, term.node, time=step)
+            continue
+        kept = {"time": term.time, "named": again(term.named)}
+        made[term.index] = terms.make(term.op, again(term.args), term.shape, term.samples, term.node, **kept)
+    result = Unrolled(terms)
+    for chain, calls in unrolled.calls.items():
+        result.calls[chain] = [
+            replace(call, term=made[call.term.index], x=again(call.x), handed=again(call.handed)) for call in calls
+        ]
+    result.returned = [_ids(one, old, made) if isinstance(one, Tensor) else one for one in unrolled.returned]
+    return result, made
+
+
+def _ids(ids: Tensor, old: Terms, made: Mapping[int, Term]) -> Tensor:
+    numbers = old.decode(ids.numpy())[0]
+    result = torch.empty_like(ids)
+    for number in np.unique(numbers):
+        term = old.found[int(number)]
+        where = torch.from_numpy(numbers == number)
+        result[where] = ids[where] - term.first + made[term.index].first
+    return result

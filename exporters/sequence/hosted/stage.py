@@ -1,0 +1,146 @@
+"""A stage of the host as it is cut out of a recording, before the nodes around it have names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from neurodeploy.network.arrays import Array
+from neurodeploy.network.host import When
+
+from ..fold import Matching
+from ..terms import INPUT, NEURON, STATE, Term
+from .computed import Computing
+from .onnx_graph import Port, to_onnx
+from .regions import when as step_of
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a stage reads.
+
+    Args:
+        term: the value in the last step.
+        each: the same in every step, for a stage that takes all of them: index of the term -> step.
+        late: steps before that of the stage in which it was sent.
+    """
+
+    term: Term
+    each: Mapping[int, int]
+    late: int = 0
+
+    @property
+    def static(self) -> bool:
+        """Whether it is an input that is the same in every step."""
+        return self.term.op == INPUT and self.term.time is None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is what a neuron, or an input, sends or holds in that step, not what synapses make of it."""
+        return self.term.op in (INPUT, NEURON, STATE) and not self.late
+
+    @property
+    def port(self) -> Literal["spikes", "potential"]:
+        """What of a neuron."""
+        return "potential" if self.term.op == STATE else "spikes"
+
+
+@dataclass(frozen=True, eq=False)
+class Giving:
+    """What a stage gives.
+
+    Args:
+        name: of the source that sends it to the chip, or of the value for the user.
+        shape: of a sample.
+        terms: step -> the value; one under -1 where it is the same in every step.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    terms: Mapping[int, Term]
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """A stage.
+
+    Args:
+        when: its schedule.
+        reads, gives: what goes in and out.
+        steps: number of steps that it takes at once; 0 for one step a call.
+        origin: operator of the recording that it ends in.
+    """
+
+    when: When
+    reads: tuple[Reading, ...]
+    gives: tuple[Giving, ...]
+    steps: int
+    origin: fx.Node
+
+    def graph(self, name: str) -> Array:
+        """The bytes of its ONNX graph, uint8; inputs are ``x0``, ``x1`` ..., outputs ``y0``, ``y1`` ...
+
+        Raises:
+            UnsupportedError: an operator that ONNX, or onnxruntime in float64, does not have.
+        """
+        takes = [Port(f"x{i}", one.term.shape, self.steps) for i, one in enumerate(self.reads)]
+        gives = [Port(f"y{i}", one.shape, 0 if -1 in one.terms else self.steps) for i, one in enumerate(self.gives)]
+        if self.steps:
+            return to_onnx(name, self._of_all, takes, gives)
+        return to_onnx(name, self._of_one, takes, gives, timed=self.when == "before")
+
+    def _of_one(self, *values: Tensor) -> Sequence[Tensor]:
+        given = {one.term.index: value for one, value in zip(self.reads, values, strict=True)}
+        computing = Computing(given, values[0].shape[0])
+        return [computing.value(term) for one in self.gives for term in one.terms.values()]
+
+    def _of_all(self, *values: Tensor) -> Sequence[Tensor]:
+        given: dict[int, Tensor] = {}
+        for one, value in zip(self.reads, values, strict=True):
+            given |= {index: value[0 if one.static else step] for index, step in one.each.items()}
+        computing = Computing(given, values[0].shape[1])
+        made = []
+        for one in self.gives:
+            if -1 in one.terms:
+                made.append(computing.value(one.terms[-1]))
+                continue
+            zero = torch.zeros((values[0].shape[1], *one.shape), dtype=torch.float64)
+            made.append(torch.stack([
+                computing.value(one.terms[t]) if t in one.terms else zero for t in range(self.steps)
+            ]))  # fmt: skip
+        return made
+
+
+def grouped(parts: Sequence[tuple[When, tuple[Reading, ...], Giving, fx.Node]], steps: int) -> list[Cutout]:
+    """Stages of what is given, those that read the same as one."""
+    found: dict[Any, list[tuple[When, tuple[Reading, ...], Giving, fx.Node]]] = {}
+    for part in parts:
+        found.setdefault((part[0], frozenset(one.term.index for one in part[1])), []).append(part)
+    return [Cutout(group[0][0], group[0][1], tuple(part[2] for part in group), steps, group[-1][3])
+            for group in found.values()]  # fmt: skip
+
+
+def same_in_each_step(matching: Matching, members: Sequence[Term], last: Term, steps: int) -> dict[int, int] | None:
+    """Index of each of these terms -> its step, where there is one a step, all of them the same; None else."""
+    from .regions import times
+
+    each: dict[int, int] = {}
+    for term in members:
+        at = times(term)
+        if len(at) != 1:
+            return None
+        each[term.index] = next(iter(at))
+    final = steps - 1
+    fits = sorted(each.values()) == list(range(steps)) and each.get(last.index) == final
+    if not fits or not all(matching.same(last, term, final - each[term.index]) for term in members):
+        return None
+    return each
+
+
+def of_leaf(members: Sequence[Term]) -> dict[int, int]:
+    """Index of each instance of a leaf -> its step."""
+    return {term.index: step_of(term) or 0 for term in members}

@@ -1,0 +1,142 @@
+"""What no synapse and no neuron of a chip computes of a single step: stages that run in every step.
+
+Which operators these are, the walk that makes NIR nodes of a step says: what it refuses is the host's, and it is tried
+again. So a product of spikes stays on the chip, as a threshold, and a softmax does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import fx
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.network.host import When
+
+from ...torch_step.fxgraph import Step, is_random, module_of
+from ..emit import emit
+from ..fold import Folded
+from ..terms import CONSTANT, INPUT, Chain, Term
+from .cut import CutError, Values, minimum_cut
+from .regions import NUMBER, bits, leaf, linear, when, within
+from .stage import Cutout, Giving, Reading, grouped
+
+Made = TypeVar("Made")
+
+MOST = 256
+"""Operators that are handed to the host, one after the other, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stepwise:
+    """A step without what the host computes of it.
+
+    Args:
+        step: the graph; its results are what was read, then what the host reads.
+        stages: of every step.
+        reads: what the host reads of the chip, in the order of the results.
+    """
+
+    step: Step
+    stages: tuple[Cutout, ...]
+    reads: tuple[Term, ...]
+
+
+def stepwise(
+    folded: Folded,
+    read: Sequence[Chain | Term],
+    more: Sequence[Term],
+    build: Callable[[Stepwise], Made],
+    *,
+    host: bool = True,
+) -> Made:
+    """What ``build`` makes of a step, whose operators that it refuses are the host's.
+
+    Args:
+        read: what the user reads.
+        more: what stages between phases read, of the last step.
+        build: makes nodes of a step; its `UnsupportedError` has the node that it is about as ``at``.
+        host: whether there may be one.
+
+    Raises:
+        UnsupportedError: of `build`, where the host does not compute it either.
+    """
+    forced: set[int] = set()
+    roots = [*folded.drives.values(), *(one for one in read if isinstance(one, Term)), *more]
+    by_site = {chain.site: drive for chain, drive in folded.drives.items()}
+    for _ in range(MOST):
+        made = _cut(folded, roots, forced)
+        hosted = {term.index: giving.name for stage in made for giving in stage.gives for term in giving.terms.values()}
+        reads = tuple(dict.fromkeys(r.term for stage in made for r in stage.reads)) + tuple(more)
+        step = emit(folded, [*read, *reads], hosted)
+        try:
+            return build(Stepwise(step, tuple(made), reads))
+        except UnsupportedError as error:
+            blamed = _blamed(error, by_site)
+            if not host or blamed is None or blamed.index in forced or leaf(blamed) or is_random(blamed.node):
+                raise
+            forced.add(blamed.index)
+    raise UnsupportedError("too many operators that no chip computes", found=f"more than {MOST}")
+
+
+def _blamed(error: UnsupportedError, by_site: Mapping[str, Term]) -> Term | None:
+    """The value that could not be said."""
+    node = error.at
+    if not isinstance(node, fx.Node):
+        return None
+    found: Term | None = node.meta.get("term")
+    return found
+
+
+def _cut(folded: Folded, roots: Sequence[Term], forced: set[int]) -> list[Cutout]:
+    """The stages of a step in which the host computes some values."""
+    if not forced:
+        return []
+    terms = within(roots)
+    by_index = {term.index: term for term in terms}
+    values = _values(terms, roots, forced, folded.last)
+    try:
+        cut = minimum_cut(values)
+    except CutError as error:
+        one = by_index[min(forced)]
+        raise UnsupportedError("what the host computes takes a state of an earlier step", found=one.name) from error
+    reads, parts = set(cut.reads), list[tuple[When, tuple[Reading, ...], Giving, fx.Node]]()
+    for number, key in enumerate(cut.gives):
+        term = by_index[key]  # type: ignore[index]
+        own = within([term], lambda t: leaf(t) or t.index in reads)
+        taken = [one for one in own if one.index in reads and one.op != CONSTANT]
+        if not taken:
+            raise UnsupportedError("a value that the host computes depends on nothing of the network", found=term.name)
+        readings = tuple(Reading(one, {one.index: 0}, _late(one, folded.last)) for one in taken)
+        outside = all(one.op == INPUT and not one.args and when(one) in (None, folded.last) for one in taken)
+        path = module_of(term.node)
+        name = f"{path}.gate.{number}" if path else f"gate.{number}"
+        how: When = "before" if outside else "step"
+        parts.append((how, readings, Giving(name, term.shape, {folded.last: term}), term.node))
+    return grouped(parts, 0)
+
+
+def _values(terms: Sequence[Term], roots: Sequence[Term], forced: set[int], last: int) -> Values:
+    values = Values(forced=set(forced))
+    plain: dict[int, bool] = {}
+    behind: set[int] = set()
+    for term in terms:
+        key = term.index
+        end = leaf(term)
+        values.args[key] = () if end else tuple(dict.fromkeys(t.index for t in term.terms))
+        values.size[key], values.down[key] = term.size, NUMBER * term.size
+        plain[key] = end or (linear(term) and all(plain[t.index] for t in term.terms))
+        values.up[key] = bits(term, _late(term, last)) if end else NUMBER * term.size if plain[key] else None
+        if key in forced or any(one in behind for one in values.args[key]):
+            behind.add(key)
+            if not linear(term):
+                values.forced.add(key)
+    values.drives = {one.index for one in roots}
+    return values
+
+
+def _late(term: Term, last: int) -> int:
+    at = when(term) if leaf(term) else None
+    return 0 if at is None else last - at
