@@ -53,7 +53,8 @@ class Ran:
     def chip_side(self) -> tuple[Program, dict[str, Array]]:
         """The chip's part as a Program without stages, and all that it was fed."""
         part = self.program.network.chip_part
-        cores = {name: cores for name, cores in self.program.core_of.items() if name in part.by_name}
+        there = {p.name for p in part.populations if not p.external or p.neuron.always_on}
+        cores = {name: cores for name, cores in self.program.core_of.items() if name in there}
         fed = {p.name: self.recording.spikes[p.name].dense() for p in part.inputs}
         return replace(self.program, network=part, core_of=cores), fed
 
@@ -170,7 +171,8 @@ def joined(program: Program, recording: Recording, phases: Sequence[Counts]) -> 
                 at = names.index(name)
                 rows[at] = np.maximum(rows[at], values) if kind == "events_out" else rows[at] + values
         layer[kind] = rows
-    for name in set(names) - {name for counts in phases for name in counts.populations}:
+    counted = {name for counts in phases for name in counts.populations}
+    for name in recording.spikes.keys() - counted:
         events = recording.spikes[name]
         cell = events.time.astype(np.int64) * events.samples + events.sample
         sent = np.bincount(cell, minlength=recording.steps * recording.samples)
