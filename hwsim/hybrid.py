@@ -50,13 +50,14 @@ class Ran:
     recording: Recording
     work: HostWork
 
-    def chip_side(self) -> tuple[Program, dict[str, Array]]:
-        """The chip's part as a Program without stages, and all that it was fed."""
-        part = self.program.network.chip_part
-        there = {p.name for p in part.populations if not p.external or p.neuron.always_on}
-        cores = {name: cores for name, cores in self.program.core_of.items() if name in there}
-        fed = {p.name: self.recording.spikes[p.name].dense() for p in part.inputs}
-        return replace(self.program, network=part, core_of=cores), fed
+
+def chip_side(program: Program, recording: Recording) -> tuple[Program, dict[str, Array]]:
+    """The chip's part of a Program with host stages as one without, and all that it was fed in a run."""
+    part = program.network.chip_part
+    there = {p.name for p in part.populations if not p.external or p.neuron.always_on}
+    cores = {name: cores for name, cores in program.core_of.items() if name in there}
+    fed = {p.name: recording.spikes[p.name].dense() for p in part.inputs}
+    return replace(program, network=part, core_of=cores), fed
 
 
 def cost_hybrid(ran: Ran, arch: Architecture, host: Host, *, tier: Tier = "core", flits: int = 1) -> Cost:
@@ -94,7 +95,7 @@ def cost_hybrid(ran: Ran, arch: Architecture, host: Host, *, tier: Tier = "core"
     if len(found) == 1:
         _, _, mesh, one = found[0]
         kept = replace(kept, flags=one.flags)
-    chip, fed = ran.chip_side()
+    chip, fed = chip_side(program, ran.recording)
     beyond = narrow_states.said(narrow_states.found(chip, arch, fed), chip, arch, fed)
     return Cost(
         program, arch, kept, counts, bill_of_run(often, samples, arch, host), timing, mesh,

@@ -20,7 +20,7 @@ from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.hwsim.chips.hosts import Host, host_of
 from neurodeploy.hwsim.cost import Cost, Tier, check_tier, cost
-from neurodeploy.hwsim.hybrid import cost_hybrid
+from neurodeploy.hwsim.hybrid import chip_side, cost_hybrid
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
@@ -195,8 +195,9 @@ class Program:
         warnings = likeness.unlike(self.of.provenance, inputs)
         warnings += overflow.said(found.left, network, found.steps, found.samples)
         arch = self._described()
-        beyond = None if stopped else narrow_states.found(self.of, arch, inputs)
-        warnings += narrow_states.said(beyond or {}, self.of, arch, inputs)
+        part, fed = chip_side(self.of, found) if network.stages else (self.of, inputs)
+        beyond = None if stopped else narrow_states.found(part, arch, fed)
+        warnings += narrow_states.said(beyond or {}, part, arch, fed)
         return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
 
     def cost(
@@ -331,7 +332,8 @@ class Program:
                 found = verify_program(compiled, few, None if classes is None else classes[:samples], **how)
         arch = self._described()
         warnings += found.warnings(network)
-        warnings += narrow_states.said(narrow_states.found(self.of, arch, few), self.of, arch, few)
+        part, fed = chip_side(self.of, next(iter(found.recordings.values()))) if network.stages else (self.of, few)
+        warnings += narrow_states.said(narrow_states.found(part, arch, fed), part, arch, fed)
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(

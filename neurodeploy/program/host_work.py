@@ -143,7 +143,7 @@ class Wiring:
     @property
     def chip_phases(self) -> tuple[int, ...]:
         """Phases in which the chip computes, in order."""
-        return tuple(sorted({self.phase[p.name] for p in self.network.populations if not p.external})) or (0,)
+        return tuple(sorted({self.phase[p.name] for p in self.network.populations if not p.external}))
 
     def stage_phase(self, stage: HostStage) -> int:
         """As `StageWork.phase`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.hosts import FOLDER, Host, load_host
 from neurodeploy.hwsim.cost import TIERS, Cost, cost
-from neurodeploy.hwsim.hybrid import Ran, cost_hybrid
+from neurodeploy.hwsim.hybrid import Ran, chip_side, cost_hybrid
 from neurodeploy.program.host_work import Wiring
 from neurodeploy.program.schedule import schedule
 from neurodeploy.report.hybrid import run_hybrid
 from tests.conformance import hybrids
 from tests.conformance.cases import N
+from tests.networks import placed
 
 T, B = hybrids.STEPS, hybrids.SAMPLES
 ALL = "two phases, a gate, and a reader behind"
@@ -68,7 +70,7 @@ def everything(found: Cost) -> dict[str, np.ndarray]:
 def test_of_one_phase_the_chips_share_is_its_part_fed_with_what_the_host_sent(name: str) -> None:
     whole = ran(name)
     found = cost_hybrid(whole, load_architecture("loihi1"), load_host("x86"))
-    chip, fed = whole.chip_side()
+    chip, fed = chip_side(whole.program, whole.recording)
     alone = cost(chip, fed, load_architecture("loihi1"))
     assert {k: v for k, v in found.totals().items() if k in alone.totals()} == alone.totals()
     assert found.bill.shares[0].pj == pytest.approx(alone.bill.total_pj)
@@ -81,7 +83,7 @@ def test_phases_add_up_to_what_the_chip_does_and_each_has_its_own_steps(name: st
     """Each neuron belongs to one phase, so operations and active updates are those of the whole; steps are not."""
     whole = ran(name)
     found = cost_hybrid(whole, load_architecture("loihi1"), load_host("x86"))
-    chip, fed = whole.chip_side()
+    chip, fed = chip_side(whole.program, whole.recording)
     alone = cost(chip, fed, load_architecture("loihi1"))
     mine, theirs = everything(found), everything(alone)
     for kind in ("sops", "nonzero_sops", "active_updates", "touched_updates", "changed_updates", "events_out", "words"):
@@ -266,7 +268,7 @@ def test_programs_say_which_hosts_there_are_and_refuse_one_that_does_nothing(tmp
     assert program.cost(case.inputs).hosted is not None
     with pytest.raises(InvalidInputError, match="unknown host"):
         program.cost(case.inputs, host="arms")
-    part = Program(run_hybrid(program.of, case.inputs).chip_side()[0])
+    part = Program(chip_side(program.of, run_hybrid(program.of, case.inputs).recording)[0])
     with pytest.raises(InvalidInputError, match="the host computes nothing"):
         part.cost({}, host="arm")
     unknown: Any = "cores"
@@ -283,3 +285,36 @@ def test_what_the_host_feeds_takes_no_core() -> None:
     program = ran(ALL).program
     assert set(program.core_of) == {"first", "second", "third"}
     assert len(program.use) == len(program.cores) == 3
+
+
+@pytest.mark.parametrize("arithmetic", ["loihi", "float"])
+def test_a_read_out_sends_its_potential_into_a_later_phase(arithmetic: str) -> None:
+    """T frames of 24 - 12 bits (floats: 32) for 6 neurons, in every step, whichever way it is counted."""
+    case = hybrids.build("attention between two phases", arithmetic)
+    net, shift = case.program.network, 12 if arithmetic == "loihi" else 0
+    first = net.by_name["first"]
+    read = replace(first, name="read", neuron=replace(first.neuron, spiking=False, send_shift=shift))
+    by_name = {p.name: p for p in net.projections}
+    heard = replace(by_name["input-first"], name="heard", target="read")
+    sent = replace(by_name["first-second"], name="sent", source="read")
+    populations = (net.by_name["input"], read, *net.populations[1:])
+    more = replace(net, populations=populations, projections=(*net.projections, heard, sent))
+    whole = run_hybrid(placed(more), case.inputs)
+    crossing = {(c.population, c.to): c.bytes for c in whole.work.crossings}
+    bits = 12 if arithmetic == "loihi" else 32
+    assert crossing["read", "host"] == crossing["read", "chip"] == T * (6 * bits // 8)
+    arch, host = load_architecture("loihi1"), load_host("x86")
+    counted, followed = (cost_hybrid(whole, arch, host, tier=tier).counts for tier in ("core", "event"))
+    for kind in counted.core:
+        np.testing.assert_array_equal(counted.core[kind], followed.core[kind], kind)
+    assert counted.layer["messages_out"][more.populations.index(read)].sum() > 0
+
+
+def test_states_of_a_narrow_chip_are_looked_at_in_the_chips_part() -> None:
+    """Speck has 16 bits for its states; the hybrid's are computed with 24, and what goes beyond is said."""
+    case = hybrids.build("a gate in every step", "loihi")
+    program = Program(replace(case.program, chip="speck"))
+    recording, found = program.run(case.inputs), program.cost(case.inputs)
+    checked = program.verify(case.inputs, backends=["reference", "hwsim"])
+    for warnings in (recording.warnings, found.warnings(), checked.warnings):
+        assert any("16 bits" in line for line in warnings), warnings
