@@ -1,5 +1,8 @@
 """What a Program costs on a chip: one run, what it counted, its bill and its times, for people and as JSON.
 
+Where the host computes a part of the network, `neurodeploy.hwsim.hybrid` counts the chip's part phase by phase, and the
+result names what chip, host and boundary cost; a sum that lacked one of them is not given.
+
 Every mean is over samples, and a sample is counted over all its steps. The counts of a layer are those of the network's
 steps; the counts of a core, and the totals, are those of chip steps, of which there are more while the pipeline fills
 (`neurodeploy.hwsim.counts.counts`), so updates of layers add up to less than the total.
@@ -7,6 +10,7 @@ steps; the counts of a core, and the totals, are those of chip steps, of which t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +23,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import check_registers
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.count_kinds import BY_NAME
+from neurodeploy.program.host_work import HostWork
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording
 
@@ -26,11 +31,13 @@ from . import narrow_states
 from .chips.arch import Architecture
 from .chips.computed import named
 from .chips.embedded import arithmetic_of
+from .chips.hosts import Host
 from .counts.counts import Counter, Counts
 from .engine import Simulator
 from .prices.pricing import Bill, price
 from .timing.event_tier import Mesh
 from .timing.flit_tier import flit_timing
+from .timing.host_time import HybridTime, microseconds
 from .timing.tiers import Timing, core_timing, link_timing
 from .timing.timeline import CriticalPath, critical_path, write_timeline
 
@@ -39,6 +46,71 @@ Tier = Literal["core", "link", "event", "flit"]
 
 TIERS: tuple[Tier, ...] = ("core", "link", "event", "flit")
 """Models of time, from the one that sees least of a chip to the one that sees most."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """The share of the host in a network's cost.
+
+    Args:
+        processor: whose prices and times were taken.
+        work: what it did, in exact integers.
+        time: of chip, host and boundary, one after another.
+    """
+
+    processor: Host
+    work: HostWork
+    time: HybridTime
+
+    COLUMNS = ("host stage", "when", "runs", "MACs", "other operations", "reads", "gives")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The stages, each count the mean of a sample; see `COLUMNS`."""
+        samples = self.work.samples
+        return [
+            (
+                s.name, s.when, f"{s.runs:,}", f"{s.macs / samples:,.1f}",
+                ", ".join(f"{n / samples:,.1f} {kind}" for kind, n in s.operations.items()) or "-",
+                f"{s.reads / samples:,.0f} B", f"{s.gives / samples:,.0f} B",
+            )
+            for s in self.work.stages
+        ]  # fmt: skip
+
+    def said(self) -> tuple[str, ...]:
+        """What crosses the boundary, who waits for whom, and what is kept, in a sentence each."""
+        often = self.work.counts()
+        kept = ", ".join(f"{what} {size:,} B" for what, size in self.work.buffers.items())
+        to_host, to_chip = often["bytes_to_host"], often["bytes_to_chip"]
+        return (
+            f"over the boundary: {to_host:,.0f} B to the host, {to_chip:,.0f} B to the chip",
+            f"barriers of chip and host: {often['host_barriers']:,.0f}",
+            f"the host keeps {often['host_buffered']:,.0f} B" + (f": {kept}" if kept else ""),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts; means per sample."""
+        samples = self.work.samples
+        return {
+            "processor": self.processor.name,
+            "title": self.processor.title,
+            "stages": [
+                {
+                    "name": s.name,
+                    "when": s.when,
+                    "phase": s.phase,
+                    "runs": s.runs,
+                    "macs": s.macs / samples,
+                    "operations": {kind: n / samples for kind, n in s.operations.items()},
+                    "bytes_read": s.reads / samples,
+                    "bytes_given": s.gives / samples,
+                }
+                for s in self.work.stages
+            ],
+            "crossings": [{**vars(c), "bytes": c.bytes} for c in self.work.crossings],
+            "barriers": {str(phase): n for phase, n in self.work.barriers.items()},
+            "buffers": dict(self.work.buffers),
+            "time": self.time.as_json(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +129,8 @@ class Cost:
         arithmetic: with which it ran, in words.
         beyond: which states went beyond the chip's bits (`neurodeploy.hwsim.narrow_states`).
         not_held: what the chip has not that the Program needs, in words; empty where nobody looked.
+        hosted: what the host does of it; None where the chip computes all. Counts and timing are those of the chip,
+            phase after phase.
     """
 
     program: Program
@@ -70,12 +144,17 @@ class Cost:
     arithmetic: str = ""
     beyond: tuple[str, ...] = ()
     not_held: tuple[str, ...] = ()
+    hosted: Hosted | None = None
 
     COLUMNS = ("of a sample", "count", "price", "nJ", "price is")
 
     def __repr__(self) -> str:
         steps, samples = self.recording.steps, self.recording.samples
-        return f"<Cost of {self.program.network.name} on {self.arch.name}: {samples} samples, {steps} steps>"
+        what = f"{self.program.network.name} on {self.arch.name}"
+        if self.hosted:
+            what += f" with {self.hosted.processor.title}"
+            return f"<Cost of {what}: {samples} samples, {steps} steps; {self.bill.said}>"
+        return f"<Cost of {what}: {samples} samples, {steps} steps>"
 
     def rows(self) -> list[tuple[str, ...]]:
         """What is counted and paid for, and the time, each the mean of a sample; see `COLUMNS`."""
@@ -85,10 +164,16 @@ class Cost:
             for line in self.bill.lines
             if line.count
         ]  # fmt: skip
-        total = f"{self.bill.total_pj / 1e3:,.3f}" if self.bill.known else "not published"
-        found.append(("energy", "", "", total, ""))
-        time = f"{self.timing.inference_ns.mean() / 1e3:,.3f} us" if self.timing.known else "not published"
-        return [*found, (f"time ({self.timing.tier} tier)", time, "", "", "")]
+        tier = f"{self.timing.tier} tier"
+        if self.hosted:
+            found += [(f"energy of the {s.title}", "", "", _nanojoules(s.pj), s.lacks and f"without {s.lacks}")
+                      for s in self.bill.shares]  # fmt: skip
+            found.append(("energy", "", "", _nanojoules(self.bill.total_pj), ""))
+            found += [(f"time, {label}", microseconds(ns), "", "", "") for label, ns in self.hosted.time.rows()]
+            return [*found, (f"time ({tier})", microseconds(self.hosted.time.total_ns), "", "", "")]
+        found.append(("energy", "", "", _nanojoules(self.bill.total_pj if self.bill.known else None), ""))
+        time = microseconds(float(self.timing.inference_ns.mean())) if self.timing.known else "not published"
+        return [*found, (f"time ({tier})", time, "", "", "")]
 
     def _repr_html_(self) -> str:
         return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings())
@@ -109,6 +194,8 @@ class Cost:
         found["barriers"] = float(len(self.timing.step_ns))
         if self.timing.known:
             found["used_core_ns"] = len(counts.cores) * float(self.timing.inference_ns.mean())
+        if self.hosted:
+            found |= self.hosted.work.counts()
         return {name: found[name] for name in BY_NAME if name in found}
 
     def layers(self) -> dict[str, dict[str, float]]:
@@ -131,6 +218,13 @@ class Cost:
         """From ``[steps, samples]`` to the mean of the samples' sums, in the table's order."""
         return {name: int(counts[name].sum()) / self.recording.samples for name in BY_NAME if name in counts}
 
+    @property
+    def inference_ns(self) -> float | None:
+        """Mean time of a sample, ns; None where it, or that of the host, was not published."""
+        if self.hosted:
+            return self.hosted.time.total_ns
+        return float(self.timing.inference_ns.mean()) if self.timing.known else None
+
     @cached_property
     def slowest_step(self) -> tuple[int, CriticalPath] | None:
         """The slowest chip step of the first sample and what it waits for; only the event tier knows."""
@@ -144,9 +238,15 @@ class Cost:
 
         Raises:
             StorageError: the folder cannot be written to, or the disk is full.
+            InvalidInputError: another tier, or a network of several phases, of which none is followed.
         """
         slowest = self.slowest_step
-        assert slowest is not None and self.mesh is not None, "a timeline shows the event tier"
+        if slowest is None or self.mesh is None:
+            phases = f", {len(self.hosted.time.phases)} phase(s)" if self.hosted else ""
+            raise InvalidInputError(
+                "a timeline shows the event tier, of networks of one phase", found=f"{self.timing.tier} tier{phases}",
+                hint="leave --timeline out",
+            )  # fmt: skip
         steps = range(max(slowest[0] - 1, 0), min(slowest[0] + 2, len(self.timing.step_ns)))
         return steps, write_timeline(path, self.mesh, self.recording, self.counts, self.timing, steps)
 
@@ -168,8 +268,9 @@ class Cost:
                 "cores": {str(core): counts for core, counts in self.cores().items()},
             },
             "energy_pj": {line.component: line.energy_pj for line in bill.lines},
-            "total_pj": bill.total_pj if bill.known else None,
+            "total_pj": bill.total_pj if bill.known and bill.whole else None,
             "missing": {item.component: item.count for item in bill.missing},
+            **({"total": bill.said, "host": self.hosted.as_json()} if self.hosted else {}),
             "bill": bill.as_json(),
             "out_of_range": self.recording.left,
             "warnings": self.warnings(),
@@ -186,7 +287,7 @@ class Cost:
                 "mean": float(timing.step_ns.mean()) if known else None,
                 "slowest": float(timing.step_ns.max()) if known else None,
             },
-            "inference_ns": float(timing.inference_ns.mean()) if known else None,
+            "inference_ns": self.inference_ns,
             "terms_ns": {name: None if name in timing.missing else ns for name, ns in timing.terms.items()},
             "core_ns": {str(core): float(ns) if timing.cores_known else None for core, ns in cores},
             "times_missing": list(timing.missing),
@@ -222,9 +323,25 @@ def cost(
         InvalidInputError: inputs that do not match, a core that the chip does not have, or a tier that cannot time it.
         UnsupportedError: integers that Loihi's registers do not hold.
     """
-    if tier not in TIERS:
-        raise InvalidInputError("there is no such tier of timing", found=tier, allowed=", ".join(TIERS))
     check_registers(program.network)
+    counts, timing, mesh, recording = measured(program, inputs, arch, tier, flits, progress)
+    unlike = tuple(likeness.unlike(program.provenance, inputs))
+    bill = price(counts, arch, timing)
+    beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
+    arithmetic = computed_with(program, arch)
+    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic, tuple(beyond))
+
+
+def measured(
+    program: Program,
+    inputs: Mapping[str, Array],
+    arch: Architecture,
+    tier: Tier,
+    flits: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Counts, Timing, Mesh | None, Recording]:
+    """Run a Program of the chip alone, count and time it; as `cost`."""
+    check_tier(tier)
     counter, simulator = Counter(program, arch), Simulator(program)
     recording = simulator.run(inputs, progress=progress, flags=tier in ("event", "flit"))
     counts = counter.count(recording, links=tier == "link")
@@ -233,11 +350,25 @@ def cost(
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
     else:
         timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
-    unlike = tuple(likeness.unlike(program.provenance, inputs))
+    return counts, timing, mesh, recording
+
+
+def check_tier(tier: str) -> None:
+    """Refuse a tier that is none.
+
+    Raises:
+        InvalidInputError: names those that there are.
+    """
+    if tier not in TIERS:
+        raise InvalidInputError("there is no such tier of timing", found=tier, allowed=", ".join(TIERS))
+
+
+def computed_with(program: Program, arch: Architecture) -> str:
+    """The arithmetic of a Program that is priced for a chip, for people."""
     if arch.name == program.chip:
-        arithmetic = named(program.network.arithmetic, arch)
-    else:
-        arithmetic = f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
-    bill = price(counts, arch, timing)
-    beyond = narrow_states.said(narrow_states.found(program, arch, inputs), program, arch, inputs)
-    return Cost(program, arch, recording, counts, bill, timing, mesh, unlike, arithmetic, tuple(beyond))
+        return named(program.network.arithmetic, arch)
+    return f"{arithmetic_of(program)} ({program.chip}); priced for {arch.title}"
+
+
+def _nanojoules(pj: float | None) -> str:
+    return "not published" if pj is None or math.isnan(pj) else f"{pj / 1e3:,.3f}"

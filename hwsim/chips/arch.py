@@ -261,6 +261,7 @@ class Architecture(Model):
         pipeline: how the work of a step overlaps.
         barrier: that ends a step.
         static_power_per_core: in mW.
+        host: name of the processor that the chip carries (`neurodeploy.hwsim.chips.hosts`); empty for none.
         extends: chips that its file extends (`neurodeploy.hwsim.chips.extends`), the nearest first.
     """
 
@@ -280,6 +281,7 @@ class Architecture(Model):
     pipeline: Pipeline
     barrier: Barrier
     static_power_per_core: Power
+    host: str = ""
     extends: tuple[Text, ...] = ()
 
     @model_validator(mode="after")

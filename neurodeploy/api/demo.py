@@ -182,6 +182,7 @@ def _trained(model: registry.Model, folder: Path) -> Trained:
 
 
 def _summary(result: NetworkResult) -> dict[str, Any]:
+    energy = result.energy
     times = result.latency.mean_ns if result.latency is not None else ()
     on_chip = [layer for layer in result.layers if layer.kind not in ("input", "bias axon")]
     return {
@@ -190,7 +191,7 @@ def _summary(result: NetworkResult) -> dict[str, Any]:
         "accuracies_on_all": [stage.model_dump() for stage in result.stages_on_all],
         "spikes": sum(layer.events_per_inference for layer in on_chip),
         "sops": sum(layer.sops for layer in on_chip),
-        "energy_nj": None if result.energy is None else result.energy.total_pj / 1e3,
+        "energy_nj": None if energy is None or energy.total_pj is None else energy.total_pj / 1e3,
         "latency_ns": sum(times) / len(times) if times else None,
         "cores": len(result.cores),
     }

@@ -18,12 +18,15 @@ from neurodeploy.hwsim import narrow_states
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
-from neurodeploy.hwsim.cost import Cost, Tier, cost
+from neurodeploy.hwsim.chips.hosts import Host, host_of
+from neurodeploy.hwsim.cost import Cost, Tier, check_tier, cost
+from neurodeploy.hwsim.hybrid import chip_side, cost_hybrid
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
 from neurodeploy.program.program import Program as Placed
 from neurodeploy.program.recording import Record, check_inputs, check_labels
+from neurodeploy.report.hybrid import run_hybrid
 from neurodeploy.verify.after_passes import Measured, measure
 from neurodeploy.verify.after_passes import warnings as lost
 from neurodeploy.verify.stages import Runner, VerifyOptions, torch_runner, verify_program
@@ -192,8 +195,9 @@ class Program:
         warnings = likeness.unlike(self.of.provenance, inputs)
         warnings += overflow.said(found.left, network, found.steps, found.samples)
         arch = self._described()
-        beyond = None if stopped else narrow_states.found(self.of, arch, inputs)
-        warnings += narrow_states.said(beyond or {}, self.of, arch, inputs)
+        part, fed = chip_side(self.of, found) if network.stages else (self.of, inputs)
+        beyond = None if stopped else narrow_states.found(part, arch, fed)
+        warnings += narrow_states.said(beyond or {}, part, arch, fed)
         return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
 
     def cost(
@@ -202,25 +206,47 @@ class Program:
         tier: Tier = "core",
         *,
         chip: str | Path | None = None,
+        host: str | Path | None = None,
         flits: int = 1,
         input_axis: TimeAxis | None = None,
     ) -> Cost:
-        """Run it on some samples and count, price and time what it does.
+        """Run it on some samples and count, price and time what it does, chip and host.
 
         Args:
             x, input_axis: as for `run`.
             tier: how much of the chip the times see: ``core``, ``link``, ``event`` or ``flit``.
             chip: prices and times of this one (a name, or the path of an architecture file); None for its own.
+            host: of the processor that computes its host stages (``arm``, ``cpu``, ``gpu``, ``x86``, ``none``, or the
+                path of a host file); None for the one that the chip carries.
             flits: of a message, in the flit tier.
 
         Raises:
-            InvalidInputError: it is placed on no chip, inputs that do not match, or a tier that cannot time it.
+            InvalidInputError: it is placed on no chip, inputs that do not match, a tier that cannot time it, or a host
+                for a network of which the chip computes all.
+            UnsupportedError: a host stage multiplies in a way that nobody can count.
         """
         arch = self.priced(chip)
         inputs = over_time(given(x), self.network, input_axis)
+        processor = self._processor(arch, host)
         with progress("hwsim") as tell:
+            if processor is not None:
+                check_tier(tier)
+                ran = run_hybrid(self.of, inputs, tell)
+                found = cost_hybrid(ran, arch, processor, tier=tier, flits=flits)
+                return replace(found, not_held=tuple(lacks(self.network, arch)))
             found = cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
         return replace(found, not_held=tuple(lacks(self.network, arch)))
+
+    def _processor(self, arch: Architecture, host: str | Path | None) -> Host | None:
+        """What computes its host stages; None where there are none."""
+        if self.network.stages:
+            return host_of(arch, host)
+        if host is not None:
+            raise InvalidInputError(
+                f"the host computes nothing of {self.network.name}", found=f"a host, {str(host)!r}",
+                hint="leave it out: the prices of a host are those of host stages",
+            )  # fmt: skip
+        return None
 
     def priced(self, chip: str | Path | None = None) -> Architecture:
         """The chip whose prices are taken: the one given, or the Program's own.
@@ -265,7 +291,7 @@ class Program:
 
     def verify(
         self, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None, samples: int = 64,
-        input_axis: TimeAxis | None = None, measure: bool = False,
+        input_axis: TimeAxis | None = None, measure: bool = False, host: str | Path | None = None,
     ) -> Verification:  # fmt: skip
         """Run some samples through every stage and compare each with the one before.
 
@@ -275,6 +301,7 @@ class Program:
             backends: in this order; None for reference, hwsim and Lava, the last where it is set up.
             samples: how many go through every stage.
             measure: accuracy, counts, energy and time of all samples, too.
+            host: whose prices are taken for host stages then; as for `cost`.
 
         Raises:
             InvalidInputError: inputs or labels that do not match, or nothing to measure since it is on no chip.
@@ -297,25 +324,27 @@ class Program:
 
                 chip = self.priced()
                 result, found = assess(
-                    compiled, chip, inputs, classes, name=network.name, verified_samples=samples, **how
-                )
+                    compiled, chip, inputs, classes, name=network.name, verified_samples=samples,
+                    host=self._processor(chip, host), **how,
+                )  # fmt: skip
                 measured = document(result, chip)
             else:
                 found = verify_program(compiled, few, None if classes is None else classes[:samples], **how)
         arch = self._described()
         warnings += found.warnings(network)
-        warnings += narrow_states.said(narrow_states.found(self.of, arch, few), self.of, arch, few)
+        part, fed = chip_side(self.of, next(iter(found.recordings.values()))) if network.stages else (self.of, few)
+        warnings += narrow_states.said(narrow_states.found(part, arch, fed), part, arch, fed)
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
         self, path: Path | str, x: Inputs, labels: Labels | None = None, *, backends: Sequence[str] | None = None,
-        samples: int = 64, input_axis: TimeAxis | None = None,
+        samples: int = 64, input_axis: TimeAxis | None = None, host: str | Path | None = None,
     ) -> Path:  # fmt: skip
         """Verify, measure and write one self-contained HTML page.
 
         Args:
             path: of the page.
-            x, labels, backends, samples, input_axis: as for `verify`; all samples are measured.
+            x, labels, backends, samples, input_axis, host: as for `verify`; all samples are measured.
 
         Raises:
             InvalidInputError: it is placed on no chip, or inputs or labels that do not match.
@@ -323,7 +352,9 @@ class Program:
         """
         from neurodeploy.report.html import write_html
 
-        found = self.verify(x, labels, backends=backends, samples=samples, input_axis=input_axis, measure=True)
+        found = self.verify(
+            x, labels, backends=backends, samples=samples, input_axis=input_axis, measure=True, host=host
+        )
         assert found.measured is not None
         write_html(found.measured, path)
         return Path(path)

@@ -10,7 +10,7 @@ from . import options
 from .console import Console
 
 if TYPE_CHECKING:
-    from neurodeploy.hwsim.cost import Cost, Tier
+    from neurodeploy.hwsim.cost import Cost, Hosted, Tier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chip", help="prices and times of this chip (name or .yaml; default: the one it was placed for)"
     )
+    parser.add_argument(
+        "--host", metavar="HOST",
+        help="prices and times of the processor that computes host stages: arm, cpu, gpu, x86 (Loihi's own), none, or "
+        "a .yaml (default: the one that the chip carries)",
+    )  # fmt: skip
     parser.add_argument(
         "--tier", choices=("core", "link", "event", "flit"), default="core",
         help="how much of the chip the times see: slowest core, busiest link, every message, or every cycle of its "
@@ -55,13 +60,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
             hint="leave --tier out, or give --tier event",
         )
     tier: Tier = "event" if args.timeline else args.tier
-    found = program.cost(inputs, tier, chip=args.chip, flits=args.flits, input_axis=0)
+    found = program.cost(inputs, tier, chip=args.chip, host=args.host, flits=args.flits, input_axis=0)
     console.say(f"arithmetic: {found.arithmetic}")
     for need in found.not_held:
         console.say(f"{arch.name} cannot run this Program as it is: {need}")
     _learning(console, found)
+    if found.hosted is not None:
+        console.table(found.hosted.COLUMNS, found.hosted.rows(), title="computed by the host, in an inference")
+        for line in found.hosted.said():
+            console.say(line)
     _energy(console, found)
     _time(console, found)
+    if found.hosted is not None:
+        _hosted_time(console, found.hosted)
     console.warn(*found.warnings())
     slowest = found.slowest_step
     if slowest is not None:
@@ -96,14 +107,36 @@ def _energy(console: Console, found: Cost) -> None:
         for line in bill.lines
         if line.count
     ]
-    if bill.known:
+    if found.hosted is not None:
+        rows += [
+            (share.title, "", "", "not published" if share.pj is None else f"{share.pj / 1e3:,.3f}", "")
+            for share in bill.shares
+        ]
+    if bill.known and bill.whole:
         rows.append(("sum", "", "", f"{bill.total_pj / 1e3:,.3f}", ""))
     else:
-        rows.append(("energy", "", "", "not published", ""))
-    console.table(("energy of an inference", "count", "price", "nJ", "price is"), rows, title=found.arch.title)
-    if bill.missing:
+        rows.append(("sum" if found.hosted else "energy", "", "", "not published", ""))
+    title = found.arch.title + (f", host: {found.hosted.processor.title}" if found.hosted else "")
+    console.table(("energy of an inference", "count", "price", "nJ", "price is"), rows, title=title)
+    if found.hosted is not None:
+        console.say(f"energy of an inference: {bill.said}")
+        for share in bill.shares:
+            if share.lacks:
+                console.say(f"not published of the {share.title}: {share.lacks}")
+    elif bill.missing:
         lacking = ", ".join(m.label + ("" if m.count is None else f" ({m.count:,.1f})") for m in bill.missing)
         console.say(f"not in the sum, since no price was published: {lacking}")
+
+
+def _hosted_time(console: Console, hosted: Hosted) -> None:
+    from neurodeploy.hwsim.timing.host_time import microseconds
+
+    time = hosted.time
+    rows = [(label, microseconds(ns)) for label, ns in time.rows()]
+    console.table(("time of an inference", "chip and host"), [*rows, ("sum", microseconds(time.total_ns))])
+    for term in time.terms:
+        if term.ns is not None and term.note:
+            console.say(f"{term.label}: {term.note}")
 
 
 def _time(console: Console, found: Cost) -> None:
@@ -118,7 +151,8 @@ def _time(console: Console, found: Cost) -> None:
         (TERMS[name], f"{ns / 1e3:,.3f}") for name, ns in timing.terms.items() if abs(ns) > 0
     ]
     rows.append(("sum", f"{timing.inference_ns.mean() / 1e3:,.3f}"))
-    columns = (f"time of an inference ({timing.tier} tier)", "us")
+    of = "the chip in an inference" if found.hosted else "an inference"
+    columns = (f"time of {of} ({timing.tier} tier)", "us")
     if clock is not None:
         rows = [(*row, f"{float(str(row[1]).replace(',', '')) * clock.value:,.0f}") for row in rows]
         columns = (*columns, f"cycles at {clock.value:g} MHz")  # type: ignore[assignment]

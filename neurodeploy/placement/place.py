@@ -204,7 +204,7 @@ def _cores(network: Network, parts: list[Part]) -> dict[str, Array]:
         for name, neurons in part.items():
             core_of.setdefault(name, np.zeros(network.by_name[name].size, np.int64))[neurons] = index
     for population in network.populations:
-        if population.name not in core_of and population not in network.inputs:
+        if population.name not in core_of and population.neuron.always_on:
             targets = [core_of[p.target] for p in network.projections if p.source == population.name]
             core_of[population.name] = np.full(population.size, min((int(t.min()) for t in targets), default=0))
     return core_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Counter = Literal["layer", "receiving", "sending", "resting", "fabric", "run", "work", "events"]
+Counter = Literal["layer", "receiving", "sending", "resting", "fabric", "run", "work", "events", "host"]
 """Where a kind is counted:
 
 - ``layer``: for each population,
@@ -24,10 +24,13 @@ Counter = Literal["layer", "receiving", "sending", "resting", "fabric", "run", "
 - ``fabric``: between cores,
 - ``run``: it follows from the length of the run,
 - ``work``: for each core that learns by Loihi's rules, by its learning engine,
-- ``events``: for each layer that learns event by event.
+- ``events``: for each layer that learns event by event,
+- ``host``: for the whole of a network with host stages (`neurodeploy.program.host_work`).
 """
 Part = Literal["inference", "learning"]
 """Of the work, and of a bill."""
+Side = Literal["chip", "host", "boundary"]
+"""Where something happens: on the chip, on the processor beside it, or on the way between them."""
 
 ON_CHIP: tuple[Counter, ...] = ("receiving", "sending", "resting", "fabric", "run", "work")
 """Counters of a placed Program's run, whose kinds have one price key each."""
@@ -46,6 +49,7 @@ class Kind:
             knows beside them (`neurodeploy.hwsim.prices.pricing.figure`).
         part: of what it is a part.
         rare: left out of a bill where there is none of it.
+        side: where it happens.
     """
 
     name: str
@@ -55,6 +59,11 @@ class Kind:
     prices: tuple[str, ...] = ()
     part: Part = "inference"
     rare: bool = False
+    side: Side = "chip"
+
+
+def _hosted(name: str, label: str, unit: str, side: Side, *prices: str) -> Kind:
+    return Kind(name, label, unit, ("host",), prices, rare=True, side=side)
 
 
 def _learning(name: str, label: str, unit: str, counted: Counter, *prices: str) -> Kind:
@@ -119,6 +128,13 @@ KINDS: tuple[Kind, ...] = (
     _learning("stored_words", "words stored for the way back", "words", "events", "learning_word"),
     _learning("learned", "samples learned from", "samples", "events"),
     _learning("skipped", "samples that taught nothing", "samples", "events"),
+    _hosted("host_macs", "multiply-accumulates of the host", "MAC", "host", "mac"),
+    _hosted("host_operations", "other operations of the host", "operations", "host", "operation"),
+    _hosted("host_ns", "static power of the host", "ns", "host", "host_static"),
+    _hosted("host_buffered", "buffered by the host", "bytes", "host"),
+    _hosted("bytes_to_host", "bytes from the chip to the host", "bytes", "boundary", "byte_to_host"),
+    _hosted("bytes_to_chip", "bytes from the host to the chip", "bytes", "boundary", "byte_to_chip"),
+    _hosted("host_barriers", "barriers of chip and host", "barriers", "boundary", "host_barrier"),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in KINDS})

@@ -7,21 +7,58 @@ from typing import TYPE_CHECKING
 from neurodeploy.hwsim.prices.pricing import Bill, Line, Missing
 from neurodeploy.hwsim.timing.tiers import TERMS, Timing
 
-from .document import Energy, EnergyLine, Latency, MissingLine, Term
+from .document import Energy, EnergyLine, HostedStage, HostShare, HostTime, Latency, MissingLine, Term
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.hwsim.cost import Hosted
 
 
 def energy_of(bill: Bill) -> Energy:
-    """Return the energy part of a network's results."""
+    """Return the energy part of a network's results: the chip's lines, and a sum where it is of the whole network."""
+    chip = bill.shares[0]
     return Energy(
         chip=bill.chip,
-        total_pj=bill.total_pj,
-        dynamic_pj=bill.dynamic_pj,
+        total_pj=bill.total_pj if bill.whole else None,
+        dynamic_pj=bill.dynamic_pj if bill.whole else None,
         static_pj=bill.static_pj,
-        lines=tuple(line_of(line) for line in bill.lines),
-        missing=tuple(missing_of(item) for item in bill.missing),
+        chip_pj=chip.pj,
+        lines=tuple(line_of(line) for line in chip.lines),
+        missing=tuple(missing_of(item) for item in chip.missing),
+    )
+
+
+def host_of(hosted: Hosted, bill: Bill) -> HostShare:
+    """Return the host's part of a network's results."""
+    often, samples, time = hosted.work.counts(), hosted.work.samples, hosted.time
+    _, host, boundary = bill.shares
+    notes = {term.label: term.note for term in time.terms}
+    return HostShare(
+        processor=hosted.processor.name,
+        title=hosted.processor.title,
+        stages=tuple(
+            HostedStage(
+                name=s.name,
+                when=s.when,
+                runs=s.runs,
+                macs=s.macs / samples,
+                operations={kind: n / samples for kind, n in s.operations.items()},
+                bytes_read=s.reads / samples,
+                bytes_given=s.gives / samples,
+            )
+            for s in hosted.work.stages
+        ),
+        bytes_to_host=often["bytes_to_host"],
+        bytes_to_chip=often["bytes_to_chip"],
+        barriers=often["host_barriers"],
+        buffered=dict(hosted.work.buffers),
+        energy=bill.said,
+        host_pj=host.pj,
+        boundary_pj=boundary.pj,
+        lines=tuple(line_of(line) for line in (*host.lines, *boundary.lines)),
+        missing=tuple(missing_of(item) for item in (*host.missing, *boundary.missing)),
+        times=tuple(HostTime(label=label, ns=ns, note=notes.get(label, "")) for label, ns in time.rows()),
+        total_ns=time.total_ns,
     )
 
 

@@ -13,17 +13,19 @@ from neurodeploy.hwsim.counts.counts import Counts, count
 from neurodeploy.hwsim.prices.pricing import price
 from neurodeploy.hwsim.timing.tiers import core_timing
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.host import fed
 from neurodeploy.network.network import Population
 from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording, decisions
 
 from . import document
-from .build import energy_of, latency_of
+from .build import energy_of, host_of, latency_of
 from .numerics import spreads
 
 if TYPE_CHECKING:
     from neurodeploy.hwsim.chips.arch import Architecture
+    from neurodeploy.hwsim.cost import Cost
     from neurodeploy.verify.compare import Pair
     from neurodeploy.verify.stages import Accuracy
 
@@ -43,6 +45,7 @@ def network_result(
     pairs: Sequence[Pair],
     accuracies: Sequence[Accuracy],
     states: Recording | None = None,
+    cost: Cost | None = None,
     **title: Unpack[Title],
 ) -> document.NetworkResult:
     """Count, price and time a recorded run, and gather everything for the report.
@@ -52,11 +55,15 @@ def network_result(
         labels: classes ``[batch]``, None where unknown.
         accuracies: of the stages on common samples, the first ones, and those on all samples.
         states: of the integer network with its potentials, for the box plots.
+        cost: of the same run, of a network with host stages (`neurodeploy.hwsim.hybrid`).
     """
     program = compiled.program
-    counts = count(program, recording, arch)
-    timing = core_timing(counts, arch)
-    bill = price(counts, arch, timing)
+    if cost is not None:
+        counts, timing, bill = cost.counts, cost.timing, cost.bill
+    else:
+        counts = count(program, recording, arch)
+        timing = core_timing(counts, arch)
+        bill = price(counts, arch, timing)
     facts = program.provenance
     stages = tuple(
         document.Stage(name=a.stage, accuracy=a.accuracy, samples=a.samples, undecided=a.undecided, silent=a.silent)
@@ -81,6 +88,7 @@ def network_result(
         layers=tuple(_layer(program, population, counts) for population in program.network.populations),
         energy=energy_of(bill) if bill.known else None,
         latency=latency_of(timing, arch) if timing.known else None,
+        host=host_of(cost.hosted, bill) if cost is not None and cost.hosted is not None else None,
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states, registers_of(arch)),
@@ -127,7 +135,9 @@ def _layer(program: Program, population: Population, counts: Counts) -> document
     row = counts.populations.index(population.name)
     per_step = {key: values[row].mean(axis=1) for key, values in counts.layer.items()}
     incoming = program.network.into(population.name)
-    if population.external:
+    if population.name in fed(program.network.stages):
+        kind = "from the host"
+    elif population.external:
         kind = population.neuron.label
     else:
         kind = " + ".join(dict.fromkeys(type(p.connectivity).__name__.lower() for p in incoming)) or "unconnected"

@@ -17,7 +17,7 @@ from neurodeploy.files.atomic import existing_file, storage_errors, write_text
 from neurodeploy.program.count_kinds import Part
 
 FORMAT = "neurodeploy report"
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 """Written into every document; raised when an older neurodeploy could no longer read what is written."""
 
 Count = Annotated[int, Field(ge=0)]
@@ -102,8 +102,9 @@ class Layer(_Model):
 
     Args:
         handle: torch module path or NIR nodes.
-        kind: ``"input"`` for what the host feeds and ``"bias axon"`` for an always-on source, neither counted among
-            the neurons and spikes of the chip; else for example ``"conv2d"`` or ``"dense"``.
+        kind: ``"input"`` for what the user feeds, ``"from the host"`` for what a host stage does, and ``"bias axon"``
+            for an always-on source, none counted among the neurons and spikes of the chip; else for example
+            ``"conv2d"`` or ``"dense"``.
         cores: number of cores that hold it.
         synapses: stored synapses that end in it.
         events_per_inference: spikes that it sends.
@@ -167,12 +168,20 @@ class MissingLine(_Model):
 
 
 class Energy(_Model):
-    """Energy of an inference at the prices of one chip: ``total_pj = dynamic_pj + static_pj``."""
+    """Energy of an inference at the prices of one chip: ``total_pj = dynamic_pj + static_pj``.
+
+    Args:
+        total_pj, dynamic_pj: None where the host computes a part of the network (`HostShare`), and not all that it did
+            has a price: a sum without it would pass for the whole.
+        chip_pj: the chip alone; as `total_pj` where it computes all. None in older files.
+        lines, missing: of the chip.
+    """
 
     chip: str
-    total_pj: Amount
-    dynamic_pj: Amount
+    total_pj: Amount | None
+    dynamic_pj: Amount | None
     static_pj: Amount
+    chip_pj: Amount | None = None
     lines: tuple[EnergyLine, ...]
     missing: tuple[MissingLine, ...] = ()
 
@@ -183,6 +192,65 @@ class Term(_Model):
     name: str
     label: str
     ns: Amount
+
+
+class HostedStage(_Model):
+    """What the host computed in one stage, per inference.
+
+    Args:
+        when: it runs: before the first step, in every step, between two phases of the chip, or behind the last step.
+        runs: of its graph.
+        macs: multiply-accumulates.
+        operations: all others, by the operator's name.
+        bytes_read, bytes_given: over the boundary of chip and host.
+    """
+
+    name: str
+    when: Literal["before", "step", "phase", "behind"]
+    runs: Count
+    macs: Amount
+    operations: dict[str, Amount]
+    bytes_read: Amount
+    bytes_given: Amount
+
+
+class HostTime(_Model):
+    """A part of the time of an inference on chip and host, ns; None where it was not published."""
+
+    label: str
+    ns: Amount | None
+    note: str = ""
+
+
+class HostShare(_Model):
+    """What the host does of a network, and what that takes, per inference; see `neurodeploy.program.host_work`.
+
+    Args:
+        processor, title: whose prices were taken.
+        bytes_to_host, bytes_to_chip: over the boundary; what two stages read crosses once.
+        barriers: of chip and host.
+        buffered: bytes that the host keeps, by what it keeps.
+        energy: in words: a sum, or each share where one is not published.
+        host_pj, boundary_pj: None where nothing of it has a price.
+        lines, missing: of host and boundary.
+        times: of chip, host and boundary, one after another.
+        total_ns: None where one of them was not published.
+    """
+
+    processor: str
+    title: str
+    stages: tuple[HostedStage, ...]
+    bytes_to_host: Amount
+    bytes_to_chip: Amount
+    barriers: Amount
+    buffered: dict[str, Count]
+    energy: str
+    host_pj: Amount | None
+    boundary_pj: Amount | None
+    lines: tuple[EnergyLine, ...] = ()
+    missing: tuple[MissingLine, ...] = ()
+    times: tuple[HostTime, ...] = ()
+    total_ns: Amount | None = None
 
 
 class Latency(_Model):
@@ -265,6 +333,7 @@ class NetworkResult(_Model):
         stages: all on the same samples (in version 1 of the format, some on more than others).
         stages_on_all: those that also ran all samples, where there are more.
         arithmetic: the numbers with which it was run as a Program, and whether they are the chip's own.
+        host: what the host does of it; None where the chip computes all. `energy` and `latency` are then the chip's.
     """
 
     name: str
@@ -277,6 +346,7 @@ class NetworkResult(_Model):
     layers: tuple[Layer, ...] = ()
     energy: Energy | None = None
     latency: Latency | None = None
+    host: HostShare | None = None
     cores: tuple[Core, ...] = ()
     raster: Raster | None = None
     spreads: tuple[Spread, ...] = ()
@@ -330,7 +400,7 @@ class Report(_Model):
     """The document."""
 
     format: Literal["neurodeploy report"] = "neurodeploy report"
-    version: Literal[1, 2] = VERSION
+    version: Literal[1, 2, 3] = VERSION
     title: str
     neurodeploy: str
     chip: str

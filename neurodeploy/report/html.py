@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-SOURCES = ("input", "bias axon")
+SOURCES = ("input", "bias axon", "from the host")
 """Kinds of layer that are not neurons."""
 CORES_SHOWN = 16
 """Cores in the open table, the fullest first; the others are folded away."""
@@ -93,6 +93,7 @@ def view(network: NetworkResult, index: int) -> dict[str, Any]:
         "sops": sum(layer.sops for layer in own),
         "nonzero_sops": sum(layer.nonzero_sops for layer in own),
         "most_sops": max((layer.sops for layer in own), default=0.0),
+        "chip_pj": (energy.total_pj if energy.chip_pj is None else energy.chip_pj) if energy else None,
         "confidence": sorted({line.confidence for line in energy.lines}) if energy else [],
         "step_mean": sum(latency.mean_ns) / steps if latency and steps else 0.0,
         "step_max": max(latency.max_ns, default=0.0) if latency else 0.0,

@@ -104,7 +104,8 @@ def test_every_line_says_what_where_from_and_how_sure(told: dict[str, Any]) -> N
     first = made["lines"][0]
     price = load_architecture("loihi1").energy.synaptic_operation
     assert first == {
-        "kind": "sops", "component": "synaptic_operation", "part": "inference", "label": "synaptic operations",
+        "kind": "sops", "component": "synaptic_operation", "part": "inference", "side": "chip",
+        "label": "synaptic operations",
         "count": 22, "count_unit": "SOP", "price": 23.6, "price_unit": "pJ", "energy_pj": pytest.approx(22 * 23.6),
         "source": price.source, "confidence": "simulated", "bound": "minimum", "note": price.note,
     }  # fmt: skip

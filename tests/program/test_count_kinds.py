@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from neurodeploy.hwsim.chips.arch import Energies, Times
+from neurodeploy.hwsim.chips.hosts import HostEnergies, HostTimes
 from neurodeploy.hwsim.event_learning import kernels
 from neurodeploy.hwsim.loihi_learning import tables
 from neurodeploy.hwsim.timing.tiers import LEARNING, RECEIVING, SENDING, TERMS
@@ -16,11 +17,20 @@ from tests.test_house import ROOT, sources
 
 BESIDE = {"static", "between_chips"}
 """Prices that the sections of an architecture file do not have: a power of its own, and what no file knows."""
+HOSTED = {*HostEnergies.model_fields, "host_static", "host_barrier"}
+"""Prices of what the host does: those of its file, its power, and a barrier, which pays what the chip's does."""
 
 
 def test_every_price_of_a_chips_file_is_paid_by_some_kind_and_the_other_way_round() -> None:
     paid = {price for kind in KINDS for price in kind.prices}
-    assert paid == {*Energies.model_fields, *Times.model_fields} | BESIDE
+    assert paid == {*Energies.model_fields, *Times.model_fields} | BESIDE | HOSTED
+    assert set(HostEnergies.model_fields) == set(HostTimes.model_fields)
+
+
+def test_what_the_host_does_is_never_counted_as_the_chips() -> None:
+    hosted = {kind.name for kind in KINDS if "host" in kind.counted}
+    assert hosted == {kind.name for kind in KINDS if kind.side != "chip"}
+    assert {price for name in hosted for price in BY_NAME[name].prices} == HOSTED
 
 
 def test_a_run_on_a_chip_pays_each_price_for_one_kind() -> None:

@@ -51,7 +51,7 @@ def test_infinite_and_undefined_potentials_survive() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 3}, "newer neurodeploy"),
+        ({"version": 4}, "newer neurodeploy"),
         ({"version": "x"}, "version"),
         ({"format": "neurodeploy program"}, "another kind of file"),
         ({"title": 3}, "title"),

@@ -12,7 +12,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import HostStage
 from neurodeploy.packages.commands import naming
 
-_KINDS = {
+KINDS = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(int32)": np.int32,
     "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,
 }  # fmt: skip
@@ -70,7 +70,7 @@ class Graph:
         """
         names: Sequence[str] = [g.name for g in self.stage.gives]
         fed: dict[str, Array] = {
-            name: np.ascontiguousarray(value, _KINDS[self._kinds[name]]) for name, value in given.items()
+            name: np.ascontiguousarray(value, KINDS[self._kinds[name]]) for name, value in given.items()
         }
         try:
             found = self._session.run(names, fed)

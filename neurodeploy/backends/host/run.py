@@ -8,7 +8,7 @@ runs hybrid networks, and what a stage made is judged by what it was made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,6 +146,27 @@ def together(network: Network, chip: Chip, inputs: Mapping[str, Array], record: 
         allowed="graphs that give the same for the same inputs",
         hint="leave random numbers out of the graphs, or draw them once, before the first step",
     )  # fmt: skip
+
+
+def readings(
+    program: Program, inputs: Mapping[str, Array], found: Recording
+) -> Iterator[tuple[HostStage, dict[str, Array]]]:
+    """What each stage took in each of its runs, by name of its graph's inputs; stages in the order of the network.
+
+    Args:
+        inputs: of the run.
+        found: recording of the run, with the potentials that stages read.
+    """
+    network = program.network
+    steps, samples, given = check_inputs(network, inputs)
+    hybrid = _Hybrid(network, [], given, steps, samples, dict(found.hosted))
+    for stage in network.stages:
+        taken = {one.name: hybrid.read(one, found) for one in stage.takes}
+        if stage.when != "step":
+            yield stage, taken
+            continue
+        for t in range(steps):
+            yield stage, {name: value[t] for name, value in taken.items()}
 
 
 def _states(network: Network) -> tuple[str, ...]:
