@@ -41,13 +41,21 @@ def to_graph(module: nn.Module, sample_shape: tuple[int, ...], dt: float | None 
     return build(module, sample_shape, dt, framework.of(module))
 
 
-def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: float | None = None) -> Iterator[Captured]:
+def ways(
+    module: nn.Module,
+    sample: Array,
+    axis: TimeAxis | None = None,
+    dt: float | None = None,
+    *,
+    host: bool = True,
+) -> Iterator[Captured]:
     """Ways to say a module, called on ``sample`` as its user calls it, as one step; the likeliest first.
 
     Args:
         sample: exactly what ``forward`` takes; ``[time, batch, *shape]`` where it computes one step a call.
         axis: where time lies in it (`neurodeploy.exporters.usage.AXES`); None finds out by what the module does.
         dt: as for `to_graph`.
+        host: whether a host beside the chip may compute what the chip cannot.
 
     Raises:
         UnsupportedError: as `to_graph`; a module that is not the same in every step.
@@ -57,8 +65,8 @@ def ways(module: nn.Module, sample: Array, axis: TimeAxis | None = None, dt: flo
     from .sequence.capture import captures
 
     kind = framework.of_any(module)
-    for captured in captures(module, sample, axis, dt, kind):
-        alone = captured.usage.axis == "step" and captured.watch is None
+    for captured in captures(module, sample, axis, dt, kind, host=host):
+        alone = captured.usage.axis == "step" and captured.watch is None and not captured.hosted
         yield _as_a_step(module, sample, captured, dt) if alone else captured
 
 

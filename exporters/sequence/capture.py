@@ -26,7 +26,7 @@ from ..watching import Watch
 from .answers import answering
 from .encoders import compares, draws, encode, encoders_of
 from .fold import Folded, fold
-from .hosted.graph import behind_the_last, read_by, with_stages
+from .hosted.graph import behind_the_last, read_by, said_of, with_stages
 from .hosted.phases import Phases, phases
 from .hosted.steps import Stepwise, stepwise
 from .lift import Lifted
@@ -73,6 +73,11 @@ class Captured:
     silent: Mapping[int, Returned] = field(default_factory=dict)
     watch: Watch | None = None
     whole: bool = False
+
+    @property
+    def hosted(self) -> tuple[str, ...]:
+        """What the host computes, a line for each stage."""
+        return said_of(self.graph)
 
     def said(self) -> dict[str, Any]:
         """What the file's metadata say of it besides its answer."""

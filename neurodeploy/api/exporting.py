@@ -73,6 +73,7 @@ def export(
     time_axis: TimeAxis | None = None,
     dt: float | None = None,
     allow_divergence: bool = False,
+    chip_only: bool = False,
 ) -> Model:
     """Say a torch module as a NIR graph, and prove that it is the same network.
 
@@ -84,6 +85,7 @@ def export(
             input that forward repeats, ``step`` where forward computes one step a call; None finds out.
         dt: length of a step in seconds; None takes what the neurons were built for.
         allow_divergence: write the file even if it differs.
+        chip_only: refuse what a chip cannot compute; else a host beside it does (`HostStage`).
 
     Raises:
         VerificationError: the file would not be the same network; nothing is written.
@@ -94,7 +96,9 @@ def export(
     array, axis = _laid(module, sample, time_axis)
     folder = TemporaryDirectory(prefix="neurodeploy-") if path is None else None
     target = Path(folder.name) / f"{type(module).__name__}.nir" if folder else Path(str(path))
-    made = export_proof.export_proven(module, array, dt, target, time_axis=axis, allow_divergence=allow_divergence)
+    made = export_proof.export_proven(
+        module, array, dt, target, time_axis=axis, allow_divergence=allow_divergence, host=not chip_only
+    )
     runner = None
     if not made.captured.encoded:
         file = nir_file.read(target)

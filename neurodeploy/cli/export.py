@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", metavar="C,H,W", help="shape of one sample, to generate random spikes instead")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
+    parser.add_argument(
+        "--chip-only", action="store_true",
+        help="refuse what no chip computes (softmax, attention over time, gates of sigmoids) instead of leaving it to "
+        "the host",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.conventions(parser)
 
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.to == "nir":
         model = export(
             _module(args, console), _sample(args), args.output, time_axis=args.time_axis, dt=args.dt,
-            allow_divergence=args.allow_divergence,
+            allow_divergence=args.allow_divergence, chip_only=args.chip_only,
         )  # fmt: skip
         made = model.exported
         assert made is not None
@@ -110,6 +115,8 @@ def _say(made: Exported, console: Console) -> None:
     console.say(MEANING[captured.usage.axis])
     if captured.answer is not None:
         console.say(f"answer: {captured.answer.described()}")
+    for line in captured.hosted:
+        console.say(f"host stage {line}")
     for index, why in captured.left_out.items():
         console.say(f"returned[{index}] is not kept: {why}")
     if captured.encoded:

@@ -55,6 +55,7 @@ def export_proven(
     *,
     time_axis: TimeAxis | None = None,
     allow_divergence: bool = False,
+    host: bool = True,
 ) -> Exported:
     """Write ``module`` as a `.nir` file if, read back, it is the same network.
 
@@ -69,6 +70,7 @@ def export_proven(
         dt: length of a step in seconds; None takes what the neurons were built for.
         time_axis: where time lies in the sample; None finds out by what the module does.
         allow_divergence: write the file even if it differs.
+        host: whether a host beside the chip may compute what the chip cannot.
 
     Raises:
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
@@ -76,7 +78,7 @@ def export_proven(
     """
     path = Path(path)
     with atomic_path(path) as temporary:
-        return _prove(module, sample, time_axis, dt, _Target(temporary, path, allow_divergence))
+        return _prove(module, sample, time_axis, dt, _Target(temporary, path, allow_divergence, host))
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where a file is written while it is proven, what messages call it, and whether it may differ."""
+    """Where a file is written while it is proven, what messages call it, whether it may differ, and have a host."""
 
     temporary: Path
     named: Path
     allow_divergence: bool
+    host: bool = True
 
 
 def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: float | None, target: _Target) -> Exported:
@@ -114,7 +117,7 @@ def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: flo
     from neurodeploy.exporters.export import ways
 
     failed: NeurodeployError | None = None
-    for captured in ways(module, sample, time_axis, dt):
+    for captured in ways(module, sample, time_axis, dt, host=target.host):
         try:
             return _proven(module, sample, captured, target)
         except (VerificationError, UnsupportedError, InvalidInputError) as error:
@@ -351,7 +354,7 @@ def export_onnx(
             source = Path(model)
         else:
             source = Path(folder) / path.with_suffix(".nir").name
-            made = _prove(model, sample, time_axis, dt, _Target(source, path, allow_divergence))
+            made = _prove(model, sample, time_axis, dt, _Target(source, path, allow_divergence, host=False))
             pairs, x, dt = made.pairs, made.x, None
         file = nir_file.read(source)
     network = lower(file, resolve(file, **{**(options or {}), "dt": dt}))

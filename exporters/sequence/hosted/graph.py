@@ -10,14 +10,15 @@ import nir
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.answer import Answer, OverTime, Returned, Series
 from neurodeploy.network.host import HostInput, HostOutput, HostStage
-from neurodeploy.nir_graph.host_nodes import edges_of, stage_node
-from neurodeploy.nir_graph.shapes import kind
+from neurodeploy.nir_graph.host_nodes import STAGE, edges_of, stage_node, stage_of
+from neurodeploy.nir_graph.metadata import section_of
+from neurodeploy.nir_graph.shapes import of_kind
 
 from ...torch_step.fxgraph import module_of
 from ..answers import Answering, whole_of
 from ..fold import Folded
 from ..record import line_of
-from ..terms import INPUT, Term
+from ..terms import Term
 from ..unroll import Unrolled
 from .phases import Phases, behind
 from .stage import Cutout
@@ -108,6 +109,23 @@ def _metadata(stage: Cutout) -> dict[str, Any]:
     return {"neurodeploy": {**said, **({"line": line} if line else {})}} if said or line else {}
 
 
+_WHEN = {
+    "before": "before the first step", "step": "in every step", "phase": "between phases of all steps",
+    "behind": "behind the last step",
+}  # fmt: skip
+
+
+def said_of(graph: nir.NIRGraph) -> tuple[str, ...]:
+    """What the host computes, a line for each stage."""
+    found = []
+    for name in of_kind(graph, STAGE):
+        node = graph.nodes[name]
+        stage, line = stage_of(name, node), str(section_of(node).get("line", ""))
+        reads, gives = (", ".join(map(str, part)) for part in (stage.takes, stage.gives))
+        found.append(f"{name}, {_WHEN[stage.when]}: reads {reads}; feeds {gives}{f' ({line})' if line else ''}")
+    return tuple(found)
+
+
 def _free(base: str, nodes: Mapping[str, Any]) -> str:
     name, number = base, 1
     while name in nodes:
@@ -115,5 +133,3 @@ def _free(base: str, nodes: Mapping[str, Any]) -> str:
         name = f"host_{number}"
     return name
 
-
-__all__ = ["INPUT", "behind_the_last", "kind", "read_by", "with_stages"]
