@@ -233,6 +233,10 @@ class Lif(Neuron):
         del arithmetic
         return not self.spiking or self.max_spikes > 1 or self.lower is not None
 
+    @property
+    def valued(self) -> bool:
+        return not self.spiking
+
     def largest_message(self, arithmetic: Arithmetic) -> int:
         del arithmetic
         if not self.spiking:

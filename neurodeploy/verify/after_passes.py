@@ -81,10 +81,10 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
 
 
 def _different(population: Population, first: Recording, second: Recording) -> int:
-    """Neuron-steps that differ; of changes, which come in units of their own, whether there is one."""
+    """Neuron-steps that differ; of values, which come in units of their own, whether there is one."""
     one, other = (run.spikes[population.name].dense() for run in (first, second))
-    changes = population.neuron.sums_up
-    return int(((one != 0) != (other != 0)).sum() if changes else (one != other).sum())
+    values = population.neuron.valued
+    return int(((one != 0) != (other != 0)).sum() if values else (one != other).sum())
 
 
 def warnings(found: Sequence[Measured]) -> list[str]:
@@ -95,10 +95,10 @@ def warnings(found: Sequence[Measured]) -> list[str]:
 
 def run(network: Network, inputs: Mapping[str, Array]) -> Recording:
     """Run a network that is not placed on hwsim."""
+    from neurodeploy import backends
     from neurodeploy.compiler import place
-    from neurodeploy.hwsim import engine
 
-    return engine.run(place(network, None, {}), inputs)
+    return backends.get("hwsim")(place(network, None, {}), inputs)
 
 
 def moved(first: Array, second: Array) -> Moved:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from neurodeploy import backends
-from neurodeploy.backends.reference.run import run_network
+from neurodeploy.backends.host.whole import run_whole
 from neurodeploy.compiler import Compiled
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
@@ -152,7 +152,7 @@ def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) 
     if compiled.nir is not None:
         stages.append(Stage("NIR", compiled.nir, True, False))
     if float_network is not None:
-        stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
+        stages.append(Stage("float network", lambda x: run_whole(float_network, x, record=STATES), True, False))
     integer, before = program.network.arithmetic == "loihi", len(stages)
     for name in names:
         title = compiled_stage(program.network) if name == "reference" else name

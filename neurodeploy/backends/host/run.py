@@ -16,7 +16,7 @@ import numpy as np
 
 from neurodeploy.errors import BackendError, Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.host import HostInput, HostStage
+from neurodeploy.network.host import HostInput, HostStage, on_chip
 from neurodeploy.network.network import Network, Population
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
@@ -45,8 +45,9 @@ class _Hybrid:
     made: dict[str, Array]
 
     def messages(self) -> dict[str, Array]:
-        """What the populations that stages feed send to the chip."""
-        return {name: messages(self.network, self.network.by_name[name], value) for name, value in self.made.items()}
+        """What the populations that stages feed send to the chip; those that only other stages read send nothing."""
+        there, known = on_chip(self.network), self.network.by_name
+        return {name: messages(self.network, known[name], value) for name, value in self.made.items() if name in there}
 
     def read(self, taken: HostInput, found: Recording | None) -> Array:
         """What a stage reads, ``[time, batch, *shape]``, or its sum over time."""
@@ -59,10 +60,10 @@ class _Hybrid:
             raise AssertionError(f"{taken.source} is on the chip")
         elif taken.port == "spikes":
             dense = found.spikes[taken.source].dense()
-            graded = population.neuron.graded(self.network.arithmetic)
-            values = dense / population.scales if graded else dense
+            values = dense / population.message_scales if population.neuron.valued else dense
         else:
             values = found.states["v"][taken.source] / population.scales
+            values = values if taken.raised is None else values + taken.raised
         values = values.reshape(self.steps, self.samples, *population.shape)
         return values.sum(axis=0) if taken.over == "sum" else values
 
@@ -174,7 +175,7 @@ def messages(network: Network, population: Population, values: Array) -> Array:
 def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
     """The recording of the whole network: with inputs that only the host read, and what it gives the user."""
     network, extra = hybrid.network, {}
-    for name, value in hybrid.given.items():
+    for name, value in {**hybrid.given, **hybrid.made}.items():
         if name not in found.spikes:
             extra[name] = Events.from_dense(value)
     hosted: dict[str, Any] = dict(hybrid.made)

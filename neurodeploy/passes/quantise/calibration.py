@@ -43,13 +43,13 @@ class Calibration:
         """Run the float network on ``inputs``, ``[time, batch, *shape]`` each."""
         if inputs is None:
             return cls(network, None)
-        from neurodeploy.backends.reference.run import run_network
+        from neurodeploy.backends.host.whole import run_whole
 
         shape = np.shape(next(iter(inputs.values())))
         neurons = sum(p.size for p in network.populations)
         fitting = max(LARGEST // max(shape[0] * neurons, 1), 1) if len(shape) > 1 else 1
         few = {name: values[:, :fitting] if np.ndim(values) > 1 else values for name, values in inputs.items()}
-        return cls(network, run_network(network, few, record=Record(("u", "v"))))
+        return cls(network, run_whole(network, few, record=Record(("u", "v"))))
 
     def peak(self, population: Population) -> Array:
         """Largest ``|u|`` and ``|v - reset|`` of each neuron, ``[neurons]``; 0 without samples."""
