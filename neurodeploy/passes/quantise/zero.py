@@ -34,7 +34,7 @@ def answer_from_zero(network: Network) -> Answer | None:
 
 
 def stages_from_zero(network: Network) -> tuple[HostStage, ...]:
-    """The host stages for potentials that are counted from the reset: what that took away is added to those they read."""
+    """The host stages for potentials that are counted from the reset, which is added to those that they read."""
     rests = _rests(network)
 
     def raised(taken: HostInput) -> HostInput:
