@@ -116,9 +116,8 @@ class Source(Neuron):
         if not 0 <= self.start < 1 << 31 or not 1 <= self.payload_bits <= 32:
             raise InvalidInputError(
                 f"population {name!r}: start or payload_bits is out of its range",
-                found=f"{self.start} and {self.payload_bits}",
-                allowed="0 to 2^31 - 1, and 1 to 32",
-            )
+                found=f"{self.start} and {self.payload_bits}", allowed="0 to 2^31 - 1, and 1 to 32",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,10 +307,9 @@ class Lif(Neuron):
             )
         if not 1 <= self.max_spikes <= UNLIMITED:
             raise InvalidInputError(
-                f"population {name!r}: max_spikes is out of its range",
-                found=self.max_spikes,
+                f"population {name!r}: max_spikes is out of its range", found=self.max_spikes,
                 allowed=f"1 to {UNLIMITED:,}",
-            )
+            )  # fmt: skip
         self._check_times(name)
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
