@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
 from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.hwsim.cost import Cost, Tier, cost
+from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
@@ -107,7 +108,7 @@ class Program:
             return ()
         found, arch = likeness.unlike(self.of.provenance, calibration), self._described()
         found += lost(list(self.after_passes))
-        found += narrow_states.said(narrow_states.found(self.of, arch, calibration), self.of, arch, calibration)
+        found += narrow_states.said(_beyond(self.of, arch, calibration), self.of, arch, calibration)
         return tuple(found)
 
     def explain(self) -> Explanation:
@@ -192,7 +193,7 @@ class Program:
         warnings = likeness.unlike(self.of.provenance, inputs)
         warnings += overflow.said(found.left, network, found.steps, found.samples)
         arch = self._described()
-        beyond = None if stopped else narrow_states.found(self.of, arch, inputs)
+        beyond = None if stopped else _beyond(self.of, arch, inputs)
         warnings += narrow_states.said(beyond or {}, self.of, arch, inputs)
         return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
 
@@ -304,7 +305,7 @@ class Program:
                 found = verify_program(compiled, few, None if classes is None else classes[:samples], **how)
         arch = self._described()
         warnings += found.warnings(network)
-        warnings += narrow_states.said(narrow_states.found(self.of, arch, few), self.of, arch, few)
+        warnings += narrow_states.said(_beyond(self.of, arch, few), self.of, arch, few)
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
@@ -354,3 +355,8 @@ class Program:
 
     def _repr_html_(self) -> str:
         return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings)
+
+
+def _beyond(program: Placed, arch: Architecture | None, inputs: Mapping[str, Array]) -> overflow.Left:
+    """States beyond the chip's bits, with its host stages run, too."""
+    return narrow_states.found(program, arch, inputs, backends.get("hwsim"))

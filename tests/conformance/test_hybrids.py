@@ -342,7 +342,6 @@ def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
     from neurodeploy.backends.onnx.step import write as to_onnx
     from neurodeploy.backends.reference.run import run_network
     from neurodeploy.hwsim.cost import cost
-    from neurodeploy.passes.fine_tune.fine_tune import FineTune
     from neurodeploy.passes.quantise.quantise import Quantise
 
     case = hybrids.build("attention between two phases", "float")
@@ -353,7 +352,6 @@ def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
         "ONNX": lambda: to_onnx(case.program.network, tmp_path / "a.onnx"),
         "Lava": lambda: lava_script(integers.program, tmp_path / "a.py"),
         "quantise of sigma-delta": lambda: Quantise().apply(changing(case.program.network)),
-        "fine-tune": lambda: FineTune().apply(integers.program.network),
     }
     for who, part in parts.items():
         with pytest.raises(UnsupportedError, match=f"{who}.* does not know host stages"):
