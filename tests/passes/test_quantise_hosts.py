@@ -22,6 +22,7 @@ from neurodeploy.cli import main
 from neurodeploy.compiler import CompileOptions, compile, limits_of
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.hwsim.chips.arch import load_architecture
+from neurodeploy.network import reach
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.host import HostInput, HostOutput, HostStage
 from neurodeploy.network.network import Network, Population, Projection
@@ -119,6 +120,23 @@ def test_a_gate_of_ones_is_exact(calibrated: bool) -> None:
     assert (float(product.scale), product.neuron.shift) == (8.0, 0)  # type: ignore[attr-defined, arg-type]
     before, after = (run_whole(n, x).spikes["product"].dense() for n in (network, integer))
     np.testing.assert_array_equal(before, after / 8)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(4, 16))
+def test_no_product_is_larger_than_is_proven(seed: int, bits: int) -> None:
+    """All inputs of one sign at once are the worst that there is; each sign is tried at each port."""
+    rng = np.random.default_rng(seed)
+    integer = Quantise(payload=bits).apply(gated(rng.normal(size=(5, 4)), rng.normal(size=(5, 3))))
+    most = reach.messages(integer)["product"]
+    worst = 0
+    for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        x = {
+            p.source: (sign * p.connectivity.weights > 0).astype(np.uint8)[:, None]  # a step for each product
+            for p, sign in zip(integer.projections, signs, strict=True)
+        }
+        worst = max(worst, int(np.abs(run_whole(integer, x).spikes["product"].dense().astype(np.int64)).max()))
+    assert worst <= most <= 8 * worst + 8
 
 
 @pytest.mark.parametrize("name", hybrids.HYBRIDS)
