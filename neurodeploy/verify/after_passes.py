@@ -90,7 +90,13 @@ def _different(population: Population, first: Recording, second: Recording) -> i
 def warnings(found: Sequence[Measured]) -> list[str]:
     """What the last stage has lost beside the first, and which of its integers left their range."""
     first, last = found[0], found[-1]
-    return [*losses.warnings(first.spikes, last.different, first.accuracy, last.accuracy), *last.left]
+    said = losses.warnings(first.spikes, last.different, first.accuracy, last.accuracy)
+    names = [stage.name for stage in found]
+    floats = found[: names.index("quantise")] if "quantise" in names else found
+    lossy = next((stage for stage in floats if stage.different), None)
+    if said and lossy is not None:
+        said.append(f"{floats[-1].different:,} neuron-steps differ before there are integers, from {lossy.name} on")
+    return [*said, *last.left]
 
 
 def run(network: Network, inputs: Mapping[str, Array]) -> Recording:
