@@ -30,6 +30,7 @@ from neurodeploy.network.neurons import UNLIMITED, Lif, Product, Source
 from neurodeploy.passes import PassData
 from neurodeploy.passes.quantise.hosts import _message
 from neurodeploy.passes.quantise.quantise import Quantise
+from neurodeploy.program import overflow
 from neurodeploy.program.recording import Record, returned
 from tests.conformance import hybrids
 from tests.conformance.hybrids import STEP, graph
@@ -227,6 +228,27 @@ def test_stages_may_hand_on_to_stages(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sent, np.clip(np.rint(found.hosted["seen"] * 256), -255, 255))
 
 
+@pytest.mark.parametrize("backend", ["reference", "hwsim"])
+def test_what_does_not_fit_its_message_is_counted_and_said(backend: str, tmp_path: Path) -> None:
+    """Numbers far beyond those of calibration are held; values where calibration saw 0 and 1 become a spike."""
+    factor = graph([("Mul", "x x", "y")], {"x": hybrids.SEQUENCE}, {"y": hybrids.SEQUENCE})
+    case = hybrids.build("attention between two phases", "float")
+    stage = hybrids.stage("square", factor, "image", "seen", "before")
+    image = Population("image", (N,), Source())
+    network = replace(case.program.network, populations=(image, *case.program.network.populations), stages=(stage,))
+    for top, beyond in ((1.9, 4.0), (1.0, 1.5)):
+        x = {"input": spikes(), "image": top * spikes(1)}
+        program = compiled(network, tmp_path, x)
+        fits = backends.get(backend)(program, x)
+        assert fits.left == {} and overflow.said(fits.left, program.network, 14, 3) == []
+        more = {**x, "image": beyond * spikes(1)}
+        found = backends.get(backend)(program, more)
+        count = int(spikes(1).sum())
+        assert found.left == {"seen": {"message_held": count}}
+        (line,) = overflow.said(found.left, program.network, 14, 3)
+        assert f"'seen': of {14 * 3 * N} neuron-steps what the host made did not fit its message in {count:,}" in line
+
+
 def test_without_samples_it_says_what_it_needs() -> None:
     network = hybrids.build("attention between two phases", "float").program.network
     with pytest.raises(InvalidInputError, match="needs samples") as caught:
@@ -284,6 +306,8 @@ def test_compile_run_and_verify_to_the_end(
     verdicts = {(pair.first, pair.second): pair.verdict for pair in found.pairs}
     assert verdicts["float network", "integer network"] in ("measured", "equal")
     assert verdicts["integer network", "hwsim"] == "equal"
+    again = Model(Path("a.ndp")).verify(x, chip="loihi2", backends=["reference", "hwsim"])
+    assert [p.verdict for p in again.pairs] == list(verdicts.values()), "calibrated on what it verifies"
     program = Model(Path("a.ndp")).compile("loihi2", calibration=x)
     recording = backends.get("hwsim")(program.of, {"input": x}, record=Record(("v",)))
     floats = run_whole(case.program.network, case.inputs)

@@ -18,6 +18,7 @@ from neurodeploy.errors import BackendError, Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import HostInput, HostStage, on_chip
 from neurodeploy.network.network import Network, Population
+from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
@@ -190,4 +191,17 @@ def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
         for name, values in found.states.items()
     }
     kept = {name: values for name, values in states.items() if values}
-    return replace(found, spikes={**found.spikes, **extra}, states=kept, hosted=hosted)
+    left = found.left if found.left is None else {**found.left, **_held(hybrid)}
+    return replace(found, spikes={**found.spikes, **extra}, states=kept, hosted=hosted, left=left)
+
+
+def _held(hybrid: _Hybrid) -> overflow.Left:
+    """How many numbers of the host did not fit their messages, of each population that has such."""
+    left: dict[str, dict[str, int]] = {}
+    for name, sent in hybrid.messages().items():
+        population = hybrid.network.by_name[name]
+        one = population.neuron.message_bits(hybrid.network.arithmetic) > 0
+        off = np.abs(hybrid.made[name] * population.scales - sent) > (1 if one else 0)
+        if hybrid.network.arithmetic != "float" and off.any():
+            left[name] = {kind: int(off.sum()) for kind in overflow.HELD}
+    return left
