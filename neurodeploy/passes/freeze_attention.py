@@ -23,7 +23,7 @@ from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import HostStage, fed
 from neurodeploy.network.network import Network
-from neurodeploy.program.recording import Recording, decidable, decisions
+from neurodeploy.program.recording import Recording, decidable, decisions, scores
 
 from .constants import Constant, with_constants
 from .data import NOTHING, PassData
@@ -120,12 +120,19 @@ def _means(stage: HostStage, hosted: Mapping[str, Array]) -> tuple[dict[str, Con
 
 def _changed(network: Network, before: Recording, made: Network, after: Recording) -> str:
     """How spikes and classes change on the calibration samples."""
-    both = [p.name for p in made.populations if p.spiking and not p.external and not p.neuron.valued]
-    pairs = [(before.spikes[name].dense(), after.spikes[name].dense()) for name in both]
-    sent = sum(int((a != 0).sum()) for a, _ in pairs)
-    differ = sum(int((a != b).sum()) for a, b in pairs)
+    sent = differ = 0
+    for population in (p for p in made.populations if p.spiking and not p.external):
+        a, b = (run.spikes[population.name].dense() for run in (before, after))
+        sent += int((a != 0).sum())
+        differ += int((((a != 0) != (b != 0)) if population.neuron.valued else (a != b)).sum())
     text = f"on {before.samples:,} samples, {differ:,} neuron-steps differ, {differ / max(sent, 1):.2%} of the spikes"
     if not network.outputs or not decidable(network, before) or not decidable(made, after):
         return text
-    classes = [decisions(net, run).predicted for net, run in ((network, before), (made, after))]
-    return f"{text}; {int((classes[0] != classes[1]).sum()):,} of {before.samples:,} samples get another class"
+    both = ((network, before), (made, after))
+    classes, found = [decisions(*one).predicted for one in both], [scores(*one) for one in both]
+    off = float(np.sqrt(np.mean((found[0] - found[1]) ** 2)))
+    low, high, others = found[0].min(), found[0].max(), int((classes[0] != classes[1]).sum())
+    return (
+        f"{text}; scores are off by {off:.4g} (root mean square) where they were {low:.4g} to {high:.4g}, and "
+        f"{others:,} of {before.samples:,} samples get another class"
+    )
