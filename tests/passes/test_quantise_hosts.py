@@ -123,6 +123,19 @@ def test_a_gate_of_ones_is_exact(calibrated: bool) -> None:
     np.testing.assert_array_equal(before, after / 8)
 
 
+def test_products_that_sent_nothing_in_calibration_are_made_for_the_worst() -> None:
+    rng = np.random.default_rng(5)
+    network = gated(rng.normal(size=(5, 4)), rng.normal(size=(5, 3)))
+    quiet = {"a": np.zeros((4, 1, 4), np.uint8), "b": np.zeros((4, 1, 3), np.uint8)}
+    integer = Quantise().apply(network, PassData(quiet))
+    assert integer.by_name["product"].scales[0] == Quantise().apply(network).by_name["product"].scales[0]
+    assert reach.messages(integer)["product"] <= 2 * 256
+    never = replace(network.by_name["product"], neuron=Product(np.full(5, 1e12)))
+    high = replace(network, populations=(*network.populations[:2], never))
+    loud = {"a": np.ones((4, 1, 4), np.uint8), "b": np.ones((4, 1, 3), np.uint8)}
+    assert len(run_whole(Quantise().apply(high), loud).spikes["product"]) == 0
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(4, 16))
 def test_no_product_is_larger_than_is_proven(seed: int, bits: int) -> None:
@@ -314,3 +327,23 @@ def test_compile_run_and_verify_to_the_end(
     np.testing.assert_allclose(
         returned(program.network, recording)[0], returned(case.program.network, floats)[0], atol=0.1
     )
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e-2, 1e-3, 3e-4])
+def test_weights_far_apart_have_exponents_within_the_register(ratio: float) -> None:
+    """As those behind numbers of 256 for 1 are beside those behind spikes: exponents go from -8 to 7 at most, so a
+    scale at which the smaller ones fill their bits must not be so fine that the larger ones have none."""
+    one = np.ones(1)
+    neuron = Lif(du=one, dv=one, bias=0 * one, threshold=0.667 * one, reset_to=0 * one, initial=0 * one)
+    parts = (Population("a", (1,), Source()), Population("b", (1,), Source()), Population("lif", (1,), neuron))
+    wired = tuple(Projection(n, n, "lif", Dense(np.full((1, 1), w))) for n, w in (("a", 1.7538), ("b", 1.7538 * ratio)))
+    network = Network("n", parts, wired, ("lif",), 1e-3)
+    rng = np.random.default_rng(0)
+    x = {n: rng.integers(0, 2, (9, 2, 1)) for n in "ab"}
+    integer = Quantise(rounding="nearest").apply(network, PassData(x))
+    scale = float(integer.by_name["lif"].scales[0])
+    for before, after in zip(network.projections, integer.projections, strict=True):
+        kind = after.connectivity
+        assert -8 <= kind.exponent <= 7
+        found = float(kind.weights[0, 0]) * 64 * 2.0**kind.exponent / scale
+        assert found == pytest.approx(float(before.connectivity.weights[0, 0]), rel=0.03)

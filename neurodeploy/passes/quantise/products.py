@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurodeploy.network import loihi_ranges
 from neurodeploy.network.connectivity import with_weights
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.network import Population, Projection
@@ -52,10 +53,11 @@ def product(
         scale *= unit
         largest *= sum(p.largest_sum for p in whole)
     if seen.recording is not None:
-        largest = scale * float(np.abs(seen.recording.spikes[population.name].dense()).max(initial=0.0))
+        sent = seen.recording.spikes[population.name].dense()
+        largest = scale * float(np.abs(sent).max(initial=0.0)) or largest
     shift = max(0, math.ceil(math.log2(largest / 2.0**bits) - CLOSE)) if largest else 0
     scale /= 2.0**shift
-    threshold = np.rint(neuron.threshold * scale).astype(np.int32)
+    threshold = np.minimum(np.rint(neuron.threshold * scale), loihi_ranges.STATE_MAX).astype(np.int32)
     quantised = replace(population, neuron=replace(neuron, threshold=threshold, shift=shift), scale=scale)
     return quantised, [done[p.name] for p in incoming]
 
