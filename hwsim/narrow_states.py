@@ -10,7 +10,8 @@ recorded, a few samples at a time, and what lies beyond is counted:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -33,23 +34,34 @@ LARGEST = 1 << 24
 """Most states that are recorded at a time."""
 
 
-def found(program: Program, arch: Architecture | None, inputs: Mapping[str, Array]) -> overflow.Left:
+Run = Callable[..., Recording]
+"""Runs a Program as `neurodeploy.backends.Backend` does."""
+
+
+def found(
+    program: Program, arch: Architecture | None, inputs: Mapping[str, Array], run: Run | None = None
+) -> overflow.Left:
     """Neuron-steps beyond the chip's bits, by population and kind, only what is above 0; nothing with Loihi's 24.
 
     Args:
         program: that is run again, with its states recorded.
         arch: the chip that is meant; None for none.
         inputs: as `neurodeploy.backends.Backend` takes them.
+        run: chip and host together, of a network with host stages (hwsim's back-end); None runs the chip alone.
+
+    Raises:
+        UnsupportedError: a network with host stages, and nothing that runs them.
     """
     registers = registers_of(arch)
     if program.network.arithmetic == "float" or registers.state_bits >= 24:
         return {}
     steps, samples, given = check_inputs(program.network, inputs)
-    simulator, total = Simulator(program), {p.name: np.zeros(2, np.int64) for p in program.network.populations}
+    total = {p.name: np.zeros(2, np.int64) for p in program.network.populations}
+    together = partial(run, program) if run is not None and program.network.stages else Simulator(program).run
     few = max(1, LARGEST // max(steps * sum(p.size for p in program.network.populations), 1))
     for start in range(0, samples, few):
         part = {name: values[:, start : start + few] for name, values in given.items()}
-        recording = simulator.run(part, record=Record(("u", "v")))
+        recording = together(part, record=Record(("u", "v")))
         for name, counts in total.items():
             counts += _beyond(program, recording, name, registers.state_max)
     rows = {name: {kind: int(n) for kind, n in zip(KINDS, row, strict=True) if n} for name, row in total.items()}
@@ -78,8 +90,16 @@ def said(left: overflow.Left, program: Program, arch: Architecture | None, input
     for name, row in left.items():
         cells = steps * samples * program.network.by_name[name].size
         counts = ", ".join(f"{KINDS[kind]} in {n:,} ({overflow.percent(n / cells)})" for kind, n in row.items())
+        differ = ", ".join(("spikes", *_read(program, name)))
         lines.append(
             f"states of {name!r} go beyond the {bits} bits of {arch.name}: of {cells:,} neuron-steps {counts}; "
-            f"computed with 24 bits here, spikes may differ on the chip; {HINT}"
+            f"computed with 24 bits here, {differ} may differ on the chip; {HINT}"
         )
     return lines
+
+
+def _read(program: Program, name: str) -> list[str]:
+    """What host stages read of the potentials of a population, in words."""
+    stages = program.network.stages
+    reading = [s.name for s in stages if any(t.source == name and t.port == "potential" for t in s.takes)]
+    return [f"and the potentials that the host stage {reader!r} reads" for reader in reading]

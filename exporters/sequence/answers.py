@@ -242,8 +242,9 @@ class _Rules:
         if len(steps) != self.folded.last + 1 or any(one.shape != mean.shape for one in steps):
             return None
         terms = self.unrolled.terms
-        made = [terms.make(term.op, tuple(one if a is mean else a for a in term.args), term.shape, one.samples, term.node,
-                           named=term.named) for one in steps]  # fmt: skip
+        args = [tuple(one if a is mean else a for a in term.args) for one in steps]
+        made = [terms.make(term.op, own, term.shape, one.samples, term.node, named=term.named)
+                for own, one in zip(args, steps, strict=True)]  # fmt: skip
         return made if all(map(self._weighted, made)) else None
 
     def _extreme(self, term: Term) -> Expr | None:
@@ -360,7 +361,7 @@ class _Rules:
 
     def _name(self, read: Read) -> str:
         if isinstance(read, Term):
-            last = self.folded.last
+            last, read = self.folded.last, self._of_last(read)
             for place, other in enumerate(self.read):
                 if isinstance(other, Term) and self._matching.same(other, read, last - max(self._span(read))):
                     return f"#{place}"
@@ -368,6 +369,19 @@ class _Rules:
             return f"#{self.read.index(read)}"
         self.read.append(read)
         return f"#{len(self.read) - 1}"
+
+    def _of_last(self, term: Term) -> Term:
+        """The same value in the last step, which is the one that is written."""
+        last, step = self.folded.last, max(self._span(term), default=-1)
+        if step in (-1, last):
+            return term
+        for other in reversed(self.unrolled.terms.found):
+            if other.op == term.op and other.shape == term.shape and max(self._span(other), default=-1) == last:
+                if self._matching.same(other, term, last - step):
+                    return other
+        raise UnsupportedError(
+            f"{line_of(term.node)}: a layer is read in some steps, and not in the last", found=f"in step {step}"
+        )
 
     def _applied(self, term: Term, of: Callable[[Term], Expr]) -> Expr:
         """An operator on what its arguments are."""

@@ -258,9 +258,22 @@ class Matching:
             self._at_rest[a.index] = self._computed(a)
         return self._at_rest[a.index]
 
+    def _picked(self, a: Term) -> Any:
+        sources, which, inside = a.args
+        values = [self._before(source) for source in sources]
+        if any(value is None for value in values):
+            return None
+        made = torch.zeros(a.size, dtype=torch.float64)
+        for place, value in enumerate(values):
+            at = torch.from_numpy(which == place)
+            made[at] = value.expand(1, *sources[place].shape).reshape(-1).double()[torch.from_numpy(inside)[at]]
+        return made.reshape(1, *a.shape)
+
     def _computed(self, a: Term) -> Any:
-        if a.op in (INPUT, NEURON, STATE, PICK):
+        if a.op in (INPUT, NEURON, STATE):
             return torch.zeros((1, *a.shape), dtype=torch.float64)
+        if a.op == PICK:
+            return self._picked(a)
         if a.op == VIEW:
             return self._before(a.args[0]).reshape(1, *a.shape)
         if a.op == CONSTANT:

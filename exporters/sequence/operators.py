@@ -12,7 +12,9 @@ from torch import fx
 from ..torch_step.fxgraph import arguments
 from ..torch_step.windows import POOLS
 
-Shift = Callable[[tuple[Any, ...], tuple[tuple[str, Any], ...], int, int], Any]
+Shift = Callable[[tuple[Any, ...], tuple[tuple[str, Any], ...], Sequence[int], int], Any]
+"""From arguments, keywords, the dimensions that stay, in order, and how many there were, to arguments and keywords of
+what has one dimension in front of these."""
 
 
 def _aten(*names: str) -> frozenset[str]:
@@ -155,19 +157,18 @@ _OVER_ALL: Mapping[str, Any] = {
 """Reductions that have an overload over several dimensions."""
 
 
-def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _before: int, _after: int) -> Any:
+def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _kept: Sequence[int], _rank: int) -> Any:
     return args, named
 
 
-def _dim_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], before: int, after: int) -> Any:
+def _dim_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], kept: Sequence[int], rank: int) -> Any:
     """``dim`` of an operator, second argument, counted in ``[batch, *features]``."""
-    dim = int(args[1]) % before
-    return (args[0], 1 + dim - (before - after), *args[2:]), named
+    return (args[0], 1 + kept.index(int(args[1]) % rank), *args[2:]), named
 
 
-def _glu_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], before: int, after: int) -> Any:
+def _glu_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], kept: Sequence[int], rank: int) -> Any:
     dim = int(args[1]) if len(args) > 1 else int(dict(named).get("dim", -1))
-    return (args[0], 1 + dim % before - (before - after)), ()
+    return (args[0], 1 + kept.index(dim % rank)), ()
 
 
 def _first(node: fx.Node, signals: Collection[fx.Node]) -> bool:
@@ -187,14 +188,13 @@ def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Seque
     if name in _LAST_ONE:
         return [rank - 1], _kept
     if name == "aten.glu":
-        dim = int(node.args[1]) if len(node.args) > 1 else int(node.kwargs.get("dim", -1))  # type: ignore[call-overload]
-        return [dim % rank], _glu_moved
+        return [int(arguments(node)["dim"]) % rank], _glu_moved
     if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):
-        dim: Any = node.args[1]
-        return [int(dim) % rank], _dim_moved
+        softmax: Any = node.args[1]
+        return [int(softmax) % rank], _dim_moved
     if name in POOLS:
         return list(range(rank - int(name.partition("pool")[2][0]), rank)), _kept
-    if name == "aten.layer_norm":
+    if name in ("aten.layer_norm", "aten.rms_norm"):
         return list(range(rank - len(node.args[1]), rank)), _kept  # type: ignore[arg-type]
     if name in ("aten.batch_norm", "aten.instance_norm"):
         return [1], _kept

@@ -45,8 +45,10 @@ class Products(Values):
         rank = len(lead)
         wrong = {MIXED} if self._over_time else {MIXED, TIME}
         if any(what in wrong for one in like for what in one[rank:]):
-            raise MixedError(f"{packet(node)} over time or over the batch", found=f"{list(a.shape)} and {list(b.shape)}",
-                             allowed="each step and each sample by itself")  # fmt: skip
+            raise MixedError(
+                f"{packet(node)} over time or over the batch", found=f"{list(a.shape)} and {list(b.shape)}",
+                allowed="each step and each sample by itself",
+            )  # fmt: skip
         inner = [d for d in range(1, rank) if all(one[d] == FEATURE for one in like)]
         outer = [d for d in range(rank) if d not in inner]
         order = (*outer, *inner, rank, rank + 1)

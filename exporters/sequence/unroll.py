@@ -381,10 +381,13 @@ class _Unrolling(Products):
         if len(distinct) > 1:
             return self._of_two(node, distinct)
 
+        like = features_of(self._terms, [ids])
+        features = [d for d in range(ids.dim()) if (like[d] == FEATURE and d > 0) or d in needed]
+
         def made(group: Group, inner: tuple[int, ...], _each: Any) -> Term:
             value = self._value(group.contents[0], inner, self._source(distinct[0], inner))
             args, named = with_parts(node, {distinct[0]: value}, self._constant_part)
-            args, named = shift(args, named, ids.dim(), len(inner))
+            args, named = shift(args, named, features, ids.dim())
             after = self._result_shape(node, args, named, inner)
             return self._terms.make(node.target, args, after, self._samples([value]), node, named=named)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurodeploy.network import compose
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.host_nodes import FROM_HOST, shape_of
 
 Count = tuple[float, Array]
 """The unit, and the most that each position, flattened, may be in it: 0, 1 ... that many units."""
@@ -67,6 +68,8 @@ class Counts:
         kind = type(node).__name__
         if kind == "Input":
             return tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+        if kind == FROM_HOST:
+            return shape_of(node)
         if kind in ("Linear", "Affine"):
             return (len(node.weight),)
         if kind == "Max":

@@ -208,6 +208,8 @@ def _of_graph(file: NirFile, path: Path, x: Inputs | None, settled: Mapping[str,
 
 def _stage(stage: HostStage) -> dict[str, Any]:
     takes, gives = ([dict(vars(one)) for one in ends] for ends in (stage.takes, stage.gives))
+    for one in takes:
+        one.pop("raised")  # in the units of the model it is the same potential
     return {"name": stage.name, "when": stage.when, "takes": takes, "gives": gives, "graph_bytes": stage.graph.size}
 
 

@@ -196,8 +196,13 @@ class Model:
         self, x: Inputs, chip: str | Path | None = "loihi1", options: CompileOptions | None = None, *,
         samples: int = 64, input_axis: TimeAxis | None = None,
     ) -> Program:  # fmt: skip
-        """Compile it, calibrated on the first ``samples`` of ``x`` where ``options`` name no others."""
-        if self.path.suffix != ".nir" or (options is not None and options.calibration is not None):
+        """Compile it, calibrated on the first ``samples`` of ``x`` where ``options`` name no others.
+
+        A Program in floats is only where it has host stages, of which samples say how large becomes what they send.
+        """
+        source = self.source() if self.path.suffix == ".ndp" else None
+        takes = self.path.suffix == ".nir" or bool(getattr(source, "stages", ()))
+        if not takes or (options is not None and options.calibration is not None):
             return self.compile(chip, options)
         inputs = self._over_time(x, input_axis)
         few = {key: value[:, :samples] if value.ndim > 1 else value for key, value in inputs.items()}

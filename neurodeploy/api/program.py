@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from neurodeploy.hwsim.chips.computed import named
 from neurodeploy.hwsim.chips.embedded import architecture_of, arithmetic_of, known_chip
 from neurodeploy.hwsim.chips.hosts import Host, host_of
 from neurodeploy.hwsim.cost import Cost, Tier, check_tier, cost
-from neurodeploy.hwsim.hybrid import chip_side, cost_hybrid
+from neurodeploy.hwsim.hybrid import cost_hybrid
+from neurodeploy.network.arrays import Array
 from neurodeploy.network.network import Network
 from neurodeploy.program import likeness, overflow
 from neurodeploy.program.program import CoreUse
@@ -110,7 +111,7 @@ class Program:
             return ()
         found, arch = likeness.unlike(self.of.provenance, calibration), self._described()
         found += lost(list(self.after_passes))
-        found += narrow_states.said(narrow_states.found(self.of, arch, calibration), self.of, arch, calibration)
+        found += narrow_states.said(_beyond(self.of, arch, calibration), self.of, arch, calibration)
         return tuple(found)
 
     def explain(self) -> Explanation:
@@ -195,9 +196,8 @@ class Program:
         warnings = likeness.unlike(self.of.provenance, inputs)
         warnings += overflow.said(found.left, network, found.steps, found.samples)
         arch = self._described()
-        part, fed = chip_side(self.of, found) if network.stages else (self.of, inputs)
-        beyond = None if stopped else narrow_states.found(part, arch, fed)
-        warnings += narrow_states.said(beyond or {}, part, arch, fed)
+        beyond = None if stopped else _beyond(self.of, arch, inputs)
+        warnings += narrow_states.said(beyond or {}, self.of, arch, inputs)
         return Recording(network, found, self.arithmetic, beyond, tuple(warnings), stopped)
 
     def cost(
@@ -332,8 +332,7 @@ class Program:
                 found = verify_program(compiled, few, None if classes is None else classes[:samples], **how)
         arch = self._described()
         warnings += found.warnings(network)
-        part, fed = chip_side(self.of, next(iter(found.recordings.values()))) if network.stages else (self.of, few)
-        warnings += narrow_states.said(narrow_states.found(part, arch, fed), part, arch, fed)
+        warnings += narrow_states.said(_beyond(self.of, arch, few), self.of, arch, few)
         return Verification(network, found, self.arithmetic, left_out, tuple(warnings), measured)
 
     def report(
@@ -385,3 +384,8 @@ class Program:
 
     def _repr_html_(self) -> str:
         return html_table(self.COLUMNS, self.rows(), repr(self), self.warnings)
+
+
+def _beyond(program: Placed, arch: Architecture | None, inputs: Mapping[str, Array]) -> overflow.Left:
+    """States beyond the chip's bits, with its host stages run, too."""
+    return narrow_states.found(program, arch, inputs, backends.get("hwsim"))

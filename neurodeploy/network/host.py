@@ -20,7 +20,7 @@ A host in a loop costs a step: such a stage runs in every step, and what it give
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -28,13 +28,13 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 
 from .arrays import Array, Sealed
-from .schema import check_types
+from .schema import LATER, check_numbers, check_types
 
 When = Literal["before", "step", "phase", "behind"]
 
 
-@dataclass(frozen=True)
-class HostInput:
+@dataclass(frozen=True, eq=False)
+class HostInput(Sealed):
     """What a stage reads.
 
     Args:
@@ -43,15 +43,15 @@ class HostInput:
         port: the ``spikes`` that it sends (numbers, where its messages carry some; of an input its values), or its
             ``potential`` after the step's reset, in the units of the model.
         over: ``steps``, or their ``sum`` over the time of a phase.
+        raised: of a potential, what is added to it, ``[neurons]``: integers count from the reset potential; None for
+            nothing.
     """
 
     name: str
     source: str
     port: Literal["spikes", "potential"] = "spikes"
     over: Literal["steps", "sum"] = "steps"
-
-    def __post_init__(self) -> None:
-        check_types(self)
+    raised: Array | None = field(default=None, metadata={LATER: True})
 
     def __str__(self) -> str:
         return f"{self.port} of {self.source}" + (", summed over time" if self.over == "sum" else "")
@@ -183,6 +183,12 @@ def _check_input(network: Wired, stage: HostStage, taken: HostInput) -> None:
             f"the host stage {stage.name!r} reads the {taken.port} of {taken.source!r}, which has none",
             found=population.neuron.label, allowed="a population that has them",
         )  # fmt: skip
+    if taken.raised is not None:
+        check_numbers(f"what the host stage {stage.name!r} adds to {taken.source!r}", taken.raised, (population.size,))
+        if taken.port != "potential":
+            raise InvalidInputError(
+                f"the host stage {stage.name!r} raises the spikes of {taken.source!r}", allowed="potentials only"
+            )
     if stage.when == "before" and not population.external:
         raise InvalidInputError(
             f"the host stage {stage.name!r} runs before the first step and reads {taken.source!r}, of the chip",

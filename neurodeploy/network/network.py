@@ -82,6 +82,11 @@ class Population(Sealed):
         """`scale` of each neuron, ``[neurons]``."""
         return np.broadcast_to(np.asarray(self.scale, dtype=np.float64), (self.size,))
 
+    @property
+    def message_scales(self) -> Array:
+        """Units of what each neuron sends per unit of the model, ``[neurons]``: 1 for spikes, and in floats."""
+        return self.scales / 2**self.neuron.send_shift if self.neuron.valued else np.ones(self.size)
+
     def ends(self, port: int) -> int:
         """At how many places synapses end at a port: its neurons, or their compartments."""
         return self.size if self.join is None or port != PORT else self.join.compartments

@@ -82,6 +82,12 @@ class Neuron(Sealed):
         del arithmetic
         return not self.spiking
 
+    @property
+    def valued(self) -> bool:
+        """Whether its integer messages are values in the units of its state, shifted down by `send_shift`; else they
+        are spikes, or numbers of them, in floats and in integers alike."""
+        return self.graded("loihi")
+
     def largest_message(self, arithmetic: Arithmetic) -> int:
         """Largest magnitude of what it can send, in an integer network."""
         return STATE_LIMIT >> self.send_shift if self.graded(arithmetic) else 1

@@ -116,9 +116,8 @@ class Source(Neuron):
         if not 0 <= self.start < 1 << 31 or not 1 <= self.payload_bits <= 32:
             raise InvalidInputError(
                 f"population {name!r}: start or payload_bits is out of its range",
-                found=f"{self.start} and {self.payload_bits}",
-                allowed="0 to 2^31 - 1, and 1 to 32",
-            )
+                found=f"{self.start} and {self.payload_bits}", allowed="0 to 2^31 - 1, and 1 to 32",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +218,9 @@ class Lif(Neuron):
         # |u| <= A / du, |v| <= (A / du + |bias|) / dv, or less: geometric series; without leak there is no bound.
         du, dv = np.asarray(self.du, np.float64), np.asarray(self.dv, np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            current = np.where(du > 0, arriving / du, np.inf)
-            bound = np.where(dv > 0, (current + np.abs(self.bias)) / dv, np.inf)
+            current = np.where((du > 0) & (du <= 1), arriving / du, np.inf)
+            bound = np.where((dv > 0) & (dv <= 1), (current + np.abs(self.bias)) / dv, np.inf)
+        bound = bound if self.floor is None else np.maximum(bound, self.floor)  # which may lift it
         lowest = np.maximum(bound, np.maximum(np.abs(self.initial), np.abs(self.reset_to)))
         return np.isposinf(self.threshold) | (self.threshold > lowest)
 
@@ -232,6 +232,10 @@ class Lif(Neuron):
     def graded(self, arithmetic: Arithmetic) -> bool:
         del arithmetic
         return not self.spiking or self.max_spikes > 1 or self.lower is not None
+
+    @property
+    def valued(self) -> bool:
+        return not self.spiking
 
     def largest_message(self, arithmetic: Arithmetic) -> int:
         del arithmetic
@@ -299,23 +303,21 @@ class Lif(Neuron):
         if self.spiking and self.max_spikes > 1 and (self.threshold <= 0).any():
             raise InvalidInputError(
                 f"population {name!r} sends several spikes with a threshold that is not positive",
-                found=self.threshold.min(),
-                allowed="thresholds above 0, since the potential is divided by them",
-            )
+                found=self.threshold.min(), allowed="thresholds above 0, since the potential is divided by them",
+            )  # fmt: skip
         if not 1 <= self.max_spikes <= UNLIMITED:
             raise InvalidInputError(
-                f"population {name!r}: max_spikes is out of its range",
-                found=self.max_spikes,
+                f"population {name!r}: max_spikes is out of its range", found=self.max_spikes,
                 allowed=f"1 to {UNLIMITED:,}",
-            )
+            )  # fmt: skip
         self._check_times(name)
         if not self.reset_current or (self.spiking and (self.reset, self.reset_time) == ("hard", "now")):
             return
+        found = f"reset {self.reset!r}, reset_time {self.reset_time!r}" if self.spiking else "no spikes"
         raise InvalidInputError(
-            f"population {name!r}: reset_current does not go with its other rules",
-            found=f"reset {self.reset!r}, reset_time {self.reset_time!r}" if self.spiking else "no spikes",
+            f"population {name!r}: reset_current does not go with its other rules", found=found,
             allowed="spiking neurons with reset 'hard' and reset_time 'now'",
-        )
+        )  # fmt: skip
 
     def check_registers(self, name: str) -> None:
         decays = {"du": self.du, "dv": self.dv}

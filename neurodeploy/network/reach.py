@@ -8,16 +8,18 @@ input; a real input stays far inside most of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from .arrays import Array
 from .connectivity import with_weights
+from .dispatch import expect
 from .join import PORT, Join
-from .network import Network, Projection
+from .network import Network, Population, Projection
 from .neuron import STATE_LIMIT
+from .neurons import Neuron, Product
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,48 @@ def reach(network: Network) -> Mapping[str, Reach]:
 
 def messages(network: Network) -> Mapping[str, int]:
     """Largest magnitude of what each population of an integer network sends in a step."""
-    most = {p.name: p.neuron.largest_message(network.arithmetic) for p in network.populations}
-    for name, (low, high) in _walked(network)[1].items():
+    _, levels, most = _walked(network)
+    for name, (low, high) in levels.items():
         if network.by_name[name].neuron.sums_up:  # a message is the change of the sum
             most[name] = int(min(most[name], (high - low).max(initial=0.0)))
     return most
 
 
-def _walked(network: Network) -> tuple[dict[str, Reach], dict[str, tuple[Array, Array]]]:
-    """The reach of each population, and between what the sums of all its messages lie (`Neuron.levels`)."""
+def _walked(network: Network) -> tuple[dict[str, Reach], dict[str, tuple[Array, Array]], dict[str, int]]:
+    """The reach of each population, between what the sums of all its messages lie (`Neuron.levels`), and the largest
+    magnitude of one of them."""
     found: dict[str, Reach] = {}
     levels: dict[str, tuple[Array, Array]] = {}
+    most = {p.name: p.neuron.largest_message(network.arithmetic) for p in network.populations}
+    bounds: Mapping[type[Neuron], Callable[[Network, Population, Mapping[str, int]], int]] = {Product: _product}
     for population in network.populations:
-        low, high = arriving(network, population.name, levels=levels)
+        low, high = arriving(network, population.name, levels=levels, most=most)
         joined = 0.0
         if population.join is not None:
-            joined, low, high = _joined(network, population.name, population.join, low, high)
+            joined, low, high = _joined(network, population.name, population.join, low, high, most)
+        if type(population.neuron) in bounds:
+            most[population.name] = bounds[type(population.neuron)](network, population, most)
         levels[population.name] = population.neuron.levels(low, high)
         if not population.external:
             u, v = population.neuron.reach(low, high)
             found[population.name] = Reach(max(u, joined), v)
-    return found, levels
+    return found, levels, most
 
 
-def _joined(network: Network, name: str, join: Join, low: Array, high: Array) -> tuple[float, Array, Array]:
+def _product(network: Network, population: Population, most: Mapping[str, int]) -> int:
+    """Largest magnitude of a product: that of both factors, without the bits that it is shifted by."""
+    neuron = expect(population, Product, "reach")
+    ends = [arriving(network, population.name, port, most=most) for port in range(neuron.ports)]
+    far = [float(np.maximum(-low, high).max(initial=0.0)) for low, high in ends]
+    return min(most[population.name], math.ceil(math.prod(far) / float(1 << neuron.shift)))
+
+
+def _joined(
+    network: Network, name: str, join: Join, low: Array, high: Array, sent: Mapping[str, int]
+) -> tuple[float, Array, Array]:
     """How far the currents of compartments go, and the least and largest sum at the neurons behind them."""
     population = network.by_name[name]
-    least, most = arriving(network, name, PORT)
+    least, most = arriving(network, name, PORT, most=sent)
     limit = STATE_LIMIT >> population.neuron.current_shift
     far = float(np.maximum(-least, most).max(initial=0.0)) / (limit - 1)
     wraps = (np.maximum(-least, most) >= limit).astype(bool)
@@ -80,7 +97,11 @@ def _joined(network: Network, name: str, join: Join, low: Array, high: Array) ->
 
 
 def arriving(
-    network: Network, name: str, port: int = 0, levels: Mapping[str, tuple[Array, Array]] | None = None
+    network: Network,
+    name: str,
+    port: int = 0,
+    levels: Mapping[str, tuple[Array, Array]] | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> tuple[Array, Array]:
     """Least and largest sum that arrives at a port in one step, ``[neurons]`` each, or ``[compartments]``.
 
@@ -89,6 +110,7 @@ def arriving(
         name: of the population.
         port: of the population.
         levels: of the populations before it; then, where its neurons sum up, what arrives in all steps together.
+        most: largest magnitude of what each population sends; None for what their neurons say.
     """
     population = network.by_name[name]
     low, high = np.zeros(population.ends(port)), np.zeros(population.ends(port))
@@ -98,8 +120,8 @@ def arriving(
                 least, largest = weighed(projection, levels.get(projection.source))
             else:
                 neuron = network.by_name[projection.source].neuron
-                most = neuron.largest_message(network.arithmetic)
-                least, largest = _sums(projection, most, neuron.signed(network.arithmetic))
+                far = neuron.largest_message(network.arithmetic) if most is None else most[projection.source]
+                least, largest = _sums(projection, far, neuron.signed(network.arithmetic))
             low, high = low + least, high + largest
     return low, high
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import h5py
 
 KNOWN_NODES = (
-    "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "FromHost",
-    "HostStage", "I", "IF", "Input", "LI", "LIF", "Linear", "Max", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
+    "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "FromHost", "HostStage", "I",
+    "IF", "Input", "LI", "LIF", "Linear", "Max", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
 )  # fmt: skip
 """Node types that can stand in a file: those of nir 1.0.8, and our own `Max`, `HostStage`, `FromHost`."""
 

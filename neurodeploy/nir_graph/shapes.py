@@ -141,8 +141,8 @@ def stages(graph: nir.NIRGraph) -> tuple[HostStage, ...]:
     if alone := sorted(set(of_kind(graph, FROM_HOST)) - fed):
         raise InvalidInputError(f"no host stage feeds {alone[0]!r}", hint="export the network again")
     loops = nx.condensation(edges)  # a host in a loop runs in every step
-    after = [name for loop in nx.lexicographical_topological_sort(loops, key=lambda n: sorted(loops.nodes[n]["members"]))
-             for name in sorted(loops.nodes[loop]["members"])]  # fmt: skip
+    members = {number: sorted(loops.nodes[number]["members"]) for number in loops}
+    after = [name for loop in nx.lexicographical_topological_sort(loops, key=members.get) for name in members[loop]]
     return tuple(found[name] for name in after if name in found)
 
 

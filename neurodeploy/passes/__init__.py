@@ -44,6 +44,8 @@ BUILTIN: Mapping[str, str] = {
     "prune": "neurodeploy.passes.prune:Prune",
     "encode": "neurodeploy.passes.encode:Encode",
     "split-signs": "neurodeploy.passes.split_signs:SplitSigns",
+    "gate-on-chip": "neurodeploy.passes.gate_on_chip:GateOnChip",
+    "freeze-attention": "neurodeploy.passes.freeze_attention:FreezeAttention",
     "quantise": "neurodeploy.passes.quantise.quantise:Quantise",
     "fine-tune": "neurodeploy.passes.fine_tune.fine_tune:FineTune",
 }
@@ -157,4 +159,5 @@ def _shown(hint: Any) -> str:
         return " | ".join(_shown(kind) for kind in get_args(hint))
     if get_origin(hint) is Literal:
         return " | ".join(map(str, get_args(hint)))
-    return {int: "a whole number", float: "a number", bool: "true | false", NoneType: "any"}.get(hint, str(hint))
+    said = {int: "a whole number", float: "a number", bool: "true | false", str: "a name", NoneType: "any"}
+    return said.get(hint, str(hint))

@@ -10,6 +10,7 @@ import numpy as np
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
+from neurodeploy.network.host import on_chip
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Source
 from neurodeploy.program.recording import check_inputs, what_is_graded
@@ -23,7 +24,8 @@ def with_graded_inputs(
 ) -> Network:
     """Give inputs the message bits that whole numbers above 1 in the calibration samples need.
 
-    Samples of 0 and 1 leave the network as it is, and so do fractions, which no chip takes as they are.
+    Samples of 0 and 1 leave the network as it is, and so do fractions, which no chip takes as they are, and inputs that
+    only the host reads.
 
     Args:
         network: in floats.
@@ -33,10 +35,10 @@ def with_graded_inputs(
         InvalidInputError: counts on a chip without graded spikes, or beyond its bits.
     """
     _, _, given = check_inputs(network, calibration)
-    notes = dict(network.notes)
+    notes, there = dict(network.notes), on_chip(network)
     populations = []
     for population in network.populations:
-        if population.name in given:
+        if population.name in given and population.name in there:
             population = _graded(population, given[population.name], chip, payload_bits, notes)
         populations.append(population)
     return replace(network, populations=tuple(populations), notes=notes)

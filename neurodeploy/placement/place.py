@@ -162,7 +162,8 @@ class Place:
     def _check_tiles(self, network: Network, partition: Partition, parts: list[Part]) -> None:
         assert self.tiling is not None
         for index, part in enumerate(parts):
-            on_chip = {n: neurons for n, neurons in part.items() if network.by_name[n] not in network.inputs}
+            known = network.by_name
+            on_chip = {n: v for n, v in part.items() if not known[n].external or known[n].neuron.always_on}
             if on_chip and (excess := partition.over(network, on_chip)):
                 cores = -(-excess.need // excess.have)
                 each = sum(map(len, on_chip.values())) // cores
@@ -204,7 +205,7 @@ def _cores(network: Network, parts: list[Part]) -> dict[str, Array]:
         for name, neurons in part.items():
             core_of.setdefault(name, np.zeros(network.by_name[name].size, np.int64))[neurons] = index
     for population in network.populations:
-        if population.name not in core_of and population.neuron.always_on:
+        if population.name not in core_of and population.neuron.always_on:  # others are fed from outside
             targets = [core_of[p.target] for p in network.projections if p.source == population.name]
             core_of[population.name] = np.full(population.size, min((int(t.min()) for t in targets), default=0))
     return core_of

@@ -150,7 +150,9 @@ def encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type
                 hint="a neuron model of another package needs an entry point (docs/howto-add-a-neuron-model.md)",
             )
         told = [
-            item for item in fields(value) if LATER not in item.metadata or getattr(value, item.name) != item.default
+            item
+            for item in fields(value)
+            if LATER not in item.metadata or _said(getattr(value, item.name), item.default)
         ]
         entry = {item.name: encode(getattr(value, item.name), arrays, types) for item in told}
         return {"type": name_of(type(value)), "fields": entry}
@@ -166,6 +168,11 @@ def encode(value: Any, arrays: list[np.ndarray[Any, Any]], types: frozenset[type
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"cannot store a {type(value).__name__}")
+
+
+def _said(value: Any, default: Any) -> bool:
+    """Whether a field that older files lack is written: where it is not the default."""
+    return isinstance(value, np.ndarray) or bool(value != default)
 
 
 def decode(value: Any, arrays: list[np.ndarray[Any, Any]], find: Callable[[str], type]) -> Any:

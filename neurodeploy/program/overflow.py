@@ -27,6 +27,10 @@ KINDS: Mapping[str, str] = {
 }
 """What is counted, in the order of the columns of hwsim's counters, and in words."""
 
+HELD: Mapping[str, str] = {"message_held": "what the host made did not fit its message"}
+"""What is counted where a host stage feeds a population: numbers held by more than one at the end of their bits, and
+any but 0 and 1 sent as spikes."""
+
 HINT = (
     "compile with --calibration and samples like these: measured spikes choose a scale; "
     "verify says by how much spikes differ"
@@ -54,10 +58,10 @@ def said(left: Left | None, network: Network, steps: int, samples: int) -> list[
     if left is None:
         could = network.arithmetic == "loihi" and any(1 < far.u < math.inf for far in reach(network).values())
         return ["currents could wrap, which this back-end does not count; hwsim and reference do"] if could else []
-    lines = []
+    lines, words = [], {**KINDS, **HELD}
     for name, row in left.items():
         cells = steps * samples * network.by_name[name].size
-        counts = ", ".join(f"{KINDS[kind]} in {n:,} ({percent(n / cells)})" for kind, n in row.items())
+        counts = ", ".join(f"{words[kind]} in {n:,} ({percent(n / cells)})" for kind, n in row.items())
         lines.append(f"integers left their range in {name!r}: of {cells:,} neuron-steps {counts}; {HINT}")
     return lines
 

@@ -11,6 +11,7 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.network.answer import Series
 from neurodeploy.network.arrays import Array, Sealed, sole
 from neurodeploy.network.connectivity import Connectivity
+from neurodeploy.network.host import on_chip
 from neurodeploy.network.network import Network, Population
 
 from .count_kinds import counted
@@ -357,8 +358,9 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
 
     Raises:
         InvalidInputError: a missing or surplus input, a wrong shape, values that are not finite, or in an integer
-            network not 0 or 1 spikes.
+            network not 0 or 1 spikes (where only the host reads it, any values).
     """
+    there = on_chip(network)
     names = [p.name for p in network.inputs]
     given = {names[0] if key == "" and len(names) == 1 else key: np.asarray(value) for key, value in inputs.items()}
     if sorted(given) != sorted(names):
@@ -385,8 +387,8 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
             raise InvalidInputError(
                 f"input {population.name!r} differs in time or batch", found=value.shape[:2], allowed=extent
             )
-        bits = max(1, population.neuron.message_bits(network.arithmetic))
-        if network.arithmetic == "loihi" and bits > 1:
+        bits, sent = max(1, population.neuron.message_bits(network.arithmetic)), population.name in there
+        if network.arithmetic == "loihi" and sent and bits > 1:
             if (value != np.rint(value)).any() or np.abs(value).max() >= 1 << (bits - 1):
                 raise InvalidInputError(
                     f"input {population.name!r} does not fit its messages",
@@ -394,7 +396,7 @@ def check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[int, in
                     allowed=f"whole numbers of {bits} bits, sign included",
                     hint="scale, clip and round the input, or compile with such samples as --calibration",
                 )
-        elif network.arithmetic == "loihi" and not _binary(value):
+        elif network.arithmetic == "loihi" and sent and not _binary(value):
             raise _not_binary(population.name, value)
         extent = (value.shape[0], value.shape[1])
         flat[population.name] = value.reshape(*extent, population.size)

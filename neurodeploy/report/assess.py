@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from neurodeploy import __version__, backends
+from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import Compiled
 from neurodeploy.hwsim import narrow_states
 from neurodeploy.hwsim.chips.hosts import host_of
@@ -19,7 +20,6 @@ from neurodeploy.verify.stages import (
     VerifyOptions,
     accuracy_of,
     compiled_stage,
-    reference_run,
     verify_program,
 )
 
@@ -72,8 +72,8 @@ def assess(
     first: dict[str, Runner | None] = {"torch": model, "NIR": compiled.nir}
     runners: list[tuple[str, Runner, Network]] = [
         *((stage, run, floats) for stage, run in first.items() if run is not None),
-        *([("float network", lambda x: reference_run(floats, x), floats)] if compiled.float_network else []),
-        (compiled_stage(network), lambda x: reference_run(network, x), network),
+        *([("float network", lambda x: run_network(floats, x), floats)] if compiled.float_network else []),
+        (compiled_stage(network), lambda x: run_network(network, x), network),
     ]
     for stage, run, of in runners:
         if tell:

@@ -81,24 +81,30 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
 
 
 def _different(population: Population, first: Recording, second: Recording) -> int:
-    """Neuron-steps that differ; of changes, which come in units of their own, whether there is one."""
+    """Neuron-steps that differ; of values, which come in units of their own, whether there is one."""
     one, other = (run.spikes[population.name].dense() for run in (first, second))
-    changes = population.neuron.sums_up
-    return int(((one != 0) != (other != 0)).sum() if changes else (one != other).sum())
+    values = population.neuron.valued
+    return int(((one != 0) != (other != 0)).sum() if values else (one != other).sum())
 
 
 def warnings(found: Sequence[Measured]) -> list[str]:
     """What the last stage has lost beside the first, and which of its integers left their range."""
     first, last = found[0], found[-1]
-    return [*losses.warnings(first.spikes, last.different, first.accuracy, last.accuracy), *last.left]
+    said = losses.warnings(first.spikes, last.different, first.accuracy, last.accuracy)
+    names = [stage.name for stage in found]
+    floats = found[: names.index("quantise")] if "quantise" in names else found
+    lossy = next((stage for stage in floats if stage.different), None)
+    if said and lossy is not None:
+        said.append(f"{floats[-1].different:,} neuron-steps differ before there are integers, from {lossy.name} on")
+    return [*said, *last.left]
 
 
 def run(network: Network, inputs: Mapping[str, Array]) -> Recording:
     """Run a network that is not placed on hwsim."""
+    from neurodeploy import backends
     from neurodeploy.compiler import place
-    from neurodeploy.hwsim import engine
 
-    return engine.run(place(network, None, {}), inputs)
+    return backends.get("hwsim")(place(network, None, {}), inputs)
 
 
 def moved(first: Array, second: Array) -> Moved:

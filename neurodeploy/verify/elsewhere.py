@@ -127,6 +127,8 @@ def _compared(module: nn.Module, sample: Array, captured: Captured, file: NirFil
     except NeurodeployError:  # of this many samples or steps
         return None
     (source,) = network.inputs
+    if captured.whole and len(x) != captured.recorded_steps:
+        return None
     recording = interpreted(file, resolve(file), network)({source.name: x})
     if len(run.returned) != len(captured.kept) + len(captured.left_out):
         return None

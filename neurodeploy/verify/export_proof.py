@@ -28,7 +28,7 @@ from neurodeploy.program.recording import Recording
 
 from .compare import Pair, Stage, compare, verify
 from .elsewhere import longer, otherwise
-from .livelier import asleep, idle, left_unproven, livelier
+from .livelier import STEPS, asleep, idle, left_unproven, livelier
 from .margins import check_precision, decisions
 from .returned import WHAT as RETURNS
 from .returned import compare_returned, returned_refusal
@@ -284,7 +284,8 @@ def _livelier(
         return recording_of(made, network, {source.name: sample})
 
     try:
-        found = livelier(run, network, source.shape, takes[0])
+        steps = usage.steps if captured.whole else STEPS
+        found = livelier(run, network, source.shape, takes[0], steps)
     except NeurodeployError:  # a module that takes this many steps and samples alone
         return None
     if found is None:

@@ -69,26 +69,31 @@ def asleep(take: Mapping[str, tuple[Array, str]]) -> list[str]:
     return [name for name, (none, _) in take.items() if none.all()]
 
 
-def drawn(shape: tuple[int, ...]) -> Iterator[Array]:
+def drawn(shape: tuple[int, ...], steps: int) -> Iterator[Array]:
     """Samples ``[time, batch, *shape]``, each livelier: spikes, then numbers of both signs, larger and larger."""
     rng = np.random.default_rng(0)
     for rate in RATES:
-        yield (rng.random((STEPS, SAMPLES, *shape)) < rate).astype(np.float64)
+        yield (rng.random((steps, SAMPLES, *shape)) < rate).astype(np.float64)
     for gain in GAINS:
-        yield gain * rng.normal(size=(STEPS, SAMPLES, *shape)).round(3)
+        yield gain * rng.normal(size=(steps, SAMPLES, *shape)).round(3)
 
 
 def livelier(
-    run: Callable[[Array], Recording], network: Network, shape: tuple[int, ...], take: Mapping[str, tuple[Array, str]]
+    run: Callable[[Array], Recording],
+    network: Network,
+    shape: tuple[int, ...],
+    take: Mapping[str, tuple[Array, str]],
+    steps: int = STEPS,
 ) -> Array | None:
     """A sample on which more layers take part than in ``take``; None where none of those that are tried has more.
 
     Args:
         run: the original model.
         shape: of one sample.
+        steps: of the samples.
     """
     best, least = None, len(asleep(take))
-    for sample in drawn(shape):
+    for sample in drawn(shape, steps):
         if least == 0:
             break
         out = len(asleep(idle(run(sample), network)))

@@ -138,13 +138,6 @@ def compiled_stage(network: Network) -> str:
     return "integer network" if network.arithmetic == "loihi" else "compiled network"
 
 
-def reference_run(network: Network, inputs: Mapping[str, Array], record: Record = Record()) -> Recording:
-    """What the reference makes of a network, together with its host stages where it has some."""
-    if network.stages:
-        return backends.get("reference")(Program.unplaced(network, {}), inputs, record=record)
-    return run_network(network, inputs, record=record)
-
-
 def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) -> list[Stage]:
     """The stages of a compiled network: torch (if a model is given), NIR, float network, then the back-ends named.
 
@@ -159,7 +152,7 @@ def stages_of(compiled: Compiled, model: Runner | None, names: tuple[str, ...]) 
     if compiled.nir is not None:
         stages.append(Stage("NIR", compiled.nir, True, False))
     if float_network is not None:
-        stages.append(Stage("float network", lambda x: reference_run(float_network, x, STATES), True, False))
+        stages.append(Stage("float network", lambda x: run_network(float_network, x, record=STATES), True, False))
     integer, before = program.network.arithmetic == "loihi", len(stages)
     for name in names:
         title = compiled_stage(program.network) if name == "reference" else name

@@ -24,7 +24,7 @@ from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.network.connectivity import Dense
 from neurodeploy.network.host import HostInput, HostOutput, HostStage, phases
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif, Source
+from neurodeploy.network.neurons import Lif, SigmaDelta, Source
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Recording, returned
 from tests.conformance import engines, hybrids
@@ -302,6 +302,18 @@ def test_compiled_for_a_chip_it_does_the_same(name: str, tmp_path: Path) -> None
     assert len(made.network.stages) == len(case.program.network.stages)
 
 
+@pytest.mark.parametrize("name", hybrids.HYBRIDS)
+@pytest.mark.parametrize("backend", [n for n in BACKENDS if n != "onnxruntime"])
+def test_quantised_for_a_chip_all_back_ends_do_the_same(backend: str, name: str, tmp_path: Path) -> None:
+    """Integers that `quantise` chose: bit-equal on every back-end, chip and host together."""
+    case = hybrids.build(name, "float")
+    case.program.save(tmp_path / "a.ndp")
+    made = compile(tmp_path / "a.ndp", load_architecture("loihi2"), CompileOptions(calibration=case.inputs)).program
+    judge, found = (backends.get(one)(made, case.inputs, record=EVERYTHING) for one in ("reference", backend))
+    assert difference(judge, found, integer=True) == ""
+    assert all(len(judge.spikes[p.name]) > 20 for p in made.network.populations)
+
+
 def test_inspect_shows_the_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = hybrids.build("two phases, a gate, and a reader behind", "float")
     case.program.save(tmp_path / "a.ndp")
@@ -316,13 +328,20 @@ def test_inspect_shows_the_stages(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert stages[1]["gives"] == [{"name": "y", "target": "again", "delay": 0}]
 
 
+def changing(net: Network) -> Network:
+    """The same with its first neurons sigma-delta."""
+    neuron = SigmaDelta(np.zeros(hybrids.N), np.zeros(hybrids.N))
+    return replace(
+        net, populations=tuple(replace(p, neuron=neuron) if p.name == "first" else p for p in net.populations)
+    )
+
+
 def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
     """None of them runs the chip's part as if it were the network."""
     from neurodeploy.backends.lava.script import export as lava_script
     from neurodeploy.backends.onnx.step import write as to_onnx
     from neurodeploy.backends.reference.run import run_network
     from neurodeploy.hwsim.cost import cost
-    from neurodeploy.passes.fine_tune.fine_tune import FineTune
     from neurodeploy.passes.quantise.quantise import Quantise
 
     case = hybrids.build("attention between two phases", "float")
@@ -332,8 +351,7 @@ def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
         "hwsim": lambda: cost(integers.program, integers.inputs, load_architecture("loihi2")),
         "ONNX": lambda: to_onnx(case.program.network, tmp_path / "a.onnx"),
         "Lava": lambda: lava_script(integers.program, tmp_path / "a.py"),
-        "quantise": lambda: Quantise().apply(case.program.network),
-        "fine-tune": lambda: FineTune().apply(integers.program.network),
+        "quantise of sigma-delta": lambda: Quantise().apply(changing(case.program.network)),
     }
     for who, part in parts.items():
         with pytest.raises(UnsupportedError, match=f"{who}.* does not know host stages"):

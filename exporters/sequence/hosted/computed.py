@@ -15,7 +15,7 @@ from ...torch_step.wide import in_float64, wider
 from ..record import line_of
 from ..terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Constant, Term
 
-_JOINS = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
+_JOINS: Mapping[str, Any] = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
 
 class Computing:
@@ -61,7 +61,8 @@ class Computing:
         if term.op == PICK:
             return self._picked(term)
         if term.op == REDUCE:
-            return _JOINS[term.args[0]](torch.stack([self.value(t) for t in term.args[1:]]), 0)
+            joined: Tensor = _JOINS[term.args[0]](torch.stack([self.value(t) for t in term.args[1:]]), 0)
+            return joined
         with in_float64():
             made = term.op(*map(wider, self._argument(term.args)), **{k: self._argument(v) for k, v in term.named})
         result: Tensor = made[0] if isinstance(made, (tuple, list)) else made

@@ -107,14 +107,14 @@ def _reached(starts: set[Key], edges: Mapping[Key, Sequence[Key]]) -> set[Key]:
     return found
 
 
-def _network(values: Values, takers: Mapping[Key, Sequence[Key]], forced: set[Key], later: set[Key]) -> nx.DiGraph:
+def _network(values: Values, takers: Mapping[Key, Sequence[Key]], forced: set[Key], later: set[Key]) -> nx.DiGraph[Key]:
     """The network whose minimum cut is ours: on the side of the source is what the chip computes.
 
     A bit weighs more than all numbers that the host computes; of cuts with as many bits the one that leaves more to
     the chip is taken.
     """
     weight = 1 + sum(values.size.values())
-    made = nx.DiGraph()
+    made: nx.DiGraph[Key] = nx.DiGraph()
     made.add_nodes_from((_CHIP, _HOST))
     for key, args in values.args.items():
         value, taken, sent = ("value", key), ("taken", key), ("sent", key)

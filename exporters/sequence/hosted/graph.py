@@ -132,4 +132,3 @@ def _free(base: str, nodes: Mapping[str, Any]) -> str:
         number += 1
         name = f"host_{number}"
     return name
-

@@ -78,10 +78,11 @@ def _permuted(g: Graph, n: fx.Node) -> str:
     rank = len(dims_of(n))
     name = str(n.target)
     if name.startswith("aten.permute"):
-        order = [int(d) % rank for d in n.args[1]]  # type: ignore[union-attr]
+        order = [int(d) % rank for d in arguments(n)["dims"]]
     else:
         order = list(range(rank))
-        a, b = (int(d) % rank for d in n.args[1:3]) if len(n.args) > 1 else (0, 1)  # type: ignore[arg-type]
+        given: Any = n.args[1:3] if len(n.args) > 1 else (0, 1)
+        a, b = (int(d) % rank for d in given)
         order[a], order[b] = order[b], order[a]
     return g.add("Transpose", [g.of(n.args[0])], perm=order)
 
@@ -98,8 +99,9 @@ def _broadcast(g: Graph, n: fx.Node) -> str:
     """``prims.broadcast_in_dim``: each dimension of the value is put where it says."""
     before, after = dims_of(n.args[0]), dims_of(n)
     within = [1] * len(after)
-    for size, place in zip(before, n.args[2], strict=True):  # type: ignore[arg-type]
-        within[int(place)] = size  # type: ignore[arg-type]
+    places: Any = n.args[2]
+    for size, place in zip(before, places, strict=True):
+        within[int(place)] = size
     made = g.add("Reshape", [g.of(n.args[0]), g.shape(within)])
     return made if tuple(within) == after else g.add("Expand", [made, g.shape(after, free=False)])
 
@@ -131,10 +133,11 @@ def _selected(g: Graph, n: fx.Node) -> str:
 
 def _indexed(g: Graph, n: fx.Node) -> str:
     """Rows by a constant, or computed, index along one dimension."""
+    which: Any = n.args[1:]
     if str(n.target).startswith("aten.index_select"):
-        dim, index = int(n.args[1]), n.args[2]  # type: ignore[arg-type]
+        dim, index = int(which[0]), which[1]
     else:
-        given = [(d, i) for d, i in enumerate(n.args[1]) if i is not None]  # type: ignore[arg-type]
+        given = [(d, i) for d, i in enumerate(which[0]) if i is not None]
         if len(given) != 1:
             return _by_places(g, n)
         dim, index = given[0]
@@ -164,9 +167,9 @@ def _gathered(g: Graph, n: fx.Node) -> str:
 
 
 def _joined(g: Graph, n: fx.Node) -> str:
-    dim = int(n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", 0))  # type: ignore[call-overload]
-    parts = [a for a in n.args[0] if dims_of(a) != (0,)]  # type: ignore[union-attr]
-    return g.add("Concat", [g.of(a, _kind(n)) for a in parts], axis=dim % len(dims_of(n)))
+    given = arguments(n)
+    parts = [a for a in given["tensors"] if dims_of(a) != (0,)]
+    return g.add("Concat", [g.of(a, _kind(n)) for a in parts], axis=int(given["dim"]) % len(dims_of(n)))
 
 
 def _product(g: Graph, n: fx.Node) -> str:
@@ -279,8 +282,8 @@ def _towards_zero(g: Graph, value: str) -> str:
 
 def _reversed(g: Graph, n: fx.Node) -> str:
     made, before = g.of(n.args[0]), dims_of(n)
-    for d in n.args[1]:  # type: ignore[union-attr]
-        d = int(d) % len(before)
+    for one in arguments(n)["dims"]:
+        d = int(one) % len(before)
         if before[d] % SAMPLES == 0:
             raise _mixes(n)
         made = g.add("Gather", [made, g.constant(np.arange(before[d])[::-1].copy())], axis=d)

@@ -146,7 +146,7 @@ class _Cutting:
             values.up[key] = bits(last) if leaf(last) else NUMBER * last.size if self._sendable(members) else None
         values.drives = {self.classes.of[one.index] for one in self.all}
         behind_ = set(values.forced)
-        for key in sorted(values.args):  # classes come after those that they are made of
+        for key in sorted(self.classes.members):  # classes come after those that they are made of
             if any(one in behind_ for one in values.args[key]):
                 behind_.add(key)
                 members = self.classes.members[key]

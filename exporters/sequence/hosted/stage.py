@@ -104,14 +104,13 @@ class Cutout:
             given |= {index: value[0 if one.static else step] for index, step in one.each.items()}
         computing = Computing(given, values[0].shape[1])
         made = []
-        for one in self.gives:
-            if -1 in one.terms:
-                made.append(computing.value(one.terms[-1]))
+        for giving in self.gives:
+            terms = giving.terms
+            if -1 in terms:
+                made.append(computing.value(terms[-1]))
                 continue
-            zero = torch.zeros((values[0].shape[1], *one.shape), dtype=torch.float64)
-            made.append(torch.stack([
-                computing.value(one.terms[t]) if t in one.terms else zero for t in range(self.steps)
-            ]))  # fmt: skip
+            zero = torch.zeros((values[0].shape[1], *giving.shape), dtype=torch.float64)
+            made.append(torch.stack([computing.value(terms[t]) if t in terms else zero for t in range(self.steps)]))
         return made
 
 

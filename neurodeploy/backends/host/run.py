@@ -16,8 +16,9 @@ import numpy as np
 
 from neurodeploy.errors import BackendError, Interrupted, InvalidInputError
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.host import HostInput, HostStage
+from neurodeploy.network.host import HostInput, HostStage, on_chip
 from neurodeploy.network.network import Network, Population
+from neurodeploy.program import overflow
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Events, Record, Recording, check_inputs
 
@@ -46,8 +47,9 @@ class _Hybrid:
     made: dict[str, Array]
 
     def messages(self) -> dict[str, Array]:
-        """What the populations that stages feed send to the chip."""
-        return {name: messages(self.network, self.network.by_name[name], value) for name, value in self.made.items()}
+        """What the populations that stages feed send to the chip; those that only other stages read send nothing."""
+        there, known = on_chip(self.network), self.network.by_name
+        return {name: messages(self.network, known[name], value) for name, value in self.made.items() if name in there}
 
     def read(self, taken: HostInput, found: Recording | None) -> Array:
         """What a stage reads, ``[time, batch, *shape]``, or its sum over time."""
@@ -60,10 +62,10 @@ class _Hybrid:
             raise AssertionError(f"{taken.source} is on the chip")
         elif taken.port == "spikes":
             dense = found.spikes[taken.source].dense()
-            graded = population.neuron.graded(self.network.arithmetic)
-            values = dense / population.scales if graded else dense
+            values = dense / population.message_scales if population.neuron.valued else dense
         else:
             values = found.states["v"][taken.source] / population.scales
+            values = values if taken.raised is None else values + taken.raised
         values = values.reshape(self.steps, self.samples, *population.shape)
         return values.sum(axis=0) if taken.over == "sum" else values
 
@@ -211,7 +213,7 @@ def messages(network: Network, population: Population, values: Array) -> Array:
 def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
     """The recording of the whole network: with inputs that only the host read, and what it gives the user."""
     network, extra = hybrid.network, {}
-    for name, value in hybrid.given.items():
+    for name, value in {**hybrid.given, **hybrid.made}.items():
         if name not in found.spikes:
             extra[name] = Events.from_dense(value)
     hosted: dict[str, Any] = dict(hybrid.made)
@@ -228,4 +230,17 @@ def _whole(hybrid: _Hybrid, found: Recording, record: Record) -> Recording:
         for name, values in found.states.items()
     }  # fmt: skip
     kept = {name: values for name, values in states.items() if values}
-    return replace(found, spikes={**found.spikes, **extra}, states=kept, hosted=hosted)
+    left = found.left if found.left is None else {**found.left, **_held(hybrid)}
+    return replace(found, spikes={**found.spikes, **extra}, states=kept, hosted=hosted, left=left)
+
+
+def _held(hybrid: _Hybrid) -> overflow.Left:
+    """How many numbers of the host did not fit their messages, of each population that has such."""
+    left: dict[str, dict[str, int]] = {}
+    for name, sent in hybrid.messages().items():
+        population = hybrid.network.by_name[name]
+        one = population.neuron.message_bits(hybrid.network.arithmetic) > 0
+        off = np.abs(hybrid.made[name] * population.scales - sent) > (1 if one else 0)
+        if hybrid.network.arithmetic != "float" and off.any():
+            left[name] = {kind: int(off.sum()) for kind in overflow.HELD}
+    return left

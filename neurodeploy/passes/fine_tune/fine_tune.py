@@ -17,6 +17,9 @@ network's cross entropy is least (Guo et al., ICML 2017), so that nothing is gai
 of spiking neurons that the answer reads counts as those of read-outs do. Samples that were held out (a fifth; all where
 there are fewer than five) judge every accepted move by the same loss. The best network is kept, and the one that was
 given takes part, so that by this measure the result is never worse.
+
+No gradient goes through host stages: while moves are tried, what they feed is what they made for the float network, so
+that each part of the chip learns to follow it; accepted moves are judged by chip and host together.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from neurodeploy.network.arrays import Array
 from neurodeploy.network.connectivity import Conv2d, Dense
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.expressions import Port
-from neurodeploy.network.host import alone
+from neurodeploy.network.host import on_chip
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Lif
 from neurodeploy.packages.commands import missing
@@ -86,7 +89,6 @@ class FineTune:
             UnsupportedError: a population or projection that cannot be trained; names it.
             MissingPackageError: torch is not installed.
         """
-        alone(network, "fine-tune")
         if network.arithmetic != "loihi":
             raise InvalidInputError(
                 "only an integer network is fine-tuned", found=network.arithmetic, hint="quantise it first"
@@ -118,6 +120,7 @@ class _Tuning:
         calibration: Mapping[str, Array],
         data: PassData = NOTHING,
     ) -> None:
+        from neurodeploy.backends.host.run import messages
         from neurodeploy.backends.reference.run import run_network
         from neurodeploy.program.recording import scores
 
@@ -130,6 +133,11 @@ class _Tuning:
         self.held = np.sort(chosen[:held] if held else chosen)
         self.training = np.sort(chosen[held : held + options.samples])
         recording = run_network(teacher, calibration, record=Record(("v",)))
+        there = on_chip(network)
+        self.hosted = {
+            name: messages(network, network.by_name[name], values)
+            for name, values in recording.hosted.items() if name in there
+        }  # fmt: skip
         self.wanted: dict[tuple[str, Port], Array] = {}
         for population in (p for p in network.populations if not p.external):
             name = population.name
@@ -140,6 +148,7 @@ class _Tuning:
         self.score = network.answer.score if network.answer else None
         self.temperature = 1.0
         if self.labels is not None:
+            _refuse_values(network)
             found = scores(teacher, recording)
             _refuse_scores(network, found)
             self.temperature = _temperature(found, self.labels)
@@ -151,7 +160,8 @@ class _Tuning:
         from .trainable import Weights, run
 
         options, network = self.options, self.network
-        given = {n: torch.from_numpy(v[:, self.training].astype(np.float64)) for n, v in self.inputs.items()}
+        sent = {**self.inputs, **self.hosted}
+        given = {n: torch.from_numpy(v[:, self.training].astype(np.float64)) for n, v in sent.items()}
         weights = Weights(network, self.registers)
 
         def loss() -> Tensor:
@@ -277,6 +287,19 @@ def _rest(population: Population) -> Array | float:
 def _flat(expr: Expr) -> bool:
     """Whether no gradient goes through it."""
     return isinstance(expr, Function) and expr.name == "argmax"
+
+
+def _refuse_values(network: Network) -> None:
+    """Refuse labels where the answer comes from the host, through which no gradient goes."""
+    score = network.answer.score if network.answer else None
+    read = {leaf.population for leaf in score.series() if leaf.port == "value"} if score is not None else set()
+    for stage in network.stages:
+        if any(given.name in read for given in stage.gives):
+            raise UnsupportedError(
+                f"labels cannot fine-tune a network whose answer the host stage {stage.name!r} gives",
+                found="no gradient goes through the host",
+                hint="leave the labels out: then the float network is followed, on the chip",
+            )  # fmt: skip
 
 
 def _refuse_scores(network: Network, found: Array) -> None:

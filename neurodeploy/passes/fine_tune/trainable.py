@@ -118,7 +118,8 @@ def run(
 
     Args:
         synapses: of every projection.
-        inputs: of every population that the user feeds, ``[time, batch, neurons]``.
+        inputs: of every population that the user or the host feeds, ``[time, batch, neurons]``; what only the host
+            reads sends nothing.
     """
     steps, samples = next(iter(inputs.values())).shape[:2]
     deliver = {name: _Delivery(item) for name, item in synapses.items()}
@@ -131,6 +132,8 @@ def run(
             if name in inputs:
                 sent[name].append(inputs[name][t])
             elif population.external:
+                if not population.neuron.always_on:
+                    continue
                 on = float(t >= population.neuron.start)
                 sent[name].append(torch.full((samples, population.size), on, dtype=torch.float64))
             else:
@@ -143,7 +146,7 @@ def run(
                 if name in shown:
                     shown[name].append(cells[name].v)
     port: dict[str, Port] = {p.name: "spikes" if p.spiking else "potential" for p in network.populations}
-    found = {(name, port[name]): torch.stack(values) for name, values in sent.items()}
+    found = {(name, port[name]): torch.stack(values) for name, values in sent.items() if values}
     return found | {(name, "potential"): torch.stack(values) for name, values in shown.items()}
 
 

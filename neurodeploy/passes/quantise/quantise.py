@@ -12,7 +12,8 @@ threshold, bias and the largest state seen in calibration fit; weights are round
 `neurodeploy.passes.quantise.rounding`. A reset potential other than 0 is shifted to 0 first (exact): v' = v - v_reset,
 theta' = theta - v_reset, b' = b - dv v_reset. A bias that drives the current, or that starts late, becomes an always-on
 axon with synapses of its own. A read-out that other populations hear sends its potential without its lowest bits
-(`Lif.send_shift`), to which their weights are scaled. Networks of sigma-delta neurons:
+(`Lif.send_shift`), to which their weights are scaled, and so do products (`neurodeploy.passes.quantise.products`) and
+what host stages feed (`neurodeploy.passes.quantise.hosts`). Networks of sigma-delta neurons:
 `neurodeploy.passes.quantise.sigma_delta`.
 
 Integers compare with ``>``. A float neuron that fires at ``>=`` gets a threshold lower by one unit of 64 (its state
@@ -22,7 +23,7 @@ unit higher.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -30,7 +31,6 @@ import numpy as np
 
 from neurodeploy.errors import InvalidInputError, UnsupportedError
 from neurodeploy.network import loihi_ranges
-from neurodeploy.network.answer import Answer
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.bias_axons import with_bias_axons
 from neurodeploy.network.connectivity import with_weights
@@ -38,17 +38,20 @@ from neurodeploy.network.dispatch import expect
 from neurodeploy.network.host import alone
 from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
-from neurodeploy.network.neurons import Lif
-from neurodeploy.network.reach import reach
+from neurodeploy.network.neurons import Lif, Neuron, Product
 from neurodeploy.network.registers import LOIHI, Registers
 from neurodeploy.program.limits import Limits
 
 from ..data import NOTHING, PassData
 from . import rounding
 from .calibration import MEMORY, Calibration
+from .describe import described, integers_said, lost
+from .hosts import Message, messages
 from .measure import spikes_off
+from .products import product
 from .scaling import UNIT, Range, Scales, Scaling
 from .sigma_delta import SigmaDeltaIntegers
+from .zero import answer_from_zero, reset_at_zero, stages_from_zero
 
 MESSAGE_BITS = 10
 """Of what a read-out sends on: more would leave its targets' 8-bit weights too few steps, fewer would lose detail."""
@@ -58,6 +61,15 @@ FINEST = 64
 
 BARELY = 1.05
 """A scale that holds more is taken if it gets at most so many times as far off as the best one."""
+
+
+Units = dict[str, float]
+"""Of what populations send in integers, per unit of it in floats, by name; 1 for those that are not in it."""
+
+Made = tuple[Population, list[Projection], str]
+"""A population and its projections in integers, and what is said of it."""
+
+Kind = Callable[[Population, list[Projection], Network, Calibration, Units], Made]
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,8 @@ class Quantise:
         range: what fills the bits of the weights: the largest (``"max"``), the 99.9th percentile (``"percentile"``), or
             what gives the least mean square error (``"mse"``).
         rounding: ``"nearest"``, ``"compensated"`` (needs calibration), or ``"auto"`` for the latter where it can.
+        payload: bits, beside a sign, of numbers that host stages send (see `neurodeploy.passes.quantise.hosts`), and of
+            products; fewer where a spike of the chip carries fewer.
 
     With samples, the float network runs on them and the largest potential of each population is kept from saturating;
     without them only weights and thresholds decide.
@@ -82,6 +96,7 @@ class Quantise:
     thresholds: int | Literal["chip", "any"] = "chip"
     range: Range = "mse"
     rounding: Literal["auto", "nearest", "compensated"] = "auto"
+    payload: int = 8
 
     def apply(self, network: Network, data: PassData = NOTHING) -> Network:
         """See the module's docstring.
@@ -90,7 +105,6 @@ class Quantise:
             InvalidInputError: the network is not in floats, or compensated rounding without calibration.
             UnsupportedError: a read-out that feeds back, neurons of another kind, or a parameter beyond the range.
         """
-        alone(network, "quantise")
         if network.arithmetic != "float":
             raise InvalidInputError("the network is already quantised", found=network.arithmetic, allowed="float")
         if self.rounding == "compensated" and data.calibration is None:
@@ -99,10 +113,14 @@ class Quantise:
                 found="no calibration",
                 hint="give --calibration, or use nearest rounding",
             )
-        seen = Calibration.of(network, data.calibration)
         if any(p.neuron.sums_up for p in network.populations):
+            alone(network, "quantise of sigma-delta neurons")
+            seen = Calibration.of(network, data.calibration)
             return SigmaDeltaIntegers(network, seen, self.headroom, data.registers, self.rounding).of()
-        return _Quantising(self, self._thresholds(data.limits), data.registers).of(with_bias_axons(network), seen)
+        seen = Calibration.of(network, data.calibration)
+        hosted = messages(network, seen, data.limits, self.payload)
+        whole = with_bias_axons(network)
+        return _Quantising(self, self._thresholds(data.limits), data.registers, hosted).of(whole, seen)
 
     def _thresholds(self, limits: Limits | None) -> int | None:
         if self.thresholds == "chip":
@@ -116,42 +134,60 @@ class _Quantising:
 
     Args:
         thresholds: None for any number.
+        hosted: how populations send that the host feeds.
     """
 
     options: Quantise
     thresholds: int | None
     registers: Registers
+    hosted: Mapping[str, Message]
 
     def of(self, network: Network, seen: Calibration) -> Network:
         """The network of Lif populations in integers."""
         notes = dict(network.notes)
+        notes |= {f"host {name}": message.said for name, message in self.hosted.items()}
         populations: list[Population] = []
-        units: dict[str, float] = {}
+        units = {name: float(message.population.scales[0]) for name, message in self.hosted.items()}
         integer: dict[str, Projection] = {}
         for population in network.populations:
             if population.external:
-                populations.append(population)
+                hosted = self.hosted.get(population.name)
+                populations.append(population if hosted is None else hosted.population)
                 continue
             incoming = [_from_integers(p, network.by_name[p.source], units) for p in network.into(population.name)]
-            quantised, done = self._population(population, incoming, network.by_name, seen, units)
-            if not population.spiking and any(p.source == population.name for p in network.projections):
-                quantised, units[population.name] = _heard(quantised, seen.peak(population), network)
+            kinds: Mapping[type[Neuron], Kind] = {Product: self._product}
+            made = kinds.get(type(population.neuron), self._lif)(population, incoming, network, seen, units)
+            quantised, done, notes[f"quantise {population.name}"] = made
             populations.append(quantised)
             integer |= {p.name: p for p in done}
-            notes[f"quantise {population.name}"] = (
-                _describe(quantised, done)
-                + _lost(population, quantised, self.registers)
-                + self._narrow(population, quantised, seen)
-            )
         whole = replace(
             network,
             populations=tuple(populations),
             projections=tuple(integer[p.name] for p in network.projections),
             arithmetic="loihi",
             notes=notes,
-            answer=_from_zero(network),
+            answer=answer_from_zero(network),
+            stages=stages_from_zero(network),
         )
-        return replace(whole, notes={**notes, "range of integers": _range(whole, seen.recording is not None)})
+        return replace(whole, notes={**notes, "range of integers": integers_said(whole, seen.recording is not None)})
+
+    def _lif(
+        self, population: Population, incoming: list[Projection], network: Network, seen: Calibration, units: Units
+    ) -> Made:
+        quantised, done = self._population(population, incoming, network.by_name, seen, units)
+        if not population.spiking and any(p.source == population.name for p in network.projections):
+            quantised, units[population.name] = _heard(quantised, seen.peak(population), network)
+        said = described(quantised, done) + lost(population, quantised, self.registers)
+        return quantised, done, said + self._narrow(population, quantised, seen)
+
+    def _product(
+        self, population: Population, incoming: list[Projection], network: Network, seen: Calibration, units: Units
+    ) -> Made:
+        """Of products, whose sources stand before them."""
+        del network
+        quantised, done = product(population, incoming, seen, self.registers, self.options.payload)
+        units[population.name] = float(quantised.scales[0])
+        return quantised, done, f"scale {units[population.name]:.4g} units of its messages per unit of the product"
 
     def _population(
         self,
@@ -161,7 +197,7 @@ class _Quantising:
         seen: Calibration,
         units: Mapping[str, float],
     ) -> tuple[Population, list[Projection]]:
-        neuron = _reset_at_zero(expect(population, Lif, "quantise", "compile it with --float"))
+        neuron = reset_at_zero(expect(population, Lif, "quantise", "compile it with --float"))
         traces = {p.name: seen.traces(p, sources[p.source], population) for p in incoming}
         traces = {
             p.name: None if (trace := traces[p.name]) is None else trace * np.float32(units.get(p.source, 1.0))
@@ -287,28 +323,6 @@ def _forgets(neuron: Lif) -> bool:
     return neuron.spiking and neuron.reset == "none" and neuron.reset_time == "now" and bool((neuron.dv == 1).all())
 
 
-def _reset_at_zero(neuron: Lif) -> Lif:
-    """The same neuron with its potential counted from the reset; see the module's docstring."""
-    if neuron.reset != "hard":
-        return neuron
-    return replace(
-        neuron,
-        threshold=neuron.threshold - neuron.reset_to,
-        bias=neuron.bias - neuron.dv * neuron.reset_to,
-        initial=neuron.initial - neuron.reset_to,
-        reset_to=np.zeros_like(neuron.reset_to),
-        floor=None if neuron.floor is None else neuron.floor - neuron.reset_to,
-    )
-
-
-def _from_zero(network: Network) -> Answer | None:
-    """The answer for potentials that are counted from the reset."""
-    if network.answer is None:
-        return None
-    neurons = {p.name: expect(p, Lif, "quantise") for p in network.populations if not p.external}
-    return network.answer.raised({name: n.reset_to for name, n in neurons.items() if n.reset == "hard"})
-
-
 def _fire_at_equality(neuron: Lif) -> Lif:
     """Let an integer neuron that compares with ``>`` fire where the float one reaches its threshold exactly."""
     if neuron.reset == "subtract":
@@ -320,14 +334,15 @@ def _from_integers(projection: Projection, source: Population, units: Mapping[st
     """The projection with weights for what its source sends in integers.
 
     Raises:
-        UnsupportedError: the source is a read-out whose scale is not known yet.
+        UnsupportedError: the source sends values, in a scale that is not known yet.
     """
-    if source.spiking:
+    values = source.neuron.valued and not source.external
+    if source.name not in units and not values:
         return projection
     if source.name not in units:
         raise UnsupportedError(
-            f"the read-out {source.name!r} feeds back on a population before it",
-            allowed="in integers a population that does not spike may only feed those behind it",
+            f"the {source.neuron.label} {source.name!r} feeds back on a population before it",
+            allowed="in integers a population that sends values may only feed those behind it",
             hint="put a spiking neuron between them",
         )
     kind = projection.connectivity
@@ -346,9 +361,12 @@ def _heard(population: Population, peak: Array, network: Network) -> tuple[Popul
     shift = max(0, int(largest).bit_length() - MESSAGE_BITS)
     smallest = loihi_ranges.WEIGHT_MAX * UNIT * 2.0**loihi_ranges.WEIGHT_EXPONENT_MIN / loihi_ranges.STATE_MAX
     for projection in network.projections:
-        target = expect(network.by_name[projection.target], Lif, "quantise")
+        hears = network.by_name[projection.target]
+        if projection.source != population.name or not hears.neuron.current_shift:
+            continue  # a product takes what it gets
+        target = expect(hears, Lif, "quantise")
         weight = float(np.abs(projection.connectivity.weights).max(initial=0.0))
-        if projection.source == population.name and target.spiking and weight:
+        if target.spiking and weight:
             threshold = float(np.abs(target.threshold - target.reset_to).max())
             shift = max(shift, int(np.ceil(np.log2(max(scale * threshold * smallest / weight, 1.0)))))
     return replace(population, neuron=replace(neuron, send_shift=shift)), scale / 2**shift
@@ -399,63 +417,3 @@ def _threshold(population: Population, neuron: Lif, scale: Array, registers: Reg
             hint="train with a larger threshold or smaller weights",
         )
     return np.asarray(np.minimum(mantissa, registers.threshold_max) * UNIT, dtype=np.int32)
-
-
-def _range(network: Network, calibrated: bool) -> str:
-    """Which integers could leave their range for some input, and by how much."""
-    far = []
-    for name, found in reach(network).items():
-        if found.u > 1:
-            far.append(f"the current of {name!r} {_times(found.u)}, and wrap")
-        if found.v > 1:
-            far.append(f"the potential of {name!r} {_times(found.v)}, and saturate")
-    if not far:
-        return "no integer can leave it, whatever the input"
-    held = "on the calibration samples, with headroom, currents stay inside" if calibrated else "give --calibration"
-    return f"if every input of one sign spiked in every step, {'; '.join(far)} ({held})"
-
-
-def _times(far: float) -> str:
-    return f"could reach {far:.2g} times its range" if np.isfinite(far) else "could go on without end"
-
-
-def _lost(before: Population, after: Population, registers: Registers) -> str:
-    """What happens to decays that the register cannot tell from none, and to values beyond the registers."""
-    floats, integers = expect(before, Lif, "quantise"), expect(after, Lif, "quantise")
-    said = []
-    for what, decay, least in (
-        ("leak", floats.dv, "none"), ("decay of the current", floats.du, f"1/{1 << registers.decay_bits}"),
-        ("decay of the threshold", floats.threshold_decay, "none"),
-    ):  # fmt: skip
-        small = (decay * (1 << registers.decay_bits) < 0.5) & (decay > 0) if decay is not None else np.zeros(1, bool)
-        if decay is not None and small.any():
-            count = f"{int(small.sum()):,} neurons, {decay[small].max():.3g} a step at most"
-            said.append(
-                f"the {what} of {count}, rounds to {least} "
-                f"({registers.decay_bits} bits hold 1/{1 << registers.decay_bits})"
-            )
-    floats, scale = _reset_at_zero(floats), after.scales
-    limit = (registers.threshold_max + 1) * UNIT if floats.spiking else np.inf
-    for what, value, most in (
-        ("threshold", floats.threshold, limit), ("initial potential", floats.initial, loihi_ranges.STATE_MAX + 1),
-        ("lowest potential", floats.floor, loihi_ranges.STATE_MAX + 1),
-        ("lower threshold", floats.lower, loihi_ranges.STATE_MAX + 1),
-        ("rise of the threshold", floats.threshold_jump, loihi_ranges.STATE_MAX + 1),
-    ):  # fmt: skip
-        beyond = np.abs(np.asarray(0.0 if value is None else value) * scale) > most
-        if beyond.any():
-            held = integers.threshold if what == "threshold" else np.full(before.size, loihi_ranges.STATE_MAX)
-            said.append(
-                f"the {what} of {int(beyond.sum()):,} neurons is held at {(held / scale)[beyond].min():.4g} at least, "
-                f"where it was up to {np.abs(np.broadcast_to(np.asarray(value), scale.shape)[beyond]).max():.4g}"
-            )
-    return "".join(f"; {text}" for text in said)
-
-
-def _describe(population: Population, incoming: list[Projection]) -> str:
-    exponents = ", ".join(f"{p.source}: {p.connectivity.exponent}" for p in incoming)
-    low, high = float(population.scales.min()), float(population.scales.max())
-    scales = (
-        f"scale {low:.4g}" if low == high else f"{len(np.unique(population.scales))} scales, {low:.4g} to {high:.4g},"
-    )
-    return f"{scales} integer units per unit of potential; weight exponents {exponents or 'none'}"

@@ -300,14 +300,15 @@ class _Fitting:
     def start(self, clip: Array) -> tuple[int, ...]:
         """Exponents at which the population's largest weight fills its 8 bits and none is negative, if that fits."""
         tops = [float((row * clip).max()) / grid.largest for row, grid in zip(self.largest, self.bases, strict=True)]
+        low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
         ceiling = float(self.ceiling.min())
         scale, wanted = UNIT / max(tops), UNIT / min(tops)
-        while scale * 2 <= ceiling and scale < wanted:
+        room = min(ceiling, scale * 2.0**high)
+        while scale * 2 <= room and scale < wanted:
             scale *= 2
         while scale > ceiling:
             scale /= 2
         exponents = [math.ceil(math.log2(scale * top / UNIT) - 1e-9) for top in tops]
-        low, high = loihi_ranges.WEIGHT_EXPONENT_MIN, loihi_ranges.WEIGHT_EXPONENT_MAX
         # The scale need not be a power of two below the ceiling: at it, the lowest exponent leaves a bit less at most.
         held = [ceiling * top / UNIT >= 2.0 ** (low - 1) for top in tops]
         exponents = [max(e, low) if there else e for e, there in zip(exponents, held, strict=True)]
