@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
@@ -19,14 +18,13 @@ from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Product, Series, Total
 
 from ..torch_step.matrices import affine_of
-from ..torch_step.wide import in_float64, wider
 from ..torch_step.windows import POOLS
 from .choices import chosen
+from .expressed import clamped, joined, on, placed, reshaped, summands, term_of, total, varies
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .operators import CASTS
 from .record import line_of
 from .terms import (
-    CONSTANT,
     FEATURE,
     INPUT,
     NEURON,
@@ -37,7 +35,6 @@ from .terms import (
     Chain,
     Constant,
     Term,
-    Terms,
     closure,
     features_of,
     flat,
@@ -93,39 +90,6 @@ def answering(unrolled: Unrolled, folded: Folded) -> Answering:
     return Answering(rules.read, None, left_out, kept)
 
 
-def term_of(terms: Terms, ids: Tensor) -> Term:
-    """The term of one sample's identities."""
-    numbers, _, inside = terms.decode(ids.reshape(-1).numpy())
-    first = terms.found[int(numbers[0])]
-    whole = (numbers == numbers[0]).all() and first.size == len(inside)
-    if whole and (inside == np.arange(len(inside))).all():
-        shape = tuple(ids.shape)
-        return first if first.shape == shape else terms.make(VIEW, (first,), shape, first.samples, first.node)
-    distinct = [terms.found[int(n)] for n in dict.fromkeys(numbers.tolist())]
-    place = {term.index: i for i, term in enumerate(distinct)}
-    which = np.array([place[int(n)] for n in numbers])
-    samples = max(term.samples for term in distinct)
-    return terms.make(PICK, (tuple(distinct), which, inside), tuple(ids.shape), samples, first.node)
-
-
-def whole_of(terms: Terms, ids: Tensor) -> tuple[Term, tuple[int, ...] | None]:
-    """What is returned as one value of all steps, ``[batch, ...]``, and the order of its dimensions as returned.
-
-    Raises:
-        UnsupportedError: the batch is none of its dimensions.
-    """
-    samples = terms.decode(ids.numpy())[1]
-    batch = [d for d in range(ids.dim()) if _varies(samples, d)] or [d for d in range(ids.dim()) if ids.shape[d] == 1]
-    if len(batch) != 1 and _varies(samples, batch[0] if batch else 0):
-        raise UnsupportedError("a value without the batch, or one that mixes it, is returned", found=list(ids.shape))
-    if not batch:
-        raise UnsupportedError("a value without the batch is returned", found=list(ids.shape))
-    dims = [batch[0], *(d for d in range(ids.dim()) if d != batch[0])]
-    order = tuple(dims.index(d) for d in range(len(dims)))
-    root = term_of(terms, ids.movedim(batch[0], 0)[0])
-    return root, None if order == tuple(range(len(order))) else order
-
-
 @dataclass(eq=False)
 class _Rules:
     unrolled: Unrolled
@@ -148,8 +112,8 @@ class _Rules:
         like = features_of(terms, [ids])
         numbers, samples, _ = terms.decode(ids.numpy())
         outer = [d for d in range(ids.dim()) if like[d] != FEATURE]
-        over_batch = [d for d in outer if _varies(samples, d)]
-        over_time = [d for d in outer if _varies(numbers, d)]
+        over_batch = [d for d in outer if varies(samples, d)]
+        over_time = [d for d in outer if varies(numbers, d)]
         if not over_batch:  # a batch of one
             over_batch = [d for d in range(ids.dim()) if ids.shape[d] == 1 and d not in over_time][:1]
             over_batch = over_batch or over_time[:1]
@@ -162,12 +126,12 @@ class _Rules:
         if not over_time:
             row = ids.movedim(batch, 0)[0]
             expr = self._whole(self._term(row))
-            return _placed(expr, [batch, *features], ids)
+            return placed(expr, [batch, *features], ids)
         time = over_time[0]
         if time == batch:
             return self._merged(ids, time)
         steps = [self._term(row) for row in ids.movedim((time, batch), (0, 1))[:, 0]]
-        return _placed(self._in_each(steps), [time, batch, *features], ids)
+        return placed(self._in_each(steps), [time, batch, *features], ids)
 
     def _merged(self, ids: Tensor, dim: int) -> Returned:
         """Batch times time, or time times batch, in one dimension."""
@@ -185,7 +149,7 @@ class _Rules:
                 order = (1, 0, *range(2, rank)) if batch_outside else None
                 shape = tuple(ids.shape[1:])
                 if expr.features != shape:
-                    expr = _reshaped(expr, shape)
+                    expr = reshaped(expr, shape)
                 return Returned(expr, order, merged=True)
         raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
 
@@ -288,7 +252,7 @@ class _Rules:
                 constant = value if constant is None else constant + value
                 continue
             single = len(self._span(one)) <= 1
-            parts = None if single and self._weighted(one) else _summands(one)
+            parts = None if single and self._weighted(one) else summands(one)
             if single and (parts is None or any(isinstance(p, Term) and p.shape != one.shape for _, p in parts)):
                 total[one.index] = total.get(one.index, 0.0) + factor
                 continue
@@ -376,9 +340,9 @@ class _Rules:
         if step in (-1, last):
             return term
         for other in reversed(self.unrolled.terms.found):
-            if other.op == term.op and other.shape == term.shape and max(self._span(other), default=-1) == last:
-                if self._matching.same(other, term, last - step):
-                    return other
+            alike = other.op == term.op and other.shape == term.shape
+            if alike and max(self._span(other), default=-1) == last and self._matching.same(other, term, last - step):
+                return other
         raise UnsupportedError(
             f"{line_of(term.node)}: a layer is read in some steps, and not in the last", found=f"in step {step}"
         )
@@ -387,9 +351,9 @@ class _Rules:
         """An operator on what its arguments are."""
         name, line = term.name, f"{line_of(term.node)}: " if line_of(term.node) else ""
         if term.op == VIEW:
-            return _reshaped(of(term.args[0]), term.shape)
+            return reshaped(of(term.args[0]), term.shape)
         if term.op == PICK and len(term.args[0]) > 1:
-            return _joined(term, of)
+            return joined(term, of)
         if (choice := chosen(term, of)) is not None:
             return choice
         if name in CASTS:  # of flags to numbers
@@ -401,22 +365,22 @@ class _Rules:
             inner = of(term.args[0])
             for d in sorted(flat(term.args[1]), reverse=True):
                 inner = Function(inner, _EXTREMES[name], int(d) - 1)
-            return _reshaped(inner, term.shape)
+            return reshaped(inner, term.shape)
         if name in ("aten.clamp", "aten.clamp_min", "aten.clamp_max"):
-            return _clamped(term, of)
+            return clamped(term, of)
         if name in ("aten.pow", "aten.square"):
             value = 2.0 if name == "aten.square" else term.args[1]
             if isinstance(value, (int, float)):
                 return Function(of(term.args[0]), "power", None, float(value))
         if name == "aten.mul" and len(term.terms) == 2 and all(t.shape == term.shape for t in term.terms):
             return Product(of(term.args[0]), of(term.args[1]))
-        parts = _summands(term)
+        parts = summands(term)
         if parts is not None and all(not isinstance(p, Term) or p.shape == term.shape for _, p in parts):
-            return _total(parts, of, term.shape)
+            return total(parts, of, term.shape)
         if len(term.terms) == 1 and term.op != REDUCE:
             base = term.terms[0]
             try:
-                matrix, offset = affine_of(lambda x: _on(term, base, x), base.shape, term.shape, name)
+                matrix, offset = affine_of(lambda x: on(term, base, x), base.shape, term.shape, name)
                 return Linear(of(base), matrix, offset, term.shape)
             except (UnsupportedError, RuntimeError, TypeError, IndexError):  # not linear, or not of floats
                 pass
@@ -427,125 +391,3 @@ class _Rules:
             allowed="sums, means, maxima over time, votes, linear layers, softmax and the like",
             hint="return what it is applied to, and compute it outside of the module",
         )
-
-
-def _varies(codes: Any, dim: int) -> bool:
-    return bool((codes != codes.take([0], axis=dim)).any())
-
-
-def _placed(expr: Expr, dims: Sequence[int], ids: Tensor) -> Returned:
-    """A value whose dimensions lie as ``dims``, in the order [time,] batch, features, in what is returned."""
-    lead = expr.lead
-    shape = tuple(ids.shape[d] for d in dims[lead:])
-    if expr.features != shape:
-        expr = _reshaped(expr, shape)
-    order = tuple(dims.index(d) for d in range(len(dims)))
-    return Returned(expr, None if order == tuple(range(len(order))) else order)
-
-
-def _joined(term: Term, of: Callable[[Term], Expr]) -> Expr:
-    """Several values in one, each put into its place."""
-    sources, which, inside = term.args
-    parts: list[tuple[float, Expr]] = []
-    constant = np.zeros(term.size)
-    for place, source in enumerate(sources):
-        targets = np.flatnonzero(which == place)
-        if source.op == CONSTANT:
-            constant[targets] = source.args[0].value.double().numpy().reshape(-1)[inside[targets]]
-            continue
-        matrix = np.zeros((term.size, source.size))
-        matrix[targets, inside[targets]] = 1
-        parts.append((1.0, Linear(of(source), matrix, None, term.shape)))
-    return Total(tuple(parts), constant.reshape(term.shape) if constant.any() else None)
-
-
-def _reshaped(expr: Expr, shape: tuple[int, ...]) -> Expr:
-    """The same values in another shape."""
-    if expr.features == shape:
-        return expr
-    if isinstance(expr, Series):
-        return Series(expr.population, expr.port, shape)
-    if isinstance(expr, OverTime):
-        return OverTime(_reshaped(expr.of, shape), expr.how, expr.weights)
-    if isinstance(expr, Linear):
-        return Linear(expr.of, expr.matrix, expr.offset, shape)
-    size = int(np.prod(shape))
-    return Linear(expr, np.eye(size), None, shape)
-
-
-def _clamped(term: Term, of: Callable[[Term], Expr]) -> Expr:
-    expr = of(term.args[0])
-    low = term.args[1] if len(term.args) > 1 else None
-    high = term.args[2] if len(term.args) > 2 else None
-    if term.name == "aten.clamp_max":
-        low, high = None, low
-    named = dict(term.named)
-    low, high = named.get("min", low), named.get("max", high)
-    if low is not None:
-        expr = Function(expr, "clamp_min", None, float(low))
-    return expr if high is None else Function(expr, "clamp_max", None, float(high))
-
-
-def _summands(term: Term) -> list[tuple[float, Any]] | None:
-    """The weighted parts of a sum of whole terms; None for anything else."""
-    name, named = term.name, dict(term.named)
-    if term.op == REDUCE and term.args[0] in ("sum", "mean"):
-        parts = term.args[1:]
-        return [(1.0 if term.args[0] == "sum" else 1.0 / len(parts), part) for part in parts]
-    if name in ("aten.add", "aten.sub", "aten.rsub") and len(term.args) >= 2:
-        alpha = float(named.get("alpha", term.args[2] if len(term.args) > 2 else 1))
-        first, second = (term.args[1], term.args[0]) if name == "aten.rsub" else term.args[:2]
-        return [(1.0, first), (alpha if name == "aten.add" else -alpha, second)]
-    if name == "aten.neg":
-        return [(-1.0, term.args[0])]
-    if name in ("aten.mul", "aten.div") and len(term.args) == 2:
-        first, second = term.args
-        if name == "aten.mul" and not isinstance(first, Term):
-            first, second = second, first
-        factor = _number(second)
-        if factor is not None and isinstance(first, Term):
-            return [(factor if name == "aten.mul" else 1 / factor, first)]
-    return None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, Constant) and value.value.numel() == 1:
-        return float(value.value)
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def _total(parts: Sequence[tuple[float, Any]], of: Callable[[Term], Expr], shape: tuple[int, ...]) -> Expr:
-    exprs, constant = [], None
-    for weight, part in parts:
-        if isinstance(part, Term):
-            exprs.append((weight, of(part)))
-        else:
-            value = part.value.double().numpy() if isinstance(part, Constant) else part
-            added = np.broadcast_to(weight * np.asarray(value, np.float64), shape)
-            constant = added.copy() if constant is None else constant + added
-    if len(exprs) == 1 and exprs[0][0] == 1.0 and (constant is None or not constant.any()):
-        return exprs[0][1]
-    return Total(tuple(exprs), constant)
-
-
-def _on(term: Term, base: Term, x: Tensor) -> Tensor:
-    """An operator on values of its one term, ``[batch, *shape]``."""
-    if term.op == PICK:
-        flatly = torch.nn.functional.pad(x.reshape(len(x), -1), (0, 0))
-        if any(t is not base for t in term.args[0]):
-            raise UnsupportedError("constants are joined to what is returned")
-        return flatly[:, torch.from_numpy(term.args[2])].reshape(len(x), *term.shape)
-
-    def value(given: Any) -> Any:
-        if given is base:
-            return x
-        if isinstance(given, Constant):
-            return given.value.double() if given.value.is_floating_point() else given.value
-        if isinstance(given, (tuple, list)):
-            return type(given)(map(value, given))
-        return given
-
-    with torch.no_grad(), in_float64():
-        made = term.op(*map(wider, value(term.args)), **{k: value(v) for k, v in term.named})
-    result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
-    return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.answer import Answer, Returned
@@ -24,15 +24,16 @@ from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
 from ..watching import Watch
 from .answers import answering
-from .encoders import compares, draws, encode, encoders_of
+from .encoders import compares, encode, encoders_of
 from .fold import Folded, fold
 from .hosted.graph import behind_the_last, read_by, said_of, with_stages
 from .hosted.phases import Phases, phases
 from .hosted.steps import Stepwise, stepwise
+from .inputs import labels_of, tensor_of, time_of
 from .lift import Lifted
 from .record import Recorded, record
 from .rewriting import with_neurons
-from .terms import INPUT, MixedError, Terms
+from .terms import MixedError
 from .unroll import unroll
 from .watched import watched
 
@@ -355,7 +356,7 @@ def _understood(recorded: Recorded, usage: Usage, host: bool = False) -> Underst
         MixedError: as `fold`.
         UnsupportedError: there is no neuron in it; as `unroll` and `fold`.
     """
-    inputs, encoded = _labels(recorded, usage)
+    inputs, encoded = labels_of(recorded, usage)
     failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
         unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host), recorded.neurons)
@@ -437,65 +438,6 @@ def watch_of(module: nn.Module, sample: Array, usage: Usage) -> Watch | None:
     return next(captures(module, sample, usage.axis, None, of_any(module))).watch
 
 
-def tensor_of(module: nn.Module, sample: Array) -> Tensor:
-    """The sample as the tensor that forward takes, of the type of the module's parameters where it holds fractions."""
-    made = torch.from_numpy(np.ascontiguousarray(sample))
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return made.to(dtype)
-
-
-def _labels(recorded: Recorded, usage: Usage) -> tuple[dict[fx.Node, Callable[[Terms], Tensor]], tuple[str, ...]]:
-    """What the network's inputs are: the sample, or what an encoder makes of it."""
-    encoders = encoders_of(recorded)
-    if not encoders or not _encodes(recorded, encoders, usage):
-        return {recorded.sample: lambda terms: _sample_ids(terms, recorded.sample, usage)}, ()
-    lines = tuple(dict.fromkeys(said for _, said in encoders))
-    nodes = [node for node, _ in encoders]
-    if len(nodes) == 1:
-        axis = _time_of(nodes[0], usage)
-        return {nodes[0]: lambda terms: _axis_ids(terms, nodes[0], nodes[0].meta["val"].shape, axis)}, lines
-    return {n: _step_ids(n, t) for t, n in enumerate(nodes)}, lines
-
-
-def _time_of(node: fx.Node, usage: Usage) -> int:
-    """Where time lies in what an encoder gives: first, or behind the batch."""
-    shape = node.meta["val"].shape
-    return 1 if len(shape) > 2 and shape[0] == usage.samples and shape[1] != usage.samples else 0
-
-
-def _encodes(recorded: Recorded, encoders: list[tuple[fx.Node, str]], usage: Usage) -> bool:
-    """Whether what stands in front of the network turns the sample into spikes over time, or draws them at random.
-
-    Anything else that no chip computes is refused where it stands: a user may feed the file with the sample itself.
-    """
-    if draws(recorded):
-        return True
-    (node, _), *more = encoders
-    return usage.axis == "none" and not more and node.meta["val"].dim() == recorded.sample.meta["val"].dim() + 1
-
-
-def _step_ids(node: fx.Node, step: int) -> Callable[[Terms], Tensor]:
-    shape = tuple(node.meta["val"].shape)
-    return lambda terms: terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node, time=step))
-
-
-def _sample_ids(terms: Terms, node: fx.Node, usage: Usage) -> Tensor:
-    shape = tuple(node.meta["val"].shape)
-    if usage.axis == "none":
-        return terms.ids(terms.make(INPUT, (), shape[1:], shape[0], node))
-    if usage.axis == "flat":
-        steps = (usage.samples, usage.steps) if usage.batch_outside else (usage.steps, usage.samples)
-        ids = _axis_ids(terms, node, (*steps, *shape[1:]), 1 if usage.batch_outside else 0)
-        return ids.flatten(0, 1)
-    return _axis_ids(terms, node, shape, 0 if usage.axis == "step" else usage.axis % len(shape))
-
-
-def _axis_ids(terms: Terms, node: fx.Node, shape: tuple[int, ...], axis: int) -> Tensor:
-    rest = [n for d, n in enumerate(shape) if d != axis]
-    steps = [terms.ids(terms.make(INPUT, (), rest[1:], rest[0], node, time=t)) for t in range(shape[axis])]
-    return torch.stack(steps, axis)
-
-
 def _named(answer: Answer, read: list[Any], names: list[str], graph: nir.NIRGraph) -> Answer:
     """The answer with the names of nodes; what a layer that is no spiking neuron sends is its potential."""
     named = answer.renamed({f"#{i}": name for i, name in enumerate(names)})
@@ -523,7 +465,7 @@ def network_input(module: nn.Module, sample: Array, captured: Captured, framewor
     values = encode(recorded, given, seed)
     if len(values) > 1:
         return torch.stack(values).numpy()
-    return values[0].movedim(_time_of(encoders_of(recorded)[0][0], captured.usage), 0).numpy()
+    return values[0].movedim(time_of(encoders_of(recorded)[0][0], captured.usage), 0).numpy()
 
 
 def laid_out(module: nn.Module, steps: Array, axis: TimeAxis | None) -> tuple[Array, TimeAxis]:

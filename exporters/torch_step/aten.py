@@ -17,7 +17,6 @@ from torch import fx
 
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 from neurodeploy.network.arrays import Array
-from neurodeploy.nir_graph.host_nodes import from_host
 from neurodeploy.nir_graph.metadata import put
 
 from .capture import BATCH, OPERATOR, POTENTIAL, node_name
@@ -35,6 +34,7 @@ from .layers import (
     for_each,
     linear,
     placed_channels,
+    source_node,
     windows,
 )
 from .maxima import settle
@@ -87,7 +87,7 @@ class Walk:
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in step.inputs:
                 name = step.inputs[node.name]
-                self.nodes[name] = _source(name, shape_of(node))
+                self.nodes[name] = source_node(name, shape_of(node))
                 self.sums[node] = {name: 1.0}
             elif node.op == "call_function" and node in self._needed and node not in self._constants:
                 if str(node.target).startswith(POTENTIAL):
@@ -116,11 +116,7 @@ class Walk:
             self.nodes[name] = nir.Output(np.array(shape_of(result)))
             self._connect(terms, name, shape_of(result))
             self.results.append(next(iter(terms)))
-        try:
-            settle(self.nodes, self.edges, self.modules, self._dt)
-        except UnsupportedError as error:
-            error.at = self.makers.get(error.at)
-            raise
+        settle(self.nodes, self.edges, self.modules, self._dt, self.makers)
         self._whole.drop_unused()
 
     def _visit(self, node: fx.Node) -> None:
@@ -296,11 +292,9 @@ class Walk:
     def _batch_norm(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         if given["training"] or given["running_mean"] is None:
             raise UnsupportedError(
-                "batch normalisation by the statistics of each batch",
-                found="no running mean and variance",
-                allowed="track_running_stats=True, in evaluation mode",
-                hint="train with running statistics",
-            )
+                "batch normalisation by the statistics of each batch", found="no running mean and variance",
+                allowed="track_running_stats=True, in evaluation mode", hint="train with running statistics",
+            )  # fmt: skip
         gain = 1 / np.sqrt(self._constant(given["running_var"]).astype(np.float64) + float(given["eps"]))
         if given["weight"] is not None:
             gain = gain * self._constant(given["weight"])
@@ -381,7 +375,11 @@ class Walk:
 
     def _matrix_product(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """``x @ W``, or ``beta b + alpha x @ W``, with constant ``W`` and ``b``."""
-        source, matrix = (given["mat1"], given["mat2"]) if "mat1" in given else (given["self"], _second(given))
+        source, matrix = (
+            (given["mat1"], given["mat2"])
+            if "mat1" in given
+            else (given["self"], given.get("mat2", given.get("other")))
+        )
         weight = self._constant(matrix).astype(np.float64)
         shape = shape_of(source)
         if weight.ndim != 2 or len(shape) != 1:
@@ -500,12 +498,3 @@ class Walk:
             number += 1
             name = f"{base}_{number}"
         return name
-
-
-def _source(name: str, shape: tuple[int, ...]) -> nir.NIRNode:
-    """What is fed from outside: by the user, or by a host."""
-    return nir.Input(np.array(shape)) if name == "input" else from_host(shape)
-
-
-def _second(given: Mapping[str, Any]) -> Any:
-    return given["mat2"] if "mat2" in given else given["other"]

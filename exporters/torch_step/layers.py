@@ -10,6 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
+from neurodeploy.nir_graph.host_nodes import from_host
 
 
 def linear(weight: Array, bias: Array | None, shape: tuple[int, ...]) -> nir.NIRNode:
@@ -215,3 +216,8 @@ def pair(value: Any) -> tuple[int, int]:
     """An int or a list of one or two as ``(vertical, horizontal)``."""
     values = list(value) if isinstance(value, (tuple, list)) else [value]
     return int(values[0]), int(values[-1])
+
+
+def source_node(name: str, shape: tuple[int, ...]) -> nir.NIRNode:
+    """What is fed from outside: by the user, or by a host."""
+    return nir.Input(np.array(shape)) if name == "input" else from_host(shape)

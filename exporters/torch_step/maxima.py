@@ -7,6 +7,8 @@ both the same for all values of a window. The maximum itself is no sum, so that 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import nir
@@ -23,12 +25,19 @@ _NEURONS = ("IF", "LIF", "I", "LI", "Threshold", "CubaLIF", "CubaLI")
 _LINEAR = ("Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Scale", "Flatten", "Max")
 
 
-def settle(nodes: dict[str, Any], edges: list[tuple[str, str]], modules: dict[str, str], dt: float) -> None:
+def settle(
+    nodes: dict[str, Any],
+    edges: list[tuple[str, str]],
+    modules: dict[str, str],
+    dt: float,
+    makers: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Check where the maxima of a finished graph lead, in place; see the module's docstring.
 
     Args:
         modules: NIR node -> torch path.
         dt: seconds in a step.
+        makers: NIR node -> the operator that it is; an error's ``at``.
 
     Raises:
         UnsupportedError: one that does not lead to neurons alone, or to neurons that filter what arrives.
@@ -37,7 +46,7 @@ def settle(nodes: dict[str, Any], edges: list[tuple[str, str]], modules: dict[st
         return
     _drop_unused(nodes, edges)
     waiting = [name for name, node in nodes.items() if type(node).__name__ == "Max"]
-    settling = _Settling(nodes, edges, modules, dt)
+    settling = _Settling(nodes, edges, modules, dt, makers)
     while waiting:
         name = waiting.pop()
         for target in [b for a, b in edges if a == name]:
@@ -58,8 +67,15 @@ def _drop_unused(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> None:
 
 
 class _Settling:
-    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]], modules: dict[str, str], dt: float) -> None:
-        self.nodes, self.edges, self.modules, self.dt = nodes, edges, modules, dt
+    def __init__(
+        self,
+        nodes: dict[str, Any],
+        edges: list[tuple[str, str]],
+        modules: dict[str, str],
+        dt: float,
+        makers: Mapping[str, Any],
+    ) -> None:
+        self.nodes, self.edges, self.modules, self.dt, self.makers = nodes, edges, modules, dt, makers
         self.counts = Counts(nodes, edges, lambda name: 1)
 
     def led(self, largest: str, name: str, target: str) -> list[str]:
@@ -158,7 +174,7 @@ class _Settling:
 
     def _refusal(self, largest: str, found: str) -> UnsupportedError:
         refused = self._said(largest, found)
-        refused.at = largest
+        refused.at = self.makers.get(largest)
         return refused
 
     def _said(self, largest: str, found: str) -> UnsupportedError:

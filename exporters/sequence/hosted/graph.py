@@ -15,7 +15,8 @@ from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.shapes import of_kind
 
 from ...torch_step.fxgraph import module_of
-from ..answers import Answering, whole_of
+from ..answers import Answering
+from ..expressed import whole_of
 from ..fold import Folded
 from ..record import line_of
 from ..terms import Term

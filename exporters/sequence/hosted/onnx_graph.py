@@ -8,7 +8,7 @@ used here (`onnx_operators`); where it has none, as for convolutions, it is said
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
-from torch._decomp import decomposition_table
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
@@ -61,38 +58,6 @@ class Port:
         return helper.make_tensor_value_info(self.name, TensorProto.DOUBLE, names)
 
 
-Function = Callable[..., Sequence[Tensor]]
-
-
-def to_onnx(
-    name: str, function: Function, takes: Sequence[Port], gives: Sequence[Port], *, timed: bool = False
-) -> Array:
-    """The bytes of a graph, uint8 ``[bytes]``, that computes what ``function`` does.
-
-    Args:
-        name: of the graph.
-        function: from tensors of the shapes of ``takes``, float64, to tensors of those of ``gives``.
-        timed: whether the graph takes any number of steps in front of the samples, and computes each by itself.
-
-    Raises:
-        UnsupportedError: an operator that is not known here, or one that mixes samples.
-    """
-    from .onnx_operators import OPERATORS
-
-    kept = {f"aten.{one}" for one in OPERATORS}
-    table = {op: made for op, made in decomposition_table.items()
-             if isinstance(op, torch._ops.OpOverload) and (name := str(op).rpartition(".")[0]) not in kept
-             and not writes(name)}  # fmt: skip
-    with torch.no_grad(), in_float64(), FakeTensorMode(allow_non_fake_inputs=True):
-        given = [torch.empty(port.dims, dtype=torch.float64) for port in takes]
-        traced = make_fx(lambda *x: tuple(one.double() for one in function(*x)), decomposition_table=table)(*given)
-    traced.graph.eliminate_dead_code()
-    graph = Graph(name, traced, list(takes), timed)
-    graph.run(gives)
-    made = graph.model(gives)
-    return np.frombuffer(made.SerializeToString(), np.uint8)
-
-
 @dataclass(eq=False)
 class Graph:
     """An ONNX graph that is being written.
@@ -101,12 +66,14 @@ class Graph:
         name: of it.
         traced: the operators.
         takes: its inputs.
-        timed: as for `to_onnx`.
+        operators: name of an operator of PyTorch -> what writes it.
+        timed: whether it takes any number of steps in front of the samples, and computes each by itself.
     """
 
     name: str
     traced: fx.GraphModule
     takes: list[Port]
+    operators: Mapping[str, Callable[[Graph, fx.Node], Any]]
     timed: bool = False
     _nodes: list[Any] = field(default_factory=list)
     _held: list[Any] = field(default_factory=list)
@@ -117,8 +84,6 @@ class Graph:
 
     def run(self, gives: Sequence[Port]) -> None:
         """Write all operators."""
-        from .onnx_operators import OPERATORS
-
         inputs = iter(self.takes)
         for node in self.traced.graph.nodes:
             if node.op == "placeholder":
@@ -136,10 +101,10 @@ class Graph:
                     self._names[node] = self._names[node.args[0]][node.args[1]]
                     continue
                 plain = packet(node).partition(".")[2]
-                write = OPERATORS.get(plain.removesuffix("_") if writes(plain) else plain)
+                write = self.operators.get(plain.removesuffix("_") if writes(plain) else plain)
                 if write is None or (writes(plain) and _shares(node.args[0])):
                     raise UnsupportedError(
-                        f"{packet(node)} of the host cannot be said in ONNX", allowed=", ".join(sorted(OPERATORS))
+                        f"{packet(node)} of the host cannot be said in ONNX", allowed=", ".join(sorted(self.operators))
                     )
                 self._names[node] = write(self, node)
                 if writes(plain):

@@ -15,7 +15,8 @@ from neurodeploy.network.host import When
 from ..fold import Matching
 from ..terms import INPUT, NEURON, STATE, Term
 from .computed import Computing
-from .onnx_graph import Port, to_onnx
+from .onnx_graph import Port
+from .onnx_model import to_onnx
 from .regions import when as step_of
 
 
