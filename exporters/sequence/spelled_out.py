@@ -10,6 +10,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .operators import packet
+from .site import CALL
+from .terms import flat
 
 _ATTENTION = "aten.scaled_dot_product_attention"
 _SPELLED = frozenset(
@@ -30,12 +32,16 @@ _SPELLED = frozenset(
 
 
 def spell_out(graph: fx.Graph) -> None:
-    """Put what they are made of in the place of such operators, in place."""
+    """Put what they are made of in the place of such operators on several values that depend on the input, in place."""
+    moving: set[fx.Node] = set()
     for node in list(graph.nodes):
-        if node.op == "call_function" and packet(node) in {*_SPELLED, _ATTENTION}:
+        sources = [one for one in flat((node.args, tuple(node.kwargs.values()))) if one in moving]
+        if node.op == "placeholder" or str(node.target).startswith(CALL) or sources:
+            moving.add(node)
+        if node.op == "call_function" and packet(node) in {*_SPELLED, _ATTENTION} and len(sources) > 1:
             made = _made(node)
             if made is not None:
-                _put(graph, node, made)
+                moving.update(_put(graph, node, made))
     graph.lint()
 
 
@@ -71,8 +77,8 @@ def _made(node: fx.Node) -> fx.GraphModule | None:
         return make_fx(run, tracing_mode="fake")(*(torch.empty_like(n.meta["val"], device="cpu") for n in tensors))
 
 
-def _put(graph: fx.Graph, node: fx.Node, made: fx.GraphModule) -> None:
-    """Copy a graph in front of the operator that it stands for, and take that out."""
+def _put(graph: fx.Graph, node: fx.Node, made: fx.GraphModule) -> list[fx.Node]:
+    """Copy a graph in front of the operator that it stands for, and take that out; what was put there."""
     values: dict[fx.Node, Any] = dict(
         zip((n for n in made.graph.nodes if n.op == "placeholder"), node.all_input_nodes, strict=True)
     )
@@ -91,3 +97,4 @@ def _put(graph: fx.Graph, node: fx.Node, made: fx.GraphModule) -> None:
                 values[inner] = graph.node_copy(inner, values.__getitem__)
                 values[inner].meta = {**inner.meta, **kept}
     graph.erase_node(node)
+    return [one for one in values.values() if isinstance(one, fx.Node)]

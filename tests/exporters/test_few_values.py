@@ -83,9 +83,13 @@ MIXED = torch.linspace(-1, 1, 100).reshape(10, 10).roll(3, 0)
 
 
 @pytest.mark.parametrize("function", [F.relu, lambda z: z.clamp(0, 1), torch.exp, lambda z: z.lt(0.5).float()])
-def test_functions_of_currents_are_refused(function, tmp_path):
+def test_functions_of_currents_are_the_hosts(function, tmp_path):
+    net = Between(lambda z: function(z @ MIXED)).eval()
     with pytest.raises(UnsupportedError, match="cannot be expressed in NIR"):
-        export_proven(Between(lambda z: function(z @ MIXED)).eval(), X, None, tmp_path / "net.nir")
+        export_proven(net, X, None, tmp_path / "net.nir", host=False)
+    made = export_proven(net, X, None, tmp_path / "net.nir")
+    assert all(pair.verdict == "equal" for pair in made.pairs)
+    assert len(made.captured.hosted) == 1
 
 
 RULES = {
@@ -106,10 +110,13 @@ def test_comparisons_and_masks_are_rules(name, tmp_path):
     assert not made.captured.left_out
 
 
-def test_an_infinite_mask_is_refused(tmp_path):
+def test_an_infinite_mask_is_the_hosts(tmp_path):
     net = Behind(lambda s, v: v.sum(0).masked_fill(s.sum(0) < 1, float("-inf"))).eval()
+    made = export_proven(net, X, None, tmp_path / "net.nir", time_axis=0)
+    assert made.pairs[0].equal
+    assert "behind the last step" in made.captured.hosted[0]
     with pytest.raises(UnsupportedError, match="kept as a rule") as refused:
-        export_proven(net, X, None, tmp_path / "net.nir", time_axis=0)
+        export_proven(net, X, None, tmp_path / "net.nir", time_axis=0, host=False)
     assert "infinite number" in str(refused.value)
 
 
