@@ -17,24 +17,19 @@ from neurodeploy.network.answer import Answer, Returned
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.expressions import Series
 
-from ..framework import Framework, NoNeuronsError, names_in, no_neurons, of_any
+from ..framework import Framework, NoNeuronsError, names_in, of_any
 from ..read_out import noted
 from ..torch_step.graph import to_nir
 from ..usage import AXES, TimeAxis, Usage
 from ..user_run import as_taken
 from ..watching import Watch
-from .answers import answering
-from .encoders import compares, encode, encoders_of
-from .fold import Folded, fold
-from .hosted.graph import behind_the_last, read_by, said_of, with_stages
-from .hosted.phases import Phases, phases
+from .encoders import encode, encoders_of
+from .hosted.graph import read_by, said_of, with_stages
 from .hosted.steps import Stepwise, stepwise
-from .inputs import labels_of, tensor_of, time_of
-from .lift import Lifted
-from .record import Recorded, record
-from .rewriting import with_neurons
+from .inputs import tensor_of, time_of
+from .record import record
 from .terms import MixedError
-from .unroll import unroll
+from .understood import known_of, plainer, understood
 from .watched import watched
 
 if TYPE_CHECKING:
@@ -119,7 +114,7 @@ def captures(
         try:
             captured = _captured(module, part, usage, dt, framework, host)
         except NeurodeployError as error:
-            failed = _plainer(failed, error)
+            failed = plainer(failed, error)
             continue
         if captured.whole and captured.recorded_steps < whole_usage(sample, one, captured.usage).steps:
             continue
@@ -127,17 +122,6 @@ def captures(
         yield replace(captured, usage=whole_usage(sample, one, captured.usage))
     if failed is not None and not some:
         raise failed
-
-
-def _plainer(first: NeurodeployError | None, other: NeurodeployError) -> NeurodeployError:
-    """Of two reasons why a module is refused, the one that says more; the later, which saw more of the sample."""
-    ranks = [0 if e is None or isinstance(e, InvalidInputError) else 1 if isinstance(e, _OF_A_READING) else 2
-             for e in (first, other)]  # fmt: skip
-    return first if first is not None and ranks[0] > ranks[1] else other
-
-
-_OF_A_READING = (MixedError, NoNeuronsError)
-"""What may come of a wrong reading of the sample."""
 
 
 def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None, framework: Framework) -> Captured:
@@ -148,7 +132,7 @@ def captured_over(module: nn.Module, sample: Array, steps: int, dt: float | None
         try:
             return _captured(module, part, Usage("step", steps, samples), dt, framework)
         except NeurodeployError as error:
-            failed = _plainer(failed, error)
+            failed = plainer(failed, error)
     assert failed is not None
     raise failed
 
@@ -181,7 +165,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: b
             try:
                 steps = _steps_under(module, sample, axis, framework, also)
             except NeurodeployError as error:
-                failed[axis] = error if axis not in failed else _plainer(failed[axis], error)
+                failed[axis] = error if axis not in failed else plainer(failed[axis], error)
                 continue
             if axis != "none" or steps > 1:
                 found[axis] = steps
@@ -215,7 +199,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
     """Steps of a module when its sample is read in this way.
 
     Args:
-        host: as for `_understood`.
+        host: as for `understood`.
 
     Raises:
         NeurodeployError: it is not the same in every step, or does not take the sample, read in this way.
@@ -227,18 +211,14 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return _understood(recorded, usage, host).folded.last + 1
+                return understood(recorded, usage, host).folded.last + 1
         except NeurodeployError as error:
-            failed = _plainer(failed, error)
+            failed = plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample
                 break
     if failed is None:
         raise InvalidInputError("the sample cannot be read in this way", found=f"{list(sample.shape)}")
     raise failed
-
-
-def _expected(usage: Usage) -> int | None:
-    return None if usage.axis == "none" else usage.steps
 
 
 def _parts(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> Iterator[tuple[Array, Usage]]:
@@ -329,81 +309,12 @@ def _captured(
         return _followed(module, part, usage, dt, framework, host)
 
 
-@dataclass(frozen=True, eq=False)
-class Understood:
-    """What is known of a recording.
-
-    Args:
-        before: its steps, with stages for what takes several at once.
-        folded: the one that all are.
-        by_hand: neuron layers written by hand, by what stands for them.
-        encoded: lines of the encoder in front.
-    """
-
-    before: Phases
-    folded: Folded
-    by_hand: Mapping[str, Lifted]
-    encoded: tuple[str, ...]
-
-
-def _understood(recorded: Recorded, usage: Usage, host: bool = False) -> Understood:
-    """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
-
-    Args:
-        host: whether a host may compute what takes several steps at once.
-
-    Raises:
-        MixedError: as `fold`.
-        UnsupportedError: there is no neuron in it; as `unroll` and `fold`.
-    """
-    inputs, encoded = labels_of(recorded, usage)
-    failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
-    try:
-        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host), recorded.neurons)
-        if not recorded.neurons and not by_hand:
-            raise failed[0] if failed else no_neurons(recorded.module_classes)
-        if host and failed:
-            raise failed[0]  # a neuron that nobody knows is no work for a host
-        before = phases(unrolled) if host else Phases(unrolled, ())
-        folded = fold(before.unrolled, _expected(usage), read_by(before, ()))
-        return Understood(before, folded, by_hand, encoded)
-    except MixedError:
-        raise
-    except UnsupportedError as error:
-        if failed:
-            raise failed[0] from None
-        line = "" if encoded else compares(recorded)
-        if not line:
-            raise
-        hint = f"if {line} is an encoder, it stays on the host: export the module that takes what it sends"
-        raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
-
-
-def _known(recorded: Recorded, usage: Usage, host: bool) -> Understood:
-    """What is known of a recording; with stages over time where there is no other way, if there may be a host.
-
-    Raises:
-        UnsupportedError: as `_understood`.
-    """
-    try:
-        return _understood(recorded, usage)
-    except UnsupportedError as error:
-        if not host or isinstance(error, NoNeuronsError):
-            raise
-        try:
-            return _understood(recorded, usage, host=True)
-        except UnsupportedError as other:
-            raise _plainer(error, other) from other
-
-
 def _followed(
     module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: bool
 ) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
-    known = _known(recorded, usage, host)
-    unrolled, folded = known.before.unrolled, known.folded
-    answers = answering(unrolled, folded)
-    last = behind_the_last(unrolled, folded, answers) if host else []
+    known, answers, last = known_of(recorded, usage, host)
+    folded = known.folded
     read = [*answers.read]
     if not read:
         read = [folded.chains[-1]]

@@ -65,7 +65,9 @@ NEUTRAL: Mapping[str, tuple[tuple[int, float], ...]] = {
 }  # fmt: skip
 """Argument and number with which an operator gives its other argument."""
 
-REDUCTIONS = _aten("sum mean amax amin max min prod logsumexp any all argmax argmin std var median nansum norm")
+REDUCTIONS = _aten(
+    "sum mean amax amin max min prod logsumexp any all argmax argmin std var median nansum norm linalg_vector_norm"
+)
 """Over the dimensions that they are given, or all."""
 
 JOINS: Mapping[str, str] = {
@@ -198,7 +200,17 @@ def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Seque
         return list(range(rank - len(node.args[1]), rank)), _kept  # type: ignore[arg-type]
     if name in ("aten.batch_norm", "aten.instance_norm"):
         return [1], _kept
+    if isinstance(dim := arguments(node).get("dim"), int):  # cummax, sort, topk ...
+        place = [one.name for one in node.target._schema.arguments].index("dim")  # type: ignore[union-attr]
+        return [dim % rank], lambda args, named, kept, _: _put_dim(args, named, place, 1 + kept.index(dim % rank))
     return list(range(1, rank)), _kept
+
+
+def _put_dim(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], place: int, dim: int) -> Any:
+    """Arguments with another ``dim``, which is at a place, or named."""
+    if place < len(args):
+        return (*args[:place], dim, *args[place + 1 :]), named
+    return args, (*((key, value) for key, value in named if key != "dim"), ("dim", dim))
 
 
 def functional(node: fx.Node) -> Any:

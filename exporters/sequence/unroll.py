@@ -196,7 +196,13 @@ class _Unrolling(Products):
         named = {key: item for key, item in named.items() if key not in ("dtype", "memory_format", "layout", "device")}
         if packet(node) in kinds.SAME:
             return args[0]
-        return target(*args, **named)
+        try:
+            return target(*args, **named)
+        except RuntimeError:
+            if packet(node) != "aten.view" or not isinstance(args[1], (list, tuple)):
+                raise
+            moved: Any = args
+            return moved[0].reshape(moved[1])  # identities may lie otherwise in memory than what they stand for
 
     def _filled(self, node: fx.Node) -> Any:
         """A new constant of the shape of something else (``zeros_like``)."""

@@ -42,8 +42,11 @@ def behind_the_last(unrolled: Unrolled, folded: Folded, answers: Answering) -> l
         try:
             root, order = whole_of(unrolled.terms, value)
             name = f"returned.{number}"
-            stages.append(behind(unrolled, name, root, folded.last + 1))
-        except UnsupportedError:
+            made = behind(unrolled, name, root, folded.last + 1)
+            assert made.graph.size  # which may be refused
+            stages.append(made)
+        except UnsupportedError as error:
+            answers.left_out[number] = f"{error.what}{f' ({error.found})' if error.found else ''}"
             continue
         returned[number] = Returned(OverTime(Series(name, "value", root.shape), "last"), order)
         del answers.left_out[number]
@@ -99,9 +102,9 @@ def _stage(name: str, cutout: Cutout, nodes: Mapping[int, str]) -> HostStage:
     takes = tuple(HostInput(f"x{i}", nodes[one.term.index], one.port if one.plain else "potential")
                   for i, one in enumerate(cutout.reads))  # fmt: skip
     user = cutout.when == "behind"
-    gives = tuple(HostOutput(one.name if user else f"y{i}", "" if user else one.name)
-                  for i, one in enumerate(cutout.gives))  # fmt: skip
-    return HostStage(name, cutout.graph(name), takes, gives, cutout.when)
+    gives = tuple(HostOutput(output, "" if user else one.name)
+                  for output, one in zip(cutout.outputs, cutout.gives, strict=True))  # fmt: skip
+    return HostStage(name, cutout.graph, takes, gives, cutout.when)
 
 
 def _metadata(stage: Cutout) -> dict[str, Any]:

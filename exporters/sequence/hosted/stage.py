@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import When
 
 from ..fold import Matching
+from ..record import line_of
 from ..terms import INPUT, NEURON, STATE, Term
 from .computed import Computing
 from .onnx_graph import Port
@@ -82,17 +85,34 @@ class Cutout:
     steps: int
     origin: fx.Node
 
-    def graph(self, name: str) -> Array:
-        """The bytes of its ONNX graph, uint8; inputs are ``x0``, ``x1`` ..., outputs ``y0``, ``y1`` ...
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what its graph gives: ``y0``, ``y1`` ..., or as the user reads it."""
+        return tuple(one.name if self.when == "behind" else f"y{i}" for i, one in enumerate(self.gives))
+
+    @cached_property
+    def graph(self) -> Array:
+        """The bytes of its ONNX graph, uint8; inputs are ``x0``, ``x1`` ..., outputs as `outputs` says.
 
         Raises:
             UnsupportedError: an operator that ONNX, or onnxruntime in float64, does not have.
         """
         takes = [Port(f"x{i}", one.term.shape, self.steps) for i, one in enumerate(self.reads)]
-        gives = [Port(f"y{i}", one.shape, 0 if -1 in one.terms else self.steps) for i, one in enumerate(self.gives)]
+        gives = [Port(output, one.shape, 0 if -1 in one.terms else self.steps)
+                 for output, one in zip(self.outputs, self.gives, strict=True)]  # fmt: skip
         if self.steps:
-            return to_onnx(name, self._of_all, takes, gives)
-        return to_onnx(name, self._of_one, takes, gives, timed=self.when == "before")
+            return self._located(lambda: to_onnx("stage", self._of_all, takes, gives))
+        return self._located(lambda: to_onnx("stage", self._of_one, takes, gives, timed=self.when == "before"))
+
+    def _located(self, made: Callable[[], Array]) -> Array:
+        try:
+            return made()
+        except UnsupportedError as error:
+            line = line_of(self.origin)
+            raise UnsupportedError(
+                f"{line}{': ' if line else ''}neither the chip nor the host computes this: {error.what}",
+                found=error.found, allowed=error.allowed, hint="write it by other operators, or compute it outside",
+            ) from error  # fmt: skip
 
     def _of_one(self, *values: Tensor) -> Sequence[Tensor]:
         given = {one.term.index: value for one, value in zip(self.reads, values, strict=True)}
