@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.nir_graph.shapes import NEURONS
 
-from .usage import TimeAxis
+from .usage import HostCut, TimeAxis
 
 if TYPE_CHECKING:
     import nir
@@ -47,7 +47,7 @@ def ways(
     axis: TimeAxis | None = None,
     dt: float | None = None,
     *,
-    host: bool = True,
+    host: HostCut = "bits",
 ) -> Iterator[Captured]:
     """Ways to say a module, called on ``sample`` as its user calls it, as one step; the likeliest first.
 
@@ -55,7 +55,7 @@ def ways(
         sample: exactly what ``forward`` takes; ``[time, batch, *shape]`` where it computes one step a call.
         axis: where time lies in it (`neurodeploy.exporters.usage.AXES`); None finds out by what the module does.
         dt: as for `to_graph`.
-        host: whether a host beside the chip may compute what the chip cannot.
+        host: how a host beside the chip is cut out, which computes what the chip cannot; ``none`` refuses that.
 
     Raises:
         UnsupportedError: as `to_graph`; a module that is not the same in every step.

@@ -17,6 +17,10 @@ AXES: tuple[TimeAxis, ...] = (0, 1, -1, "flat", "none", "step")
 since forward repeats a static input (none); or outside: forward computes one step, and the user loops over dimension 0
 (step)."""
 
+HostCut = Literal["bits", "work", "none"]
+"""How what no chip computes is left to a host: cut so that the fewest bits cross, or so that the host computes least;
+or not at all. Barriers, on which chip and host wait for each other, are the fewest in any case."""
+
 
 @dataclass(frozen=True)
 class Usage:

@@ -20,7 +20,7 @@ from neurodeploy.network.expressions import Series
 from ..framework import Framework, NoNeuronsError, names_in, of_any
 from ..read_out import noted
 from ..torch_step.graph import to_nir
-from ..usage import AXES, TimeAxis, Usage
+from ..usage import AXES, HostCut, TimeAxis, Usage
 from ..user_run import as_taken
 from ..watching import Watch
 from .encoders import encode, encoders_of
@@ -94,14 +94,14 @@ def captures(
     dt: float | None,
     framework: Framework,
     *,
-    host: bool = True,
+    host: HostCut = "bits",
 ) -> Iterator[Captured]:
     """Ways to say the module as one step, the likeliest first; a proof decides.
 
     Args:
         sample: exactly what forward takes (all steps, where forward takes one).
         axis: where time lies in it; None finds out by what the module does.
-        host: whether a host beside the chip may compute what the chip cannot.
+        host: how a host beside the chip is cut out, which computes what the chip cannot; ``none`` refuses that.
 
     Raises:
         UnsupportedError: the module is not the same in every step, or an operator cannot be said.
@@ -148,7 +148,7 @@ def whole_usage(sample: Array, axis: TimeAxis, part: Usage) -> Usage:
     return Usage(axis, sample.shape[time], sample.shape[batch])
 
 
-def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: bool = True) -> TimeAxis:
+def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: HostCut = "bits") -> TimeAxis:
     """Where time lies in a sample, by what the module does with it: under any other reading its steps and the samples
     of the batch are mixed.
 
@@ -158,7 +158,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: b
     """
     found: dict[TimeAxis, int] = {}
     failed: dict[TimeAxis, NeurodeployError] = {}
-    for also, axes in product((False, True) if host else (False,), _READINGS):
+    for also, axes in product(dict.fromkeys(("none", host)), _READINGS):
         for axis in axes:
             if axis == -1 and sample.ndim < 3:
                 continue
@@ -195,7 +195,7 @@ _READINGS: tuple[tuple[TimeAxis, ...], ...] = (("step", 0, 1, "none"), ("flat", 
 """Where time is looked for: in the second places where it is in none of the first."""
 
 
-def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: bool) -> int:
+def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: HostCut) -> int:
     """Steps of a module when its sample is read in this way.
 
     Args:
@@ -298,7 +298,7 @@ def _followable() -> Iterator[None]:
 
 
 def _captured(
-    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: bool = True
+    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: HostCut = "bits"
 ) -> Captured:
     """One way to say a module, of a part of its sample; with a host where it cannot be said without, if it may.
 
@@ -310,7 +310,7 @@ def _captured(
 
 
 def _followed(
-    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: bool
+    module: nn.Module, part: Array, usage: Usage, dt: float | None, framework: Framework, host: HostCut
 ) -> Captured:
     recorded = record(module, tensor_of(module, part), usage, framework)
     known, answers, last = known_of(recorded, usage, host)

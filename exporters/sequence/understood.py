@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from neurodeploy.errors import InvalidInputError, NeurodeployError, UnsupportedError
 
 from ..framework import NoNeuronsError, no_neurons
-from ..usage import Usage
+from ..usage import HostCut, Usage
 from .answers import Answering, answering
 from .encoders import compares
 from .fold import Folded, fold
@@ -40,11 +40,11 @@ class Understood:
     encoded: tuple[str, ...]
 
 
-def understood(recorded: Recorded, usage: Usage, host: bool = False) -> Understood:
+def understood(recorded: Recorded, usage: Usage, host: HostCut = "none") -> Understood:
     """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
 
     Args:
-        host: whether a host may compute what takes several steps at once.
+        host: how a host is cut out of what takes several steps at once; ``none`` refuses that.
 
     Raises:
         MixedError: as `fold`.
@@ -53,12 +53,12 @@ def understood(recorded: Recorded, usage: Usage, host: bool = False) -> Understo
     inputs, encoded = labels_of(recorded, usage)
     failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
-        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host), recorded.neurons)
+        unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host != "none"), recorded.neurons)
         if not recorded.neurons and not by_hand:
             raise failed[0] if failed else no_neurons(recorded.module_classes)
-        if host and failed:
+        if host != "none" and failed:
             raise failed[0]  # a neuron that nobody knows is no work for a host
-        before = phases(unrolled) if host else Phases(unrolled, ())
+        before = phases(unrolled, host) if host != "none" else Phases(unrolled, ())
         folded = fold(before.unrolled, expected(usage), read_by(before, ()))
         return Understood(before, folded, by_hand, encoded)
     except MixedError:
@@ -73,7 +73,7 @@ def understood(recorded: Recorded, usage: Usage, host: bool = False) -> Understo
         raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
 
 
-def _known(recorded: Recorded, usage: Usage, host: bool) -> Understood:
+def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:
     """What is known of a recording; with stages over time where there is no other way, if there may be a host.
 
     Raises:
@@ -82,44 +82,44 @@ def _known(recorded: Recorded, usage: Usage, host: bool) -> Understood:
     try:
         return understood(recorded, usage)
     except UnsupportedError as error:
-        if not host or isinstance(error, NoNeuronsError):
+        if host == "none" or isinstance(error, NoNeuronsError):
             raise
         try:
-            return understood(recorded, usage, host=True)
+            return understood(recorded, usage, host)
         except UnsupportedError as other:
             raise plainer(error, other) from other
 
 
-def _answered(known: Understood, host: bool) -> tuple[Answering, list[Cutout]]:
+def _answered(known: Understood, host: HostCut) -> tuple[Answering, list[Cutout]]:
     """The answer, with a stage behind the last step where no rule says it, if there may be a host."""
     unrolled, folded = known.before.unrolled, known.folded
     answers = answering(unrolled, folded)
-    return answers, behind_the_last(unrolled, folded, answers) if host else []
+    return answers, behind_the_last(unrolled, folded, answers, host) if host != "none" else []
 
 
-def _with_host(recorded: Recorded, usage: Usage) -> tuple[Understood, Answering, list[Cutout]] | None:
+def _with_host(recorded: Recorded, usage: Usage, host: HostCut) -> tuple[Understood, Answering, list[Cutout]] | None:
     """What is known where a host may take several steps at once; None where that says no more."""
     try:
-        known = understood(recorded, usage, host=True)
+        known = understood(recorded, usage, host)
     except UnsupportedError:
         return None
-    answers, last = _answered(known, True)
+    answers, last = _answered(known, host)
     return (known, answers, last) if 0 in answers.kept else None
 
 
-def known_of(recorded: Recorded, usage: Usage, host: bool) -> tuple[Understood, Answering, list[Cutout]]:
+def known_of(recorded: Recorded, usage: Usage, host: HostCut) -> tuple[Understood, Answering, list[Cutout]]:
     """What is known of a recording, the answer, and a stage behind the last step where no rule says that.
 
     Args:
-        host: whether there may be one; it takes what there is no other way for.
+        host: how it is cut; it takes what there is no other way for.
 
     Raises:
         UnsupportedError: as `understood`.
     """
     known = _known(recorded, usage, host)
     answers, last = _answered(known, host)
-    if host and 0 not in answers.kept and isinstance(known.before.unrolled.returned[0], UnsupportedError):
-        return _with_host(recorded, usage) or (known, answers, last)
+    if host != "none" and 0 not in answers.kept and isinstance(known.before.unrolled.returned[0], UnsupportedError):
+        return _with_host(recorded, usage, host) or (known, answers, last)
     return known, answers, last
 
 

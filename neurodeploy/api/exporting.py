@@ -26,7 +26,7 @@ from .model import PAIR_COLUMNS, Model, pair_row, pair_said
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from neurodeploy.exporters.usage import TimeAxis
+    from neurodeploy.exporters.usage import HostCut, TimeAxis
 
 STEPS, SAMPLES, RATE = 32, 4, 0.3
 """Of a sample that is drawn: Bernoulli spikes."""
@@ -73,7 +73,7 @@ def export(
     time_axis: TimeAxis | None = None,
     dt: float | None = None,
     allow_divergence: bool = False,
-    chip_only: bool = False,
+    host: HostCut = "bits",
 ) -> Model:
     """Say a torch module as a NIR graph, and prove that it is the same network.
 
@@ -85,7 +85,8 @@ def export(
             input that forward repeats, ``step`` where forward computes one step a call; None finds out.
         dt: length of a step in seconds; None takes what the neurons were built for.
         allow_divergence: write the file even if it differs.
-        chip_only: refuse what a chip cannot compute; else a host beside it does (`HostStage`).
+        host: what becomes of what no chip computes: a host beside it does, cut out so that the fewest ``bits`` cross,
+            or so that it has the least ``work``; ``none`` refuses it.
 
     Raises:
         VerificationError: the file would not be the same network; nothing is written.
@@ -97,7 +98,7 @@ def export(
     folder = TemporaryDirectory(prefix="neurodeploy-") if path is None else None
     target = Path(folder.name) / f"{type(module).__name__}.nir" if folder else Path(str(path))
     made = export_proof.export_proven(
-        module, array, dt, target, time_axis=axis, allow_divergence=allow_divergence, host=not chip_only
+        module, array, dt, target, time_axis=axis, allow_divergence=allow_divergence, host=host
     )
     runner = None
     if not made.captured.encoded:

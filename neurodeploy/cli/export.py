@@ -49,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--allow-divergence", action="store_true", help="write the file even if it differs from torch")
     parser.add_argument(
-        "--chip-only", action="store_true",
-        help="refuse what no chip computes (softmax, attention over time, gates of sigmoids) instead of leaving it to "
-        "the host",
+        "--host", choices=("bits", "work", "none"), default="bits",
+        help="what no chip computes (softmax, attention over time, gates of sigmoids) is left to the host: cut so that "
+        "the fewest bits cross (default), or so that the host has the least work; none refuses it",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.conventions(parser)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.to == "nir":
         model = export(
             _module(args, console), _sample(args), args.output, time_axis=args.time_axis, dt=args.dt,
-            allow_divergence=args.allow_divergence, chip_only=args.chip_only,
+            allow_divergence=args.allow_divergence, host=args.host,
         )  # fmt: skip
         made = model.exported
         assert made is not None

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from neurodeploy.exporters.sequence.capture import Captured
-    from neurodeploy.exporters.usage import TimeAxis
+    from neurodeploy.exporters.usage import HostCut, TimeAxis
 
 LIVELIER = " (livelier sample)"
 """Behind the stages of a comparison on a sample of our own."""
@@ -55,7 +55,7 @@ def export_proven(
     *,
     time_axis: TimeAxis | None = None,
     allow_divergence: bool = False,
-    host: bool = True,
+    host: HostCut = "bits",
 ) -> Exported:
     """Write ``module`` as a `.nir` file if, read back, it is the same network.
 
@@ -70,7 +70,7 @@ def export_proven(
         dt: length of a step in seconds; None takes what the neurons were built for.
         time_axis: where time lies in the sample; None finds out by what the module does.
         allow_divergence: write the file even if it differs.
-        host: whether a host beside the chip may compute what the chip cannot.
+        host: how a host beside the chip is cut out, which computes what the chip cannot; ``none`` refuses that.
 
     Raises:
         VerificationError: the file would not be the same network, or nothing spikes; no file is written.
@@ -109,7 +109,7 @@ class _Target:
     temporary: Path
     named: Path
     allow_divergence: bool
-    host: bool = True
+    host: HostCut = "bits"
 
 
 def _prove(module: nn.Module, sample: Array, time_axis: TimeAxis | None, dt: float | None, target: _Target) -> Exported:
@@ -355,7 +355,7 @@ def export_onnx(
             source = Path(model)
         else:
             source = Path(folder) / path.with_suffix(".nir").name
-            made = _prove(model, sample, time_axis, dt, _Target(source, path, allow_divergence, host=False))
+            made = _prove(model, sample, time_axis, dt, _Target(source, path, allow_divergence, host="none"))
             pairs, x, dt = made.pairs, made.x, None
         file = nir_file.read(source)
     network = lower(file, resolve(file, **{**(options or {}), "dt": dt}))

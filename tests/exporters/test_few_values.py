@@ -86,7 +86,7 @@ MIXED = torch.linspace(-1, 1, 100).reshape(10, 10).roll(3, 0)
 def test_functions_of_currents_are_the_hosts(function, tmp_path):
     net = Between(lambda z: function(z @ MIXED)).eval()
     with pytest.raises(UnsupportedError, match="cannot be expressed in NIR"):
-        export_proven(net, X, None, tmp_path / "net.nir", host=False)
+        export_proven(net, X, None, tmp_path / "net.nir", host="none")
     made = export_proven(net, X, None, tmp_path / "net.nir")
     assert all(pair.verdict == "equal" for pair in made.pairs)
     assert len(made.captured.hosted) == 1
@@ -116,7 +116,7 @@ def test_an_infinite_mask_is_the_hosts(tmp_path):
     assert made.pairs[0].equal
     assert "behind the last step" in made.captured.hosted[0]
     with pytest.raises(UnsupportedError, match="kept as a rule") as refused:
-        export_proven(net, X, None, tmp_path / "net.nir", time_axis=0, host=False)
+        export_proven(net, X, None, tmp_path / "net.nir", time_axis=0, host="none")
     assert "infinite number" in str(refused.value)
 
 

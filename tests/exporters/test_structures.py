@@ -180,5 +180,5 @@ def test_a_join_along_the_height_is_a_matrix(tmp_path: Path) -> None:
 def test_a_matrix_that_is_too_large_is_refused(tmp_path: Path) -> None:
     big = np.zeros((2, 1, 2, 60, 60), np.uint8)
     with pytest.raises(UnsupportedError, match="is too large: NIR can only say it as a matrix"):
-        export_proven(Net(nn.ConvTranspose2d(2, 8, 3, 2)), big, 1e-3, tmp_path / "net.nir", host=False)
+        export_proven(Net(nn.ConvTranspose2d(2, 8, 3, 2)), big, 1e-3, tmp_path / "net.nir", host="none")
     assert list(tmp_path.iterdir()) == []

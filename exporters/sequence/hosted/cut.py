@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
+from ...usage import HostCut
+
 Key = Hashable
 
 
@@ -26,7 +28,7 @@ class Values:
         drives: values that a neuron takes.
         up: bits of a step for which the chip sends a value to the host; None where it cannot.
         down: bits of a step for which the host sends it to the chip.
-        size: numbers in it.
+        work: what the host computes for it, in multiply-accumulates or numbers.
     """
 
     args: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
@@ -34,7 +36,7 @@ class Values:
     drives: set[Key] = field(default_factory=set)
     up: dict[Key, int | None] = field(default_factory=dict)
     down: dict[Key, int] = field(default_factory=dict)
-    size: dict[Key, int] = field(default_factory=dict)
+    work: dict[Key, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,11 @@ class CutError(Exception):
     """What the host must compute takes a value that cannot be sent to it."""
 
 
-def minimum_cut(values: Values) -> Cut:
+def minimum_cut(values: Values, least: HostCut = "bits") -> Cut:
     """The cheapest cut.
+
+    Args:
+        least: what there shall be the least of: ``bits`` that cross, or ``work`` of the host.
 
     Raises:
         CutError: there is none.
@@ -69,7 +74,7 @@ def minimum_cut(values: Values) -> Cut:
     behind = _reached(values.forced, takers)
     before = _reached(values.forced, values.args)
     forced = {key for key in values.args if key in values.forced or (key in behind and key in before)}
-    network = _network(values, takers, forced, behind | forced)
+    network = _network(values, takers, (forced, behind | forced), least)
     try:
         _, (chip, _) = nx.minimum_cut(network, _CHIP, _HOST)
     except nx.NetworkXUnbounded as error:
@@ -107,13 +112,22 @@ def _reached(starts: set[Key], edges: Mapping[Key, Sequence[Key]]) -> set[Key]:
     return found
 
 
-def _network(values: Values, takers: Mapping[Key, Sequence[Key]], forced: set[Key], later: set[Key]) -> nx.DiGraph[Key]:
+def _network(
+    values: Values, takers: Mapping[Key, Sequence[Key]], sides: tuple[set[Key], set[Key]], least: HostCut
+) -> nx.DiGraph[Key]:
     """The network whose minimum cut is ours: on the side of the source is what the chip computes.
 
-    A bit weighs more than all numbers that the host computes; of cuts with as many bits the one that leaves more to
-    the chip is taken.
+    A bit weighs more than all that the host computes, so that of cuts with as many bits the one that leaves more to the
+    chip is taken; or the other way round.
+
+    Args:
+        sides: what the host must compute; that and what lies behind it.
+        least: as for `minimum_cut`.
     """
-    weight = 1 + sum(values.size.values())
+    forced, later = sides
+    bit, work = 1 + sum(values.work.values()), 1
+    if least == "work":
+        bit, work = 1, 1 + sum(values.down.values()) + sum(cost or 0 for cost in values.up.values())
     made: nx.DiGraph[Key] = nx.DiGraph()
     made.add_nodes_from((_CHIP, _HOST))
     for key, args in values.args.items():
@@ -123,16 +137,16 @@ def _network(values: Values, takers: Mapping[Key, Sequence[Key]], forced: set[Ke
         elif key in forced:
             made.add_edge(value, _HOST)
         else:
-            made.add_edge(_CHIP, value, capacity=values.size[key])
+            made.add_edge(_CHIP, value, capacity=work * values.work[key])
         if key not in later:
             cost = values.up[key]
             if cost is None:
                 made.add_edge(value, taken)
             else:
-                made.add_edge(value, taken, capacity=weight * cost)
+                made.add_edge(value, taken, capacity=bit * cost)
             made.add_edges_from((taken, ("value", taker)) for taker in takers[key])
             continue
-        made.add_edge(sent, value, capacity=weight * values.down[key])
+        made.add_edge(sent, value, capacity=bit * values.down[key])
         for taker in takers[key]:
             made.add_edge(value, ("value", taker))
             made.add_edge(("value", taker), sent)

@@ -15,6 +15,7 @@ from neurodeploy.nir_graph.metadata import section_of
 from neurodeploy.nir_graph.shapes import of_kind
 
 from ...torch_step.fxgraph import module_of
+from ...usage import HostCut
 from ..answers import Answering
 from ..expressed import whole_of
 from ..fold import Folded
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def behind_the_last(unrolled: Unrolled, folded: Folded, answers: Answering) -> list[Cutout]:
+def behind_the_last(unrolled: Unrolled, folded: Folded, answers: Answering, host: HostCut) -> list[Cutout]:
     """Stages for what forward returns that no rule says, which then is in the answer; none where its first value is."""
     stages: list[Cutout] = []
     if answers.answer is not None and 0 in answers.kept:
@@ -42,7 +43,7 @@ def behind_the_last(unrolled: Unrolled, folded: Folded, answers: Answering) -> l
         try:
             root, order = whole_of(unrolled.terms, value)
             name = f"returned.{number}"
-            made = behind(unrolled, name, root, folded.last + 1)
+            made = behind(unrolled, name, root, folded.last + 1, host)
             assert made.graph.size  # which may be refused
             stages.append(made)
         except UnsupportedError as error:

@@ -14,12 +14,13 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.host import When
 
 from ...torch_step.fxgraph import module_of
+from ...usage import HostCut
 from ..fold import Matching, needed
 from ..record import line_of
 from ..terms import CONSTANT, INPUT, PICK, REDUCE, Term, Terms
 from ..unroll import Unrolled
 from .cut import CutError, Values, minimum_cut
-from .regions import NUMBER, Classes, bits, consumed, leaf, linear, times, within
+from .regions import NUMBER, Classes, bits, consumed, leaf, linear, times, within, work
 from .stage import Cutout, Giving, Reading, grouped, of_leaf, same_in_each_step
 
 
@@ -38,8 +39,11 @@ class Phases:
     moved: Mapping[int, Term] = field(default_factory=dict)
 
 
-def phases(unrolled: Unrolled) -> Phases:
+def phases(unrolled: Unrolled, host: HostCut = "bits") -> Phases:
     """Cut a recording at what takes several steps at once.
+
+    Args:
+        host: how it is cut.
 
     Raises:
         UnsupportedError: a value of it that is not one for each step; names the line.
@@ -50,7 +54,7 @@ def phases(unrolled: Unrolled) -> Phases:
     for chain in chains:
         for step, call in enumerate(unrolled.calls[chain]):
             roots.setdefault(step, []).extend([call.x] if isinstance(call.x, Term) else [])
-    cutting = _Cutting(unrolled, roots, steps)
+    cutting = _Cutting(unrolled, roots, steps, host)
     if not cutting.forced:
         return Phases(unrolled, ())
     stages, hosted = cutting.cut()
@@ -58,16 +62,17 @@ def phases(unrolled: Unrolled) -> Phases:
     return Phases(again, tuple(stages), moved)
 
 
-def behind(unrolled: Unrolled, name: str, root: Term, steps: int) -> Cutout:
+def behind(unrolled: Unrolled, name: str, root: Term, steps: int, host: HostCut = "bits") -> Cutout:
     """The stage behind the last step that gives a value to the user.
 
     Args:
         root: what it gives.
+        host: how it is cut.
 
     Raises:
         UnsupportedError: it is made of what nobody sends.
     """
-    cutting = _Cutting(unrolled, {steps - 1: [root]}, steps)
+    cutting = _Cutting(unrolled, {steps - 1: [root]}, steps, host)
     cutting.forced = {cutting.classes.of[root.index]}
     stages, _ = cutting.cut("behind", name)
     return stages[0]
@@ -80,10 +85,11 @@ class _Cutting:
         unrolled: the recording.
         roots: what neurons take, by step.
         steps: of the recording.
+        host: how they are cut.
     """
 
-    def __init__(self, unrolled: Unrolled, roots: Mapping[int, Sequence[Term]], steps: int) -> None:
-        self.unrolled, self.roots, self.steps = unrolled, roots, steps
+    def __init__(self, unrolled: Unrolled, roots: Mapping[int, Sequence[Term]], steps: int, host: HostCut) -> None:
+        self.unrolled, self.roots, self.steps, self.host = unrolled, roots, steps, host
         self.all = [one for step in roots.values() for one in step]
         self.terms = within(self.all)
         self.first = consumed(roots)
@@ -106,7 +112,7 @@ class _Cutting:
         """The stages; and what they give to the chip: index of a term -> name of the source, and step."""
         values = self._values()
         try:
-            cut = minimum_cut(values)
+            cut = minimum_cut(values, self.host)
         except CutError as error:
             line = line_of(self.classes.members[next(iter(self.forced))][0].node)
             raise UnsupportedError(
@@ -141,7 +147,7 @@ class _Cutting:
             args = dict.fromkeys(self.classes.of[t.index] for m in members if not leaf(m) for t in m.terms)
             values.args[key] = tuple(args)
             last = members[-1]
-            values.size[key] = last.size
+            values.work[key] = work(last)
             values.down[key] = NUMBER * last.size
             values.up[key] = bits(last) if leaf(last) else NUMBER * last.size if self._sendable(members) else None
         values.drives = {self.classes.of[one.index] for one in self.all}

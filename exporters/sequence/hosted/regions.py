@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from ...torch_step.windows import POOLS
 from ..fold import call_of, leaves
-from ..terms import CONSTANT, INPUT, NEURON, PICK, STATE, VIEW, Term
+from ..terms import CONSTANT, INPUT, NEURON, PICK, STATE, VIEW, Constant, Term, flat
 
 NUMBER = 24
 """Bits of a number that crosses between chip and host: as many as a graded message or a potential of Loihi has."""
@@ -61,6 +61,14 @@ def bits(term: Term, late: int = 0) -> int | None:
     if term.op == STATE:
         return None if late or term.args[1] != "v" else NUMBER * term.size
     return NUMBER * term.size if late else term.size
+
+
+def work(term: Term) -> int:
+    """What computing a value takes: multiply-accumulates where it has weights, else its numbers."""
+    weights = [one.value for one in flat(term.args) if isinstance(one, Constant) and one.value.dim() > 1]
+    if term.name in _WEIGHTED and weights:
+        return term.size * max(1, weights[0].numel() // weights[0].shape[0])
+    return term.size
 
 
 class Classes:

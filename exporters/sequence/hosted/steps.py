@@ -16,11 +16,12 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.host import When
 
 from ...torch_step.fxgraph import Step, is_random, module_of
+from ...usage import HostCut
 from ..emit import emit
 from ..fold import Folded
 from ..terms import CONSTANT, INPUT, Chain, Term
 from .cut import CutError, Values, minimum_cut
-from .regions import NUMBER, bits, leaf, linear, when, within
+from .regions import NUMBER, bits, leaf, linear, when, within, work
 from .stage import Cutout, Giving, Reading, grouped
 
 Made = TypeVar("Made")
@@ -50,7 +51,7 @@ def stepwise(
     more: Sequence[Term],
     build: Callable[[Stepwise], Made],
     *,
-    host: bool = True,
+    host: HostCut = "bits",
 ) -> Made:
     """What ``build`` makes of a step, whose operators that it refuses are the host's.
 
@@ -58,7 +59,7 @@ def stepwise(
         read: what the user reads.
         more: what stages between phases read, of the last step.
         build: makes nodes of a step; its `UnsupportedError` has the node that it is about as ``at``.
-        host: whether there may be one.
+        host: how it is cut; ``none`` refuses.
 
     Raises:
         UnsupportedError: of `build`, where the host does not compute it either.
@@ -67,7 +68,7 @@ def stepwise(
     roots = [*folded.drives.values(), *(one for one in read if isinstance(one, Term)), *more]
     by_site = {chain.site: drive for chain, drive in folded.drives.items()}
     for _ in range(MOST):
-        made = _cut(folded, roots, forced)
+        made = _cut(folded, roots, forced, host)
         hosted = {term.index: giving.name for stage in made for giving in stage.gives for term in giving.terms.values()}
         reads = tuple(dict.fromkeys(r.term for stage in made for r in stage.reads)) + tuple(more)
         step = emit(folded, [*read, *reads], hosted)
@@ -75,7 +76,7 @@ def stepwise(
             return build(Stepwise(step, tuple(made), reads))
         except UnsupportedError as error:
             blamed = _blamed(error, by_site)
-            if not host or blamed is None or blamed.index in forced or leaf(blamed) or is_random(blamed.node):
+            if host == "none" or blamed is None or blamed.index in forced or leaf(blamed) or is_random(blamed.node):
                 raise
             forced.add(blamed.index)
     raise UnsupportedError("too many operators that no chip computes", found=f"more than {MOST}")
@@ -90,7 +91,7 @@ def _blamed(error: UnsupportedError, by_site: Mapping[str, Term]) -> Term | None
     return found
 
 
-def _cut(folded: Folded, roots: Sequence[Term], forced: set[int]) -> list[Cutout]:
+def _cut(folded: Folded, roots: Sequence[Term], forced: set[int], host: HostCut) -> list[Cutout]:
     """The stages of a step in which the host computes some values."""
     if not forced:
         return []
@@ -98,7 +99,7 @@ def _cut(folded: Folded, roots: Sequence[Term], forced: set[int]) -> list[Cutout
     by_index = {term.index: term for term in terms}
     values = _values(terms, roots, forced, folded.last)
     try:
-        cut = minimum_cut(values)
+        cut = minimum_cut(values, host)
     except CutError as error:
         one = by_index[min(forced)]
         raise UnsupportedError("what the host computes takes a state of an earlier step", found=one.name) from error
@@ -126,7 +127,7 @@ def _values(terms: Sequence[Term], roots: Sequence[Term], forced: set[int], last
         key = term.index
         end = leaf(term)
         values.args[key] = () if end else tuple(dict.fromkeys(t.index for t in term.terms))
-        values.size[key], values.down[key] = term.size, NUMBER * term.size
+        values.work[key], values.down[key] = work(term), NUMBER * term.size
         plain[key] = end or (linear(term) and all(plain[t.index] for t in term.terms))
         values.up[key] = bits(term, _late(term, last)) if end else NUMBER * term.size if plain[key] else None
         if key in forced or any(one in behind for one in values.args[key]):
