@@ -1,7 +1,8 @@
 """Pass ``gate-on-chip``: gates that the host multiplies with become products on the chip. Exact.
 
 A stage that runs in every step and whose graph is nothing but a product of two populations that it reads, spikes and
-their gate, moves onto the chip: the population that it feeds becomes one of products (`Product`), which hears one of
+their gate, moves onto the chip; of one that makes the gate itself, between phases too, the product at its end
+(`gate_split`): the population that it feeds becomes one of products (`Product`), which hears one of
 the two at each port through synapses of weight 1, with the delay of the stage's output. So a gate travels as the number
 in a graded spike (Loihi 2's ProdNeuron) and the host has no part in the step. A factor may be broadcast over axes, as
 the gate of a channel is.
@@ -30,6 +31,7 @@ from neurodeploy.packages.commands import naming
 from neurodeploy.program.limits import Limits
 
 from .data import NOTHING, PassData
+from .gate_split import split
 
 _SAME = ("Identity", "Cast")
 """Operators that hand on what they get; a cast to a float at least."""
@@ -51,13 +53,17 @@ class GateOnChip:
         """
         notes = dict(network.notes)
         for stage in network.stages:
-            if stage.when != "step":
+            if stage.when not in ("step", "phase"):
                 continue
+            whole = network
             with naming("gate-on-chip"):
-                factors = _factors(stage)
-            why = _why_not(network, stage, factors, data.limits)
+                factors = _factors(stage) if stage.when == "step" else ()
+                cut = None if factors or network.arithmetic == "loihi" else split(network, stage)
+            if cut is not None:
+                whole, factors = cut.network, cut.factors
+            why = _why_not(whole, stage, factors, data.limits)
             if not why:
-                moved = _moved(network, stage, factors)
+                moved = _moved(whole, stage, factors)
                 why = "" if moved is not None else "it is in a loop without delay"
                 network = network if moved is None else moved
             first, second = (f"{f.source!r}" for f in factors) if factors else ("", "")
