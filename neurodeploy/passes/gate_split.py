@@ -123,9 +123,9 @@ class _Graph:
             gate = self.plain(gate)
             while gate in self.made and self.made[gate].op_type == "Expand":
                 gate = self.plain(self.made[gate].input[0])
-            shape = self.shapes.get(gate)
-            if gate in self.made and shape is not None and len(shape) > 1 and all(shape[1:]):
-                return read, gate, tuple(int(n) for n in shape[1:])
+            shape = [n for n in self.shapes.get(gate, [])[1:] if n is not None]
+            if gate in self.made and shape and len(shape) + 1 == len(self.shapes[gate]):
+                return read, gate, tuple(shape)
         return None
 
     def _reads(self, name: str, step: int | None) -> HostInput | None:

@@ -152,7 +152,7 @@ def from_image(network: Network) -> Network:
 
 LEFT = {
     "more than a product": lambda: on_host(False, times([("Mul", "x g", "xg"), ("Sigmoid", "xg", "y")])),
-    "than a product": lambda: on_host(False, times([("Mul", "x g", "xg"), ("Mul", "xg x", "y")])),
+    "than a product": lambda: on_host(False, times([("Mul", "x g", "xg"), ("Add", "xg x", "y")])),
     "before quantise": lambda: other_scale(on_host(True)),
     "only the host reads the input 'opened'": lambda: from_image(on_host(False)),
     "which no spike carries": lambda: on_host(
