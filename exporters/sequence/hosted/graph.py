@@ -84,6 +84,8 @@ def with_stages(
         edges = [(a, "output" if b == "output_0" else b) for a, b in edges]
     staged = [(stage, {one.term.index: before.moved[one.term.index] for one in stage.reads}) for stage in before.stages]
     staged += [(stage, {one.term.index: one.term for one in stage.reads}) for stage in (*last, *cut.stages)]
+    at = {node: place for place, node in enumerate(staged[0][0].origin.graph.nodes)}
+    staged.sort(key=lambda one: (one[0].when == "behind", at[one[0].origin]))
     for stage, moved in staged:
         name = _free("host" if len(staged) == 1 else "host_1", nodes)
         made = _stage(name, stage, {index: _node(term, of, nodes) for index, term in moved.items()})
