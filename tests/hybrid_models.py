@@ -338,11 +338,11 @@ def hybrid(seed: int) -> Hybrid:
     table = IMAGES if image else TOKENS
     for _ in range(rng.choice([1, 1, 2, 3])):
         over = style != "steps" and rng.random() < 0.25
-        looped = not image and style != "steps" and not over and rng.random() < 0.12
+        looped = not image and style == "sequences" and not over and rng.random() < 0.2
         if over:
             kind, block = "over time", OverTime(size, make, rng, steps, image)
         elif looped:
-            kind, block = "looped", Looped(size, make if style == "snntorch" else _stepwise(rng), rng)
+            kind, block = "looped", Looped(size, make, rng)
         else:
             kind = rng.choice(list(table))
             block = table[kind](size, make, rng)
@@ -361,8 +361,3 @@ def hybrid(seed: int) -> Hybrid:
         kinds.append("encoder")
     sample = np.random.default_rng(seed).random((steps, batch, *shape)).astype(np.float32) * (3 if image else 2)
     return Hybrid(net.eval(), sample, tuple(kinds), "step" if style == "steps" else 0)
-
-
-def _stepwise(rng: random.Random) -> Callable[[], nn.Module]:
-    """Neurons for a loop over steps: sequences of one step."""
-    return _neurons(rng, "sequences")

@@ -23,6 +23,9 @@ from .unroll import Call, Unrolled
 
 _ADDS = ("aten.add", "aten.sub")
 
+_ROUNDING = 1e-12
+"""Of the same function of the same numbers, computed for tensors of different shapes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Folded:
@@ -225,7 +228,7 @@ class Matching:
                 numbers = np.array([float(others[i].args[0].value) for i in whose[at]])
                 late = all(_time(leaf) is not None and _time(leaf) < shift for leaf in leaves(source))
                 before = self._before(source) if late else None
-                if before is None or (before.reshape(-1).numpy()[inside[at]] != numbers).any():
+                if before is None or not np.allclose(before.reshape(-1).numpy()[inside[at]], numbers, _ROUNDING, 0):
                     return False
             elif len(there) != 1 or (inside[at] != where[at]).any() or not self.same(source, there[0], shift):
                 return False
@@ -242,7 +245,7 @@ class Matching:
         if value is None:
             return False
         try:
-            return bool((value == wanted.to(value.dtype)).all())
+            return bool(torch.isclose(value, wanted.to(value.dtype), rtol=_ROUNDING, atol=0).all())
         except RuntimeError:  # shapes that do not meet
             return False
 
