@@ -42,6 +42,7 @@ APPROXIMATED: Mapping[str, str] = {
     "Conv2d": "as `Linear`; Lava's Sparse up to 16.8 million synapses, its Conv above (equal, slower)",
     "SumPool2d": "nothing of its own: it is part of the weights",
     "AvgPool2d": "nothing of its own: it is part of the weights",
+    "HostStage": "what the host sends: graded spikes of 8 bits and a sign; it computes in floats",
     "LIF": "leak of 12 bits, threshold in steps of 64 units",
     "IF": "threshold in steps of 64 units",
     "CubaLIF": "both leaks of 12 bits; the current may wrap at 24 bits",
@@ -58,9 +59,14 @@ def forms(node: str) -> list[str]:
     return [name for name in NODES if re.match(rf"`{node}`", name)]
 
 
+SECOND = ("Output", "FromHost")
+"""Nodes that stand in the rows of others."""
+
+
 def titled(node: str) -> str:
     """A node, or the two ends, which stand together."""
-    return "`Input`, `Output`" if node == "Input" else f"`{node}`"
+    together = {"Input": "`Input`, `Output`", "HostStage": "`HostStage`, `FromHost`"}
+    return together.get(node, f"`{node}`")
 
 
 def on_lava(node: str) -> list[str]:
@@ -99,7 +105,7 @@ TABLES = (
     Table(SUPPORT, "rules", ("rule", "NIR", *RULED[1:], "why it is refused"),
           {name: partial(cells, name, RULED) for name in (*RULES, *MODELS)}),
     Table(LAVA, "lava nodes", ("NIR node", "Lava float", "Lava fixed", "hwsim", "what the integers approximate"),
-          {titled(node): partial(on_lava, node) for node in KNOWN_NODES if node != "Output"}),
+          {titled(node): partial(on_lava, node) for node in KNOWN_NODES if node not in SECOND}),
     Table(LAVA, "processes", ("neuron", "Process in floats", "Process in integers"),
           {name: partial(process, name) for name in (*RULES, *READ_OUTS, *MODELS)}),
 )  # fmt: skip

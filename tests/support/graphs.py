@@ -9,7 +9,10 @@ from typing import Any
 
 import nir
 import numpy as np
+import onnx.parser
 
+from neurodeploy.network.host import HostInput, HostOutput, HostStage
+from neurodeploy.nir_graph.host_nodes import from_host, stage_node
 from neurodeploy.nir_graph.max_node import max_node
 from neurodeploy.nir_graph.metadata import put
 from tests import nirgraphs
@@ -173,7 +176,47 @@ def own_loop(draw: Draw) -> nir.NIRGraph:
     return nir.NIRGraph({**first.nodes, **back}, [*first.edges, ("lif", "back"), ("back", "lif")], type_check=False)
 
 
+GRAPHS = {
+    "step": """<ir_version: 9, opset_import: ["" : 17]>
+one (double[batch, 6] x) => (double[batch, 6] y) {
+    total = ReduceMean <axes = [1]> (x)
+    gate = Sigmoid (total)
+    y = Mul (x, gate)
+}""",
+    "phase": """<ir_version: 9, opset_import: ["" : 17]>
+one (double[time, batch, 6] x) => (double[time, batch, 6] y) {
+    weights = Softmax <axis = 0> (x)
+    y = Add (weights, x)
+}""",
+    "behind": """<ir_version: 9, opset_import: ["" : 17]>
+one (double[time, batch, 6] x) => (double[batch, 6] y) {
+    y = ReduceMean <axes = [0], keepdims = 0> (x)
+}""",
+}
+"""What a host computes: gates by the mean of a step; a softmax over time; a mean of all steps."""
+
+
+def hosted(draw: Draw, when: Any) -> nir.NIRGraph:
+    """A neuron that a host reads, and one that it feeds."""
+    model = onnx.parser.parse_model(GRAPHS[when])
+    graph = np.frombuffer(model.SerializeToString(), np.uint8)
+    given = HostOutput("y", "" if when == "behind" else "fed")
+    stage = HostStage("stage", graph, (HostInput("x", "first"),), (given,), when)
+    nodes = {
+        "input": nir.Input(np.array([4])), "fc": draw.affine(N, 4), "first": lif(N), "stage": stage_node(stage),
+        "fc2": draw.linear(N, N), "node": lif(N), "output": nir.Output(np.array([N])),
+    }  # fmt: skip
+    edges = [("input", "fc"), ("fc", "first"), ("first", "stage"), ("fc2", "node"), ("node", "output")]
+    if when == "behind":
+        return nir.NIRGraph(nodes, [*edges, ("first", "fc2")], type_check=False)
+    edges += [("stage", "fed"), ("fed", "fc2")]
+    return nir.NIRGraph(nodes | {"fed": from_host((N,))}, edges, type_check=False)
+
+
 NODES: Mapping[str, Case] = {
+    "`HostStage`, `FromHost`, in every step": Case(lambda d: hosted(d, "step")),
+    "`HostStage`, between phases": Case(lambda d: hosted(d, "phase")),
+    "`HostStage`, behind the last step": Case(lambda d: hosted(d, "behind")),
     "`Input`, `Output`, two of each": Case(several),
     "`Linear`": Case(lambda d: behind(("fc", d.linear(N, 4)), ("lif", lif(N)))),
     "`Affine`": Case(lambda d: behind(("fc", d.affine(N, 4)), ("lif", lif(N)))),

@@ -6,10 +6,10 @@ import torch
 
 from neurodeploy.backends.lava.setup import setup
 
-from . import chip_tables, class_tables, exporting, graph_tables
+from . import chip_tables, class_tables, exporting, graph_tables, host_operators
 from .tables import DOCS, with_table
 
-TABLES = (*graph_tables.TABLES, *exporting.TABLES, *class_tables.TABLES, *chip_tables.TABLES)
+TABLES = (*graph_tables.TABLES, *exporting.TABLES, *class_tables.TABLES, *chip_tables.TABLES, *host_operators.TABLES)
 
 
 def prepare() -> None:

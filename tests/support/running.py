@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from neurodeploy.backends.lava.lower import lower as to_lava
 from neurodeploy.compiler import CompileOptions, compile, limits_of, place
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.hwsim.chips.arch import Architecture, load_architecture
+from neurodeploy.lowering.interpreted import interpreted
+from neurodeploy.lowering.lower import lower
 from neurodeploy.nir_graph import interpreter, nir_file
 from neurodeploy.nir_graph.conventions import resolve
+from neurodeploy.nir_graph.shapes import stages
 from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record, Recording, check_inputs
 from tests import nirgraphs
@@ -103,7 +106,11 @@ def run_graph(case: Case) -> Found:
         try:
             x = spikes(path, case.steps)
             file = nir_file.read(path)
-            truth = interpreter.run(file, x, resolve(file, **options))
+            conventions = resolve(file, **options)
+            if stages(file.graph):
+                truth = interpreted(file, conventions, lower(file, conventions))(x)
+            else:
+                truth = interpreter.run(file, x, conventions)
         except NeurodeployError as error:
             everything = columns("floats", FLOATS) + columns("integers", INTEGERS)
             found.refused(("NIR", "quantise", *everything, *CHIPS), error)
@@ -188,7 +195,11 @@ def integers_of(found: Found, program: Program, x: Inputs) -> None:
 def processes(program: Program, x: Inputs) -> str:
     """The Process that runs the neurons a row is about: the first population that is no source."""
     try:
-        job = to_lava(program, check_inputs(program.network, x)[2], Record())
+        part = replace(program, network=program.network.chip_part)
+        given = check_inputs(program.network, x)[2]
+        steps, samples = next(iter(given.values())).shape[:2]
+        fed = {p.name: given.get(p.name, np.zeros((steps, samples, p.size), np.uint8)) for p in part.network.inputs}
+        job = to_lava(part, fed, Record())
     except NeurodeployError:
         return ""
     return next(entry["kind"] for entry in job.description["populations"] if entry["kind"] != "source")

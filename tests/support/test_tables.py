@@ -6,12 +6,12 @@ import pytest
 
 from neurodeploy.hwsim.chips.arch import available
 
-from . import chip_tables, class_tables
+from . import chip_tables, class_tables, host_operators
 from .checks import check_frame, check_row, rows_of, tables_of
 from .pages import TABLES as ALL
 from .tables import DOCS, Table, with_table
 
-TABLES = (*class_tables.TABLES, *chip_tables.TABLES)
+TABLES = (*class_tables.TABLES, *chip_tables.TABLES, *host_operators.TABLES)
 
 
 @rows_of(TABLES)
