@@ -47,6 +47,8 @@ def spell_out(graph: fx.Graph) -> None:
 
 def _function(node: fx.Node) -> Callable[..., Any] | None:
     target: Any = node.target
+    if packet(node) == "aten.bilinear":
+        return _bilinear
     if packet(node) != _ATTENTION:
         return lambda *args, **named: target(*args, **named)
     given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), node.args, strict=False))
@@ -59,6 +61,11 @@ def _function(node: fx.Node) -> Callable[..., Any] | None:
         return found[0]
 
     return attention
+
+
+def _bilinear(first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    found = torch.einsum("...i,oij,...j->...o", first, weight, second)
+    return found if bias is None else found + bias
 
 
 def _made(node: fx.Node) -> fx.GraphModule | None:
@@ -74,7 +81,9 @@ def _made(node: fx.Node) -> fx.GraphModule | None:
         return function(*args, **named)
 
     with torch.no_grad():
-        return make_fx(run, tracing_mode="fake")(*(torch.empty_like(n.meta["val"], device="cpu") for n in tensors))
+        return make_fx(run, tracing_mode="fake")(
+            *(torch.empty(tuple(n.meta["val"].shape), dtype=n.meta["val"].dtype) for n in tensors)
+        )
 
 
 def _put(graph: fx.Graph, node: fx.Node, made: fx.GraphModule) -> list[fx.Node]:

@@ -43,7 +43,8 @@ CASES: Mapping[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Expand": ((_INT([2, 3, 4, 4]),), {}), "Gather": ((_INT([0, 2]),), {"axis": 1}),
     "GatherElements": ((np.zeros((2, 3, 4, 4), np.int64),), {"axis": 1}), "Pad": ((_INT([0] * 7 + [1]),), {}),
     "ReduceSum": ((_INT([1]),), {}), "Reshape": ((_INT([2, -1]),), {}),
-    "Slice": ((_INT([0]), _INT([2]), _INT([1])), {}), "TopK": ((_INT([2]),), {"axis": 1}), "Where": (("flags", "x"), {}),
+    "Slice": ((_INT([0]), _INT([2]), _INT([1])), {}), "TopK": ((_INT([2]),), {"axis": 1}),
+    "Where": (("flags", "x"), {}),
 }  # fmt: skip
 """Operator -> what it gets beside ``x``, and its attributes."""
 
