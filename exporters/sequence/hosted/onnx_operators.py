@@ -380,6 +380,18 @@ def _truncated(g: Graph, n: fx.Node) -> str:
     return _towards_zero(g, g.of(n.args[0], DOUBLE))
 
 
+def _unfolded(g: Graph, n: fx.Node) -> str:
+    """Windows of a dimension, as a dimension behind all others."""
+    given, before = arguments(n), dims_of(n.args[0])
+    dim, size = int(given["dimension"]) % len(before), int(given["size"])
+    if before[dim] % SAMPLES == 0:
+        raise _mixes(n)
+    starts = np.arange(0, before[dim] - size + 1, int(given["step"]))
+    made = g.add("Gather", [g.of(n.args[0]), g.constant(starts[:, None] + np.arange(size))], axis=dim)
+    order = [d for d in range(len(before) + 1) if d != dim + 1] + [dim + 1]
+    return g.add("Transpose", [made], perm=order)
+
+
 def _mixes(n: fx.Node) -> UnsupportedError:
     return UnsupportedError(f"{n.target} mixes the samples of a batch", allowed="each sample by itself")
 
@@ -422,7 +434,7 @@ OPERATORS: Mapping[str, Write] = {
     **dict.fromkeys(["full", "zeros", "ones", "full_like", "zeros_like", "ones_like"], _filled),
     "var": _variance, "topk": _most, "sort": _most, "log1p": _one_more, "expm1": _one_less, "rsqrt": _inverse_root,
     "erf": erf, "convert_element_type": _converted, "trunc": _truncated, "broadcast_in_dim": _broadcast,
-    "scalar_tensor": _scalar, "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed,
+    "scalar_tensor": _scalar, "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed, "unfold": _unfolded,
     "convolution": convolution, "max_pool2d_with_indices": largest, "avg_pool2d": average, "avg_pool1d": average,
     "_adaptive_avg_pool2d": average, "upsample_nearest1d": average, "upsample_nearest2d": average,
     "upsample_bilinear2d": average,
