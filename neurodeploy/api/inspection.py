@@ -23,6 +23,8 @@ from neurodeploy.nir_graph.nir_file import NirFile
 from neurodeploy.nir_graph.recognise import Recognised, recognise
 from neurodeploy.nir_graph.shapes import delayed_edges, kind, of_kind, shapes
 from neurodeploy.program.program import Program
+from neurodeploy.report.diagram import svg, text
+from neurodeploy.report.diagram.parts import diagram
 from neurodeploy.verify.ambiguity import Ambiguity, ambiguities
 from neurodeploy.verify.candidates import Candidate, candidates
 
@@ -97,12 +99,20 @@ class Inspection:
             for s in self.network.stages
         ]
 
+    def drawing(self) -> str:
+        """Chip and host, phase by phase, with what crosses in a step, as text; empty without host stages."""
+        return "\n".join(text.lines(diagram(self.network)))
+
+    def svg(self) -> str:
+        """The network as a picture that stands alone: chip, host, phases and crossings; the chip alone without host."""
+        return svg.svg(diagram(self.network))
+
     def __repr__(self) -> str:
         return f"<Inspection of {self.title}>"
 
     def _repr_html_(self) -> str:
-        said = [f"not held: {text}" for text in self.not_held]
-        return html_table(self.COLUMNS, self.rows(), self.title, said)
+        said = [f"not held: {one}" for one in self.not_held]
+        return html_table(self.COLUMNS, self.rows(), self.title, said) + (self.svg() if self.network.stages else "")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,6 +151,17 @@ class Nodes:
     def rows(self) -> list[tuple[str, str, str]]:
         """A row a node: see `COLUMNS`."""
         return [(name, of, " x ".join(map(str, shape))) for name, (of, shape) in self.nodes.items()]
+
+    def svg(self) -> str:
+        """Refused: without a time step there is no network to draw.
+
+        Raises:
+            InvalidInputError: always.
+        """
+        raise InvalidInputError(
+            f"{self.path} does not tell its time step, so there is no network to draw yet", allowed="a file with a dt",
+            hint="give it with --dt, or --as with the tool that wrote it",
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Nodes of {self.title}>"

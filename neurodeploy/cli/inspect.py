@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neurodeploy.errors import InvalidInputError
+
 from . import options
 from .console import Console
 
@@ -20,15 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i", "--input", action="append", default=[], metavar="[NAME=]X.npy",
         help="spikes, [time, batch, *shape], on which the conventions of the tools are tried (default: random ones)",
     )  # fmt: skip
+    parser.add_argument(
+        "--svg", type=Path, metavar="OUT.svg", help="draw chip, host, phases and what crosses, as a picture"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.conventions(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from neurodeploy.api.inspection import Nodes, inspect
+    from neurodeploy.files.atomic import write_text
 
+    if args.svg and args.svg.suffix.lower() != ".svg":
+        raise InvalidInputError("--svg names another kind of file", found=str(args.svg), allowed="OUT.svg")
     inputs = options.load_inputs(args.input)
     found = inspect(args.file, inputs or None, options.given_conventions(args))
+    if args.svg:
+        write_text(args.svg, found.svg())
     console.say(found.title)
     console.table(found.COLUMNS, found.rows())
     if isinstance(found, Nodes):
@@ -36,7 +46,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         _say_network(found, console)
     _say_tried(found.tried, bool(args.input), console)
-    console.result(found.as_json())
+    if args.svg:
+        console.say(f"wrote {args.svg}")
+    console.result(found.as_json() | ({"svg": str(args.svg)} if args.svg else {}))
     return 0
 
 
@@ -46,6 +58,7 @@ def _say_network(found: Inspection, console: Console) -> None:
     console.table(found.PROJECTIONS, found.projections())
     if network.stages:
         console.table(found.STAGES, found.stages())
+        console.say(found.drawing())
     if network.answer:
         console.say(f"answer: {network.answer.described()}")
     for topic, text in {**network.notes, **{k: v for k, v in found.facts.items() if k not in network.notes}}.items():

@@ -75,8 +75,10 @@ def stage_of(name: str, node: Any) -> HostStage:
         if node.when not in get_args(When):
             raise ValueError(f"when {node.when!r}")
         return HostStage(name, np.asarray(node.graph, np.uint8), takes, gives, node.when)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         said = str(error).strip().split("\n")[0]
+        if isinstance(error, (TypeError, json.JSONDecodeError)):
+            said = f"takes {node.takes[:60]!r}, gives {node.gives[:60]!r}"
         raise InvalidInputError(
             f"node {name!r} says no stage of a host", found=said or type(error).__name__,
             allowed="a schedule, what it takes and what it gives, as neurodeploy export writes them",

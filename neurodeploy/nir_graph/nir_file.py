@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import existing_file
 from neurodeploy.files.hdf5 import digest, opened, plain, text
 
+from .host_graphs import check_stages
 from .metadata import section_of
 from .nodes import KNOWN_NODES, NEEDS
 from .reader import load
@@ -74,6 +76,12 @@ def read(path: Path | str) -> NirFile:
         edges = list(found.edges)
         nodes = fit(found.nodes, edges, found.repairs)
         graph = nir.NIRGraph(nodes, edges, metadata=found.metadata, type_check=False)
+    try:
+        check_stages(graph)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"{path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
+        ) from error
     modules = {
         name: str(section["module"]) for name, node in nodes.items() if "module" in (section := section_of(node))
     }

@@ -178,7 +178,12 @@ class NodeReader:
                 raise self.missing(name, kind, part)
             words[part] = text(group[part][()]) if hasattr(group[part], "shape") else ""
         made = stage_class()(graph=graph.astype(np.uint8), **words, metadata=metadata)
-        stage_of(name, made)
+        try:
+            stage_of(name, made)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{self.path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
+            ) from error
         return made
 
     def largest(self, name: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:

@@ -167,8 +167,8 @@ class Wiring:
         return ("v",) if read or any(not self.network.by_name[name].spiking for name in self.carried()) else ()
 
 
-def frame_bytes(network: Network, population: Population, port: str) -> int:
-    """Bytes of one step of a population over the boundary; see the module's docstring."""
+def frame_bits(network: Network, population: Population, port: str) -> int:
+    """Bits of one step of a population over the boundary; see the module's docstring."""
     integer, neuron = network.arithmetic == "loihi", population.neuron
     if port == "potential":
         bits = 24 if integer else 32
@@ -176,7 +176,12 @@ def frame_bytes(network: Network, population: Population, port: str) -> int:
         bits = max(1, neuron.message_bits(network.arithmetic)) if integer else 32
     else:
         bits = 1
-    return -(-population.size * bits // 8)
+    return population.size * bits
+
+
+def frame_bytes(network: Network, population: Population, port: str) -> int:
+    """Bytes of one step of a population over the boundary, packed."""
+    return -(-frame_bits(network, population, port) // 8)
 
 
 def crossings(network: Network, steps: int) -> tuple[Crossing, ...]:

@@ -21,6 +21,7 @@ from neurodeploy.program.recording import Recording, decisions
 
 from . import document
 from .build import energy_of, host_of, latency_of
+from .diagram.parts import diagram
 from .numerics import spreads
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def network_result(
         energy=energy_of(bill) if bill.known else None,
         latency=latency_of(timing, arch) if timing.known else None,
         host=host_of(cost.hosted, bill) if cost is not None and cost.hosted is not None else None,
+        diagram=diagram(program.network) if program.network.stages else None,
         cores=_cores(program, counts, arch),
         raster=_raster(program, recording, labels),
         spreads=spreads(compiled, states, registers_of(arch)),

@@ -16,6 +16,8 @@ from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import existing_file, storage_errors, write_text
 from neurodeploy.program.count_kinds import Part
 
+from .diagram.parts import Diagram
+
 FORMAT = "neurodeploy report"
 VERSION: Literal[3] = 3
 """Written into every document; raised when an older neurodeploy could no longer read what is written."""
@@ -334,6 +336,7 @@ class NetworkResult(_Model):
         stages_on_all: those that also ran all samples, where there are more.
         arithmetic: the numbers with which it was run as a Program, and whether they are the chip's own.
         host: what the host does of it; None where the chip computes all. `energy` and `latency` are then the chip's.
+        diagram: what runs where, of a network with host stages.
     """
 
     name: str
@@ -347,6 +350,7 @@ class NetworkResult(_Model):
     energy: Energy | None = None
     latency: Latency | None = None
     host: HostShare | None = None
+    diagram: Diagram | None = None
     cores: tuple[Core, ...] = ()
     raster: Raster | None = None
     spreads: tuple[Spread, ...] = ()

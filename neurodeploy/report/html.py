@@ -6,11 +6,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from neurodeploy.files.atomic import write_text
 from neurodeploy.program.count_kinds import label
 
 from . import svg
 from .accuracies import by_samples, undecided
+from .diagram import svg as drawing
 from .document import Core, NetworkResult, Report
 
 if TYPE_CHECKING:
@@ -103,6 +106,7 @@ def view(network: NetworkResult, index: int) -> dict[str, Any]:
         "folded": cores[CORES_SHOWN:],
         "most_core_sops": max((core.sops for core in cores), default=0.0),
         "tiles": len({core.tile for core in cores}),
+        "drawing": Markup(drawing.svg(network.diagram)) if network.diagram else "",
         "raster": [
             (p, *svg.raster(p.times, p.indices, raster.steps, p.neurons, f"spikes of {p.name}"), band(p.neurons))
             for p in raster.populations
