@@ -340,15 +340,11 @@ def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
     """None of them runs the chip's part as if it were the network."""
     from neurodeploy.backends.lava.script import export as lava_script
     from neurodeploy.backends.onnx.step import write as to_onnx
-    from neurodeploy.backends.reference.run import run_network
-    from neurodeploy.hwsim.cost import cost
     from neurodeploy.passes.quantise.quantise import Quantise
 
     case = hybrids.build("attention between two phases", "float")
     integers = hybrids.build("attention between two phases", "loihi")
     parts: dict[str, Callable[[], object]] = {
-        "reference": lambda: run_network(case.program.network, case.inputs),
-        "hwsim": lambda: cost(integers.program, integers.inputs, load_architecture("loihi2")),
         "ONNX": lambda: to_onnx(case.program.network, tmp_path / "a.onnx"),
         "Lava": lambda: lava_script(integers.program, tmp_path / "a.py"),
         "quantise of sigma-delta": lambda: Quantise().apply(changing(case.program.network)),

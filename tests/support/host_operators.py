@@ -91,8 +91,8 @@ def _torch() -> list[str]:
 
 
 TABLES = (
-    Table("reference-support.md", "host operators", ("operator", *KINDS),
+    Table("reference-host.md", "host operators", ("operator", *KINDS),
           {f"`{name}`": partial(_cells, name) for name in sorted(CASES)}),
-    Table("reference-support.md", "torch on the host", ("of PyTorch", "once modules are spelled out"),
+    Table("reference-host.md", "torch on the host", ("of PyTorch", "once modules are spelled out"),
           {"operators": _torch}),
 )  # fmt: skip
