@@ -353,3 +353,20 @@ def test_parts_that_know_no_host_refuse_it(tmp_path: Path) -> None:
         with pytest.raises(UnsupportedError, match=f"{who}.* does not know host stages"):
             part()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_another_length_is_refused_where_a_stage_takes_all_steps() -> None:
+    """A graph that was written for so many steps says so, before anything runs."""
+    import onnx
+
+    case = hybrids.build("attention between two phases", "float")
+    (stage,) = case.program.network.stages
+    model = onnx.load_model_from_string(stage.graph.tobytes())
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    fixed = replace(stage, graph=np.frombuffer(model.SerializeToString(), np.uint8))
+    program = replace(case.program, network=replace(case.program.network, stages=(fixed,)))
+    steps = next(iter(case.inputs.values())).shape[0]
+    with pytest.raises(InvalidInputError, match="takes all steps at once, and another number") as refused:
+        backends.get("reference")(program, case.inputs)
+    assert (refused.value.found, steps) == (f"{steps} steps", steps)
+    assert "3 steps" in str(refused.value.allowed)

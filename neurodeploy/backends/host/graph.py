@@ -48,6 +48,7 @@ class Graph:
                 found=str(error).splitlines()[0], hint="export it again, with operators that onnxruntime has",
             ) from error  # fmt: skip
         self._kinds = {value.name: value.type for value in self._session.get_inputs()}
+        self._shapes = {value.name: value.shape for value in self._session.get_inputs()}
         there = {value.name for value in self._session.get_outputs()}
         for what, named, known in (
             ("inputs", {t.name for t in stage.takes}, set(self._kinds)),
@@ -57,6 +58,23 @@ class Graph:
                 raise InvalidInputError(
                     f"the {what} of the graph of the host stage {stage.name!r} are not those that it names",
                     found=", ".join(sorted(known)), allowed=", ".join(sorted(named)),
+                )  # fmt: skip
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse a run of so many steps where the graph takes another number of them at once.
+
+        Raises:
+            InvalidInputError: says both.
+        """
+        if self.stage.when == "step":
+            return
+        for taken in self.stage.takes:
+            shape = self._shapes[taken.name] or [None]
+            if taken.over == "steps" and isinstance(shape[0], int) and shape[0] != steps:
+                raise InvalidInputError(
+                    f"the host stage {self.stage.name!r} takes all steps at once, and another number of them",
+                    found=f"{steps} steps", allowed=f"{shape[0]} steps, as when it was exported",
+                    hint="export the model with a sample of as many steps as the runs have",
                 )  # fmt: skip
 
     def __call__(self, given: Mapping[str, Array]) -> list[Array]:

@@ -125,6 +125,8 @@ def together(network: Network, chip: Chip, inputs: Mapping[str, Array], record: 
     """
     steps, samples, given = check_inputs(network, inputs)
     graphs = [Graph(stage) for stage in network.stages]
+    for graph in graphs:
+        graph.check_steps(steps)
     fed = [g.target for stage in network.stages for g in stage.gives if g.target]
     made = {name: np.zeros((steps, samples, network.by_name[name].size)) for name in fed}
     hybrid = _Hybrid(network, graphs, given, steps, samples, made)
