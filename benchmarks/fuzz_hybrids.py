@@ -1,11 +1,12 @@
 """Random networks of which no chip computes all, exported, run on chip and host, and compared with torch.
 
-    python benchmarks/fuzz_hybrids.py [-n 500] [--seed 0] [--jobs 2] [--host bits] [--keep FILE.jsonl]
+    python benchmarks/fuzz_hybrids.py [-n 500] [--seed 0] [--jobs 2] [--host bits] [--keep FILE.jsonl] [--record]
 
 Of each network of `tests.hybrid_models` that is accepted: its file must be the module (as `export` proves it), chip and
 host must do the same on the reference and on hwsim, the chip fed with what the host gave must do it alone, in every
 spike and state, and float32 may part from float64 only where a potential is within 1e-4 of its threshold; these are
-counted. Rows are kept in FILE.jsonl, from where a run that was stopped goes on. Prints what was accepted of each kind.
+counted. Rows are kept in FILE.jsonl, from where a run that was stopped goes on. Prints what was accepted of each kind;
+``--record`` keeps that in docs/recorded/fuzz_hybrids.txt, where figures of docs/howto-export-attention.md stand.
 Exits with 1 if anything was wrong, or if less than 80 % of all, or half of a kind, was accepted.
 """
 
@@ -25,6 +26,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from recorded import recorded
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -96,6 +99,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--host", choices=("bits", "work"), default="bits")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--record", action="store_true", help="keep what is printed in docs/recorded/fuzz_hybrids.txt")
     args = parser.parse_args()
     rows: list[Row] = []
     if args.keep and args.keep.exists():
@@ -109,7 +113,9 @@ def main() -> int:
             if args.keep:
                 with args.keep.open("a") as out:
                     out.write(json.dumps(row) + "\n")
-    return 0 if report(sorted(rows, key=lambda row: row["seed"])) else 1
+    with recorded("fuzz_hybrids" if args.record else None):
+        good = report(sorted(rows, key=lambda row: row["seed"]))
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

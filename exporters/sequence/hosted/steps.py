@@ -6,7 +6,7 @@ again. So a product of spikes stays on the chip, as a threshold, and a softmax d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from ...torch_step.fxgraph import Step, is_random, module_of
 from ...usage import HostCut
 from ..emit import emit
 from ..fold import Folded
-from ..terms import CONSTANT, INPUT, Chain, Term
+from ..terms import CONSTANT, INPUT, NEURON, VIEW, Chain, Term
 from .cut import CutError, Values, minimum_cut
 from .regions import NUMBER, bits, leaf, linear, when, within, work
 from .stage import Cutout, Giving, Reading, grouped
@@ -64,9 +64,8 @@ def stepwise(
     Raises:
         UnsupportedError: of `build`, where the host does not compute it either.
     """
-    forced: set[int] = set()
     roots = [*folded.drives.values(), *(one for one in read if isinstance(one, Term)), *more]
-    by_site = {chain.site: drive for chain, drive in folded.drives.items()}
+    forced = _maxima(roots) if host != "none" else set()
     for _ in range(MOST):
         made = _cut(folded, roots, forced, host)
         hosted = {term.index: giving.name for stage in made for giving in stage.gives for term in giving.terms.values()}
@@ -75,14 +74,41 @@ def stepwise(
         try:
             return build(Stepwise(step, tuple(made), reads))
         except UnsupportedError as error:
-            blamed = _blamed(error, by_site)
+            blamed = _blamed(error)
             if host == "none" or blamed is None or blamed.index in forced or leaf(blamed) or is_random(blamed.node):
                 raise
             forced.add(blamed.index)
     raise UnsupportedError("too many operators that no chip computes", found=f"more than {MOST}")
 
 
-def _blamed(error: UnsupportedError, by_site: Mapping[str, Term]) -> Term | None:
+_ON_THE_WAY = frozenset({"aten.add", "aten.sub", "aten.mul", "aten.div", "aten.batch_norm", VIEW})
+"""What may stand between the largest of several currents and a neuron."""
+
+
+def _maxima(roots: Sequence[Term]) -> set[int]:
+    """The largest of several currents, where it leads to more than neurons: no walk is needed to know that it is
+    refused (`neurodeploy.exporters.torch_step.maxima`)."""
+    terms = within(roots)
+    takers: dict[int, list[Term]] = {}
+    for term in terms:
+        for one in term.terms if not leaf(term) else ():
+            takers.setdefault(one.index, []).append(term)
+    found = set()
+    for term in terms:
+        if leaf(term) or "max_pool" not in term.name or all(one.op == NEURON for one in term.terms):
+            continue
+        stack, seen = [term], set[int]()
+        while stack:
+            after = takers.get(stack.pop().index, [])
+            if any(one.name not in _ON_THE_WAY for one in after):
+                found.add(term.index)
+                break
+            stack += [one for one in after if one.index not in seen]
+            seen |= {one.index for one in after}
+    return found
+
+
+def _blamed(error: UnsupportedError) -> Term | None:
     """The value that could not be said."""
     node = error.at
     if not isinstance(node, fx.Node):
