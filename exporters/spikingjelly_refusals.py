@@ -10,7 +10,6 @@ _NOISE = "it draws noise in every step"
 _POPULATION = "the neurons of each population are joined within the layer, by convolutions of its own"
 _TABLE = "thresholds, resets and weights of its own for each step (few-spike coding)"
 _TERNARY = "spikes of -1, 0 and 1, which no neuron here sends"
-_ALL_STEPS = "it weighs each step by all steps, later ones too"
 _BINS = "it makes one step of several, and fewer steps leave it than arrive"
 _SURROGATE = "it computes the mean rate of a whole sequence at once; train with it, and run with IFNode or LIFNode"
 _GATES = "gates and products of states (an LSTM or the like), which NIR has no node for"
@@ -65,8 +64,6 @@ LAYERS: Mapping[str, str] = {
     "SynapseFilter": "it decays only where no spike arrives, so its state is multiplied by the input; use CUBALIFNode",
     "NeuNorm": "it subtracts a running sum over the channels; use batch normalisation",
     "DropConnectLinear": "it draws its outputs at random in evaluation mode; use Linear with (1 - p) times the weights",
-    "TemporalWiseAttention": _ALL_STEPS,
-    "MultiDimensionalAttention": _ALL_STEPS,
     "TemporalBinSum": _BINS,
     "SpikeCountToBinary": _BINS,
     **dict.fromkeys(

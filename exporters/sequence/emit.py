@@ -74,7 +74,11 @@ class _Writing:
             return self._fed(self.hosted[term.index], term)
         if term.index not in self._nodes:
             before, self._now = self._now, term
-            self._nodes[term.index] = self._made(term)
+            try:
+                self._nodes[term.index] = self._made(term)
+            except UnsupportedError as error:
+                error.at = error.at or term
+                raise
             self._now = before
         return self._nodes[term.index]
 

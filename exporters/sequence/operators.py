@@ -44,6 +44,9 @@ _MOVES = _aten(
     "hsplit vsplit dsplit unsqueeze_copy"
 )
 
+BY_INDEX = _aten("index index_select gather take take_along_dim")
+"""Move what they are told to; where that depends on the input, they compute."""
+
 CONSTANT = _aten("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided")
 """Take only the shape of what they are given."""
 
@@ -54,7 +57,7 @@ ELEMENTWISE = _aten(
     "exp2 expm1 log log2 log1p sqrt rsqrt square reciprocal pow clamp clamp_min clamp_max clip maximum minimum where "
     "gt lt ge le eq ne greater less greater_equal less_equal heaviside sign floor ceil round trunc frac logical_and "
     "logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor erf erfc gelu silu mish "
-    "leaky_relu elu selu celu softplus hardtanh hardsigmoid hardswish logsigmoid softsign tanhshrink threshold "
+    "leaky_relu elu selu celu softplus hardtanh hardsigmoid hardswish log_sigmoid softsign tanhshrink threshold "
     "addcmul addcdiv lerp nan_to_num sin cos tan atan asin acos atan2 fmod remainder bool int long half bfloat16 "
     "masked_fill __and__ __or__ __xor__ not_equal isnan isfinite "
     "bernoulli poisson normal rand_like randn_like sgn xlogy float_power sinh cosh"
@@ -189,6 +192,8 @@ def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Seque
         return list(range(max(rank - 2, 0), rank)), _kept
     if name in _LAST_ONE:
         return [rank - 1], _kept
+    if name == "aten.one_hot":
+        return [], _kept
     if name == "aten.glu":
         return [int(arguments(node)["dim"]) % rank], _glu_moved
     if name in ("aten.softmax", "aten.log_softmax", "aten._softmax", "aten._log_softmax", "aten.cumsum"):

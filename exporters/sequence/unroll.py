@@ -170,7 +170,7 @@ class _Unrolling(Products):
             return self._terms.constant(made, node)
         if kinds.writes(node):
             return self._written(node, name)
-        if kinds.moves(node):
+        if kinds.moves(node) and not (name in kinds.BY_INDEX and self._indexed(node)):
             return self._structural(node)
         if name in COMPARISONS:
             return self._comparison(node, name)
@@ -179,6 +179,10 @@ class _Unrolling(Products):
         if name in kinds.REDUCTIONS:
             return self._reduced(node)
         return self._over_features(node)
+
+    def _indexed(self, node: fx.Node) -> bool:
+        """Whether the places that an operator takes depend on the input."""
+        return any(isinstance(a, fx.Node) and a in self._ids for a in flat(node.args[1:]))
 
     # Kinds of operators
 
@@ -226,7 +230,10 @@ class _Unrolling(Products):
             source = self._as_ids(given["src"])
             into.copy_(source.expand(into.shape) if source.dim() <= into.dim() else source.reshape(into.shape))
         elif name in ("aten.zero_", "aten.fill_"):
-            number = float(given.get("value", 0) if not isinstance(given.get("value"), fx.Node) else 0)
+            held = given.get("value", 0)
+            if isinstance(held, fx.Node) and held not in self._values:
+                raise UnsupportedError("a tensor is filled with a number that depends on the input")
+            number = float(self._values[held] if isinstance(held, fx.Node) else held)
             into.copy_(self._terms.constant(torch.full(into.shape, number), node))
         elif name == "aten.index_put_" and [i in self._ids for i in given["indices"]] == [True]:
             into.copy_(self._masked(node, into, given))

@@ -47,7 +47,10 @@ def given(inputs: Inputs) -> dict[str, Array]:
 
 def array_of(value: Array | Tensor) -> Array:
     """An array as it is, or what a torch tensor holds."""
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    held = value.detach().cpu()
+    return held.float().numpy() if str(held.dtype) == "torch.bfloat16" else held.numpy()  # which NumPy has not
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,14 @@ from ..terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Constant
 _JOINS: Mapping[str, Any] = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
 
+_MASKS = {"aten.where": 0, "aten.masked_fill": 1}
+"""Operator -> its argument that must be flags; outcomes of comparisons are numbers where neurons send them."""
+
+
+def _flags(value: Any) -> Any:
+    return value != 0 if isinstance(value, Tensor) and value.dtype != torch.bool else value
+
+
 class Computing:
     """Computes terms, each once.
 
@@ -63,8 +71,11 @@ class Computing:
         if term.op == REDUCE:
             joined: Tensor = _JOINS[term.args[0]](torch.stack([self.value(t) for t in term.args[1:]]), 0)
             return joined
+        args = self._argument(term.args)
+        if term.name in _MASKS:
+            args[_MASKS[term.name]] = _flags(args[_MASKS[term.name]])
         with in_float64():
-            made = term.op(*map(wider, self._argument(term.args)), **{k: self._argument(v) for k, v in term.named})
+            made = term.op(*map(wider, args), **{k: self._argument(v) for k, v in term.named})
         result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
         return result if result.dim() == len(term.shape) + 1 else result.expand(1, *term.shape)
 

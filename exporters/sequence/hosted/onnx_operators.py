@@ -14,7 +14,7 @@ from neurodeploy.errors import UnsupportedError
 from ...torch_step.fxgraph import arguments
 from .onnx_erf import erf
 from .onnx_graph import SAMPLES, Graph, dims_of
-from .onnx_windows import average, convolution, largest
+from .onnx_windows import adaptive_largest, average, convolution, largest
 
 Write = Callable[[Graph, fx.Node], Any]
 
@@ -435,7 +435,9 @@ OPERATORS: Mapping[str, Write] = {
     "var": _variance, "topk": _most, "sort": _most, "log1p": _one_more, "expm1": _one_less, "rsqrt": _inverse_root,
     "erf": erf, "convert_element_type": _converted, "trunc": _truncated, "broadcast_in_dim": _broadcast,
     "scalar_tensor": _scalar, "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed, "unfold": _unfolded,
-    "convolution": convolution, "max_pool2d_with_indices": largest, "avg_pool2d": average, "avg_pool1d": average,
+    "convolution": convolution, "max_pool2d_with_indices": largest, "max_pool3d_with_indices": largest,
+    "adaptive_max_pool2d": adaptive_largest, "adaptive_max_pool3d": adaptive_largest, "avg_pool1d": average,
+    "avg_pool2d": average, "avg_pool3d": average, "_adaptive_avg_pool3d": average,
     "_adaptive_avg_pool2d": average, "upsample_nearest1d": average, "upsample_nearest2d": average,
     "upsample_bilinear2d": average,
     "native_layer_norm": _layer_norm, "native_group_norm": _group_norm, "var_mean": _moments,

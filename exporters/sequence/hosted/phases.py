@@ -15,12 +15,13 @@ from neurodeploy.network.host import When
 
 from ...torch_step.fxgraph import module_of
 from ...usage import HostCut
-from ..fold import Matching, needed
+from ..fold import Matching, chain_of, needed
+from ..pieces import COMPARISONS
 from ..record import line_of
-from ..terms import CONSTANT, INPUT, PICK, REDUCE, Term, Terms
+from ..terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, Chain, Term, Terms
 from ..unroll import Unrolled
 from .cut import CutError, Values, minimum_cut
-from .regions import NUMBER, Classes, bits, consumed, leaf, linear, times, within, work
+from .regions import NUMBER, Classes, bits, consumed, leaf, linear, times, when, within, work
 from .stage import Cutout, Giving, Reading, grouped, of_leaf, same_in_each_step
 
 
@@ -97,19 +98,71 @@ class _Cutting:
         self.matching = Matching(unrolled)
         self._times = {term.index: times(term) for term in self.terms}
         self.forced = {self.classes.of[term.index] for term in self.terms if self._joins(term)}
+        for key, members in self.classes.members.items():
+            if len(members) > 1 and all(m.op == PICK and not self._times[m.index] for m in members):
+                self.forced |= {key} if len(_picks(members)) > 1 else set()  # of a static input, another a step
+        self._gentle = False
+
+    def _merge(self) -> None:
+        """What a neuron takes in each step is one class, where it lies behind what the host computes in some: a state
+        that begins with a constant makes other operators of the first step."""
+        behind_ = {term.index for term in self.terms if self.classes.of[term.index] in self.forced}
+        for term in self.terms:
+            if not leaf(term) and any(one.index in behind_ for one in term.terms):
+                behind_.add(term.index)
+        for line in zip(*self.roots.values(), strict=False) if len({*map(len, self.roots.values())}) == 1 else ():
+            if any(one.index in behind_ for one in line) and not any(map(leaf, line)):
+                merged = self.classes.merge(line)
+                self.forced = {merged if key in self.classes.gone else key for key in self.forced}
 
     def _joins(self, term: Term) -> bool:
         """Whether a value takes steps together that no delays bring together."""
         if term.op == REDUCE:
             return True
+        now = self.first[term.index]
+        if any(leaf(one) and (when(one) or 0) > now for one in term.terms):  # what is not there yet
+            return not leaf(term)
         at = self._times[term.index]
         if term.op != PICK or len(at) < 2:
             return False
         whole = self.steps > 2 and {0, self.steps - 1} <= at
-        return whole or max(at) > self.first[term.index]
+        return whole or max(at) > now
 
     def cut(self, schedule: When | None = None, name: str = "") -> tuple[list[Cutout], dict[int, tuple[str, Any]]]:
-        """The stages; and what they give to the chip: index of a term -> name of the source, and step."""
+        """The stages; and what they give to the chip: index of a term -> name of the source, and step.
+
+        First with all that is not linear behind them, up to the neurons, which takes the fewest barriers; where such a
+        stage would wait for what it feeds, as a gate by the last spikes does, without.
+        """
+        before = set(self.forced)
+        if schedule is None:
+            self._merge()
+        found = self._cut(schedule, name)
+        if schedule is None and self._waits_for_itself(found[0]):
+            self._gentle, self.classes, self.forced = True, Classes(self.terms), before
+            found = self._cut(schedule, name)
+        return found
+
+    def _waits_for_itself(self, stages: Sequence[Cutout]) -> bool:
+        """Whether a stage reads a neuron that hears of what it gives."""
+        heard: dict[Chain, set[Chain]] = {}
+        feeds: dict[int, set[Chain]] = {}
+        for chain, calls in self.unrolled.calls.items():
+            inside = [t for call in calls if isinstance(call.x, Term) for t in within([call.x])]
+            heard[chain] = {chain_of(t) for t in inside if t.op in (NEURON, STATE)}
+            for term in inside:
+                feeds.setdefault(term.index, set()).add(chain)
+        for _ in heard:
+            for chain, own in heard.items():
+                heard[chain] = own.union(*(heard.get(other, set()) for other in own))
+        for stage in stages:
+            reads = {chain_of(t) for one in stage.reads for t in within([one.term]) if t.op in (NEURON, STATE)}
+            fed = {chain for one in stage.gives for t in one.terms.values() for chain in feeds.get(t.index, set())}
+            if any(chain in heard.get(read, set()) | {read} for read in reads for chain in fed):
+                return True
+        return False
+
+    def _cut(self, schedule: When | None, name: str) -> tuple[list[Cutout], dict[int, tuple[str, Any]]]:
         values = self._values()
         try:
             cut = minimum_cut(values, self.host)
@@ -124,6 +177,7 @@ class _Cutting:
         hosted: dict[int, tuple[str, Any]] = {}
         for number, key in enumerate(cut.gives):
             assert isinstance(key, int)
+            self._no_neuron([t for k in cut.host for t in self.classes.members[k]])  # type: ignore[index]
             giving = self._giving(key, name or f"{self._path(key)}.{number}")
             own = within(giving.terms.values(), lambda t: leaf(t) or self.classes.of[t.index] in reads)
             taken = dict.fromkeys(self.classes.of[t.index] for t in own if self.classes.of[t.index] in reads)
@@ -136,6 +190,21 @@ class _Cutting:
             for step, term in giving.terms.items():
                 hosted[term.index] = (giving.name, None if step < 0 else step)
         return grouped(parts, self.steps), hosted
+
+    @staticmethod
+    def _no_neuron(hosted: Sequence[Term]) -> None:
+        """Refuse comparisons that go on from earlier ones of the same line: a neuron that was not understood."""
+        compared = {t.index: (t.name, line_of(t.node)) for t in hosted if t.name in COMPARISONS}
+        for term in hosted:
+            own = compared.get(term.index)
+            if own is None or not own[1]:
+                continue
+            if any(compared.get(one.index) == own for one in within([term]) if one is not term):
+                raise UnsupportedError(
+                    f"{own[1]}: a neuron that is written by hand is not understood", found="what no rule says",
+                    allowed="a linear leaky integrate-and-fire neuron, or one of a framework",
+                    hint="no host computes neurons; write it as docs: export your own neurons",
+                )  # fmt: skip
 
     def _path(self, key: int) -> str:
         path = module_of(self.classes.members[key][-1].node)
@@ -156,8 +225,7 @@ class _Cutting:
             if any(one in behind_ for one in values.args[key]):
                 behind_.add(key)
                 members = self.classes.members[key]
-                picks = {(m.args[1].tobytes(), m.args[2].tobytes()) for m in members if m.op == PICK}
-                if len(picks) > 1 or not all(map(linear, members)):
+                if len(_picks(members)) > 1 or not (self._gentle or all(map(linear, members))):
                     values.forced.add(key)
         return values
 
@@ -189,6 +257,11 @@ class _Cutting:
                 found=f"{len(members)} values, taken in {len(at)} steps", allowed="one for each step, or one for all",
             )  # fmt: skip
         return Giving(name, members[0].shape, at)
+
+
+def _picks(members: Sequence[Term]) -> set[tuple[bytes, bytes]]:
+    """Which places these terms take of others."""
+    return {(m.args[1].tobytes(), m.args[2].tobytes()) for m in members if m.op == PICK}
 
 
 def _with_inputs(unrolled: Unrolled, hosted: Mapping[int, tuple[str, Any]]) -> tuple[Unrolled, dict[int, Term]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from ...torch_step.windows import POOLS
 from ..fold import call_of, leaves
@@ -81,11 +81,24 @@ class Classes:
     def __init__(self, terms: Iterable[Term]) -> None:
         self.of: dict[int, int] = {}
         self.members: dict[int, list[Term]] = {}
+        self.gone: set[int] = set()
         self._known: dict[Hashable, int] = {}
         for term in sorted(terms, key=lambda t: t.index):
             number = self._known.setdefault(self._key(term), len(self._known))
             self.of[term.index] = number
             self.members.setdefault(number, []).append(term)
+
+    def merge(self, terms: Sequence[Term]) -> int:
+        """Make terms of several classes one, which comes behind all others; its number."""
+        old = {self.of[term.index] for term in terms}
+        if len(old) == 1:
+            return old.pop()
+        number = max(self.members) + 1
+        gathered = [term for key in old for term in self.members.pop(key)]
+        self.gone |= old
+        self.members[number] = sorted(gathered, key=lambda t: t.index)
+        self.of |= {term.index: number for term in gathered}
+        return number
 
     def _key(self, term: Term) -> Hashable:
         if term.op == INPUT:

@@ -70,8 +70,8 @@ def stepwise(
         made = _cut(folded, roots, forced, host)
         hosted = {term.index: giving.name for stage in made for giving in stage.gives for term in giving.terms.values()}
         reads = tuple(dict.fromkeys(r.term for stage in made for r in stage.reads)) + tuple(more)
-        step = emit(folded, [*read, *reads], hosted)
         try:
+            step = emit(folded, [*read, *reads], hosted)
             return build(Stepwise(step, tuple(made), reads))
         except UnsupportedError as error:
             blamed = _blamed(error)
@@ -110,10 +110,11 @@ def _maxima(roots: Sequence[Term]) -> set[int]:
 
 def _blamed(error: UnsupportedError) -> Term | None:
     """The value that could not be said."""
-    node = error.at
-    if not isinstance(node, fx.Node):
+    if isinstance(error.at, Term):
+        return error.at
+    if not isinstance(error.at, fx.Node):
         return None
-    found: Term | None = node.meta.get("term")
+    found: Term | None = error.at.meta.get("term")
     return found
 
 
