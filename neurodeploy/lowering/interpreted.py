@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from neurodeploy.backends.host.run import together
 from neurodeploy.network.arrays import Array
+from neurodeploy.network.host import fed
 from neurodeploy.network.network import Network
 from neurodeploy.nir_graph import interpreter
 from neurodeploy.nir_graph.conventions import Conventions
 from neurodeploy.nir_graph.nir_file import NirFile
-from neurodeploy.program.recording import Record, Recording
+from neurodeploy.program.recording import Record, Recording, check_inputs
 
 
 def interpreted(
@@ -26,14 +29,13 @@ def interpreted(
     def run(inputs: Mapping[str, Array]) -> Recording:
         if not network.stages:
             return interpreter.run(file, inputs, conventions, decisions=decisions)
+        steps, samples, own = check_inputs(network, inputs)
+        silent = {name: np.zeros((steps, samples, network.by_name[name].size)) for name in fed(network.stages)}
+        # What only the host reads stands in the graph all the same.
         return together(
-            network, lambda given, _: interpreter.run(file, {**lacking(inputs), **given}, conventions,
-                                                      decisions=decisions), inputs, Record(("v",)),
+            network,
+            lambda given, _: interpreter.run(file, {**silent, **own, **given}, conventions, decisions=decisions),
+            inputs, Record(("v",)),
         )  # fmt: skip
-
-    def lacking(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Inputs that only the host reads, which stand in the graph all the same."""
-        names = [p.name for p in network.inputs]
-        return {names[0] if key == "" else key: value for key, value in inputs.items()}
 
     return run
