@@ -82,7 +82,7 @@ def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:
     try:
         return understood(recorded, usage)
     except UnsupportedError as error:
-        if host == "none" or isinstance(error, NoNeuronsError):
+        if host == "none":
             raise
         try:
             return understood(recorded, usage, host)
