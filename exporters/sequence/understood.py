@@ -87,7 +87,7 @@ def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:
         try:
             return understood(recorded, usage, host)
         except UnsupportedError as other:
-            raise plainer(error, other) from other
+            raise plainer(other, error) from other
 
 
 def _answered(known: Understood, host: HostCut) -> tuple[Answering, list[Cutout]]:
