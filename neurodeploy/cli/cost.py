@@ -21,11 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chip", help="prices and times of this chip (name or .yaml; default: the one it was placed for)"
     )
-    parser.add_argument(
-        "--host", metavar="HOST",
-        help="prices and times of the processor that computes host stages: arm, cpu, gpu, x86 (Loihi's own), none, or "
-        "a .yaml (default: the one that the chip carries)",
-    )  # fmt: skip
+    options.host(parser)
     parser.add_argument(
         "--tier", choices=("core", "link", "event", "flit"), default="core",
         help="how much of the chip the times see: slowest core, busiest link, every message, or every cycle of its "

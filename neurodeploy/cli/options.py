@@ -62,6 +62,15 @@ def conventions(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def host(parser: argparse.ArgumentParser) -> None:
+    """Add ``--host``: whose prices are taken for what the processor beside the chip computes."""
+    parser.add_argument(
+        "--host", metavar="HOST",
+        help="prices and times of the processor that computes host stages: arm, cpu, gpu, x86 (Loihi's own), none, or "
+        "a .yaml (default: the one that the chip carries)",
+    )  # fmt: skip
+
+
 CONVENTIONS = (
     "tool", "dt", "reset", "reset_time", "comparison", "decay", "gain", "initial", "max_spikes", "v_floor", "arrival",
     "recurrent_bias",

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
     options.lava_python(parser)
     options.chip(parser, or_none=True)
+    options.host(parser)
     options.placement(parser)
     options.conventions(parser)
 
@@ -61,6 +62,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise InvalidInputError(
             "results say what a chip would take", found=f"--chip {NO_CHIP} with --results", hint="leave one of them out"
         )
+    if args.host and not args.results:
+        raise InvalidInputError(
+            "prices of a host are taken where results are measured", found=f"--host {args.host} without --results",
+            hint="add --results OUT.json, or leave --host out",
+        )  # fmt: skip
     inputs = _inputs(args, console)
     settled = CompileOptions(
         conventions=options.given_conventions(args), passes=args.passes, integer=not args.float,
@@ -76,8 +82,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         module = load_module(args.model, args.checkpoint, console.note)
         program = program.against(module, time_axis=args.time_axis)
     found = program.verify(
-        inputs, labels, backends=asked, samples=args.samples, input_axis=0, measure=args.results is not None
-    )
+        inputs, labels, backends=asked, samples=args.samples, input_axis=0, measure=args.results is not None,
+        host=args.host,
+    )  # fmt: skip
     if found.measured is not None:
         found.measured.save(args.results)
     console.say(f"arithmetic: {found.arithmetic}")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import neurodeploy
 from neurodeploy.compiler import place
 from neurodeploy.hwsim.chips.arch import load_architecture
 from tests.cli.conftest import Run
 from tests.conformance import hybrids
+from tests.hybrid_models import hybrid as random_hybrid
 
 
 def written(folder: Path, name: str) -> tuple[Path, Path]:
@@ -76,3 +79,24 @@ def test_a_timeline_is_of_one_phase(run: Run, hybrid: tuple[Path, Path], tmp_pat
     code, out, _ = run("cost", program, "-i", x, "--timeline", tmp_path / "t.json")
     assert code == 0 and (tmp_path / "t.json").exists()
     assert "slowest step of the first sample" in out
+
+
+def test_verify_measures_with_the_host_that_is_named(run: Run, tmp_path: Path) -> None:
+    made = random_hybrid(0)
+    spikes = (made.sample > 1).astype(np.float32)
+    neurodeploy.export(made.module, torch.from_numpy(spikes), tmp_path / "h.nir", time_axis=0)
+    np.save(tmp_path / "x.npy", spikes)
+    call = ["verify", tmp_path / "h.nir", "-i", tmp_path / "x.npy", "--chip", "loihi2", "--backends", "reference,hwsim"]
+    told = {}
+    for host in ("arm", "none"):
+        results = tmp_path / f"{host}.json"
+        code, out, err = run(*call, "--results", results, "--host", host)
+        assert code == 0, out + err
+        (network,) = json.loads(results.read_text())["networks"]
+        told[host] = network["host"]
+    macs = sum(stage["macs"] for stage in told["arm"]["stages"])
+    assert told["arm"]["host_pj"] == pytest.approx(macs * 900) and macs > 0
+    assert told["none"]["host_pj"] is None
+    code, out, err = run(*call, "--host", "arm")
+    assert (code, out) == (2, "")
+    assert "--host arm without --results" in err
