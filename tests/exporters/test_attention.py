@@ -94,6 +94,30 @@ def schedules(made: Exported) -> tuple[str, ...]:
     return tuple(node.when for node in nodes if type(node).__name__ == "HostStage")
 
 
+BACKWARDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "reversed": lambda y: y.flip(0),
+    "one step early": lambda y: torch.roll(y, -1, 0),
+    "the last step in all": lambda y: y + y[-1],
+}
+
+
+@pytest.mark.parametrize("name", BACKWARDS)
+def test_what_is_not_there_yet_comes_between_phases(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert schedules(exported(Between(6, lambda net, y: BACKWARDS[name](y)), VECTORS, tmp_path)) == ("phase",)
+
+
+def test_with_the_least_work_a_mean_over_places_is_the_chips(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Between(
+        6, lambda net, y: y * torch.sigmoid(net.parts["mix"](y.mean((2, 3, 4)).T)).T[..., None, None, None], True,
+        mix=nn.Linear(4, 4),
+    )  # fmt: skip
+    made = export_proven(net.eval(), IMAGES, None, tmp_path / "net.nir", time_axis=0, host="work")
+    (stage,) = (node for node in made.captured.graph.nodes.values() if type(node).__name__ == "HostStage")
+    assert '"potential"' in stage.takes
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_cut_and_proven(name: str, tmp_path: Path) -> None:
     make, x, expected = FORMS[name]

@@ -101,6 +101,7 @@ class _Cutting:
         for key, members in self.classes.members.items():
             if len(members) > 1 and all(m.op == PICK and not self._times[m.index] for m in members):
                 self.forced |= {key} if len(_picks(members)) > 1 else set()  # of a static input, another a step
+        self.forced |= self._too_early()
         self._gentle = False
 
     def _merge(self) -> None:
@@ -119,14 +120,23 @@ class _Cutting:
         """Whether a value takes steps together that no delays bring together."""
         if term.op == REDUCE:
             return True
-        now = self.first[term.index]
-        if any(leaf(one) and (when(one) or 0) > now for one in term.terms):  # what is not there yet
-            return not leaf(term)
         at = self._times[term.index]
         if term.op != PICK or len(at) < 2:
             return False
         whole = self.steps > 2 and {0, self.steps - 1} <= at
-        return whole or max(at) > now
+        return whole or max(at) > self.first[term.index]
+
+    def _too_early(self) -> set[int]:
+        """Classes of what takes a later step than the neurons that it reaches without the host: time reversed."""
+        open_ = consumed(self.roots, lambda term: leaf(term) or self.classes.of[term.index] in self.forced)
+        found = set()
+        for term in self.terms:
+            now = open_.get(term.index)
+            if now is None or leaf(term) or self.classes.of[term.index] in self.forced:
+                continue
+            if any(leaf(one) and (when(one) or 0) > now for one in term.terms):
+                found.add(self.classes.of[term.index])
+        return found
 
     def cut(self, schedule: When | None = None, name: str = "") -> tuple[list[Cutout], dict[int, tuple[str, Any]]]:
         """The stages; and what they give to the chip: index of a term -> name of the source, and step.

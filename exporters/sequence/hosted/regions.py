@@ -134,10 +134,10 @@ def within(roots: Iterable[Term], ends: Callable[[Term], bool] = leaf) -> list[T
     return [seen[index] for index in sorted(seen)]
 
 
-def consumed(calls: Mapping[int, Iterable[Term]]) -> dict[int, int]:
+def consumed(calls: Mapping[int, Iterable[Term]], ends: Callable[[Term], bool] = leaf) -> dict[int, int]:
     """The first step in which each term is taken, of the roots of each step."""
     found: dict[int, int] = {}
     for step in sorted(calls):
-        for term in within(calls[step]):
+        for term in within(calls[step], ends):
             found.setdefault(term.index, step)
     return found
