@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 
 class NeurodeployError(Exception):
@@ -35,6 +35,17 @@ class NeurodeployError(Exception):
         self.found = found
         self.allowed = allowed
         self.hint = hint
+
+    def again(self, what: str = "", *, found: object | None = None, hint: str | None = None) -> Self:
+        """The same error in other words, where they are given: of who knows more of where it happened."""
+        made = type(self)(
+            what or self.what,
+            found=self.found if found is None else found,
+            allowed=self.allowed,
+            hint=hint or self.hint,
+        )
+        made.at = self.at
+        return made
 
     def __str__(self) -> str:
         lines = [self.what]

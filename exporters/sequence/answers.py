@@ -125,12 +125,12 @@ class _Rules:
         features = [d for d in range(ids.dim()) if d not in (batch, *over_time)]
         if not over_time:
             row = ids.movedim(batch, 0)[0]
-            expr = self._whole(self._term(row))
+            expr = self._whole(term_of(self.unrolled.terms, row))
             return placed(expr, [batch, *features], ids)
         time = over_time[0]
         if time == batch:
             return self._merged(ids, time)
-        steps = [self._term(row) for row in ids.movedim((time, batch), (0, 1))[:, 0]]
+        steps = [term_of(self.unrolled.terms, row) for row in ids.movedim((time, batch), (0, 1))[:, 0]]
         return placed(self._in_each(steps), [time, batch, *features], ids)
 
     def _merged(self, ids: Tensor, dim: int) -> Returned:
@@ -144,7 +144,7 @@ class _Rules:
             rows = rows.transpose(0, 1) if batch_outside else rows
             numbers = self.unrolled.terms.decode(rows.numpy())[0]
             if (numbers == numbers[:, :1]).all():
-                expr = self._in_each([self._term(row) for row in rows[:, 0]])
+                expr = self._in_each([term_of(self.unrolled.terms, row) for row in rows[:, 0]])
                 rank = 2 + len(expr.features)
                 order = (1, 0, *range(2, rank)) if batch_outside else None
                 shape = tuple(ids.shape[1:])
@@ -152,9 +152,6 @@ class _Rules:
                     expr = reshaped(expr, shape)
                 return Returned(expr, order, merged=True)
         raise UnsupportedError("time and batch are mixed in what is returned", found=list(ids.shape))
-
-    def _term(self, ids: Tensor) -> Term:
-        return term_of(self.unrolled.terms, ids)
 
     def _in_each(self, steps: Sequence[Term]) -> Expr:
         """The expression of each step, of values that are the same in all of them."""

@@ -116,10 +116,11 @@ def captures(
         except NeurodeployError as error:
             failed = plainer(failed, error)
             continue
-        if captured.whole and captured.recorded_steps < whole_usage(sample, one, captured.usage).steps:
+        whole = whole_usage(sample, one, captured.usage)
+        if captured.whole and captured.recorded_steps < whole.steps:
             continue
         some = True
-        yield replace(captured, usage=whole_usage(sample, one, captured.usage))
+        yield replace(captured, usage=whole)
     if failed is not None and not some:
         raise failed
 

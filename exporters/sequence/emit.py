@@ -85,9 +85,9 @@ class _Writing:
     def _made(self, term: Term) -> fx.Node:
         last = self.folded.last
         if term.op == INPUT:
-            given = self._input(term)
-            late = 0 if term.time is None else last - term.time
             name = term.args[0] if term.args else "input"
+            given = self._fed(name, term)
+            late = 0 if term.time is None else last - term.time
             return given if late == 0 else self._operator(_late(), (given, name, late), (), term.node)
         if term.op in (NEURON, STATE):
             chain, late = chain_of(term), last - call_of(term)
@@ -119,11 +119,6 @@ class _Writing:
         shape = torch.empty((BATCH, *term.shape), device="meta")
         node = self.graph.create_node("call_function", _late_of(), (chain.site, late), {}, name="late")
         return self._known(node, shape, term.node)
-
-    def _input(self, term: Term) -> fx.Node:
-        if term.args:
-            return self._fed(term.args[0], term)
-        return self._fed("input", term)
 
     def _fed(self, name: str, term: Term) -> fx.Node:
         """What comes from outside of the step under a name: from the user, or from a host."""

@@ -39,11 +39,10 @@ def whole_of(terms: Terms, ids: Tensor) -> tuple[Term, tuple[int, ...] | None]:
         UnsupportedError: the batch is none of its dimensions.
     """
     samples = terms.decode(ids.numpy())[1]
-    batch = [d for d in range(ids.dim()) if varies(samples, d)] or [d for d in range(ids.dim()) if ids.shape[d] == 1]
-    if len(batch) != 1 and varies(samples, batch[0] if batch else 0):
+    found = [d for d in range(ids.dim()) if varies(samples, d)]
+    batch = found or [d for d in range(ids.dim()) if ids.shape[d] == 1]
+    if len(found) > 1 or not batch:
         raise UnsupportedError("a value without the batch, or one that mixes it, is returned", found=list(ids.shape))
-    if not batch:
-        raise UnsupportedError("a value without the batch is returned", found=list(ids.shape))
     dims = [batch[0], *(d for d in range(ids.dim()) if d != batch[0])]
     order = tuple(dims.index(d) for d in range(len(dims)))
     root = term_of(terms, ids.movedim(batch[0], 0)[0])

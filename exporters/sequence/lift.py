@@ -71,9 +71,7 @@ def lifted(written: Written, chain: Chain) -> Lifted:
         with np.errstate(all="ignore"):
             return _Reading(written).lifted(chain)
     except UnsupportedError as error:
-        raise UnsupportedError(
-            f"{written.line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
-        ) from error
+        raise error.again(f"{written.line}: {error.what}") from error
 
 
 class _Reading:

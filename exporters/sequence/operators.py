@@ -162,7 +162,7 @@ _OVER_ALL: Mapping[str, Any] = {
 """Reductions that have an overload over several dimensions."""
 
 
-def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _kept: Sequence[int], _rank: int) -> Any:
+def _kept(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], _dims: Sequence[int], _rank: int) -> Any:
     return args, named
 
 
@@ -176,10 +176,6 @@ def _glu_moved(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], kept: 
     return (args[0], 1 + kept.index(dim % rank)), ()
 
 
-def _first(node: fx.Node, signals: Collection[fx.Node]) -> bool:
-    return node.args[0] in signals
-
-
 def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Sequence[int], Shift]:
     """The dimensions over which an operator works, of a tensor of ``rank`` dimensions; and how its arguments change
     when all others become one.
@@ -188,7 +184,7 @@ def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Seque
         signals: the arguments that depend on the input.
     """
     name = packet(node)
-    if name in PRODUCTS and node.args and not _first(node, signals):
+    if name in PRODUCTS and node.args and node.args[0] not in signals:
         return list(range(max(rank - 2, 0), rank)), _kept
     if name in _LAST_ONE:
         return [rank - 1], _kept

@@ -14,21 +14,11 @@ from .site import CALL
 from .terms import flat
 
 _ATTENTION = "aten.scaled_dot_product_attention"
-_SPELLED = frozenset(
-    f"aten.{name}"
-    for name in [
-        "einsum",
-        "tensordot",
-        "inner",
-        "outer",
-        "dot",
-        "vdot",
-        "bilinear",
-        "baddbmm",
-        "addbmm",
-        "linalg_multi_dot",
-    ]
-)
+_SPELLED = frozenset({_ATTENTION, *(
+    f"aten.{name}" for name in (
+        "einsum", "tensordot", "inner", "outer", "dot", "vdot", "bilinear", "baddbmm", "addbmm", "linalg_multi_dot",
+    )
+)})  # fmt: skip
 
 
 def spell_out(graph: fx.Graph) -> None:
@@ -38,7 +28,7 @@ def spell_out(graph: fx.Graph) -> None:
         sources = [one for one in flat((node.args, tuple(node.kwargs.values()))) if one in moving]
         if node.op == "placeholder" or str(node.target).startswith(CALL) or sources:
             moving.add(node)
-        if node.op == "call_function" and packet(node) in {*_SPELLED, _ATTENTION} and len(sources) > 1:
+        if node.op == "call_function" and packet(node) in _SPELLED and len(sources) > 1:
             made = _made(node)
             if made is not None:
                 moving.update(_put(graph, node, made))

@@ -70,7 +70,7 @@ def understood(recorded: Recorded, usage: Usage, host: HostCut = "none") -> Unde
         if not line:
             raise
         hint = f"if {line} is an encoder, it stays on the host: export the module that takes what it sends"
-        raise type(error)(error.what, found=error.found, allowed=error.allowed, hint=hint) from error
+        raise error.again(hint=hint) from error
 
 
 def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:

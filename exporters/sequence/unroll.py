@@ -150,7 +150,7 @@ class _Unrolling(Products):
         line = line_of(node)
         if not line or error.what.startswith(line):
             return error
-        return type(error)(f"{line}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint)
+        return error.again(f"{line}: {error.what}")
 
     def _moved(self, node: fx.Node) -> Any:
         """Identities of what an operator with an argument that depends on the input gives."""

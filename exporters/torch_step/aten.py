@@ -134,11 +134,8 @@ class Walk:
             error.at = error.at or (node.args[0] if layer else node)
             if str(node.target).startswith(OPERATOR):
                 raise  # it names its module itself
-            said = type(error)(
-                f"{where(node)}: {error.what}" if not error.what.startswith(where(node)) else error.what,
-                found=error.found, allowed=error.allowed, hint=error.hint,
-            )  # fmt: skip
-            said.at = error.at
+            named = error.what.startswith(where(node))
+            said = error.again("" if named else f"{where(node)}: {error.what}")
             if layer or is_random(node) or not isinstance(error, UnsupportedError):
                 raise said from error
             self._as_sums(node)
@@ -375,11 +372,7 @@ class Walk:
 
     def _matrix_product(self, node: fx.Node, given: Mapping[str, Any]) -> Sum:
         """``x @ W``, or ``beta b + alpha x @ W``, with constant ``W`` and ``b``."""
-        source, matrix = (
-            (given["mat1"], given["mat2"])
-            if "mat1" in given
-            else (given["self"], given.get("mat2", given.get("other")))
-        )
+        source, matrix = given.get("mat1", given.get("self")), given.get("mat2", given.get("other"))
         weight = self._constant(matrix).astype(np.float64)
         shape = shape_of(source)
         if weight.ndim != 2 or len(shape) != 1:

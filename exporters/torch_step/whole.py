@@ -115,9 +115,7 @@ class Whole:
             parts = piece.parts()
             if isinstance(parts, str):
                 first = self.waiting[node]
-                again = type(first)(first.what, found=first.found or parts, allowed=first.allowed, hint=first.hint)
-                again.at = first.at
-                raise again
+                raise first.again(found=first.found or parts)
             if not piece.sources:
                 raise UnsupportedError(f"{where(node)}: a value that depends on no layer")
             found = self._compact(node, piece, parts)

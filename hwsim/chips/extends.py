@@ -46,9 +46,7 @@ def read(path: Path) -> Content:
         # libyaml's loader where it is there: ten times faster, and each compilation reads its chip's file.
         content: Any = yaml.load(data, Loader=_loader())
     except InvalidInputError as error:
-        raise InvalidInputError(
-            f"{path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
-        ) from error
+        raise error.again(f"{path}: {error.what}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidInputError(
             f"{path} is not valid YAML", found=" ".join(str(error).split()), hint="compare with archs/loihi1.yaml"

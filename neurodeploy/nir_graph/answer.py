@@ -73,9 +73,7 @@ def read(file: NirFile) -> Answer | None:
     try:
         check(file.graph, answer)
     except InvalidInputError as error:
-        raise InvalidInputError(
-            f"{file.path}: {error.what}", found=error.found, allowed=error.allowed, hint="export the network again"
-        ) from error
+        raise error.again(f"{file.path}: {error.what}", hint="export the network again") from error
     return answer
 
 

@@ -79,9 +79,7 @@ def read(path: Path | str) -> NirFile:
     try:
         check_stages(graph)
     except InvalidInputError as error:
-        raise InvalidInputError(
-            f"{path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
-        ) from error
+        raise error.again(f"{path}: {error.what}") from error
     modules = {
         name: str(section["module"]) for name, node in nodes.items() if "module" in (section := section_of(node))
     }

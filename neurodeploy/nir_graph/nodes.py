@@ -181,9 +181,7 @@ class NodeReader:
         try:
             stage_of(name, made)
         except InvalidInputError as error:
-            raise InvalidInputError(
-                f"{self.path}: {error.what}", found=error.found, allowed=error.allowed, hint=error.hint
-            ) from error
+            raise error.again(f"{self.path}: {error.what}") from error
         return made
 
     def largest(self, name: str, group: h5py.Group, metadata: dict[str, Any]) -> Any:

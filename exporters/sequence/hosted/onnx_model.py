@@ -35,8 +35,8 @@ def to_onnx(
     """
     kept = {f"aten.{one}" for one in OPERATORS}
     table = {op: made for op, made in decomposition_table.items()
-             if isinstance(op, torch._ops.OpOverload) and (name := str(op).rpartition(".")[0]) not in kept
-             and not writes(name)}  # fmt: skip
+             if isinstance(op, torch._ops.OpOverload) and (packet := str(op).rpartition(".")[0]) not in kept
+             and not writes(packet)}  # fmt: skip
     with torch.no_grad(), in_float64(), FakeTensorMode(allow_non_fake_inputs=True):
         given = [torch.empty(port.dims, dtype=torch.float64) for port in takes]
         traced = make_fx(lambda *x: tuple(one.double() for one in function(*x)), decomposition_table=table)(*given)

@@ -65,6 +65,31 @@ def _bitwise(name: str) -> Write:
     return write
 
 
+def _mixes(n: fx.Node) -> UnsupportedError:
+    return UnsupportedError(f"{n.target} mixes the samples of a batch", allowed="each sample by itself")
+
+
+def _dim(n: fx.Node, dim: Any) -> int:
+    """A dimension of the first argument, from 0 on.
+
+    Raises:
+        UnsupportedError: it is that of the samples.
+    """
+    before = dims_of(n.args[0])
+    found = int(dim) % len(before)
+    if before[found] % SAMPLES == 0:
+        raise _mixes(n)
+    return found
+
+
+def _dims(n: fx.Node) -> list[int]:
+    """The dimensions that an operator is told to reduce; all, where none."""
+    given = arguments(n)
+    told = given.get("dim", given.get("dims"))
+    dims = range(len(dims_of(n.args[0]))) if told is None or told == [] else _each(told)
+    return [_dim(n, one) for one in dims]
+
+
 def _same(g: Graph, n: fx.Node) -> str:
     return g.of(n.args[0], _kind(n))
 
@@ -122,13 +147,9 @@ def _sliced(g: Graph, n: fx.Node) -> str:
 
 
 def _selected(g: Graph, n: fx.Node) -> str:
-    before = dims_of(n.args[0])
-    dim, index = (int(a) for a in n.args[1:3])  # type: ignore[arg-type]
-    if before[dim] % SAMPLES == 0:
-        raise _mixes(n)
-    return g.add(
-        "Gather", [g.of(n.args[0]), g.constant(np.array(index % before[dim], np.int64))], axis=dim % len(before)
-    )
+    dim, index = _dim(n, n.args[1]), int(n.args[2])  # type: ignore[arg-type]
+    place = np.array(index % dims_of(n.args[0])[dim], np.int64)
+    return g.add("Gather", [g.of(n.args[0]), g.constant(place)], axis=dim)
 
 
 def _indexed(g: Graph, n: fx.Node) -> str:
@@ -141,10 +162,9 @@ def _indexed(g: Graph, n: fx.Node) -> str:
         if len(given) != 1:
             return _by_places(g, n)
         dim, index = given[0]
-    before = dims_of(n.args[0])
-    if before[dim] % SAMPLES == 0 or _kind(index) == FLAG:
+    if _kind(index) == FLAG:
         raise _mixes(n)
-    return g.add("Gather", [g.of(n.args[0]), g.of(index, WHOLE)], axis=dim % len(before))
+    return g.add("Gather", [g.of(n.args[0]), g.of(index, WHOLE)], axis=_dim(n, dim))
 
 
 def _by_places(g: Graph, n: fx.Node) -> str:
@@ -160,10 +180,7 @@ def _by_places(g: Graph, n: fx.Node) -> str:
 
 
 def _gathered(g: Graph, n: fx.Node) -> str:
-    dim = int(n.args[1]) % len(dims_of(n.args[0]))  # type: ignore[arg-type]
-    if dims_of(n.args[0])[dim] % SAMPLES == 0:
-        raise _mixes(n)
-    return g.add("GatherElements", [g.of(n.args[0]), g.of(n.args[2], WHOLE)], axis=dim)
+    return g.add("GatherElements", [g.of(n.args[0]), g.of(n.args[2], WHOLE)], axis=_dim(n, n.args[1]))
 
 
 def _joined(g: Graph, n: fx.Node) -> str:
@@ -176,15 +193,13 @@ def _product(g: Graph, n: fx.Node) -> str:
     return g.add("MatMul", [g.of(n.args[0], DOUBLE), g.of(n.args[1], DOUBLE)])
 
 
+def _keeps(n: fx.Node) -> int:
+    return int(bool(arguments(n).get("keepdim", False)))
+
+
 def _reduced(name: str) -> Write:
     def write(g: Graph, n: fx.Node) -> str:
-        given, before = arguments(n), dims_of(n.args[0])
-        dim = given.get("dim", given.get("dims"))
-        dims = list(range(len(before))) if dim is None or dim == [] else [int(d) % len(before) for d in _each(dim)]
-        if any(before[d] % SAMPLES == 0 for d in dims):
-            raise _mixes(n)
-        keep = int(bool(given.get("keepdim", False)))
-        value = g.of(n.args[0], DOUBLE)
+        dims, keep, value = _dims(n), _keeps(n), g.of(n.args[0], DOUBLE)
         if name == "ReduceSum":
             return g.add(name, [value, g.constant(np.array(dims, np.int64))], keepdims=keep)
         made = g.add(name, [value], axes=dims, keepdims=keep)
@@ -195,11 +210,10 @@ def _reduced(name: str) -> Write:
 
 def _where_largest(name: str) -> Write:
     def write(g: Graph, n: fx.Node) -> str:
-        given, before = arguments(n), dims_of(n.args[0])
-        if given.get("dim") is None or before[int(given["dim"])] % SAMPLES == 0:
+        told = arguments(n).get("dim")
+        if told is None:
             raise _mixes(n)
-        dim = int(given["dim"]) % len(before)
-        return g.add(name, [g.of(n.args[0], DOUBLE)], axis=dim, keepdims=int(bool(given.get("keepdim", False))))
+        return g.add(name, [g.of(n.args[0], DOUBLE)], axis=_dim(n, told), keepdims=_keeps(n))
 
     return write
 
@@ -208,11 +222,7 @@ def _extreme_of(name: str) -> Write:
     """``max.dim``, which gives values and places."""
 
     def write(g: Graph, n: fx.Node) -> tuple[str, str]:
-        given, before = arguments(n), dims_of(n.args[0])
-        dim = int(given["dim"]) % len(before)
-        if before[dim] % SAMPLES == 0:
-            raise _mixes(n)
-        value, keep = g.of(n.args[0], DOUBLE), int(bool(given.get("keepdim", False)))
+        dim, value, keep = _dim(n, arguments(n)["dim"]), g.of(n.args[0], DOUBLE), _keeps(n)
         made = g.add(f"Reduce{name}", [value], axes=[dim], keepdims=keep)
         return made, g.add(f"Arg{name}", [value], axis=dim, keepdims=keep)
 
@@ -220,13 +230,7 @@ def _extreme_of(name: str) -> Write:
 
 
 def _softmax(name: str) -> Write:
-    def write(g: Graph, n: fx.Node) -> str:
-        dim = int(n.args[1]) % len(dims_of(n))  # type: ignore[arg-type]
-        if dims_of(n)[dim] % SAMPLES == 0:
-            raise _mixes(n)
-        return g.add(name, [g.of(n.args[0], DOUBLE)], axis=dim)
-
-    return write
+    return lambda g, n: g.add(name, [g.of(n.args[0], DOUBLE)], axis=_dim(n, n.args[1]))
 
 
 def _clamped(g: Graph, n: fx.Node) -> str:
@@ -249,15 +253,8 @@ def _filled(g: Graph, n: fx.Node) -> str:
     return g.add("Expand", [g.of(number, _kind(n)), g.shape(dims_of(n), free=False)])
 
 
-def _scalar(g: Graph, n: fx.Node) -> str:
-    return g.of(n.args[0], _kind(n))
-
-
 def _summed_up(g: Graph, n: fx.Node) -> str:
-    dim = int(n.args[1]) % len(dims_of(n))  # type: ignore[arg-type]
-    if dims_of(n)[dim] % SAMPLES == 0:
-        raise _mixes(n)
-    return g.add("CumSum", [g.of(n.args[0], DOUBLE), g.constant(np.array(dim, np.int64))])
+    return g.add("CumSum", [g.of(n.args[0], DOUBLE), g.constant(np.array(_dim(n, n.args[1]), np.int64))])
 
 
 def _padded(g: Graph, n: fx.Node) -> str:
@@ -281,37 +278,24 @@ def _towards_zero(g: Graph, value: str) -> str:
 
 
 def _reversed(g: Graph, n: fx.Node) -> str:
-    made, before = g.of(n.args[0]), dims_of(n)
-    for one in arguments(n)["dims"]:
-        d = int(one) % len(before)
-        if before[d] % SAMPLES == 0:
-            raise _mixes(n)
-        made = g.add("Gather", [made, g.constant(np.arange(before[d])[::-1].copy())], axis=d)
+    made = g.of(n.args[0])
+    for d in (_dim(n, one) for one in arguments(n)["dims"]):
+        made = g.add("Gather", [made, g.constant(np.arange(dims_of(n)[d])[::-1].copy())], axis=d)
     return made
 
 
 def _variance(g: Graph, n: fx.Node) -> str:
-    given, before = arguments(n), dims_of(n.args[0])
-    dim = given.get("dim", given.get("dims"))
-    dims = list(range(len(before))) if not dim else [int(d) % len(before) for d in _each(dim)]
-    if any(before[d] % SAMPLES == 0 for d in dims):
-        raise _mixes(n)
-    value, count = g.of(n.args[0], DOUBLE), int(np.prod([before[d] for d in dims]))
+    dims, value = _dims(n), g.of(n.args[0], DOUBLE)
+    count = int(np.prod([dims_of(n.args[0])[d] for d in dims]))
     off = g.add("Sub", [value, g.add("ReduceMean", [value], axes=dims, keepdims=1)])
-    keep = int(bool(given.get("keepdim", False)))
-    total = g.add("ReduceSum", [g.add("Mul", [off, off]), g.constant(np.array(dims, np.int64))], keepdims=keep)
-    correction = given.get("correction")
+    total = g.add("ReduceSum", [g.add("Mul", [off, off]), g.constant(np.array(dims, np.int64))], keepdims=_keeps(n))
+    correction = arguments(n).get("correction")
     return g.add("Div", [total, g.of(count - (1.0 if correction is None else float(correction)), DOUBLE)])
 
 
 def _moments(g: Graph, n: fx.Node) -> tuple[str, str]:
     """``var_mean``."""
-    given = arguments(n)
-    dims = [int(d) % len(dims_of(n.args[0])) for d in _each(given.get("dim") or range(len(dims_of(n.args[0]))))]
-    if any(dims_of(n.args[0])[d] % SAMPLES == 0 for d in dims):
-        raise _mixes(n)
-    keep = int(bool(given.get("keepdim", False)))
-    return _variance(g, n), g.add("ReduceMean", [g.of(n.args[0], DOUBLE)], axes=dims, keepdims=keep)
+    return _variance(g, n), g.add("ReduceMean", [g.of(n.args[0], DOUBLE)], axes=_dims(n), keepdims=_keeps(n))
 
 
 def _standard(g: Graph, value: str, dims: Sequence[int], eps: float) -> str:
@@ -323,9 +307,7 @@ def _standard(g: Graph, value: str, dims: Sequence[int], eps: float) -> str:
 
 def _layer_norm(g: Graph, n: fx.Node) -> tuple[str, str, str]:
     given, rank = arguments(n), len(dims_of(n.args[0]))
-    dims = range(rank - len(given["normalized_shape"]), rank)
-    if any(dims_of(n.args[0])[d] % SAMPLES == 0 for d in dims):
-        raise _mixes(n)
+    dims = [_dim(n, d) for d in range(rank - len(given["normalized_shape"]), rank)]
     made = _standard(g, g.of(n.args[0], DOUBLE), dims, float(given["eps"]))
     return _scaled(g, made, given["weight"], given["bias"]), "", ""
 
@@ -350,9 +332,7 @@ def _scaled(g: Graph, value: str, weight: Any, bias: Any) -> str:
 def _most(g: Graph, n: fx.Node) -> tuple[str, str]:
     """The largest or smallest of a dimension and their places, in order."""
     given, before = arguments(n), dims_of(n.args[0])
-    dim = int(given["dim"]) % len(before)
-    if before[dim] % SAMPLES == 0:
-        raise _mixes(n)
+    dim = _dim(n, given["dim"])
     sorts = "descending" in given
     count, most = int(given.get("k", before[dim])), bool(given["descending"] if sorts else given["largest"])
     return g.two(
@@ -372,10 +352,6 @@ def _inverse_root(g: Graph, n: fx.Node) -> str:
     return g.add("Reciprocal", [g.add("Sqrt", [g.of(n.args[0], DOUBLE)])])
 
 
-def _converted(g: Graph, n: fx.Node) -> str:
-    return g.of(n.args[0], _kind(n))
-
-
 def _truncated(g: Graph, n: fx.Node) -> str:
     return _towards_zero(g, g.of(n.args[0], DOUBLE))
 
@@ -383,23 +359,18 @@ def _truncated(g: Graph, n: fx.Node) -> str:
 def _unfolded(g: Graph, n: fx.Node) -> str:
     """Windows of a dimension, as a dimension behind all others."""
     given, before = arguments(n), dims_of(n.args[0])
-    dim, size = int(given["dimension"]) % len(before), int(given["size"])
-    if before[dim] % SAMPLES == 0:
-        raise _mixes(n)
+    dim, size = _dim(n, given["dimension"]), int(given["size"])
     starts = np.arange(0, before[dim] - size + 1, int(given["step"]))
     made = g.add("Gather", [g.of(n.args[0]), g.constant(starts[:, None] + np.arange(size))], axis=dim)
     order = [d for d in range(len(before) + 1) if d != dim + 1] + [dim + 1]
     return g.add("Transpose", [made], perm=order)
 
 
-def _mixes(n: fx.Node) -> UnsupportedError:
-    return UnsupportedError(f"{n.target} mixes the samples of a batch", allowed="each sample by itself")
-
-
 def _each(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (tuple, list)) else [value]
 
 
+_SAME = "clone detach alias contiguous _to_copy to convert_element_type scalar_tensor"
 _RESHAPES = "view reshape _unsafe_view squeeze unsqueeze flatten unflatten alias_copy"
 
 OPERATORS: Mapping[str, Write] = {
@@ -421,7 +392,7 @@ OPERATORS: Mapping[str, Write] = {
     **{name: _bitwise(kind) for name, kind in {
         "bitwise_and": "And", "bitwise_or": "Or", "bitwise_xor": "Xor", "bitwise_not": "Not",
     }.items()},
-    **dict.fromkeys(["clone", "detach", "alias", "contiguous", "_to_copy", "to"], _same),
+    **dict.fromkeys(_SAME.split(), _same),
     **dict.fromkeys(_RESHAPES.split(), _reshaped),
     **dict.fromkeys(["permute", "transpose", "t"], _permuted),
     "expand": _expanded, "slice": _sliced, "select": _selected, "index": _indexed, "index_select": _indexed,
@@ -433,8 +404,8 @@ OPERATORS: Mapping[str, Write] = {
     "_softmax": _softmax("Softmax"), "_log_softmax": _softmax("LogSoftmax"), "clamp": _clamped, "where": _chosen,
     **dict.fromkeys(["full", "zeros", "ones", "full_like", "zeros_like", "ones_like"], _filled),
     "var": _variance, "topk": _most, "sort": _most, "log1p": _one_more, "expm1": _one_less, "rsqrt": _inverse_root,
-    "erf": erf, "convert_element_type": _converted, "trunc": _truncated, "broadcast_in_dim": _broadcast,
-    "scalar_tensor": _scalar, "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed, "unfold": _unfolded,
+    "erf": erf, "trunc": _truncated, "broadcast_in_dim": _broadcast,
+    "cumsum": _summed_up, "constant_pad_nd": _padded, "flip": _reversed, "unfold": _unfolded,
     "convolution": convolution, "max_pool2d_with_indices": largest, "max_pool3d_with_indices": largest,
     "adaptive_max_pool2d": adaptive_largest, "adaptive_max_pool3d": adaptive_largest, "avg_pool1d": average,
     "avg_pool2d": average, "avg_pool3d": average, "_adaptive_avg_pool3d": average,

@@ -20,6 +20,7 @@ from ..terms import INPUT, NEURON, STATE, Term
 from .computed import Computing
 from .onnx_graph import Port
 from .onnx_model import to_onnx
+from .regions import times
 from .regions import when as step_of
 
 
@@ -109,10 +110,10 @@ class Cutout:
             return made()
         except UnsupportedError as error:
             line = line_of(self.origin)
-            raise UnsupportedError(
+            raise error.again(
                 f"{line}{': ' if line else ''}neither the chip nor the host computes this: {error.what}",
-                found=error.found, allowed=error.allowed, hint="write it by other operators, or compute it outside",
-            ) from error  # fmt: skip
+                hint="write it by other operators, or compute it outside",
+            ) from error
 
     def _of_one(self, *values: Tensor) -> Sequence[Tensor]:
         given = {one.term.index: value for one, value in zip(self.reads, values, strict=True)}
@@ -146,8 +147,6 @@ def grouped(parts: Sequence[tuple[When, tuple[Reading, ...], Giving, fx.Node]], 
 
 def same_in_each_step(matching: Matching, members: Sequence[Term], last: Term, steps: int) -> dict[int, int] | None:
     """Index of each of these terms -> its step, where there is one a step, all of them the same; None else."""
-    from .regions import times
-
     each: dict[int, int] = {}
     for term in members:
         at = times(term)
