@@ -14,10 +14,11 @@ other networks are changed before `quantise`. What stays on the host stands in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import networkx as nx
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -31,12 +32,7 @@ from neurodeploy.packages.commands import naming
 from neurodeploy.program.limits import Limits
 
 from .data import NOTHING, PassData
-from .gate_split import split
-
-_SAME = ("Identity", "Cast")
-"""Operators that hand on what they get; a cast to a float at least."""
-_FLOATS = (1, 11)
-"""ONNX's numbers of float32 and float64."""
+from .gate_split import FLOATS, SAME, split
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def _factors(stage: HostStage) -> tuple[HostInput, ...]:
 
     graph = onnx.load_model_from_string(stage.graph.tobytes()).graph
     kinds = {one.type.tensor_type.elem_type for one in graph.input}
-    if len(stage.gives) != 1 or not kinds <= {*_FLOATS}:
+    if len(stage.gives) != 1 or not kinds <= {*FLOATS}:
         return ()
     inputs = {taken.name: taken for taken in stage.takes}
     behind: dict[str, HostInput] = dict(inputs)
@@ -90,7 +86,7 @@ def _factors(stage: HostStage) -> tuple[HostInput, ...]:
         known = [name for name in node.input if name in behind or name in multiplied]
         if node.domain or len(known) < len(node.input):
             return ()
-        if node.op_type in _SAME and all(a.i in _FLOATS for a in node.attribute if a.name == "to"):
+        if node.op_type in SAME and all(a.i in FLOATS for a in node.attribute if a.name == "to"):
             (name,) = known
             chosen: dict[str, Any] = behind if name in behind else multiplied
             chosen[out] = chosen[name]
@@ -153,7 +149,7 @@ def _moved(network: Network, stage: HostStage, factors: Sequence[HostInput]) -> 
         kind = _each(source.shape, target.shape, number)
         added.append(Projection(name, source.name, target.name, kind, given.delay, handle=target.handle, port=port))
     projections = (*network.projections, *added)
-    order = ordered([gated if p.name == target.name else p for p in network.populations], projections)
+    order = _ordered([gated if p.name == target.name else p for p in network.populations], projections)
     if order is None:
         return None
     stages = tuple(one for one in network.stages if one is not stage)
@@ -168,18 +164,13 @@ def _each(source: tuple[int, ...], target: tuple[int, ...], number: np.dtype[Any
     return Sparse.from_csr(matrix)
 
 
-def ordered(populations: Sequence[Population], projections: Sequence[Projection]) -> tuple[Population, ...] | None:
+def _ordered(populations: Sequence[Population], projections: Sequence[Projection]) -> tuple[Population, ...] | None:
     """Populations with sources before what hears them in the same step, else as they were; None in a loop."""
-    before: Mapping[str, set[str]] = {p.name: set() for p in populations}
-    for projection in projections:
-        if not projection.delay:
-            before[projection.target].add(projection.source)
-    left, found, there = list(populations), list[Population](), set[str]()
-    while left:
-        ready = next((p for p in left if before[p.name] <= there), None)
-        if ready is None:
-            return None
-        left.remove(ready)
-        found.append(ready)
-        there.add(ready.name)
-    return tuple(found)
+    place = {p.name: index for index, p in enumerate(populations)}
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_nodes_from(place)
+    edges.add_edges_from((p.source, p.target) for p in projections if not p.delay)
+    try:
+        return tuple(populations[place[name]] for name in nx.lexicographical_topological_sort(edges, key=place.get))
+    except nx.NetworkXUnfeasible:
+        return None

@@ -17,7 +17,10 @@ from neurodeploy.network.host import HostInput, HostStage
 from neurodeploy.network.network import Network, Population
 from neurodeploy.network.neurons import Source
 
-_SAME = ("Identity", "Cast")
+SAME = ("Identity", "Cast")
+"""Operators that hand on what they get; a cast from a float to a float at least."""
+FLOATS = (1, 11)
+"""ONNX's numbers of float32 and float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +89,15 @@ class _Graph:
             one.name: [d.dim_value if d.HasField("dim_value") else None for d in one.type.tensor_type.shape.dim]
             for one in known
         }
+        self.kinds = {one.name: one.type.tensor_type.elem_type for one in known}
 
     def plain(self, name: str) -> str:
         """The value that operators hand on as it is."""
-        while name in self.made and self.made[name].op_type in _SAME:
-            name = self.made[name].input[0]
+        while name in self.made and self.made[name].op_type in SAME:
+            before = self.made[name].input[0]
+            if self.made[name].op_type == "Cast" and not {self.kinds.get(name), self.kinds.get(before)} <= {*FLOATS}:
+                break
+            name = before
         return name
 
     def gated(self) -> tuple[HostInput, list[str], tuple[int, ...]] | None:
@@ -124,7 +131,8 @@ class _Graph:
             while gate in self.made and self.made[gate].op_type == "Expand":
                 gate = self.plain(self.made[gate].input[0])
             shape = [n for n in self.shapes.get(gate, [])[1:] if n is not None]
-            if gate in self.made and shape and len(shape) + 1 == len(self.shapes[gate]):
+            whole = shape and len(shape) + 1 == len(self.shapes[gate])
+            if gate in self.made and whole and self.kinds[gate] in FLOATS:
                 return read, gate, tuple(shape)
         return None
 
@@ -143,7 +151,7 @@ class _Graph:
     def without(self, gates: list[str], shape: tuple[int, ...]) -> _Cut:
         """The graph that gives the gates."""
         import onnx
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import helper, numpy_helper
 
         graph, end = self.model.graph, self.stage.gives[0].name
         needed: set[str] = set()
@@ -166,7 +174,7 @@ class _Graph:
         else:
             nodes.append(helper.make_node("Identity", gates, [end]))
         inputs = [one for one in graph.input if one.name in needed]
-        kind = inputs[0].type.tensor_type.elem_type if inputs else TensorProto.DOUBLE
+        kind = self.kinds[gates[0]]
         dims = [*((steps,) if steps else ()), "batch", *shape]
         made = helper.make_model(
             helper.make_graph(nodes, graph.name, inputs, [helper.make_tensor_value_info(end, kind, dims)], held),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,38 +25,62 @@ from neurodeploy.verify.export_proof import export_proven
 X = (np.random.default_rng(0).random((5, 2, 2, 4, 4)) < 0.5).astype(np.float32)
 
 
+TYPED: dict[str, Callable[[Tensor], Tensor]] = {
+    "as it is": lambda gate: gate,
+    "whole": lambda gate: (gate * 4).long(),
+    "whole, in floats": lambda gate: (gate * 4).int().float(),
+    "on or off": lambda gate: gate > 0.5,
+    "on or off, in floats": lambda gate: (gate > 0.5).float(),
+    "whole, halved": lambda gate: (gate * 4).to(torch.uint8) / 2,
+}
+"""What else a gate may be made of."""
+
+
 class Gated(nn.Module):
     """Spikes that a gate weighs: of their channels in each step, of their places, or of the steps."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, typed: str = "as it is") -> None:
         from spikingjelly.activation_based import neuron
 
         super().__init__()
         torch.manual_seed(3)
-        self.kind = kind
+        self.kind, self.typed = kind, TYPED[typed]
         self.first, self.n1 = nn.Conv2d(2, 6, 3, padding=1), neuron.LIFNode(step_mode="m", v_threshold=0.5)
         self.look, self.steps = nn.Linear(6, 6), nn.Linear(5, 5)
-        self.place = nn.Conv2d(6, 1, 1)
+        self.place, self.every = nn.Conv2d(6, 1, 1), nn.Conv2d(6, 6, 1)
         self.second, self.n2 = nn.Conv2d(6, 4, 3, padding=1), neuron.IFNode(step_mode="m", v_threshold=0.5)
 
     def gate(self, y: Tensor) -> Tensor:
         if self.kind == "channels":
             return torch.sigmoid(self.look(y.mean((-1, -2))))[..., None, None]
+        if self.kind == "everywhere":
+            return torch.sigmoid(self.every(y.flatten(0, 1))).reshape(y.shape)
         if self.kind == "places":
             return torch.sigmoid(self.place(y.flatten(0, 1))).reshape(*y.shape[:2], 1, *y.shape[3:])
         return torch.sigmoid(self.steps(y.mean((2, 3, 4)).T)).T[..., None, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.n1(self.first(x.flatten(0, 1)).reshape(*x.shape[:2], 6, 4, 4) * 3)
-        gated = y * self.gate(y)
+        gated = y * self.typed(self.gate(y))
         return self.n2(self.second(gated.flatten(0, 1)).reshape(*x.shape[:2], 4, 4, 4) * 6)
 
 
-def exported(kind: str, tmp_path: Path) -> Network:
+def exported(kind: str, tmp_path: Path, typed: str = "as it is") -> Network:
     path = tmp_path / "net.nir"
-    export_proven(Gated(kind).eval(), X, None, path, time_axis=0, host="work")
+    export_proven(Gated(kind, typed).eval(), X, None, path, time_axis=0, host="work")
     file = nir_file.read(path)
     return lower(file, resolve(file))
+
+
+@pytest.mark.parametrize("kind", ["channels", "everywhere", "steps"])
+@pytest.mark.parametrize("typed", TYPED)
+def test_a_gate_of_another_type_is_the_same_number_on_the_chip(kind: str, typed: str, tmp_path: Path) -> None:
+    network = exported(kind, tmp_path, typed)
+    moved = GateOnChip().apply(network)
+    before, after = (run_network(one, {"": X}) for one in (network, moved))
+    for name, events in before.spikes.items():
+        np.testing.assert_array_equal(after.spikes[name].dense(), events.dense(), err_msg=name)
+    assert len(before.spikes["n1"]) > 0
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("channels", (6, 1, 1)), ("places", (1, 4, 4)), ("steps", (1, 1, 1))])

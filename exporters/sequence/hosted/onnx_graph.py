@@ -30,8 +30,6 @@ SAMPLES = 100_003
 
 OPSET, IR = 17, 9
 
-_KINDS = {torch.float64: TensorProto.DOUBLE, torch.int64: TensorProto.INT64, torch.bool: TensorProto.BOOL}
-
 
 @dataclass(frozen=True)
 class Port:
@@ -185,7 +183,7 @@ class Graph:
 
     def cast(self, name: str, kind: torch.dtype) -> str:
         """A value in another type."""
-        return self.add("Cast", [name], to=_KINDS[kind])
+        return self.add("Cast", [name], to=_said(kind))
 
     def samples(self, times: int = 1) -> str:
         """So many times the number of samples, int64 ``[1]``."""
@@ -258,4 +256,10 @@ def _array(value: Tensor) -> Array:
 
 
 def _numpy(kind: torch.dtype) -> Any:
-    return {torch.float64: np.float64, torch.int64: np.int64, torch.bool: np.bool_}[kind]
+    return np.bool_ if kind == torch.bool else np.float64 if kind.is_floating_point else np.int64
+
+
+def _said(kind: torch.dtype) -> int:
+    """A type as ONNX numbers it; there are three: fractions, whole numbers and flags."""
+    found: int = helper.np_dtype_to_tensor_dtype(np.dtype(_numpy(kind)))
+    return found
