@@ -20,7 +20,8 @@ from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Pr
 from ..torch_step.matrices import affine_of
 from ..torch_step.windows import POOLS
 from .choices import chosen
-from .expressed import clamped, joined, on, placed, reshaped, summands, term_of, total, varies
+from .computed import Computing
+from .expressed import clamped, joined, placed, reshaped, summands, term_of, total, varies
 from .fold import Folded, Matching, call_of, chain_of, leaves
 from .operators import CASTS
 from .record import line_of
@@ -377,7 +378,9 @@ class _Rules:
         if len(term.terms) == 1 and term.op != REDUCE:
             base = term.terms[0]
             try:
-                matrix, offset = affine_of(lambda x: on(term, base, x), base.shape, term.shape, name)
+                matrix, offset = affine_of(
+                    lambda x: Computing({base.index: x}, len(x)).value(term), base.shape, term.shape, name
+                )
                 return Linear(of(base), matrix, offset, term.shape)
             except (UnsupportedError, RuntimeError, TypeError, IndexError):  # not linear, or not of floats
                 pass

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.answer import Returned
 from neurodeploy.network.expressions import Expr, Function, Linear, OverTime, Series, Total
 
-from ..torch_step.wide import in_float64, wider
 from .terms import CONSTANT, PICK, REDUCE, VIEW, Constant, Term, Terms
 
 
@@ -146,26 +144,3 @@ def total(parts: Sequence[tuple[float, Any]], of: Callable[[Term], Expr], shape:
     if len(exprs) == 1 and exprs[0][0] == 1.0 and (constant is None or not constant.any()):
         return exprs[0][1]
     return Total(tuple(exprs), constant)
-
-
-def on(term: Term, base: Term, x: Tensor) -> Tensor:
-    """An operator on values of its one term, ``[batch, *shape]``."""
-    if term.op == PICK:
-        flatly = torch.nn.functional.pad(x.reshape(len(x), -1), (0, 0))
-        if any(t is not base for t in term.args[0]):
-            raise UnsupportedError("constants are joined to what is returned")
-        return flatly[:, torch.from_numpy(term.args[2])].reshape(len(x), *term.shape)
-
-    def value(given: Any) -> Any:
-        if given is base:
-            return x
-        if isinstance(given, Constant):
-            return given.value.double() if given.value.is_floating_point() else given.value
-        if isinstance(given, (tuple, list)):
-            return type(given)(map(value, given))
-        return given
-
-    with torch.no_grad(), in_float64():
-        made = term.op(*map(wider, value(term.args)), **{k: value(v) for k, v in term.named})
-    result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
-    return result

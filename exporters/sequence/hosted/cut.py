@@ -25,6 +25,7 @@ class Values:
     Args:
         args: value -> what it is made of; nothing for what neurons and inputs send.
         forced: values that the host must compute.
+        bent: values that no synapses make of what they take, so that the host must, where it makes that.
         drives: values that a neuron takes.
         up: bits of a step for which the chip sends a value to the host; None where it cannot.
         down: bits of a step for which the host sends it to the chip.
@@ -33,6 +34,7 @@ class Values:
 
     args: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
     forced: set[Key] = field(default_factory=set)
+    bent: set[Key] = field(default_factory=set)
     drives: set[Key] = field(default_factory=set)
     up: dict[Key, int | None] = field(default_factory=dict)
     down: dict[Key, int] = field(default_factory=dict)
@@ -67,19 +69,19 @@ def minimum_cut(values: Values, least: HostCut = "bits") -> Cut:
     Raises:
         CutError: there is none.
     """
-    takers: dict[Key, list[Key]] = {key: [] for key in values.args}
-    for key, args in values.args.items():
-        for one in dict.fromkeys(args):
-            takers[one].append(key)
-    behind = _reached(values.forced, takers)
-    before = _reached(values.forced, values.args)
-    forced = {key for key in values.args if key in values.forced or (key in behind and key in before)}
-    network = _network(values, takers, (forced, behind | forced), least)
+    graph: nx.DiGraph[Key] = nx.DiGraph()
+    graph.add_nodes_from(values.args)
+    graph.add_edges_from((one, key) for key, args in values.args.items() for one in args)
+    takers = {key: list(graph.successors(key)) for key in graph}
+    behind = set[Key]().union(*(nx.descendants(graph, key) for key in values.forced))
+    forced = values.forced | (values.bent & behind)
+    forced |= behind & set[Key]().union(*(nx.ancestors(graph, key) for key in forced))
+    later = behind | forced
+    network = _network(values, takers, (forced, later), least)
     try:
         _, (chip, _) = nx.minimum_cut(network, _CHIP, _HOST)
     except nx.NetworkXUnbounded as error:
         raise CutError from error
-    later = behind | forced
     needed: set[Key] = set()
     gives = [
         key for key in values.args
@@ -98,18 +100,6 @@ def minimum_cut(values: Values, least: HostCut = "bits") -> Cut:
 
 
 _CHIP, _HOST = ("side", "chip"), ("side", "host")
-
-
-def _reached(starts: set[Key], edges: Mapping[Key, Sequence[Key]]) -> set[Key]:
-    """What is reached from some values, those themselves only over others."""
-    found: set[Key] = set()
-    stack = [one for key in starts for one in edges[key]]
-    while stack:
-        key = stack.pop()
-        if key not in found:
-            found.add(key)
-            stack += edges[key]
-    return found
 
 
 def _network(

@@ -182,12 +182,12 @@ class _Cutting:
                 f"{line}: what the host computes there takes a state that no chip sends",
                 allowed="spikes and potentials",
             ) from error
+        self._no_neuron([term for key in cut.host for term in self.classes.members[key]])  # type: ignore[index]
         reads = set(cut.reads)
         parts: list[tuple[When, tuple[Reading, ...], Giving, Any]] = []
         hosted: dict[int, tuple[str, Any]] = {}
         for number, key in enumerate(cut.gives):
             assert isinstance(key, int)
-            self._no_neuron([t for k in cut.host for t in self.classes.members[k]])  # type: ignore[index]
             giving = self._giving(key, name or f"{self._path(key)}.{number}")
             own = within(giving.terms.values(), lambda t: leaf(t) or self.classes.of[t.index] in reads)
             taken = dict.fromkeys(self.classes.of[t.index] for t in own if self.classes.of[t.index] in reads)
@@ -229,14 +229,9 @@ class _Cutting:
             values.work[key] = work(last)
             values.down[key] = NUMBER * last.size
             values.up[key] = bits(last) if leaf(last) else NUMBER * last.size if self._sendable(members) else None
+            if len(_picks(members)) > 1 or not (self._gentle or all(leaf(m) or linear(m) for m in members)):
+                values.bent.add(key)
         values.drives = {self.classes.of[one.index] for one in self.all}
-        behind_ = set(values.forced)
-        for key in sorted(self.classes.members):  # classes come after those that they are made of
-            if any(one in behind_ for one in values.args[key]):
-                behind_.add(key)
-                members = self.classes.members[key]
-                if len(_picks(members)) > 1 or not (self._gentle or all(map(linear, members))):
-                    values.forced.add(key)
         return values
 
     def _sendable(self, members: Sequence[Term]) -> bool:

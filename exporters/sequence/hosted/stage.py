@@ -14,10 +14,10 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import When
 
+from ..computed import Computing
 from ..fold import Matching
 from ..record import line_of
 from ..terms import INPUT, NEURON, STATE, Term
-from .computed import Computing
 from .onnx_graph import Port
 from .onnx_model import to_onnx
 from .regions import times

@@ -148,8 +148,8 @@ def _cut(folded: Folded, roots: Sequence[Term], forced: set[int], host: HostCut)
 
 def _values(terms: Sequence[Term], roots: Sequence[Term], forced: set[int], last: int) -> Values:
     values = Values(forced=set(forced))
+    values.bent = {term.index for term in terms if not leaf(term) and not linear(term)}
     plain: dict[int, bool] = {}
-    behind: set[int] = set()
     for term in terms:
         key = term.index
         end = leaf(term)
@@ -157,10 +157,6 @@ def _values(terms: Sequence[Term], roots: Sequence[Term], forced: set[int], last
         values.work[key], values.down[key] = work(term), NUMBER * term.size
         plain[key] = end or (linear(term) and all(plain[t.index] for t in term.terms))
         values.up[key] = bits(term, _late(term, last)) if end else NUMBER * term.size if plain[key] else None
-        if key in forced or any(one in behind for one in values.args[key]):
-            behind.add(key)
-            if not linear(term):
-                values.forced.add(key)
     values.drives = {one.index for one in roots}
     return values
 

@@ -1,4 +1,4 @@
-"""The value of terms as torch computes it, ``[batch, *shape]`` each, from what a host is given."""
+"""The value of terms as torch computes it, ``[batch, *shape]`` each, from that of others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from neurodeploy.errors import UnsupportedError
 
-from ...torch_step.wide import in_float64, wider
-from ..record import line_of
-from ..terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Constant, Term
+from ..torch_step.wide import in_float64, wider
+from .record import line_of
+from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Constant, Term
 
 _JOINS: Mapping[str, Any] = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
@@ -32,11 +32,12 @@ class Computing:
     Args:
         given: index of a term -> its value ``[batch, *shape]``.
         batch: number of samples.
+        at_rest: whether neurons and inputs that are not given are silent; else they are refused.
     """
 
-    def __init__(self, given: Mapping[int, Tensor], batch: int) -> None:
+    def __init__(self, given: Mapping[int, Tensor], batch: int, *, at_rest: bool = False) -> None:
         self._known: dict[int, Tensor] = dict(given)
-        self._batch = batch
+        self._batch, self._at_rest = batch, at_rest
 
     def value(self, term: Term) -> Tensor:
         """The value of a term, of all samples."""
@@ -60,6 +61,8 @@ class Computing:
 
     def _made(self, term: Term) -> Tensor:
         if term.op in (INPUT, NEURON, STATE):
+            if self._at_rest:
+                return torch.zeros((1, *term.shape), dtype=torch.float64)
             raise UnsupportedError(f"{line_of(term.node)}: the host is not given what it computes with")
         if term.op == CONSTANT:
             return self._number(term.args[0]).expand(term.shape)[None]
@@ -74,7 +77,7 @@ class Computing:
         args = self._argument(term.args)
         if term.name in _MASKS:
             args[_MASKS[term.name]] = _flags(args[_MASKS[term.name]])
-        with in_float64():
+        with torch.no_grad(), in_float64():
             made = term.op(*map(wider, args), **{k: self._argument(v) for k, v in term.named})
         result: Tensor = made[0] if isinstance(made, (tuple, list)) else made
         return result if result.dim() == len(term.shape) + 1 else result.expand(1, *term.shape)
