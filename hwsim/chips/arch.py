@@ -33,7 +33,7 @@ from neurodeploy.network import loihi_ranges
 
 from . import extends
 from .arithmetic import Arithmetic, Fact
-from .figures import Confidence, Energy, Figure, Limit, Model, Name, NonNegative, Power, Price, Text, Time
+from .figures import Confidence, Energy, Figure, Limit, Model, Name, NonNegative, Power, Price, Text, Time, refusal
 
 FOLDER = Path(__file__).parent / "archs"
 
@@ -406,6 +406,10 @@ class Architecture(Model):
         return table.latency[-1]
 
 
+KINDS = (Architecture, Mesh, Limits, Arithmetic, Fact, Energies, Clock, Pipeline, Barrier, Price)
+"""Of which a file is made; their keys are those that a misspelt one may have meant."""
+
+
 def available() -> tuple[str, ...]:
     """Return the names of the chips that come with neurodeploy."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -440,26 +444,5 @@ def _loaded(path: Path, above: tuple[Path, ...]) -> tuple[Architecture, dict[str
     try:
         return Architecture.model_validate(content), content
     except ValidationError as error:
-        raise _refusal(f"{path} (extended by {above[-1]})" if above else str(path), error) from error
-
-
-def _refusal(path: str, error: ValidationError) -> InvalidInputError:
-    """The first problem of a file, as file, field, found and allowed."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
-    message = first["msg"].removeprefix("Value error, ")
-    whole = first["type"] in ("missing", "value_error")
-    found = "nothing" if first["type"] == "missing" else None if whole else repr(first["input"])[:80]
-    if first["type"] == "extra_forbidden":
-        found = field.rsplit(".", 1)[-1]
-        models = (Architecture, Mesh, Limits, Arithmetic, Fact, Energies, Clock, Pipeline, Barrier, Price)
-        known = [key for model in models for key in model.model_fields]
-        message = f"no such key here; check the spelling{did_you_mean(found, known)}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return InvalidInputError(
-        f"{path}: {field} cannot be used{more}",
-        found=found,
-        allowed=message,
-        hint="every figure needs value, unit, source and confidence; see archs/loihi1.yaml",
-    )
+        said = f"{path} (extended by {above[-1]})" if above else str(path)
+        raise refusal(said, error, KINDS, "archs/loihi1.yaml") from error

@@ -1,10 +1,13 @@
-"""The kinds of figure in an architecture file: a number never stands without its unit, source and confidence."""
+"""The kinds of figure in a description file: a number never stands without its unit, source and confidence."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurodeploy.errors import InvalidInputError, did_you_mean
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -96,3 +99,32 @@ def _in(*units: str) -> AfterValidator:
 Energy = Annotated[Price, _in("pJ")]
 Time = Annotated[Price, _in("ns", "cycles")]
 Power = Annotated[Price, _in("mW")]
+
+
+def refusal(path: str, error: ValidationError, kinds: Iterable[type[Model]], example: str) -> InvalidInputError:
+    """The first problem of a file, a key that it should not have before all others, as file, field, found and allowed.
+
+    Args:
+        path: the file, for people.
+        error: what pydantic found in it.
+        kinds: of which such a file is made, whose keys a misspelt one may have meant.
+        example: a file to compare with.
+    """
+    problems = error.errors(include_url=False)
+    # a key that is missing may stand there misspelt, so that what stands there wrongly says more
+    first = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    field = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
+    message = first["msg"].removeprefix("Value error, ")
+    whole = first["type"] in ("missing", "value_error")
+    found = "nothing" if first["type"] == "missing" else None if whole else repr(first["input"])[:80]
+    if first["type"] == "extra_forbidden":
+        found = field.rsplit(".", 1)[-1]
+        known = [key for kind in kinds for key in kind.model_fields]
+        message = f"no such key here; check the spelling{did_you_mean(found, known)}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidInputError(
+        f"{path}: {field} cannot be used{more}",
+        found=found,
+        allowed=message,
+        hint=f"every figure needs value, unit, source and confidence; see {example}",
+    )

@@ -18,7 +18,7 @@ from neurodeploy.files.atomic import existing_file
 
 from . import extends
 from .arch import Architecture
-from .figures import Energy, Model, Name, Power, Price, Text
+from .figures import Energy, Model, Name, Power, Price, Text, refusal
 
 FOLDER = Path(__file__).parent / "hosts"
 NONE = "none"
@@ -73,6 +73,10 @@ class Host(Model):
     static_power: Power
 
 
+KINDS = (Host, HostEnergies, HostTimes, Price)
+"""Of which a file is made; their keys are those that a misspelt one may have meant."""
+
+
 def hosts() -> tuple[str, ...]:
     """Names of the hosts that come with neurodeploy."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -96,14 +100,7 @@ def load_host(name_or_path: str | Path) -> Host:
     try:
         return Host.model_validate(extends.read(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
-        raise InvalidInputError(
-            f"{path}: {field} cannot be used",
-            found="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
-            allowed=first["msg"].removeprefix("Value error, "),
-            hint="every figure needs value, unit, source and confidence; compare with hosts/arm.yaml",
-        ) from error
+        raise refusal(str(path), error, KINDS, "hosts/arm.yaml") from error
 
 
 def host_of(arch: Architecture, asked: str | Path | None = None) -> Host:

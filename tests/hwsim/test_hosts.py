@@ -71,6 +71,18 @@ def test_a_damaged_file_is_refused_by_field(tmp_path: Path, change: Callable[[An
     assert says in str(caught.value) and "mine.yaml" in str(caught.value)
 
 
+def test_a_misspelt_key_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    misspelt = content()
+    misspelt["energy"]["byte_to_hots"] = misspelt["energy"].pop("byte_to_host")
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(misspelt))
+    with pytest.raises(InvalidInputError) as caught:
+        load_host(path)
+    assert caught.value.what.endswith("mine.yaml: energy.byte_to_hots cannot be used (and 1 more)")
+    assert caught.value.found == "byte_to_hots"
+    assert caught.value.allowed == "no such key here; check the spelling; did you mean byte_to_host or byte_to_chip?"
+
+
 def test_an_own_host_is_read_from_its_file(tmp_path: Path) -> None:
     mine = content() | {"name": "mine", "title": "My board"}
     path = tmp_path / "mine.yaml"
