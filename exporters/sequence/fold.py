@@ -16,9 +16,9 @@ from torch import Tensor
 
 from neurodeploy.errors import UnsupportedError
 
-from ..torch_step.wide import in_float64, wider
+from .computed import Computing
 from .record import line_of
-from .terms import CONSTANT, INPUT, NEURON, PICK, REDUCE, STATE, VIEW, Chain, Constant, Term, constant_of, flat
+from .terms import CONSTANT, INPUT, NEURON, PICK, STATE, Chain, Constant, Term, constant_of
 from .unroll import Call, Unrolled
 
 _ADDS = ("aten.add", "aten.sub")
@@ -154,7 +154,7 @@ class Matching:
     def __init__(self, unrolled: Unrolled) -> None:
         self._unrolled = unrolled
         self._known: dict[tuple[int, int, int], bool] = {}
-        self._at_rest: dict[int, Any] = {}
+        self._silent = Computing({}, 1, at_rest=True)  # where every neuron is
         self.differ: tuple[Any, Any] = (None, None)
         """The innermost pair that differs, of the last comparison that failed."""
 
@@ -182,8 +182,7 @@ class Matching:
             return value
         if value.op == CONSTANT:
             return value.args[0]
-        made = self._before(value)
-        return value if made is None else constant_of(made[0] if made.dim() > len(value.shape) else made)
+        return constant_of(self._silent.value(value)[0])
 
     def _differs(self, a: Any, b: Any, equal: bool) -> bool:
         if not equal:
@@ -227,8 +226,8 @@ class Matching:
             if all(other.op == CONSTANT for other in there) and source.op != CONSTANT:
                 numbers = np.array([float(others[i].args[0].value) for i in whose[at]])
                 late = all(_time(leaf) is not None and _time(leaf) < shift for leaf in leaves(source))
-                before = self._before(source) if late else None
-                if before is None or not np.allclose(before.reshape(-1).numpy()[inside[at]], numbers, _ROUNDING, 0):
+                before = self._silent.value(source).reshape(-1).numpy() if late else None
+                if before is None or not np.allclose(before[inside[at]], numbers, _ROUNDING, 0):
                     return False
             elif len(there) != 1 or (inside[at] != where[at]).any() or not self.same(source, there[0], shift):
                 return False
@@ -238,57 +237,14 @@ class Matching:
         """Whether ``a``, ``shift`` steps earlier, is made of what was before the first step alone, and gives ``b``."""
         if not isinstance(a, Term) or any(_time(leaf) is None or _time(leaf) >= shift for leaf in leaves(a)):
             return False
-        value = self._before(a)
+        value = self._silent.value(a)
         wanted = (
             b.value if isinstance(b, Constant) else torch.as_tensor(b if isinstance(b, (int, float)) else torch.nan)
         )
-        if value is None:
-            return False
         try:
             return bool(torch.isclose(value, wanted.to(value.dtype), rtol=_ROUNDING, atol=0).all())
         except RuntimeError:  # shapes that do not meet
             return False
-
-    def _before(self, a: Any) -> Any:
-        """Its value where every neuron is silent."""
-        if isinstance(a, Constant):
-            return a.value.double() if a.value.is_floating_point() else a.value
-        if isinstance(a, (tuple, list)):
-            return tuple(map(self._before, a))
-        if not isinstance(a, Term):
-            return a
-        if a.index not in self._at_rest:
-            self._at_rest[a.index] = self._computed(a)
-        return self._at_rest[a.index]
-
-    def _picked(self, a: Term) -> Any:
-        sources, which, inside = a.args
-        values = [self._before(source) for source in sources]
-        if any(value is None for value in values):
-            return None
-        made = torch.zeros(a.size, dtype=torch.float64)
-        for place, value in enumerate(values):
-            at = torch.from_numpy(which == place)
-            made[at] = value.expand(1, *sources[place].shape).reshape(-1).double()[torch.from_numpy(inside)[at]]
-        return made.reshape(1, *a.shape)
-
-    def _computed(self, a: Term) -> Any:
-        if a.op in (INPUT, NEURON, STATE):
-            return torch.zeros((1, *a.shape), dtype=torch.float64)
-        if a.op == PICK:
-            return self._picked(a)
-        if a.op == VIEW:
-            return self._before(a.args[0]).reshape(1, *a.shape)
-        if a.op == CONSTANT:
-            return self._before(a.args[0]).reshape(1, *a.shape)
-        if a.op == REDUCE:
-            return None
-        args, named = self._before(a.args), {key: self._before(value) for key, value in a.named}
-        if any(value is None for value in flat((args, tuple(named.values())))) and any(t.op == REDUCE for t in a.terms):
-            return None
-        with torch.no_grad(), in_float64():
-            made = a.op(*map(wider, args), **named)
-            return made[0] if isinstance(made, (tuple, list)) else made
 
 
 def _time(leaf: Term) -> Any:
