@@ -53,11 +53,8 @@ class Ran:
 
 def chip_side(program: Program, recording: Recording) -> tuple[Program, dict[str, Array]]:
     """The chip's part of a Program with host stages as one without, and all that it was fed in a run."""
-    part = program.network.chip_part
-    there = {p.name for p in part.populations if not p.external or p.neuron.always_on}
-    cores = {name: cores for name, cores in program.core_of.items() if name in there}
-    fed = {p.name: recording.spikes[p.name].dense() for p in part.inputs}
-    return replace(program, network=part, core_of=cores), fed
+    part = program.part(program.network.chip_part)
+    return part, {p.name: recording.spikes[p.name].dense() for p in part.network.inputs}
 
 
 def cost_hybrid(ran: Ran, arch: Architecture, host: Host, *, tier: Tier = "core", flits: int = 1) -> Cost:
@@ -130,9 +127,7 @@ def _phase(wiring: Wiring, program: Program, phase: int) -> Program:
         network, populations=populations, projections=into, stages=(), answer=None,
         outputs=tuple(name for name in network.outputs if name in own),
     )  # fmt: skip
-    there = {p.name for p in populations if p.name in own or p.neuron.always_on}
-    cores = {name: cores for name, cores in program.core_of.items() if name in there}
-    return replace(program, network=part, core_of=cores)
+    return program.part(part)
 
 
 def _replayed(network: Network, population: Population) -> Population:

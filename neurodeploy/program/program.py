@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -118,6 +118,11 @@ class Program(Sealed):
     def cores_of(self, name: str) -> tuple[int, ...]:
         """Cores that hold neurons of population ``name``, ascending (none for an input of the host)."""
         return tuple(int(core) for core in np.unique(self.core_of[name])) if name in self.core_of else ()
+
+    def part(self, network: Network) -> Program:
+        """The Program of a part of its network: what lives on the chip in it keeps its cores."""
+        inside = (p.name for p in network.populations if not p.external or p.neuron.always_on)
+        return replace(self, network=network, core_of={name: self.core_of[name] for name in inside})
 
     @classmethod
     def unplaced(cls, network: Network, provenance: Mapping[str, str]) -> Program:

@@ -102,9 +102,7 @@ def run(
     Raises:
         InvalidInputError, BackendError, Interrupted: as `together`; what the back-end itself raises.
     """
-    part = program.network.chip_part
-    cores = {name: cores for name, cores in program.core_of.items() if name in part.by_name}
-    inner = replace(program, network=part, core_of=cores)
+    inner = program.part(program.network.chip_part)
     return together(
         program.network, lambda given, wanted: backend(inner, given, record=wanted, progress=progress), inputs, record
     )
