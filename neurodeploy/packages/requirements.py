@@ -36,6 +36,7 @@ EXTRA_OF = {
     "dask": "dask",
     "distributed": "dask",
     "mtkahypar": "partition",
+    "tonic": "events",
 }
 """Optional package, as it is imported -> the extra that brings it."""
 
@@ -52,6 +53,7 @@ BARE = {
     "dask": "dask distributed",
     "partition": "mtkahypar",
     "learn": "scikit-learn",
+    "events": "tonic",
     "demo": "torch safetensors norse scikit-learn",
 }
 """By extra (``""``: what nothing works without), for a copy that has neither metadata nor ``pyproject.toml``."""
