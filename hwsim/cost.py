@@ -38,7 +38,7 @@ from .prices.pricing import Bill, price
 from .timing.event_tier import Mesh
 from .timing.flit_tier import flit_timing
 from .timing.host_time import HybridTime, microseconds
-from .timing.tiers import Timing, core_timing, link_timing
+from .timing.tiers import Timing, counted_timing
 from .timing.timeline import CriticalPath, critical_path, write_timeline
 
 Tier = Literal["core", "link", "event", "flit"]
@@ -66,14 +66,13 @@ class Hosted:
 
     def rows(self) -> list[tuple[str, ...]]:
         """The stages, each count the mean of a sample; see `COLUMNS`."""
-        samples = self.work.samples
         return [
             (
-                s.name, s.when, f"{s.runs:,}", f"{s.macs / samples:,.1f}",
-                ", ".join(f"{n / samples:,.1f} {kind}" for kind, n in s.operations.items()) or "-",
-                f"{s.reads / samples:,.0f} B", f"{s.gives / samples:,.0f} B",
+                s.name, s.when, f"{s.runs:,}", f"{s.macs:,.1f}",
+                ", ".join(f"{n:,.1f} {kind}" for kind, n in s.operations.items()) or "-",
+                f"{s.bytes_read:,.0f} B", f"{s.bytes_given:,.0f} B",
             )
-            for s in self.work.stages
+            for s in self.work.means()
         ]  # fmt: skip
 
     def said(self) -> tuple[str, ...]:
@@ -89,23 +88,10 @@ class Hosted:
 
     def as_json(self) -> dict[str, Any]:
         """For scripts; means per sample."""
-        samples = self.work.samples
         return {
             "processor": self.processor.name,
             "title": self.processor.title,
-            "stages": [
-                {
-                    "name": s.name,
-                    "when": s.when,
-                    "phase": s.phase,
-                    "runs": s.runs,
-                    "macs": s.macs / samples,
-                    "operations": {kind: n / samples for kind, n in s.operations.items()},
-                    "bytes_read": s.reads / samples,
-                    "bytes_given": s.gives / samples,
-                }
-                for s in self.work.stages
-            ],
+            "stages": [dict(vars(stage)) for stage in self.work.means()],
             "crossings": [{**vars(c), "bytes": c.bytes} for c in self.work.crossings],
             "barriers": {str(phase): n for phase, n in self.work.barriers.items()},
             "buffers": dict(self.work.buffers),
@@ -349,7 +335,7 @@ def measured(
     if mesh is not None:
         timing = mesh.time(recording, counts) if tier == "event" else flit_timing(mesh, recording, counts, flits)
     else:
-        timing = link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
+        timing = counted_timing(counts, arch, tier)
     return counts, timing, mesh, recording
 
 

@@ -31,7 +31,7 @@ from .counts.counts import Counter, Counts
 from .prices.pricing import bill_of_run, totals
 from .timing.event_tier import Mesh
 from .timing.host_time import HybridTime, host_terms
-from .timing.tiers import Timing, core_timing, link_timing, tiles_of
+from .timing.tiers import Timing, counted_timing, tiles_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def _measured(
         fed = {p.name: recording.spikes[p.name].dense() for p in part.network.inputs}
         return measured(part, fed, arch, tier, flits)
     counts = Counter(part, arch).count(recording, links=tier == "link")
-    return counts, link_timing(counts, arch) if tier == "link" else core_timing(counts, arch), None, recording
+    return counts, counted_timing(counts, arch, tier), None, recording
 
 
 def joined(program: Program, recording: Recording, phases: Sequence[Counts]) -> Counts:

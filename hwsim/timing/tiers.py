@@ -158,6 +158,11 @@ def link_timing(counts: Counts, arch: Architecture) -> Timing:
     return _timing("link", counts, arch, _network_ns(counts, arch), arch.pipeline.core == "parallel")
 
 
+def counted_timing(counts: Counts, arch: Architecture, tier: str) -> Timing:
+    """As `link_timing` in the `link` tier, else as `core_timing`."""
+    return link_timing(counts, arch) if tier == "link" else core_timing(counts, arch)
+
+
 def _network_ns(counts: Counts, arch: Architecture) -> Array:
     """Time that the busiest link, or a tile's way in or out, needs: ``[chip steps, samples]``, ns."""
     assert counts.links is not None

@@ -23,7 +23,7 @@ from neurodeploy.errors import InvalidInputError, did_you_mean
 from neurodeploy.network.arrays import Array
 from neurodeploy.network.host import HostStage, fed
 from neurodeploy.network.network import Network
-from neurodeploy.program.recording import Recording, decidable, decisions, scores
+from neurodeploy.program.recording import Recording, decidable, decisions, differing, scores
 
 from .constants import Constant, with_constants
 from .data import NOTHING, PassData
@@ -122,9 +122,8 @@ def _changed(network: Network, before: Recording, made: Network, after: Recordin
     """How spikes and classes change on the calibration samples."""
     sent = differ = 0
     for population in (p for p in made.populations if p.spiking and not p.external):
-        a, b = (run.spikes[population.name].dense() for run in (before, after))
-        sent += int((a != 0).sum())
-        differ += int((((a != 0) != (b != 0)) if population.neuron.valued else (a != b)).sum())
+        sent += len(before.spikes[population.name])
+        differ += differing(population, before, after)
     text = f"on {before.samples:,} samples, {differ:,} neuron-steps differ, {differ / max(sent, 1):.2%} of the spikes"
     if not network.outputs or not decidable(network, before) or not decidable(made, after):
         return text

@@ -62,6 +62,20 @@ class StageWork:
 
 
 @dataclass(frozen=True)
+class StageMeans:
+    """What one stage did for a sample, on average; as `StageWork`."""
+
+    name: str
+    when: When
+    phase: int
+    runs: int
+    macs: float
+    operations: Mapping[str, float]
+    bytes_read: float
+    bytes_given: float
+
+
+@dataclass(frozen=True)
 class Crossing:
     """Frames of a population that cross the boundary for a sample.
 
@@ -105,6 +119,17 @@ class HostWork:
     crossings: tuple[Crossing, ...]
     barriers: Mapping[int, int]
     buffers: Mapping[str, int]
+
+    def means(self) -> tuple[StageMeans, ...]:
+        """What each stage did, mean per sample."""
+        n = self.samples
+        return tuple(
+            StageMeans(
+                s.name, s.when, s.phase, s.runs, s.macs / n, {kind: often / n for kind, often in s.operations.items()},
+                s.reads / n, s.gives / n,
+            )
+            for s in self.stages
+        )  # fmt: skip
 
     def counts(self) -> dict[str, float]:
         """Kinds of `neurodeploy.program.count_kinds` that ``host`` counts, mean per sample, but for times."""

@@ -140,6 +140,13 @@ def learned_shapes(kind: Connectivity) -> dict[str, tuple[int, ...]]:
     }
 
 
+def differing(population: Population, first: Recording, second: Recording) -> int:
+    """Neuron-steps that differ between two runs; of values, which come in units of their own, whether there is one."""
+    one, other = (run.spikes[population.name].dense() for run in (first, second))
+    values = population.neuron.valued
+    return int(((one != 0) != (other != 0)).sum() if values else (one != other).sum())
+
+
 def series_of(network: Network, recording: Recording) -> Callable[[Series], Array]:
     """Gives what an answer reads, ``[time, batch, neurons]``: payloads, or potentials in float units.
 

@@ -30,24 +30,13 @@ def energy_of(bill: Bill) -> Energy:
 
 def host_of(hosted: Hosted, bill: Bill) -> HostShare:
     """Return the host's part of a network's results."""
-    often, samples, time = hosted.work.counts(), hosted.work.samples, hosted.time
+    often, time = hosted.work.counts(), hosted.time
     _, host, boundary = bill.shares
     notes = {term.label: term.note for term in time.terms}
     return HostShare(
         processor=hosted.processor.name,
         title=hosted.processor.title,
-        stages=tuple(
-            HostedStage(
-                name=s.name,
-                when=s.when,
-                runs=s.runs,
-                macs=s.macs / samples,
-                operations={kind: n / samples for kind, n in s.operations.items()},
-                bytes_read=s.reads / samples,
-                bytes_given=s.gives / samples,
-            )
-            for s in hosted.work.stages
-        ),
+        stages=tuple(HostedStage.model_validate(s, from_attributes=True) for s in hosted.work.means()),
         bytes_to_host=often["bytes_to_host"],
         bytes_to_chip=often["bytes_to_chip"],
         barriers=often["host_barriers"],

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.network.arrays import Array
-from neurodeploy.network.network import Network, Population
+from neurodeploy.network.network import Network
 from neurodeploy.program import overflow
-from neurodeploy.program.recording import Recording
+from neurodeploy.program.recording import Recording, differing
 
 from . import losses
 from .stages import accuracy_of
@@ -70,7 +70,7 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
         first = first or recording
         neurons = [p.name for p in network.populations if p.spiking and not p.external]
         total = sum(len(first.spikes[n]) for n in neurons)
-        different = sum(_different(network.by_name[n], first, recording) for n in neurons)
+        different = sum(differing(network.by_name[n], first, recording) for n in neurons)
         right = accuracy_of(name, network, recording, labels)
         spikes = sum(len(recording.spikes[n]) for n in neurons)
         share = different / max(total, 1)
@@ -78,13 +78,6 @@ def measure(stages: Sequence[tuple[str, Network]], inputs: Mapping[str, Array], 
         left = overflow.said(recording.left, network, recording.steps, recording.samples)
         found.append(Measured(name, spikes, different, share, *seen, tuple(left)))
     return found
-
-
-def _different(population: Population, first: Recording, second: Recording) -> int:
-    """Neuron-steps that differ; of values, which come in units of their own, whether there is one."""
-    one, other = (run.spikes[population.name].dense() for run in (first, second))
-    values = population.neuron.valued
-    return int(((one != 0) != (other != 0)).sum() if values else (one != other).sum())
 
 
 def warnings(found: Sequence[Measured]) -> list[str]:
