@@ -233,8 +233,8 @@ class Program:
                 check_tier(tier)
                 ran = run_hybrid(self.of, inputs, tell)
                 found = cost_hybrid(ran, arch, processor, tier=tier, flits=flits)
-                return replace(found, not_held=tuple(lacks(self.network, arch)))
-            found = cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
+            else:
+                found = cost(self.of, inputs, arch, tier=tier, flits=flits, progress=tell)
         return replace(found, not_held=tuple(lacks(self.network, arch)))
 
     def _processor(self, arch: Architecture, host: str | Path | None) -> Host | None:

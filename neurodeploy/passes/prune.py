@@ -78,9 +78,9 @@ def _unheard(network: Network, notes: dict[str, str]) -> Network:
     while waiting:
         name = waiting.pop()
         behind = [p.source for p in network.into(name)]
-        if name in feeds and feeds[name] not in live:
-            live.append(feeds[name])
-        behind += [taken.source for taken in feeds[name].takes] if name in feeds else []
+        if stage := feeds.get(name):
+            behind += [taken.source for taken in stage.takes]
+            live += [stage] if stage not in live else []
         waiting += set(behind) - heard
         heard |= set(behind)
     network = _stages(network, heard, live, notes)

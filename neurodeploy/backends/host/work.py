@@ -93,8 +93,8 @@ def host_work(program: Program, inputs: Mapping[str, Array], found: Recording) -
     stages = tuple(
         StageWork(
             s.name, s.when, wiring.stage_phase(s), runs[s.name], macs[s.name], dict(operations[s.name]),
-            _bytes(program, s, steps, reads=True) * found.samples,
-            _bytes(program, s, steps, reads=False) * found.samples,
+            _bytes(wiring, s, steps, reads=True) * found.samples,
+            _bytes(wiring, s, steps, reads=False) * found.samples,
         )
         for s in network.stages
     )  # fmt: skip
@@ -103,9 +103,9 @@ def host_work(program: Program, inputs: Mapping[str, Array], found: Recording) -
     return HostWork(steps, found.samples, stages, crossing, barriers(network, steps), kept)
 
 
-def _bytes(program: Program, stage: HostStage, steps: int, reads: bool) -> int:
+def _bytes(wiring: Wiring, stage: HostStage, steps: int, reads: bool) -> int:
     """What crosses the boundary for one stage alone, in a sample."""
-    network, wiring = program.network, Wiring.of(program.network)
+    network = wiring.network
     if reads:
         ends = {(t.source, t.port): 1 for t in stage.takes if wiring.computed(t.source)}
     else:

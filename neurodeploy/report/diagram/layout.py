@@ -172,7 +172,7 @@ def _settle(row: Sequence[Place], wanted: Sequence[float]) -> None:
 def _columns(drawn: Diagram, rows: Sequence[dict[Side, list[Place]]]) -> tuple[dict[Side, tuple[float, float]], float]:
     """Move the sides beside each other; what crosses stands between them."""
     left, columns = MARGIN + (TITLES if drawn.hosted else 0.0), dict[Side, tuple[float, float]]()
-    between = max((SMALL * len(label(link)) + 64.0 for link in drawn.links if link.crosses), default=64.0)
+    between = max((SMALL * len(link.label) + 64.0 for link in drawn.links if link.crosses), default=64.0)
     sides: tuple[Side, ...] = ("chip", "host") if drawn.hosted else ("chip",)
     for side in sides:
         places = [place for row in rows for place in row[side]]
@@ -183,11 +183,6 @@ def _columns(drawn: Diagram, rows: Sequence[dict[Side, list[Place]]]) -> tuple[d
         columns[side] = (left, left + wide + 36.0)
         left += wide + 36.0 + between
     return columns, left - between + MARGIN
-
-
-def label(link: Link) -> str:
-    """What stands at a link that crosses."""
-    return ", ".join(filter(None, (link.crosses, link.late)))
 
 
 def _heights(

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 import networkx as nx
 
-from neurodeploy.network.host import HostInput, HostOutput, HostStage, fed, on_chip
+from neurodeploy.network.host import HostInput, HostStage, fed, on_chip
 from neurodeploy.network.network import Network, Population
 from neurodeploy.program.host_work import Wiring, frame_bits
 
@@ -62,6 +62,11 @@ class Link:
     target: str
     crosses: str = ""
     late: str = ""
+
+    @property
+    def label(self) -> str:
+        """What stands at a link that crosses."""
+        return ", ".join(filter(None, (self.crosses, self.late)))
 
 
 @dataclass(frozen=True)
@@ -201,30 +206,29 @@ def _taken(made: _Parts, taken: HostInput) -> str:
 
 
 def _late(made: _Parts, taken: HostInput) -> str:
-    return next((_steps(g) for g in made.fed[taken.source].gives if g.target == taken.source), "")
+    return next((_later(g.delay) for g in made.fed[taken.source].gives if g.target == taken.source), "")
 
 
-def _steps(given: HostOutput) -> str:
-    return f"{given.delay} step{'s' if given.delay != 1 else ''} later" if given.delay else ""
+def _later(delay: int) -> str:
+    return f"{delay} step{'s' if delay != 1 else ''} later" if delay else ""
 
 
 def _gives(made: _Parts) -> Iterator[Link]:
     for stage in made.network.stages:
         for given in stage.gives:
             if given.target in made.nodes:
-                yield Link(stage.name, given.target, made.crossing(given.target), _steps(given))
+                yield Link(stage.name, given.target, made.crossing(given.target), _later(given.delay))
 
 
 def _projections(made: _Parts) -> Iterator[Link]:
     phase, nodes = made.wiring.phase, made.nodes
     for p in made.network.projections:
-        late = f"{p.delay} step{'s' if p.delay != 1 else ''} later" if p.delay else ""
         if p.source in made.kept and phase[p.target] > phase[p.source]:
             yield Link(p.source, made.kept[p.source], made.crossing(p.source))
-            yield Link(made.kept[p.source], p.target, made.crossing(p.source), late)
+            yield Link(made.kept[p.source], p.target, made.crossing(p.source), _later(p.delay))
         else:
             crosses = made.crossing(p.source) if nodes[p.source].side == "host" else ""
-            yield Link(p.source, p.target, crosses, late)
+            yield Link(p.source, p.target, crosses, _later(p.delay))
 
 
 def _placed(made: _Parts, links: Sequence[Link]) -> tuple[tuple[Node, ...], tuple[tuple[str, str], ...]]:

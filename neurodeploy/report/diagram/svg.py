@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from markupsafe import escape
 
-from .layout import HIGH, LONGEST, MARGIN, SMALL, Layout, Place, Wire, label, layout
+from .layout import HIGH, LONGEST, MARGIN, SMALL, Layout, Place, Wire, layout
 from .parts import Diagram
 from .text import short
 
@@ -89,13 +89,13 @@ def _wires(placed: Layout) -> Iterator[str]:
     for wire in placed.wires:
         colour, look = (HOST, "crossing") if wire.crosses else (MUTED, "inside")
         dashed = ' stroke-dasharray="5 3"' if wire.up or wire.link.late else ""
-        said = f"{wire.link.source} to {wire.link.target}" + (f": {label(wire.link)}" if label(wire.link) else "")
+        said = f"{wire.link.source} to {wire.link.target}" + (f": {wire.link.label}" if wire.link.label else "")
         yield (
             f'<g class="{look}"><title>{_text(said, 400)}</title><path class="line" d="{_path(wire)}" fill="none" '
             f'stroke="{colour}" stroke-width="1.3"{dashed}/>{_head(wire, colour)}</g>'
         )
-        if wire.crosses and label(wire.link):
-            labels.append(_label(border, wire.track, label(wire.link)))
+        if wire.crosses and wire.link.label:
+            labels.append(_label(border, wire.track, wire.link.label))
     for place in placed.loops:
         yield _loop(place)
     yield from labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .parts import Diagram, Link, Node
+from .parts import Diagram, Node
 
 LEFT, RIGHT = 32, 32
 """Columns that a side may take; longer names are cut in their middle."""
@@ -41,8 +41,8 @@ def _of(node: Node, drawn: Diagram) -> list[tuple[str, str, str, str]]:
         return [("", "", "", said)]
     name, into = short(node.name, LEFT), [k for k in drawn.links if k.target == node.name and k.crosses]
     out = [k for k in drawn.links if k.source == node.name and k.crosses]
-    found = [(_with_late(k), "to chip", short(k.source, RIGHT)) for k in into]
-    found += [(_with_late(k), "to host", short(k.target, RIGHT)) for k in out]
+    found = [(k.label, "to chip", short(k.source, RIGHT)) for k in into]
+    found += [(k.label, "to host", short(k.target, RIGHT)) for k in out]
     first, *rest = found or [("", "", "")]
     return [(name + _heard(node, drawn), *first), *((name, *one) for one in rest)]
 
@@ -58,10 +58,6 @@ def _heard(node: Node, drawn: Diagram) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:2] if len(names) > 3 else names) + (f" and {len(names) - 2} more" if len(names) > 3 else "")
-
-
-def _with_late(link: Link) -> str:
-    return ", ".join(filter(None, (link.crosses, link.late)))
 
 
 def short(text: str, limit: int) -> str:
