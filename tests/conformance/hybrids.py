@@ -232,30 +232,31 @@ def any_stage(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return graph(nodes, {"x": given}, {"y": given})
 
 
-def random_hybrid(seed: int, arithmetic: str) -> Case | None:
-    """A random program with up to three stages between any populations; None where each would wait for itself."""
+def random_hybrid(seed: int, arithmetic: str) -> Case:
+    """A random program with one to three stages between any populations, none of which waits for itself."""
     rng = np.random.default_rng([seed, 9])
     case, integer = random_case(seed, arithmetic), arithmetic == "loihi"
     network = replace(case.program.network, answer=None)
     readable = [p for p in network.populations if p.spiking and not p.neuron.always_on]
     neurons = [p for p in network.populations if not p.external]
-    for index in range(rng.integers(1, 4)):
-        read, heard = (some[rng.integers(len(some))] for some in (readable, neurons))
-        kind = ("phase", "sum", "step")[rng.integers(3)]
-        name, bits = f"host{index}", 8 if integer else 1
-        fed = Population(name, read.shape, Source(payload_bits=bits), scale=16.0 if integer else 1.0)
-        shape = (heard.size, read.size)
-        weights = (2 * rng.integers(-3, 4, shape)).astype(np.int16) if integer else 0.2 * rng.normal(size=shape)
-        back = Projection(f"back{index}", name, heard.name, Dense(weights), delay=int(rng.integers(0, 3)))
-        added = HostStage(
-            f"stage{index}", any_stage(kind, read.shape),
-            (HostInput("x", read.name, over="sum" if kind == "sum" else "steps"),),
-            (HostOutput("y", name, int(rng.integers(0, 3)) if kind == "step" else 0),),
-            "step" if kind == "step" else "phase",
-        )  # fmt: skip
-        with contextlib.suppress(InvalidInputError):  # it would wait for itself
-            network = replace(
-                network, populations=(fed, *network.populations), projections=(*network.projections, back),
-                stages=(*network.stages, added),
+    while not network.stages:
+        for index in range(rng.integers(1, 4)):
+            read, heard = (some[rng.integers(len(some))] for some in (readable, neurons))
+            kind = ("phase", "sum", "step")[rng.integers(3)]
+            name, bits = f"host{index}", 8 if integer else 1
+            fed = Population(name, read.shape, Source(payload_bits=bits), scale=16.0 if integer else 1.0)
+            shape = (heard.size, read.size)
+            weights = (2 * rng.integers(-3, 4, shape)).astype(np.int16) if integer else 0.2 * rng.normal(size=shape)
+            back = Projection(f"back{index}", name, heard.name, Dense(weights), delay=int(rng.integers(0, 3)))
+            added = HostStage(
+                f"stage{index}", any_stage(kind, read.shape),
+                (HostInput("x", read.name, over="sum" if kind == "sum" else "steps"),),
+                (HostOutput("y", name, int(rng.integers(0, 3)) if kind == "step" else 0),),
+                "step" if kind == "step" else "phase",
             )  # fmt: skip
-    return Case(placed(network), case.inputs) if network.stages else None
+            with contextlib.suppress(InvalidInputError):  # it would wait for itself
+                network = replace(
+                    network, populations=(fed, *network.populations), projections=(*network.projections, back),
+                    stages=(*network.stages, added),
+                )  # fmt: skip
+    return Case(placed(network), case.inputs)

@@ -133,12 +133,9 @@ def test_the_chip_fed_with_what_the_host_gave_does_the_same(name: str, arithmeti
 @pytest.mark.parametrize("backend", ["hwsim", "lava"])
 def test_random_hybrids(backend: str, arithmetic: str) -> None:
     """On Lava fewer; ours refuse none of them. In most, the host changes what the chip does."""
-    moved = tried = 0
-    for seed in range(40 if backend == "hwsim" else 6):
+    moved, tried = 0, 40 if backend == "hwsim" else 6
+    for seed in range(tried):
         case = hybrids.random_hybrid(seed, arithmetic)
-        if case is None:
-            continue
-        tried += 1
         judge = backends.get("reference")(case.program, case.inputs, record=EVERYTHING)
         found = backends.get(backend)(case.program, case.inputs, record=EVERYTHING)
         assert difference(judge, found, arithmetic == "loihi") == "", seed
@@ -147,7 +144,7 @@ def test_random_hybrids(backend: str, arithmetic: str) -> None:
         chip = [p.name for p in case.program.network.populations if not p.external]
         kept = [replace(r, spikes={n: e for n, e in r.spikes.items() if n in chip}) for r in (silent, judge)]
         moved += difference(kept[0], kept[1], True) != ""
-    assert moved > 0.8 * tried > 0
+    assert moved > 0.8 * tried
 
 
 def test_the_answer_is_what_the_stage_behind_gives() -> None:
