@@ -50,14 +50,14 @@ class Masked(nn.Linear):
 
 
 class Attention(nn.Module):
-    """Softmax of products of what arrives."""
+    """Each of four tokens heeds all of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.MultiheadAttention(6, 2, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x[:, None], x[:, None], x[:, None], need_weights=False)[0][:, 0]
+        return self.inner(x, x, x, need_weights=False)[0]
 
 
 INDEX = torch.tensor([5, 0, 3, 3, 1, 2])
@@ -156,7 +156,7 @@ JOINS: Mapping[str, Row] = {
     "`sign` of currents": currents(torch.sign, (6,)),
     "`sigmoid`, `tanh`, `gelu` of currents": currents(lambda x: x.sigmoid() + x.tanh() + F.gelu(x), (6,)),
     "`softmax` in the middle": currents(lambda x: x.softmax(1), (6,)),
-    "`MultiheadAttention`": one(Attention(), (6,)),
+    "`MultiheadAttention`": one(Attention(), (4, 6)),
     "`if` on values": Row(lambda m, a, b: a if bool(a.sum() > 3) else b, (6,)),
     "writing into a part of a copy of a layer": Row(lambda m, a, b: written(a, b.clone()), (6,)),
     "writing into a part of what a neuron sent": Row(lambda m, a, b: written(a, b), (6,)),
