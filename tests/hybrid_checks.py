@@ -8,17 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neurodeploy import backends
+import neurodeploy as nd
 from neurodeploy.backends.host.run import messages
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.exporters.user_run import run_user
 from neurodeploy.lowering.interpreted import interpreted
-from neurodeploy.lowering.lower import lower
 from neurodeploy.nir_graph import nir_file
 from neurodeploy.nir_graph.conventions import resolve
-from neurodeploy.program.program import Program
 from neurodeploy.program.recording import Record
-from neurodeploy.verify.export_proof import export_proven
 from neurodeploy.verify.margins import decisions, flips
 
 from .hybrid_models import Hybrid
@@ -49,14 +46,11 @@ def check(one: Hybrid, folder: Path, host: str = "bits") -> Checked:
         NeurodeployError: it is refused.
     """
     path = folder / "net.nir"
-    made = export_proven(one.module, one.sample, None, path, time_axis=one.axis, host=host)  # type: ignore[arg-type]
-    assert all(pair.passed or pair.verdict == "silent" for pair in made.pairs)
-    file = nir_file.read(path)
-    conventions = resolve(file)
-    network = lower(file, conventions)
-    program = Program.unplaced(network, {})
-    record, given = Record(("v",)), {network.inputs[0].name: made.x}
-    ran = {name: backends.get(name)(program, given, record=record) for name in ("reference", "hwsim")}
+    made = nd.export(one.module, one.sample, path, time_axis=one.axis, host=host).exported  # type: ignore[arg-type]
+    assert made is not None and all(pair.passed or pair.verdict == "silent" for pair in made.pairs)
+    program = nd.load(path).compile(None, nd.CompileOptions(integer=False))
+    network = program.network
+    ran = {name: program.run(one.sample, name, record=("v",)).of for name in ("reference", "hwsim")}
     first = ran["reference"]
     for found in ran.values():  # each back-end, chip and host together
         for name, events in first.spikes.items():
@@ -67,13 +61,15 @@ def check(one: Hybrid, folder: Path, host: str = "bits") -> Checked:
     part = network.chip_part
     fed = {p.name: made.x for p in part.inputs}
     fed |= {p.name: messages(network, p, first.hosted[p.name]) for p in part.inputs if p.name in first.hosted}
-    alone = run_network(part, fed, record=record)  # the chip, fed with what the host gave
+    alone = run_network(part, fed, record=Record(("v",)))  # the chip, fed with what the host gave
     for name, events in alone.spikes.items():
         np.testing.assert_array_equal(events.dense(), first.spikes[name].dense(), err_msg=name)
     for name, v in alone.states["v"].items():
         if name in first.states["v"]:
             np.testing.assert_array_equal(v, first.states["v"][name], err_msg=name)
-    decided = decisions(interpreted(file, conventions, network, decisions=True)(given))
+    file = nir_file.read(path)
+    reference = interpreted(file, resolve(file), network, decisions=True)
+    decided = decisions(reference({network.inputs[0].name: made.x}))
     usage, watch = made.captured.usage, made.captured.watch
     own = run_user(one.module, one.sample, usage, watch=watch)
     wide = run_user(one.module, one.sample, usage, torch.float64, watch=watch)
