@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "neurodeploy.exporters"
 
 _OURS: Mapping[str, str] = {
+    "neurodeploy": ".model_neurons",
     "norse": ".norse",
     "sinabs": ".sinabs",
     "snntorch": ".snntorch",

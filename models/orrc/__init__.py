@@ -1,0 +1,1 @@
+"""ORRC + SynA: `.network`."""
