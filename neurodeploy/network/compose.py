@@ -6,8 +6,9 @@ For maps ``A: x -> y`` and ``B: y -> z`` the composition is ``B A``. Kinds are k
 - A = block pooling with window k and value c, B = Conv2d without dilation: a convolution whose kernel repeats each tap
   k times in both directions, times c, with stride and padding times k, since
   ``sum_i w_i c sum_a x[k (s y + i - p) + a] = sum_{i,a} (c w_i) x[s k y + (k i + a) - k p]``.
-- A = 1 x 1 convolution (a mixing of channels, a join of branches) with matrix M, B = Conv2d without groups: one
-  convolution with the kernel ``sum_m W_B[o, m] M[m, c]``, since the mixing is the same at every position.
+- A = 1 x 1 convolution (a mixing of channels, a join of branches) with matrix M, B = Conv2d: one convolution with the
+  kernel ``sum_m W_B[o, m] M[m, c]``, since the mixing is the same at every position.
+- A = Conv2d, B = 1 x 1 convolution: one convolution with the kernel ``sum_m M[o, m] W_A[m, c]``, with both strides.
 - a scaling per output channel stays a convolution; anything else becomes Sparse. `reason` says which it was, and why.
 
 A Conv1d is a Conv2d on images of height 1.
@@ -15,6 +16,7 @@ A Conv1d is a Conv2d on images of height 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -122,12 +124,11 @@ def then(first: Connectivity, second: Connectivity) -> Connectivity:
         and first.output_shape == second.input_shape  # a Flatten between them may have made rows of the image
     ):
         return _pool_then_conv(first, second)
-    if isinstance(first, Conv2d) and isinstance(second, Conv2d) and _is_mixing(first) and second.groups == 1:
-        return replace(
-            second,
-            weights=np.einsum("omij,mc->ocij", second.weights, _mixing(first)),
-            input_shape=(first.input_shape[0], *second.input_shape[1:]),
-        )
+    if isinstance(first, Conv2d) and isinstance(second, Conv2d):
+        if _is_mixing(first) and first.stride == (1, 1) and first.output_shape[0] == second.input_shape[0]:
+            return _mixed(first, second, second)
+        if _is_mixing(second) and first.output_shape == second.input_shape:
+            return _mixed(first, second, first)
     return Sparse.from_csr((first.to_csr() @ second.to_csr()).tocsr())
 
 
@@ -152,18 +153,37 @@ def reason(first: Connectivity, second: Connectivity, found: Connectivity) -> st
 
 
 def _is_mixing(kind: Conv2d) -> bool:
-    return kind.weights.shape[2:] == (1, 1) and kind.stride == (1, 1) and kind.padding == (0, 0)
+    return kind.weights.shape[2:] == (1, 1) and kind.padding == (0, 0)
 
 
-def _mixing(kind: Conv2d) -> Array:
-    """``M[channel out, channel in]`` of a 1 x 1 convolution, its groups spread out."""
-    c_out, c_in = kind.weights.shape[:2]
-    per_group = c_out // kind.groups
-    matrix = np.zeros((c_out, kind.input_shape[0]))
-    for group in range(kind.groups):
-        rows = slice(group * per_group, (group + 1) * per_group)
-        matrix[rows, group * c_in : (group + 1) * c_in] = kind.weights[rows, :, 0, 0]
-    return matrix
+def _mixed(first: Conv2d, second: Conv2d, window: Conv2d) -> Conv2d:
+    """Both as one, where one of them is 1 x 1 and the other is ``window``; groups that both have stay."""
+    groups = math.gcd(first.groups, second.groups)
+    kernels = [
+        # One of the two kernels is 1 x 1, so that their windows together are those of the other.
+        np.einsum("omij,mckl->ocikjl", b, a).reshape(len(b), a.shape[1], *window.weights.shape[2:])
+        for a, b in zip(_blocks(first, groups), _blocks(second, groups), strict=True)
+    ]
+    return replace(
+        window,
+        weights=np.concatenate(kernels),
+        input_shape=(first.input_shape[0], *window.input_shape[1:]),
+        stride=(first.stride[0] * second.stride[0], first.stride[1] * second.stride[1]),
+        groups=groups,
+    )
+
+
+def _blocks(kind: Conv2d, count: int) -> list[Array]:
+    """Kernels ``[c_out / count, c_in / count, k_h, k_w]`` of so many parts that do not mix, their own groups spread."""
+    c_in = kind.weights.shape[1]
+    found = []
+    for part in np.split(kind.weights, count):
+        inner = kind.groups // count
+        block = np.zeros((len(part), c_in * inner, *part.shape[2:]))
+        for number, rows in enumerate(np.split(np.arange(len(part)), inner)):
+            block[rows, number * c_in : (number + 1) * c_in] = part[rows]
+        found.append(block)
+    return found
 
 
 def _is_block_pool(kind: Conv2d) -> bool:
