@@ -18,8 +18,6 @@ them; ``--record`` keeps them in docs/recorded.
 from __future__ import annotations
 
 import argparse
-import gzip
-import struct
 import sys
 import tempfile
 import time
@@ -31,19 +29,20 @@ import numpy as np
 from printed import TITLES, header, percents, recorded, row, times
 
 import neurodeploy as nd
+from neurodeploy.errors import NeurodeployError
 from neurodeploy.files.atomic import atomic_path
 from neurodeploy.learning.run import CHECKPOINT
+from neurodeploy.models.data import fashion
 from neurodeploy.report.html import quantity
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
 PARTS = {"train": ("train", 12_000), "test": ("t10k", 3_000)}
 """Names of a part's files, and how many of its images are taken, from the first on."""
 HELD_BACK = slice(12_000, 15_000)
 """Training images by which codes and thresholds are compared."""
 ENGINES = ("dense", "zero-skipping", "once")
-STEPS, BRIGHTEST = 16, 255
+STEPS = 16
 Each = Literal["layer", "neuron"]
 RUNS: tuple[tuple[str, Each], ...] = (
     ("mpd-ed", "layer"),
@@ -54,17 +53,7 @@ RUNS: tuple[tuple[str, Each], ...] = (
 )
 
 
-def idx(path: Path) -> Array:
-    """Bytes of an IDX file: two zeros, the type (8: unsigned bytes), the number of axes, their sizes, the values."""
-    raw = gzip.decompress(path.read_bytes())
-    zeros, kind, axes = struct.unpack_from(">HBB", raw)
-    if zeros or kind != 8:
-        sys.exit(f"{path} is no IDX file of bytes")
-    sizes = struct.unpack_from(f">{axes}I", raw, 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(sizes)
-
-
-def latency(images: Array, brightest: int = BRIGHTEST) -> Array:
+def latency(images: Array, brightest: int = fashion.BRIGHTEST) -> Array:
     """Spikes ``[time, samples, 1, 28, 28]`` of pixels ``[samples, 28, 28]``; see the module's docstring."""
     x = images.astype(np.int64)
     when = (brightest - x) * STEPS // brightest
@@ -73,30 +62,17 @@ def latency(images: Array, brightest: int = BRIGHTEST) -> Array:
 
 CODES: dict[str, Callable[[Array], Array]] = {
     "every pixel that is not 0": latency,
-    "rounded to 0 to 16": lambda x: latency(np.rint(x * (16 / BRIGHTEST)), 16),
-    "rounded down to 0 to 16": lambda x: latency(x * (16 / BRIGHTEST), 16),
+    "rounded to 0 to 16": lambda x: latency(np.rint(x * (16 / fashion.BRIGHTEST)), 16),
+    "rounded down to 0 to 16": lambda x: latency(x * (16 / fashion.BRIGHTEST), 16),
     "rounded down to 0 to 15": lambda x: latency(x >> 4, 16),
 }
-
-
-def part(folder: Path, name: str) -> tuple[Array, Array]:
-    """Images and classes of ``train`` or ``t10k``."""
-    files = [folder / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
-    for file in files:
-        if not file.is_file():
-            sys.exit(
-                f"{file} is missing: apt-get install dataset-fashion-mnist (Debian, Ubuntu), or give the folder "
-                "that holds the four IDX files (.gz) of Fashion-MNIST with --data"
-            )
-    images, labels = map(idx, files)
-    return images, labels.astype(np.int64)
 
 
 def write(folder: Path, path: Path) -> None:
     """The samples as `neurodeploy learn` takes them."""
     arrays = {}
     for to, (name, samples) in PARTS.items():
-        images, labels = part(folder, name)
+        images, labels = fashion.read(name, folder)
         arrays[f"{to}_x"], arrays[f"{to}_y"] = latency(images[:samples]), labels[:samples]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as there, there.open("wb") as handle:
@@ -110,7 +86,7 @@ def options(each: Each, seed: int, epochs: int) -> nd.LearnOptions:
 
 def held_back(folder: Path, epochs: int) -> None:
     """What was chosen before the test images were looked at: STD-ED on other training images."""
-    images, labels = part(folder, "train")
+    images, labels = fashion.read("train", folder)
     first = slice(PARTS["train"][1])
 
     def reached(code: str, each: Each, seed: int) -> float:
@@ -154,7 +130,9 @@ def test(samples: Path, output: Path, seeds: int, epochs: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help=f"folder of the IDX files (default: {DATA})")
+    parser.add_argument(
+        "--data", type=Path, default=fashion.FOLDER, help="folder of the IDX files (default: %(default)s)"
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--held-back", action="store_true", help="compare on other training images instead")
@@ -173,4 +151,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NeurodeployError as error:
+        sys.exit(str(error))
