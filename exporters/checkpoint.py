@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InvalidInputError
 from neurodeploy.files.atomic import existing_file
+from neurodeploy.models.system import System
 
 DEEPEST = 4
 """How many dictionaries deep a state dict is looked for."""
@@ -114,6 +115,46 @@ def load_checkpoint(module: nn.Module, checkpoint: Path | str, tell: Callable[[s
     module.load_state_dict(dict(best.state))
     if tell and best.said():
         tell(f"{path}: {best.said()}")
+
+
+def fitting(path: Path, system: System) -> tuple[Any, nn.Module]:
+    """The network of a published system whose authors' code wrote this checkpoint: its sizes, and it in evaluation.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InvalidInputError: more than tensors, or none that are a network of this system.
+    """
+    assert system.renamed is not None and system.shape_of is not None
+    wrong = []
+    for _, state in _dictionaries(_read(path)):
+        plain = {_unwrapped(name): tensor for name, tensor in state.items()}
+        ours = system.renamed(plain)
+        try:
+            shape = system.shape_of(ours, plain)
+            module = system.build(shape)
+        except (KeyError, IndexError, ValueError, RuntimeError, InvalidInputError) as error:
+            missing = f"no {error.args[0]}" if isinstance(error, KeyError) else said(error)
+            wrong.append((0, missing))
+            continue
+        own = module.state_dict()
+        misfit = _misfit(ours, own)
+        if misfit is None:
+            module.load_state_dict(ours)
+            return shape, module.eval()
+        wrong.append((len(ours.keys() & own.keys()), misfit))
+    raise InvalidInputError(
+        f"{path} is no checkpoint of {system.title}",
+        found=max(wrong)[1] if wrong else "no tensors by name",
+        allowed=f"the state dict of its authors' code ({system.source})",
+        hint="neurodeploy models lists the systems",
+    )
+
+
+def _unwrapped(name: str) -> str:
+    """Without what DataParallel and ``torch.compile`` put in front."""
+    for prefix in _WRAPPERS:
+        name = name.removeprefix(f"{prefix}.")
+    return name
 
 
 def _split(given: str) -> tuple[Path, str]:

@@ -14,12 +14,16 @@ from torch import nn
 
 from neurodeploy.errors import InvalidInputError, MissingFileError, MissingPackageError
 from neurodeploy.files.atomic import existing_file
+from neurodeploy.models.training.weights import load as load_weights
 from neurodeploy.packages.commands import naming
 
 from .checkpoint import load_checkpoint, said
 from .torchvision_loads import torchvision_loads
 
-_FORM = "my_model.py:Net or package.module:Net, where Net is a torch.nn.Module, its class or a function that makes one"
+_FORM = (
+    "my_model.py:Net or package.module:Net, where Net is a torch.nn.Module, its class or a function that makes one; or "
+    "the weights.safetensors of neurodeploy train"
+)
 
 
 def load_module(
@@ -28,7 +32,8 @@ def load_module(
     """Import ``spec``, make the module if it is a class or function, and load ``checkpoint`` into it.
 
     Args:
-        spec: ``file.py:name`` or ``package.module:name``; running it runs the user's code.
+        spec: ``file.py:name`` or ``package.module:name``; running it runs the user's code. Or weights of one of our
+            own models, as ``neurodeploy train`` and ``neurodeploy models import`` write them.
         checkpoint, tell: as for `neurodeploy.exporters.checkpoint.load_checkpoint`.
 
     Raises:
@@ -36,6 +41,8 @@ def load_module(
         InvalidInputError: no such attribute, not a module, code that fails, or weights that do not fit.
         MissingPackageError: the code imports a framework that is not installed.
     """
+    if spec.endswith(".safetensors") and checkpoint is None:
+        return load_weights(Path(spec))[2]
     source, colon, name = spec.rpartition(":")
     if not colon or not source or not name:
         raise InvalidInputError("the model is not given in a form that can be imported", found=spec, allowed=_FORM)

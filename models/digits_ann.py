@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from . import digits
-from .training import Progress, Trained, one_thread
+from .digits_training import Progress, Trained, one_thread
 
 EPOCHS = 25
 BATCH = 32

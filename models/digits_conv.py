@@ -6,9 +6,9 @@ import torch
 from norse.torch import LIBoxCell, LIBoxParameters, LIFBoxCell, LIFBoxParameters
 from torch import nn
 
+from .digits_training import Settings
 from .layers import named, scaled
 from .registry import Model
-from .training import Settings
 
 SETTINGS = Settings(steps=16, encoder="rate", epochs=20, learning_rate=3e-2)
 

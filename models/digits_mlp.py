@@ -6,9 +6,9 @@ import torch
 from norse.torch import LIFBoxCell, LIFBoxParameters
 from torch import nn
 
+from .digits_training import Settings
 from .layers import named, scaled
 from .registry import Model
-from .training import Settings
 
 SETTINGS = Settings(steps=16, encoder="rate", epochs=30, learning_rate=1e-2)
 

@@ -1,6 +1,7 @@
-"""The ready models by name; a model's file is imported when it is asked for, not before.
+"""The ready models and the published systems by name; the file of one is imported when it is asked for, not before.
 
-To add one, write ``models/my_model.py`` with a ``MODEL`` (see `Model`) and list it in `MODELS`.
+To add a model of the demo, write ``models/my_model.py`` with a ``MODEL`` (see `Model`) and list it in `MODELS`; for a
+system, a folder with a ``system.py`` that has a ``SYSTEM`` (`neurodeploy.models.system.System`), listed in `SYSTEMS`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurodeploy.errors import InvalidInputError
+from neurodeploy.errors import InvalidInputError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
     from .digits import Data
-    from .training import Progress, Settings, Trained
+    from .digits_training import Progress, Settings, Trained
+    from .system import Preset, System
 
 MODELS: Mapping[str, str] = {"digits-mlp": ".digits_mlp", "digits-conv": ".digits_conv"}
-"""Module of each model."""
+"""Module of each model of the demo."""
+SYSTEMS: Mapping[str, str] = {"trevsnn": ".trevsnn.system", "orrc": ".orrc.system"}
+"""Module of each published system."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +64,25 @@ class Model:
 
     def train(self, progress: Progress | None = None) -> Trained:
         """Train it; takes some tens of seconds on one core."""
-        from .training import train
+        from .digits_training import train
 
         return train(self.build, self.settings, progress)
 
     def load(self, path: Path | str) -> Trained:
         """Read what `Trained.save` wrote; see `training.load` for the errors."""
-        from .training import load as read
+        from .digits_training import load as read
 
         return read(self.build, path)
 
     def data(self, samples: int | None = None) -> Data:
         """The first ``samples`` test images (all 450 by default), encoded ``[time, batch, 1, 8, 8]``, and labels."""
-        from .training import encoded_test
+        from .digits_training import encoded_test
 
         return encoded_test(self.settings, samples)
 
     def calibration(self, samples: int) -> Data:
         """The first ``samples`` training images, encoded as `data` is: for choosing number formats."""
-        from .training import encoded_training
+        from .digits_training import encoded_training
 
         return encoded_training(self.settings, samples)
 
@@ -94,3 +98,30 @@ def load(name: str) -> Model:
     model = import_module(MODELS[name], __package__).MODEL
     assert isinstance(model, Model)
     return model
+
+
+def system(name: str) -> System:
+    """The system called ``name``.
+
+    Raises:
+        InvalidInputError: there is no such system.
+    """
+    if name not in SYSTEMS:
+        raise InvalidInputError("unknown system", found=name, allowed=", ".join(SYSTEMS))
+    found: System = import_module(SYSTEMS[name], __package__).SYSTEM
+    return found
+
+
+def preset(name: str) -> tuple[System, Preset]:
+    """The preset called ``name``, and its system.
+
+    Raises:
+        InvalidInputError: there is no such preset.
+    """
+    names = []
+    for each in SYSTEMS:
+        found = system(each)
+        if name in found.by_name:
+            return found, found.by_name[name]
+        names += list(found.by_name)
+    raise InvalidInputError(f"unknown model {name!r}{did_you_mean(name, names)}", allowed=", ".join(names))

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from .api.passes import available_passes as available_passes
     from .api.program import Program as Program
     from .api.recording import Recording as Recording
+    from .api.training import Imported as Imported
+    from .api.training import Models as Models
+    from .api.training import Training as Training
+    from .api.training import import_checkpoint as import_checkpoint
+    from .api.training import models as list_models
+    from .api.training import train as train
     from .api.verification import Verification as Verification
     from .backends.lava.setup import LavaStatus as LavaStatus
     from .backends.lava.setup import lava_setup as lava_setup
@@ -63,24 +69,27 @@ _WHERE = {
     "Adapted": "api.learning", "Comparison": "api.converted", "CompileOptions": "compiler",
     "ConvertOptions": "api.converted", "Converted": "api.converted", "Cost": "hwsim.cost", "Demo": "api.demo",
     "Diagnosis": "api.doctor", "EventRule": "network.event_rule", "Explanation": "api.explanation",
-    "Inspection": "api.inspection", "LavaScript": "api.lava", "LavaStatus": "backends.lava.setup",
-    "LearnOptions": "api.learning", "Learned": "api.learning", "Model": "api.model", "NeurodeployError": "errors",
-    "Nodes": "api.inspection", "OnnxExport": "api.exporting", "Page": "api.page", "Passes": "api.passes",
-    "Program": "api.program", "Recording": "api.recording", "Verification": "api.verification",
+    "Imported": "api.training", "Inspection": "api.inspection", "LavaScript": "api.lava",
+    "LavaStatus": "backends.lava.setup", "LearnOptions": "api.learning", "Learned": "api.learning",
+    "Model": "api.model", "Models": "api.training", "NeurodeployError": "errors", "Nodes": "api.inspection",
+    "OnnxExport": "api.exporting", "Page": "api.page", "Passes": "api.passes", "Program": "api.program",
+    "Recording": "api.recording", "Training": "api.training", "Verification": "api.verification",
     "adapt": "api.learning", "adapt_digits": "api.learning", "available_passes": "api.passes",
     "chips": "hwsim.chips.arch:available", "convert": "api.converted", "demo": "api.demo", "doctor": "api.doctor",
-    "export": "api.exporting", "export_onnx": "api.exporting", "inspect": "api.inspection",
-    "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status", "learn": "api.learning",
-    "load": "api.model", "load_module": "api.exporting", "write_report": "api.page",
+    "export": "api.exporting", "export_onnx": "api.exporting", "import_checkpoint": "api.training",
+    "inspect": "api.inspection", "lava_setup": "backends.lava.setup", "lava_status": "backends.lava.setup:status",
+    "learn": "api.learning", "list_models": "api.training:models", "load": "api.model", "load_module": "api.exporting",
+    "train": "api.training", "write_report": "api.page",
 }  # fmt: skip
 """Public name -> the module that has it, and under which name there."""
 
 __all__ = [
     "Adapted", "Comparison", "CompileOptions", "ConvertOptions", "Converted", "Cost", "Demo", "Diagnosis", "EventRule",
-    "Explanation", "Inspection", "LavaScript", "LavaStatus", "LearnOptions", "Learned", "Model", "NeurodeployError",
-    "Nodes", "OnnxExport", "Page", "Passes", "Program", "Recording", "Verification", "adapt", "adapt_digits",
-    "available_passes", "chips", "convert", "demo", "doctor", "export", "export_onnx", "inspect", "lava_setup",
-    "lava_status", "learn", "load", "load_module", "write_report",
+    "Explanation", "Imported", "Inspection", "LavaScript", "LavaStatus", "LearnOptions", "Learned", "Model", "Models",
+    "NeurodeployError", "Nodes", "OnnxExport", "Page", "Passes", "Program", "Recording", "Training", "Verification",
+    "adapt", "adapt_digits", "available_passes", "chips", "convert", "demo", "doctor", "export", "export_onnx",
+    "import_checkpoint", "inspect", "lava_setup", "lava_status", "learn", "list_models", "load", "load_module",
+    "train", "write_report",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # to a checker of types, a name that is not there is an error

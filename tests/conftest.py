@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from neurodeploy.models.training import Trained
+    from neurodeploy.models.digits_training import Trained
 
 MODELS = Path(__file__).parent.parent / "models"
 

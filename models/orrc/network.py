@@ -30,7 +30,8 @@ class Shape:
     """Sizes of a network, and which variant.
 
     Args:
-        widths: channels of the four stages.
+        widths: channels of the stages, two or more.
+        units: in the first stage, even.
         steps: T.
         classes: K.
         inputs: channels of the input.
@@ -46,7 +47,8 @@ class Shape:
             second time from where the first ended, ``(a1 + b1) - a2 b2``, and gates that step over the batch.
     """
 
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    units: int = 4
     steps: int = 16
     classes: int = 10
     inputs: int = 3
@@ -62,7 +64,7 @@ class Shape:
     join: Join = "or"
 
     def attended(self, stage: int, unit: int) -> bool:
-        """Whether unit ``unit`` (0 to 3) of stage ``stage`` (0 to 3) has MA."""
+        """Whether unit ``unit`` of stage ``stage``, both from 0 on, has MA."""
         if self.attention == "none":
             return False
         if self.where == "first":
@@ -121,9 +123,9 @@ class OrrcResNet(nn.Module):
         self.max_pool = nn.MaxPool2d(3, 2, 1) if shape.max_pool else None
         width = shape.widths[0]
         self.stage1 = nn.Sequential(
-            *(_unit(shape, 0, i, nn.Conv2d(width, width, 3, 1, 1, bias=False)) for i in range(4))
+            *(_unit(shape, 0, i, nn.Conv2d(width, width, 3, 1, 1, bias=False)) for i in range(shape.units))
         )
-        self.stages = nn.ModuleList(Stage(shape, number) for number in (1, 2, 3))
+        self.stages = nn.ModuleList(Stage(shape, number) for number in range(1, len(shape.widths)))
         self.classifier = nn.Linear(shape.widths[-1], shape.classes)
 
     def forward(self, x: Tensor) -> Tensor:

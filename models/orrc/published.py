@@ -67,8 +67,8 @@ def _part(rest: list[str], convolutions: list[int]) -> str:
     return ".".join(["convolution" if int(number) in convolutions else "norm", *within])
 
 
-def shape(tensors: Mapping[str, Tensor], named: Iterable[str]) -> Shape:
-    """The sizes of the network of this checkpoint under our names; ``named``: under theirs.
+def shape(tensors: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Shape:
+    """The sizes of the network of this checkpoint under our names; ``original``: under theirs.
 
     Event data are known by two channels of input: with a first kernel of 3 the variant for CIFAR10-DVS, with 7 the one
     for DVS128 Gesture.
@@ -76,8 +76,7 @@ def shape(tensors: Mapping[str, Tensor], named: Iterable[str]) -> Shape:
     Raises:
         KeyError: a tensor that every network has is missing.
     """
-    names = set(named)
-    kinds = {k for name in names for k in _KINDS if f".{k}." in name}
+    kinds = {k for name in original for k in _KINDS if f".{k}." in name}
     first = tensors["first.convolution.weight"]
     widths = [int(first.shape[0])]
     widths += [int(tensors[f"stages.{i}.shortcut.convolution.weight"].shape[0]) for i in range(3)]
@@ -89,7 +88,7 @@ def shape(tensors: Mapping[str, Tensor], named: Iterable[str]) -> Shape:
     if attention == "temporal" and hidden is not None:
         steps = int(hidden.shape[1])
     return Shape(
-        widths=(widths[0], widths[1], widths[2], widths[3]),
+        widths=tuple(widths),
         steps=steps,
         classes=int(tensors["classifier.weight"].shape[0]),
         inputs=int(first.shape[1]),

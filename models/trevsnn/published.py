@@ -27,21 +27,27 @@ _NAMES = (
 )
 
 
-def ours(name: str) -> str | None:
-    """Our name of a tensor of theirs, None for one that they have not."""
+def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint under our names; tensors of no name of theirs keep it."""
+    return {ours(name): tensor for name, tensor in tensors.items()}
+
+
+def ours(name: str) -> str:
+    """Our name of a tensor of theirs."""
     for pattern, made in _NAMES:
         found = re.fullmatch(pattern, name)
         if found:
             return found.expand(made)
-    return None
+    return name
 
 
-def shape(tensors: Mapping[str, Tensor]) -> Shape:
+def shape(tensors: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Shape:
     """The sizes of the network whose checkpoint, under our names, this is.
 
     Raises:
         KeyError: a tensor that every network has is missing.
     """
+    del original
     numbers = {name.split(".")[1] for name in tensors if name.startswith("columns.")}
     stems = {name.split(".")[1] for name in tensors if name.startswith("stems.")}
     inner = {name.split(".")[1] for name in tensors if name.startswith("inner_heads.")}

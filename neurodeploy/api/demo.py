@@ -27,7 +27,7 @@ from neurodeploy.verify.stages import Verified, torch_runner
 from .show import progress
 
 if TYPE_CHECKING:
-    from neurodeploy.models.training import Trained
+    from neurodeploy.models.digits_training import Trained
 
 CALIBRATION = 64
 """Samples of the training set that calibrate the integers."""
@@ -159,7 +159,8 @@ def _one(
 
 def weights(model: registry.Model, folder: Path) -> Path:
     """Where the trained weights of a model are kept; other code or settings have another place."""
-    from neurodeploy.models import digits, training
+    from neurodeploy.models import digits
+    from neurodeploy.models import digits_training as training
 
     recipe = "".join(
         (repr(model.settings), *(inspect.getsource(m) for m in (training, digits, sys.modules[model.build.__module__])))

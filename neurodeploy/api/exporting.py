@@ -160,7 +160,7 @@ def load_module(
 
     Args:
         spec: ``file.py:name`` or ``package.module:name`` of a module, its class, or a function that makes it; running
-            it runs the user's code.
+            it runs the user's code. Or the weights of one of our own models, as `train` writes them.
         checkpoint: trained parameters: ``.safetensors``, or ``.pt`` with weights only; ``FILE:KEY`` where it holds
             several.
         tell: told what was done to fit them, in words.

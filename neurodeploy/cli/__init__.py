@@ -15,6 +15,8 @@ from neurodeploy.errors import InvalidInputError, NeurodeployError, did_you_mean
 
 COMMANDS = {
     "demo": "train two small networks, compile, run, verify and report them",
+    "models": "list the published systems, or read their authors' checkpoints",
+    "train": "train one of them",
     "export": "write a trained torch network as a .nir or .onnx file, with proof",
     "convert": "turn an ordinary network (ANN) into a spiking or a sigma-delta one",
     "inspect": "show what a .nir file or a Program holds, and what was assumed",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL",
-        help="FILE.py:NAME of a torch module, its class, or a function that makes it; for --to onnx also a .nir file; "
-        "for --to lava a Program (.ndp)",
+        help="FILE.py:NAME of a torch module, its class, or a function that makes it, or the weights.safetensors of "
+        "neurodeploy train; for --to onnx also a .nir file; for --to lava a Program (.ndp)",
     )  # fmt: skip
     parser.add_argument("--to", choices=("nir", "onnx", "lava"), default="nir", help="format (default: nir)")
     parser.add_argument("--scan", action="store_true", help="onnx: the whole sequence instead of one step")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from neurodeploy.errors import InvalidInputError, MissingFileError
 from neurodeploy.exporters.trace import run_torch
-from neurodeploy.models import digits, registry, training
+from neurodeploy.models import digits, registry
+from neurodeploy.models import digits_training as training
 
 
 def one_pixel(value: int) -> np.ndarray:

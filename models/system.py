@@ -1,0 +1,101 @@
+"""What a published system tells: its networks, the sizes of them, and how each is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Augmentation = Literal["flip", "shift"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training depends on, beside the network and the data.
+
+    Args:
+        epochs: over the training set.
+        loss: of `neurodeploy.models.losses`.
+        batch: samples a step.
+        learning_rate: at its highest.
+        optimiser: with its usual constants.
+        weight_decay: of the optimiser.
+        warm_up: epochs in which the learning rate grows to its highest; then it sinks to 0 by a cosine.
+        clip: largest norm of a step's gradient; None for any.
+        augment: ``flip`` left to right, ``shift`` by up to a sixteenth of the width in both directions.
+    """
+
+    epochs: int
+    loss: Literal["cross-entropy", "squared-error", "every-head"] = "cross-entropy"
+    batch: int = 32
+    learning_rate: float = 1e-3
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    warm_up: float = 0.0
+    clip: float | None = None
+    augment: tuple[Augmentation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network of some size.
+
+    Args:
+        name: as the command line takes it.
+        description: one line.
+        shape: its sizes, the ``Shape`` of its system; None where there is nothing to choose.
+        data: the data set that it is sized for (`neurodeploy.models.data`); empty where that is not to be had here.
+        recipe: of its training; None for a size that is published but not trained here.
+    """
+
+    name: str
+    description: str
+    shape: Any
+    data: str = ""
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A published system.
+
+    Args:
+        name: as the command line takes it.
+        title: for people.
+        source: where it is published.
+        shape: the dataclass of sizes; None where there is nothing to choose.
+        build: ``shape -> module``, untrained; torch's seed decides its weights.
+        presets: by name.
+        inputs: ``(images or events, largest value) -> what forward takes``, ``[batch, ...]`` to a tensor.
+        deployed: parameters that inference needs, where these are fewer; None for all.
+        renamed: tensors of a checkpoint of the authors' code under our names; None where there is no code.
+        shape_of: the sizes of such a checkpoint, ``(renamed, original) -> shape``.
+    """
+
+    name: str
+    title: str
+    source: str
+    shape: type | None
+    build: Callable[[Any], nn.Module]
+    presets: tuple[Preset, ...]
+    inputs: Callable[[Tensor, int], Tensor]
+    deployed: Callable[[nn.Module], int] | None = None
+    renamed: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
+    shape_of: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Any] | None = None
+    by_name: Mapping[str, Preset] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {preset.name: preset for preset in self.presets})
+
+
+def scaled(x: Tensor, largest: int) -> Tensor:
+    """Whole numbers as float32 from 0 to 1, or to the number of events."""
+    return x.float() / largest
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers training moves; one that several layers share counts once."""
+    return sum(p.numel() for p in module.parameters())
