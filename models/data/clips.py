@@ -123,9 +123,10 @@ class Saccades:
 def log_intensity(images: Array, motion: Saccades, settings: ClipSettings) -> Array:
     """L of images ``[samples, height, width]`` at every look: ``[looks, samples, size, size]``."""
     samples, height, width = images.shape
-    framed = np.pad(images.astype(np.float64), ((0, 0), (1, 1), (1, 1)))
-    flat, row = framed.reshape(-1), width + 2
-    own = (np.arange(samples) * (height + 2) * row)[:, None, None]
+    # Framed by zeros, on which whatever lies further out is put: one pixel before, two after, so that each has a next.
+    framed = np.pad(images.astype(np.float64), ((0, 0), (1, 2), (1, 2)))
+    flat, row = framed.reshape(-1), width + 3
+    own = (np.arange(samples) * (height + 3) * row)[:, None, None]
     pixels = np.arange(settings.size) - (settings.size - 1) / 2
     scale, looks = max(height, width) / settings.side, settings.steps * settings.looks
     levels = np.empty((looks + 1, samples, settings.size, settings.size))
@@ -133,9 +134,8 @@ def log_intensity(images: Array, motion: Saccades, settings: ClipSettings) -> Ar
         place, angle = motion.at(SACCADES * look / looks)
         x, y = ((pixels - middle[:, None]) * scale for middle in place.T)
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-        # In the image, whose frame of zeros is row and column 0: what lies further out is on the frame, and 0.
-        column = np.clip((cos * x)[:, None, :] + (sin * y)[:, :, None] + (width + 1) / 2, 0, width + 0.999999)
-        line = np.clip((cos * y)[:, :, None] - (sin * x)[:, None, :] + (height + 1) / 2, 0, height + 0.999999)
+        column = np.clip((cos * x)[:, None, :] + (sin * y)[:, :, None] + (width + 1) / 2, 0, width + 1)
+        line = np.clip((cos * y)[:, :, None] - (sin * x)[:, None, :] + (height + 1) / 2, 0, height + 1)
         left, top = column.astype(np.int64), line.astype(np.int64)
         along, down, corner = column - left, line - top, own + top * row + left
         upper = flat[corner] + along * (flat[corner + 1] - flat[corner])
