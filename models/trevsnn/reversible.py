@@ -6,7 +6,8 @@ Each state is what it was before, weighted, and something of states that are kno
 
 so that, from the top level down, ``c_l^{t-1} = (c_l^t - F_l^t(c_{l-1}^t, c_{l+1}^{t-1})) / alpha_l^t`` gives back the
 states of the column before: memory grows with the levels L, not with the columns T. One level at a time is computed
-again with its graph. Errors of rounding grow as ``alpha^-T``.
+again with its graph. Errors of rounding grow as ``alpha^-T``, and one that moves a state across a threshold would give
+another spike, so that states are summed in float64 here, whatever the levels compute in, and heard in their type.
 
 After: Hu et al., "High-performance temporal reversible spiking neural networks with O(L) training memory and O(1)
 inference cost", ICML 2024 (arXiv 2405.16466); Gomez et al., "The reversible residual network", NeurIPS 2017.
@@ -45,12 +46,19 @@ class Step:
     ) -> None:
         self.levels, self.alphas, self.shown, self.sees, self.parameters = levels, alphas, shown, sees, parameters
 
-    def run(self, x: Tensor, before: States | None) -> States:
-        """The states of this column; ``before`` is None in the first one, where all were 0."""
+    def run(self, x: Tensor, before: States | None, sums: torch.dtype | None = None) -> States:
+        """The states of this column.
+
+        Args:
+            x: that it sees.
+            before: states of the column before; None in the first one, where all were 0.
+            sums: type of the states; None for that of x.
+        """
         states: list[Tensor] = []
         for number, level in enumerate(self.levels):
-            above = before[number + 1] if before is not None and number + 1 < len(before) else None
-            found = level(states[-1] if states else x, above)
+            above = before[number + 1].to(x.dtype) if before is not None and number + 1 < len(before) else None
+            found = level(states[-1].to(x.dtype) if states else x, above)
+            found = found if sums is None else found.to(sums)
             found = found if before is None else found + self.alphas[number] * before[number]
             states.append(self.shown[number](found))
         return tuple(states)
@@ -87,9 +95,9 @@ class _Columns(torch.autograd.Function):
         tops, sights = [], len(tensors) - len(parameters)
         with torch.no_grad():
             for number, step in enumerate(steps):
-                states = step.run(tensors[step.sees], states)
+                states = step.run(tensors[step.sees], states, torch.float64)
                 if number in shown:
-                    tops.append(states[-1])
+                    tops.append(states[-1].to(tensors[0].dtype))
         assert states is not None
         ctx.steps, ctx.shown, ctx.sights, ctx.parameters = steps, shown, sights, parameters
         ctx.autocast = {
@@ -116,7 +124,7 @@ class _Backward:
     """States and their gradients, from the last column to the first."""
 
     def __init__(self, xs: Sequence[Tensor], states: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
-        self.xs, self.states = xs, [s.detach() for s in states]
+        self.xs, self.states, self.kind = xs, [s.detach() for s in states], xs[0].dtype
         self.of_xs: list[Tensor | None] = [None] * len(xs)
         self.of_states: list[Tensor | None] = [None] * len(states)
         self.found: dict[int, Tensor] = {}
@@ -130,9 +138,10 @@ class _Backward:
         earlier: list[Tensor | None] = [None] * len(self.states)
         for number in reversed(range(len(self.states))):
             gradient = self.of_states[number]
-            gradient = torch.zeros_like(self.states[number]) if gradient is None else gradient
-            below = self.states[number - 1] if number else self.xs[step.sees]
-            above = self.states[number + 1] if not first and number < top else None
+            if gradient is None:
+                gradient = torch.zeros_like(self.states[number], dtype=self.kind)
+            below = self.states[number - 1].to(self.kind) if number else self.xs[step.sees]
+            above = self.states[number + 1].to(self.kind) if not first and number < top else None
             made, (of_below, of_above) = self._again(step, number, (below, above), gradient)
             if number:
                 self.of_states[number - 1] = _sum(self.of_states[number - 1], of_below)
@@ -144,8 +153,9 @@ class _Backward:
             if number < top:
                 earlier[number + 1] = _sum(earlier[number + 1], of_above)
             alpha = step.alphas[number].detach()
-            self.states[number] = ((self.states[number] - made) / alpha).to(self.states[number].dtype)
-            self._add(step.alphas[number], (gradient * self.states[number]).sum((0, 2, 3), keepdim=True))
+            self.states[number] = (self.states[number] - made) / alpha
+            of_alpha = (gradient * self.states[number]).sum((0, 2, 3), keepdim=True)
+            self._add(step.alphas[number], of_alpha.to(alpha.dtype))
             earlier[number] = _sum(earlier[number], alpha * gradient)
         self.of_states = earlier
 

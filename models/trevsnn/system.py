@@ -18,12 +18,12 @@ _PRESETS = (
     ),
     Preset(
         "trevsnn-digits",
-        "4 columns of 8-16-24-32 channels, digits of 8 x 8",
-        Shape((8, 16, 24, 32), 4, kernel=3, classes=10, stem=((3, 1),), inputs=1, heads=4),
+        "4 columns of 16-24-32-48 channels, digits of 8 x 8",
+        Shape((16, 24, 32, 48), 4, kernel=3, classes=10, stem=((3, 1),), inputs=1, heads=4),
         "digits",
         Recipe(
-            epochs=50, loss="every-head", batch=32, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01, warm_up=2,
-            clip=1.0, augment=("shift",),
+            epochs=30, loss="every-head", batch=32, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01, warm_up=2,
+            clip=1.0,
         ),
     ),
     Preset(
