@@ -60,7 +60,7 @@ class Preset:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A published system.
+    """A published system. Its networks take samples of whole numbers as float32, images or events, batch first.
 
     Args:
         name: as the command line takes it.
@@ -69,7 +69,6 @@ class System:
         shape: the dataclass of sizes; None where there is nothing to choose.
         build: ``shape -> module``, untrained; torch's seed decides its weights.
         presets: by name.
-        inputs: ``(images or events, largest value) -> what forward takes``, ``[batch, ...]`` to a tensor.
         deployed: parameters that inference needs, where these are fewer; None for all.
         renamed: tensors of a checkpoint of the authors' code under our names; None where there is no code.
         shape_of: the sizes of such a checkpoint, ``(renamed, original) -> shape``.
@@ -81,7 +80,6 @@ class System:
     shape: type | None
     build: Callable[[Any], nn.Module]
     presets: tuple[Preset, ...]
-    inputs: Callable[[Tensor, int], Tensor]
     deployed: Callable[[nn.Module], int] | None = None
     renamed: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
     shape_of: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Any] | None = None
@@ -89,11 +87,6 @@ class System:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {preset.name: preset for preset in self.presets})
-
-
-def scaled(x: Tensor, largest: int) -> Tensor:
-    """Whole numbers as float32 from 0 to 1, or to the number of events."""
-    return x.float() / largest
 
 
 def parameters(module: nn.Module) -> int:

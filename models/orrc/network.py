@@ -42,6 +42,7 @@ class Shape:
         attention: the dimension of SynA.
         where: units with MA: the last of each two, the first of each two, or the last of stage 1's and of those joined.
         reduction, kernel: of temporal and of spatial attention.
+        largest: value of the input that stands for 1.
         gate_bias: added to the logits of IA's gates.
         join: OR; a sum (SEW-ResNet's ADD); or, for comparison, what the authors' code computes: each branch twice, the
             second time from where the first ended, ``(a1 + b1) - a2 b2``, and gates that step over the batch.
@@ -61,6 +62,7 @@ class Shape:
     reduction: int = 4
     kernel: int = 3
     gate_bias: float = 0.0
+    largest: int = 1
     join: Join = "or"
 
     def attended(self, stage: int, unit: int) -> bool:
@@ -144,6 +146,7 @@ class OrrcResNet(nn.Module):
 
     def _first(self, x: Tensor) -> Tensor:
         """Spikes behind the first unit, ``[steps, batch, channels, height, width]``."""
+        x = x if self.shape.largest == 1 else x / self.shape.largest
         x = x.transpose(0, 1) if self.shape.events else x.unsqueeze(0).expand(self.shape.steps, *x.shape)
         if self.shape.pooled_to:
             pooled = nn.functional.adaptive_avg_pool2d(x.flatten(0, 1), self.shape.pooled_to)

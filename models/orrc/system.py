@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..system import Preset, Recipe, System, scaled
+from ..system import Preset, Recipe, System
 from . import published
 from .network import OrrcResNet, Shape
 
-_DIGITS = Shape(widths=(24, 48, 72), steps=4, inputs=1, units=2)
-_FASHION = Shape(widths=(16, 32, 64), steps=4, inputs=1, units=2)
+_DIGITS = Shape(widths=(24, 48, 72), steps=4, inputs=1, units=2, largest=16)
+_FASHION = Shape(widths=(16, 32, 64), steps=4, inputs=1, units=2, largest=255)
 _ON_DIGITS = Recipe(epochs=30, batch=32, learning_rate=4e-3, warm_up=1)
 _ON_FASHION = Recipe(epochs=8, batch=128, learning_rate=4e-3, warm_up=0.5, augment=("flip",))
 _EVENTS = Shape(steps=16, inputs=2, first=(3, 2), events=True, pooled_to=48, max_pool=True, where="first")
@@ -55,7 +55,6 @@ SYSTEM = System(
     shape=Shape,
     build=OrrcResNet,
     presets=_PRESETS,
-    inputs=scaled,
     renamed=published.renamed,
     shape_of=published.shape,
 )

@@ -21,7 +21,7 @@ from neurodeploy.errors import NeurodeployError
 
 from ..data.dataset import DataSet, Part
 from ..losses import LOSSES
-from ..system import Recipe, System
+from ..system import Recipe
 
 EVALUATED = 256
 """Samples at once when nothing is learnt."""
@@ -76,19 +76,14 @@ class Trainer:
     """A module in training.
 
     Args:
-        system: whose inputs.
         module: in place.
         recipe, data, seed, machine: see there; the seed is of the order of samples, of augmentation and of what layers
             draw in training.
     """
 
-    def __init__(
-        self, system: System, module: nn.Module, recipe: Recipe, data: DataSet, seed: int, machine: Machine
-    ) -> None:
+    def __init__(self, module: nn.Module, recipe: Recipe, data: DataSet, seed: int, machine: Machine) -> None:
         self.loss = LOSSES[recipe.loss]
-        self.inputs: Callable[[Tensor, int], Tensor] = system.inputs
         self.module, self.recipe, self.machine, self.seed = module.to(machine.device), recipe, machine, seed
-        self.largest = data.largest
         self.x = torch.from_numpy(np.array(data.train.x))
         self.y = torch.from_numpy(np.array(data.train.y))
         self.optimiser = _optimiser(module, recipe)
@@ -119,7 +114,7 @@ class Trainer:
             for chosen in torch.split(torch.randperm(len(self.y), generator=drawn), recipe.batch):
                 x = augmented(self.x[chosen], recipe.augment, drawn)
                 y = self.y[chosen].to(self.machine.device)
-                loss, scores = self._step(self.inputs(x, self.largest).to(self.machine.device), y)
+                loss, scores = self._step(x.to(self.machine.device).float(), y)
                 total += loss * len(y)
                 right += int((scores.argmax(1) == y).sum())
         if not math.isfinite(total):
@@ -163,19 +158,19 @@ class Trainer:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
 
 
-def scores(system: System, module: nn.Module, part: Part, largest: int, machine: Machine = Machine()) -> Tensor:
+def scores(module: nn.Module, part: Part, machine: Machine = Machine()) -> Tensor:
     """Scores of all samples, ``[samples, classes]``, in evaluation."""
     module.eval()
     found = []
     with torch.no_grad(), threads(machine.threads):
         for x in torch.split(torch.from_numpy(np.array(part.x)), EVALUATED):
-            found.append(module(system.inputs(x, largest).to(machine.device)).float().cpu())
+            found.append(module(x.to(machine.device).float()).float().cpu())
     return torch.cat(found)
 
 
-def accuracy(system: System, module: nn.Module, part: Part, largest: int, machine: Machine = Machine()) -> float:
+def accuracy(module: nn.Module, part: Part, machine: Machine = Machine()) -> float:
     """Share of samples whose highest score is at their label."""
-    found = scores(system, module, part, largest, machine).argmax(1).numpy()
+    found = scores(module, part, machine).argmax(1).numpy()
     return float((found == part.y).mean())
 
 

@@ -50,6 +50,7 @@ class Shape:
         inputs: channels of the input.
         events: whether each column has its own step ``[batch, columns, inputs, height, width]``.
         heads: how many columns have a head; 1 is the last one alone.
+        largest: value of the input that stands for 1.
     """
 
     channels: tuple[int, int, int, int]
@@ -60,6 +61,7 @@ class Shape:
     inputs: int = 3
     events: bool = False
     heads: int = 1
+    largest: int = 1
 
     @property
     def headed(self) -> tuple[int, ...]:
@@ -154,6 +156,7 @@ class TRevSNN(nn.Module):
         return reversible.ordinary(*self._steps(x))
 
     def _steps(self, x: Tensor) -> tuple[list[reversible.Step], list[Tensor]]:
+        x = x if self.shape.largest == 1 else x / self.shape.largest
         seen = list(x.unbind(1)) if self.shape.events else [x]
         xs = [stem(image) for stem, image in zip(self.stems, seen, strict=True)]
         return [column.step(t if self.shape.events else 0) for t, column in enumerate(self._columns())], xs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..system import Preset, Recipe, System, parameters, scaled
+from ..system import Preset, Recipe, System, parameters
 from . import published
 from .network import Shape, TRevSNN
 
@@ -19,7 +19,7 @@ _PRESETS = (
     Preset(
         "trevsnn-digits",
         "4 columns of 16-24-32-48 channels, digits of 8 x 8",
-        Shape((16, 24, 32, 48), 4, kernel=3, classes=10, stem=((3, 1),), inputs=1, heads=4),
+        Shape((16, 24, 32, 48), 4, kernel=3, classes=10, stem=((3, 1),), inputs=1, heads=4, largest=16),
         "digits",
         Recipe(
             epochs=30, loss="every-head", batch=32, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01, warm_up=2,
@@ -29,7 +29,7 @@ _PRESETS = (
     Preset(
         "trevsnn-fashion",
         "4 columns of 8-16-32-64 channels, Fashion-MNIST of 28 x 28",
-        Shape((8, 16, 32, 64), 4, kernel=5, classes=10, stem=((3, 1),), inputs=1, heads=4),
+        Shape((8, 16, 32, 64), 4, kernel=5, classes=10, stem=((3, 1),), inputs=1, heads=4, largest=255),
         "fashion-mnist",
         Recipe(
             epochs=6, loss="every-head", batch=128, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01,
@@ -52,7 +52,6 @@ SYSTEM = System(
     shape=Shape,
     build=TRevSNN,
     presets=_PRESETS,
-    inputs=scaled,
     deployed=_deployed,
     renamed=published.renamed,
     shape_of=published.shape,

@@ -21,7 +21,7 @@ from neurodeploy.packages.commands import naming
 from .show import progress
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from neurodeploy.models.data.dataset import DataSet
     from neurodeploy.models.system import Preset, Recipe, System
@@ -222,7 +222,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = system.build(preset.shape)
-    trainer = loop.Trainer(system, module, chosen, samples, seed, where)
+    trainer = loop.Trainer(module, chosen, samples, seed, where)
     before = state.load(target / "state.pt", settings)
     if before is not None:
         trainer.load(before)
@@ -240,24 +240,17 @@ def _finished(
     from neurodeploy.models.training import loop, weights
 
     module, where = trainer.module, trainer.machine
-    accuracy = loop.accuracy(system, module, data.test, data.largest, where)
+    accuracy = loop.accuracy(module, data.test, where)
     module = module.cpu().eval()
     digest = weights.sha256(module.state_dict())
     made = Training(folder, module, accuracy, count, tuple(trainer.history), settings, digest)
     said = {"test_accuracy": accuracy, "settings": settings, "neurodeploy": __version__}
     weights.save(made.weights, system, preset.shape, module, said)
     for name, part, most in (("sample", data.test, SAMPLES), ("calibration", data.train, CALIBRATION)):
-        _write(folder / f"{name}.npy", np.asarray(_seen(system, part.x[:most], data.largest)))
+        _write(folder / f"{name}.npy", part.x[:most].astype(np.float32))
     _write(folder / "labels.npy", data.test.y[:SAMPLES])
     write_json(folder / "training.json", made.as_json())
     return made
-
-
-def _seen(system: System, x: Any, largest: int) -> Tensor:
-    """What forward takes of samples."""
-    import torch
-
-    return system.inputs(torch.from_numpy(np.array(x)), largest)
 
 
 def _write(path: Path, array: Any) -> None:
@@ -305,9 +298,13 @@ def _checked(machine: Machine) -> Machine:
 
 def _fits(preset: Preset, data: DataSet) -> None:
     shape = preset.shape
-    sizes = {"channels": (data.shape[-3], shape.inputs), "classes": (len(data.classes), shape.classes)}
+    sizes = {
+        "channels": (data.shape[-3], shape.inputs),
+        "classes": (len(data.classes), shape.classes),
+        "as the value for 1": (data.largest, shape.largest),
+    }
     for what, (found, allowed) in sizes.items():
-        if found > allowed or (what == "channels" and found != allowed):
+        if found > allowed or (what != "classes" and found != allowed):
             raise InvalidInputError(
                 f"{data.name} does not fit {preset.name}", found=f"{found} {what}", allowed=f"{allowed} {what}",
                 hint="take a preset that is sized for it (neurodeploy models)",
