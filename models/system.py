@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Augmentation = Literal["flip", "shift"]
+Augmentation = Literal["flip", "shift", "turn"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Recipe:
         weight_decay: of the optimiser.
         warm_up: epochs in which the learning rate grows to its highest; then it sinks to 0 by a cosine.
         clip: largest norm of a step's gradient; None for any.
-        augment: ``flip`` left to right, ``shift`` by up to a sixteenth of the width in both directions.
+        augment: ``flip`` left to right, ``shift`` by up to a sixteenth of the sides, ``turn`` by up to 10 degrees.
     """
 
     epochs: int

@@ -33,11 +33,11 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _convolutions(tensors: Iterable[str]) -> dict[str, list[int]]:
     """Numbers of the convolutions of each block: a weight that a normalisation with statistics follows."""
-    norms = {name.removesuffix(".running_mean") for name in tensors if name.endswith(".running_mean")}
     found: dict[str, list[int]] = {}
-    for norm in norms:
-        block, number = norm.split(".")
-        found.setdefault(block, []).append(int(number) - 1)
+    for name in tensors:
+        norm = re.fullmatch(r"(first_block|block1|block\d_\d|sample\d)\.(\d+)\.running_mean", name)
+        if norm is not None:
+            found.setdefault(norm[1], []).append(int(norm[2]) - 1)
     return {block: sorted(numbers) for block, numbers in found.items()}
 
 

@@ -23,6 +23,8 @@ from ..data.dataset import DataSet, Part
 from ..losses import LOSSES
 from ..system import Recipe
 
+SHIFT, TURN = 1 / 16, 10.0
+"""Most of an augmentation: in widths and heights, and in degrees."""
 EVALUATED = 256
 """Samples at once when nothing is learnt."""
 
@@ -114,7 +116,7 @@ class Trainer:
             for chosen in torch.split(torch.randperm(len(self.y), generator=drawn), recipe.batch):
                 x = augmented(self.x[chosen], recipe.augment, drawn)
                 y = self.y[chosen].to(self.machine.device)
-                loss, scores = self._step(x.to(self.machine.device).float(), y)
+                loss, scores = self._step(x.to(self.machine.device), y)
                 total += loss * len(y)
                 right += int((scores.argmax(1) == y).sum())
         if not math.isfinite(total):
@@ -175,24 +177,25 @@ def accuracy(module: nn.Module, part: Part, machine: Machine = Machine()) -> flo
 
 
 def augmented(x: Tensor, kinds: tuple[str, ...], drawn: torch.Generator) -> Tensor:
-    """Samples ``[batch, ..., height, width]``, each flipped or shifted by itself."""
-    if "flip" in kinds:
-        flipped = torch.rand(len(x), generator=drawn) < 0.5
-        x = torch.where(flipped.view(-1, *(1 for _ in x.shape[1:])), x.flip(-1), x)
-    if "shift" in kinds:
-        most = max(x.shape[-1] // 16, 1)
-        moves = torch.randint(-most, most + 1, (len(x), 2), generator=drawn)
-        x = torch.stack(
-            [_shifted(sample, int(down), int(right)) for sample, (down, right) in zip(x, moves, strict=True)]
-        )
-    return x
+    """Samples ``[batch, ..., height, width]`` as float32, each flipped, shifted or turned by itself.
 
-
-def _shifted(sample: Tensor, down: int, right: int) -> Tensor:
-    padded = nn.functional.pad(sample, (max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)))
-    height, width = sample.shape[-2:]
-    top, left = max(-down, 0), max(-right, 0)
-    return padded[..., top : top + height, left : left + width]
+    Between pixels values are interpolated; outside they are 0.
+    """
+    if not kinds:
+        return x.float()
+    count = len(x)
+    draw = torch.rand(4, count, generator=drawn) * 2 - 1
+    angle = draw[0] * math.radians(TURN) if "turn" in kinds else torch.zeros(count)
+    mirror = torch.where(draw[1] < 0, -1.0, 1.0) if "flip" in kinds else torch.ones(count)
+    # The sides of an image are 2 long here.
+    moves = draw[2:] * 2 * SHIFT if "shift" in kinds else torch.zeros(2, count)
+    rows = torch.stack([
+        torch.stack([mirror * angle.cos(), -angle.sin(), moves[0]], 1),
+        torch.stack([mirror * angle.sin(), angle.cos(), moves[1]], 1),
+    ], 1)  # fmt: skip
+    flat = x.float().flatten(1, -3) if x.dim() > 3 else x.float()
+    grid = nn.functional.affine_grid(rows, list(flat.shape), align_corners=False)
+    return nn.functional.grid_sample(flat, grid, align_corners=False).view(x.shape)
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
