@@ -128,8 +128,8 @@ def fitting(path: Path, system: System) -> tuple[Any, nn.Module]:
     wrong = []
     for _, state in _dictionaries(_read(path)):
         plain = {_unwrapped(name): tensor for name, tensor in state.items()}
-        ours = system.renamed(plain)
         try:
+            ours = system.renamed(plain)
             shape = system.shape_of(ours, plain)
             module = system.build(shape)
         except (KeyError, IndexError, ValueError, RuntimeError, InvalidInputError) as error:
