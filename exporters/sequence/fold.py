@@ -6,6 +6,7 @@ what is so many steps earlier. A value of an earlier step is a delay; before the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def fold(unrolled: Unrolled, steps: int | None, also: Sequence[Term] = ()) -> Fo
     drives: dict[Chain, Term] = {}
     for chain in chains:
         x = unrolled.calls[chain][last].x
-        if not isinstance(x, Term) or not _reaches(x):
+        if not isinstance(x, Term) or not reached(x):
             raise UnsupportedError(
                 f"{line_of(unrolled.calls[chain][last].node)}: the neuron {chain.path!r} receives nothing of the input",
                 allowed="layers that what comes in reaches",
@@ -95,11 +96,11 @@ def _steps(unrolled: Unrolled) -> int:
     return max(sum(chain.path == path for chain in unrolled.calls) for path in {c.path for c in unrolled.calls})
 
 
-def leaves(term: Term) -> list[Term]:
-    """The inputs, neurons and states that a term is made of within its step."""
+def leaves(*terms: Term) -> list[Term]:
+    """The inputs, neurons and states that terms are made of within their step."""
     seen: dict[int, Term] = {}
     found = []
-    stack = [term]
+    stack = [*terms]
     while stack:
         one = stack.pop()
         if one.index in seen:
@@ -112,8 +113,9 @@ def leaves(term: Term) -> list[Term]:
     return found
 
 
-def _reaches(term: Term) -> bool:
-    return bool(leaves(term))
+def reached(term: Term) -> bool:
+    """Whether an input, a neuron or a state is among what a term is made of."""
+    return term.latest > -math.inf
 
 
 def chain_of(term: Term) -> Chain:
@@ -154,6 +156,7 @@ class Matching:
     def __init__(self, unrolled: Unrolled) -> None:
         self._unrolled = unrolled
         self._known: dict[tuple[int, int, int], bool] = {}
+        self._constants: dict[int, Constant] = {}
         self._silent = Computing({}, 1, at_rest=True)  # where every neuron is
         self.differ: tuple[Any, Any] = (None, None)
         """The innermost pair that differs, of the last comparison that failed."""
@@ -178,11 +181,13 @@ class Matching:
 
     def plain(self, value: Any) -> Any:
         """A constant in place of a term that nothing of the input, and no neuron, reaches."""
-        if not isinstance(value, Term) or leaves(value):
+        if not isinstance(value, Term) or reached(value):
             return value
         if value.op == CONSTANT:
             return value.args[0]
-        return constant_of(self._silent.value(value)[0])
+        if value.index not in self._constants:
+            self._constants[value.index] = constant_of(self._silent.value(value)[0])
+        return self._constants[value.index]
 
     def _differs(self, a: Any, b: Any, equal: bool) -> bool:
         if not equal:
@@ -225,8 +230,7 @@ class Matching:
             there = [others[i] for i in np.unique(whose[at])]
             if all(other.op == CONSTANT for other in there) and source.op != CONSTANT:
                 numbers = np.array([float(others[i].args[0].value) for i in whose[at]])
-                late = all(_time(leaf) is not None and _time(leaf) < shift for leaf in leaves(source))
-                before = self._silent.value(source).reshape(-1).numpy() if late else None
+                before = self._silent.value(source).reshape(-1).numpy() if source.latest < shift else None
                 if before is None or not np.allclose(before[inside[at]], numbers, _ROUNDING, 0):
                     return False
             elif len(there) != 1 or (inside[at] != where[at]).any() or not self.same(source, there[0], shift):
@@ -235,7 +239,7 @@ class Matching:
 
     def _starts_as(self, a: Any, b: Any, shift: int) -> bool:
         """Whether ``a``, ``shift`` steps earlier, is made of what was before the first step alone, and gives ``b``."""
-        if not isinstance(a, Term) or any(_time(leaf) is None or _time(leaf) >= shift for leaf in leaves(a)):
+        if not isinstance(a, Term) or a.latest >= shift:
             return False
         value = self._silent.value(a)
         wanted = (
@@ -245,10 +249,6 @@ class Matching:
             return bool(torch.isclose(value, wanted.to(value.dtype), rtol=_ROUNDING, atol=0).all())
         except RuntimeError:  # shapes that do not meet
             return False
-
-
-def _time(leaf: Term) -> Any:
-    return leaf.time if leaf.op == INPUT else call_of(leaf)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

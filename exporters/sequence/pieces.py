@@ -92,7 +92,7 @@ def written_by_hand(terms: Terms, live: Collection[int]) -> list[Written]:
 def path_of(term: Term) -> str:
     """Of the module that a term was computed in; empty at the top."""
     stack = term.node.meta.get("nn_module_stack", {})
-    return str(list(stack.values())[-1][0]) if stack else ""
+    return str(stack[next(reversed(stack))][0]) if stack else ""
 
 
 def _reached(

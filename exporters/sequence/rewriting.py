@@ -13,11 +13,11 @@ from torch import Tensor
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.network.arrays import Array
 
-from .fold import Matching, leaves
+from .fold import Matching, chain_of, leaves, reached
 from .lift import Lifted, UnprovenError, as_stored, below_of, lifted, proven, replace_rule
 from .operators import CASTS
 from .pieces import Written, elementwise, path_of, written_by_hand
-from .terms import CONSTANT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
+from .terms import CONSTANT, INPUT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
 from .unroll import Call, Unrolled
 
 _ATEN = torch.ops.aten
@@ -40,12 +40,15 @@ def with_neurons(
             layers.append(lifted(one, chain))
         except UnsupportedError as error:
             failed.append(error)
+    proofs: dict[Chain, _Proof] = {}
     while layers:
         try:
-            made = _Rewriting(unrolled, layers)
-        except UnprovenError as error:
-            failed.append(error)
-            layers = [layer for layer in layers if layer.chain is not error.chain]
+            made = _Rewriting(unrolled, layers, proofs)
+        except _SomeUnprovenError as error:
+            failed += error.of
+            dropped = {one.chain for one in error.of}
+            layers = [layer for layer in layers if layer.chain not in dropped]
+            proofs = {chain: proof for chain, proof in proofs.items() if not proof.seen & dropped}
         else:
             return made.result, {layer.chain.site: layer for layer in made.layers}, failed
     return unrolled, {}, failed
@@ -73,39 +76,76 @@ def _live(unrolled: Unrolled) -> set[int]:
 def _chains(unrolled: Unrolled, written: list[Written], taken: set[str]) -> list[Chain]:
     """A name for each layer: of the module that it stands in, numbered where several stand there."""
     counts: dict[str, int] = {}
-    found = []
+    found, graded = [], _Graded(unrolled)
     for one in written:
         path = one.path or "neuron"
-        path = f"{path}.spikes" if path in taken or _graded(unrolled, one) else path
+        path = f"{path}.spikes" if path in taken or graded.sends(one) else path
         counts[path] = counts.get(path, 0) + 1
         found.append(Chain(path, counts[path]))
     return found
 
 
-def _graded(unrolled: Unrolled, written: Written) -> bool:
-    """Whether the module that a layer stands in sends something else than its spikes: spikes of another height, say."""
-    if not written.path:
-        return False
-    of_spikes = {written.spikes[-1].index}
-    itself = set(of_spikes)
-    sent = {t.index for one in unrolled.returned if isinstance(one, Tensor) for t in unrolled.terms.of(one)}
-    for term in unrolled.terms.found:
-        parts = [one for one in term.terms if one.op != CONSTANT]
-        if path_of(term) == written.path and elementwise(term):
+class _Graded:
+    """Which modules send something else than the spikes of the layer in them: spikes of another height, say."""
+
+    def __init__(self, unrolled: Unrolled) -> None:
+        self._returned = {t.index for one in unrolled.returned if isinstance(one, Tensor)
+                          for t in unrolled.terms.of(one)}  # fmt: skip
+        self._inside: dict[str, list[Term]] = {}
+        self._users: dict[int, list[Term]] = {}
+        for term in unrolled.terms.found:
+            if elementwise(term):
+                self._inside.setdefault(path_of(term), []).append(term)
+            for one in term.terms:
+                self._users.setdefault(one.index, []).append(term)
+
+    def sends(self, written: Written) -> bool:
+        """Whether the module that a layer stands in is one."""
+        if not written.path:
+            return False
+        inside = self._inside.get(written.path, [])
+        of_spikes = {written.spikes[-1].index}
+        itself = set(of_spikes)
+        for term in inside:
+            parts = [one for one in term.terms if one.op != CONSTANT]
             if parts and all(one.index in of_spikes for one in parts):
                 of_spikes.add(term.index)
                 itself |= {term.index} if term.name in CASTS and parts[0].index in itself else set()
-        else:
-            sent |= {one.index for one in parts}
-    return bool(sent & (of_spikes - itself))
+        within = {term.index for term in inside}
+        return any(index in self._returned or any(user.index not in within for user in self._users.get(index, ()))
+                   for index in of_spikes - itself)  # fmt: skip
+
+
+class _SomeUnprovenError(Exception):
+    """Layers whose rule is not that of all their steps: they are no neurons, and all terms are made without them."""
+
+    def __init__(self, of: list[UnprovenError]) -> None:
+        super().__init__(of)
+        self.of = of
+
+
+@dataclass(frozen=True, eq=False)
+class _Proof:
+    """A layer whose rule is that of all its steps, as long as the chains that were ``seen`` are neurons."""
+
+    layer: Lifted
+    seen: frozenset[Chain]
 
 
 @dataclass(eq=False)
 class _Rewriting:
-    """Makes all terms again, in order."""
+    """Makes all terms again, in order.
+
+    Args:
+        proofs: of layers, from before; those that are new are added.
+
+    Raises:
+        _SomeUnprovenError: of which layers that cannot be done.
+    """
 
     unrolled: Unrolled
     layers: list[Lifted]
+    proofs: dict[Chain, _Proof]
     terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
@@ -114,8 +154,7 @@ class _Rewriting:
                     for place, one in enumerate(self.layers) for t in range(len(one.written.spikes))}  # fmt: skip
         self._states: dict[int, tuple[int, int, tuple[Array, Array, Array]]] = {}
         self._starts: dict[int, tuple[int, tuple[Array, Array, Array]]] = {}
-        self._again()
-        self.layers = [proven(self._with_first_drives(layer)) for layer in self.layers]
+        self.layers = self._proven()
         self._find_states()
         self._again()
         self.result = self._rewritten()
@@ -124,6 +163,21 @@ class _Rewriting:
         self.terms, self._made = Terms(), {}
         for term in self.unrolled.terms.found:
             self._made[term.index] = self._term(term)
+
+    def _one_again(self, term: Term) -> Term:
+        """A term made again with what it is made of, and nothing else."""
+        stack = [term]
+        while stack:
+            one = stack[-1]
+            neuron = one.index in self._at or one.index in self._made
+            missing = [] if neuron else [t for t in one.terms if t.index not in self._made]
+            if missing:
+                stack += missing
+                continue
+            if one.index not in self._made:
+                self._made[one.index] = self._term(one)
+            stack.pop()
+        return self._made[term.index]
 
     def _term(self, term: Term) -> Term:
         if term.index in self._at:
@@ -187,21 +241,42 @@ class _Rewriting:
 
     # What drives a layer
 
-    def _with_first_drives(self, layer: Lifted) -> Lifted:
-        """The layer with what drives it in steps that are not written as the last one is."""
+    def _proven(self) -> list[Lifted]:
+        failed = list[UnprovenError]()
         matching = Matching(self.unrolled)
+        for layer in self.layers:
+            if layer.chain not in self.proofs:
+                try:
+                    met = self._find_first_drives(layer, matching)
+                    self.proofs[layer.chain] = _Proof(proven(layer), frozenset(map(chain_of, met)))
+                except UnprovenError as error:
+                    failed.append(error)
+        if failed:
+            raise _SomeUnprovenError(failed)
+        return [self.proofs[layer.chain].layer for layer in self.layers]
+
+    def _find_first_drives(self, layer: Lifted, matching: Matching) -> list[Term]:
+        """Note what drives the layer in steps that are not written as the last one is; return the neurons met."""
+        met: list[Term] = []
+
+        def same(reference: Term, other: Term, shift: int) -> bool:
+            a, b = self._one_again(reference), self._one_again(other)
+            met.extend((a, b))
+            return matching.same(a, b, shift)
+
         last = len(layer.drives) - 1
         for step, row in enumerate(layer.drives[:-1]):
             for number, reference in enumerate(layer.drives[-1]):
                 assert reference is not None
-                there, now = row[number], self._made[reference.index]
-                if isinstance(there, Term) and matching.same(now, self._made[there.index], last - step):
+                there = row[number]
+                if isinstance(there, Term) and same(reference, there, last - step):
                     continue
-                inside, ends = below_of(layer.written.spikes[step], set())
-                row[number] = next((one for one in [*ends, *inside] if one.op != CONSTANT and one.index in self._made
-                                    and one is not layer.written.spikes[step] and leaves(self._made[one.index])
-                                    and matching.same(now, self._made[one.index], last - step)), None)  # fmt: skip
-        return layer
+                spike = layer.written.spikes[step]
+                inside, ends = below_of(spike, set())
+                others = (one for one in [*ends, *inside] if one.op != CONSTANT and one is not spike)
+                found = (one for one in others if reached(self._one_again(one)) and same(reference, one, last - step))
+                row[number] = next(found, None)
+        return [leaf for leaf in leaves(*met) if leaf.op != INPUT]
 
     def _drive(self, layer: Lifted, step: int) -> Term | Constant:
         rule, spike = layer.rule, layer.written.spikes[step]

@@ -10,9 +10,11 @@ and position, so that moving data around (views, stacks, slices, permutations) i
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,9 @@ class Term:
         node: the operator of the recording that made it first.
         time: step of an input (None for a static one), number of the call of a neuron.
         named: keyword arguments.
+        terms: those among its arguments.
+        latest: last of the steps of the inputs, neurons and states that it is made of within its step; infinite with a
+            static input, minus infinity where there are none.
     """
 
     index: int
@@ -77,21 +82,28 @@ class Term:
     node: fx.Node
     time: int | None = None
     named: tuple[tuple[str, Any], ...] = ()
+    terms: tuple[Term, ...] = ()
+    latest: float = -math.inf
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Numbers in a sample."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The operator without its overload, as ``aten.conv2d``."""
         return str(self.op).rpartition(".")[0] if "." in str(self.op) else str(self.op)
 
-    @property
-    def terms(self) -> list[Term]:
-        """The terms among its arguments."""
-        return [one for one in flat((self.args, tuple(v for _, v in self.named))) if isinstance(one, Term)]
+
+def terms_in(value: Iterable[Any], found: list[Term]) -> list[Term]:
+    """The terms that nested tuples and lists hold, in order, added to those ``found``."""
+    for one in value:
+        if isinstance(one, Term):
+            found.append(one)
+        elif isinstance(one, (tuple, list)):
+            terms_in(one, found)
+    return found
 
 
 def flat(value: Any) -> Iterable[Any]:
@@ -123,7 +135,9 @@ class Terms:
         time, named = more.get("time"), more.get("named", ())
         key = (op, _key(args), _key(named), tuple(shape), samples, time, more.get("key"))
         if key not in self._by_key:
-            made = Term(len(self.found), self._end, op, args, tuple(shape), samples, node, time, named)
+            parts = tuple(terms_in([v for _, v in named], terms_in(args, [])))
+            latest = _latest(op, time, parts)
+            made = Term(len(self.found), self._end, op, args, tuple(shape), samples, node, time, named, parts, latest)
             own = made.time if made.op in (INPUT, NEURON) else None
             steps = self._now.union(*(self._steps[t.index] for t in made.terms)) if own is None else frozenset({own})
             self._steps.append(steps)
@@ -210,6 +224,13 @@ def constant_of(value: Tensor, name: str | None = None) -> Constant:
     array = value.detach().cpu().contiguous()
     array = array.float() if array.dtype == torch.bfloat16 else array
     return Constant(value, (tuple(value.shape), str(value.dtype), hashlib.sha1(array.numpy().tobytes()).digest()))
+
+
+def _latest(op: Any, time: int | None, parts: Sequence[Term]) -> float:
+    """`Term.latest` of an operator on these terms."""
+    if op in (INPUT, NEURON):
+        return math.inf if time is None else time
+    return max((one.latest for one in parts), default=-math.inf)
 
 
 def _key(value: Any) -> Hashable:

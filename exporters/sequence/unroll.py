@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from neurodeploy.errors import UnsupportedError
 
 from ..torch_step.fxgraph import arguments, module_of
-from ..torch_step.wide import in_float64, wider
+from ..torch_step.wide import float64, in_float64, wider
 from ..torch_step.windows import POOLS
 from . import operators as kinds
 from .dynamic import dynamic, first_comparisons
@@ -113,7 +113,7 @@ class _Unrolling(Products):
         self._dynamic = dynamic(recorded, {*inputs, *first_comparisons(recorded, self._dynamic)})
         self._compared: Counter[Hashable] = Counter()
         self._inputs, self._own = inputs, recorded.own
-        with torch.no_grad(), in_float64():
+        with torch.no_grad(), float64():
             for node in recorded.graph.graph.nodes:
                 self._run(node)
         for node in recorded.returned:
@@ -218,7 +218,8 @@ class _Unrolling(Products):
             return self._values[other]
 
         args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-        made = target(*map(wider, args), **{k: wider(v) for k, v in named.items()})
+        with in_float64():
+            made = target(*map(wider, args), **{k: wider(v) for k, v in named.items()})
         made = torch.zeros_like(made) if packet(node) in kinds.EMPTY else made
         return self._terms.constant(made, node)
 

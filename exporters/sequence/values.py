@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from ..torch_step.wide import wider
+from ..torch_step.wide import in_float64, wider
 from . import operators as kinds
 from .operators import functional, packet
 from .record import is_getitem
@@ -48,6 +48,7 @@ class Values:
         self._values: dict[fx.Node, Any] = {}
         self._names: dict[fx.Node, str] = {}
         self._keys: dict[fx.Node, Constant] = {}
+        self._after: dict[Any, tuple[int, ...]] = {}
 
     def _evaluated(self, node: fx.Node) -> Any:
         """What depends on nothing but parameters, in float64 where it is computed."""
@@ -62,7 +63,8 @@ class Values:
             return found.double() if found.is_floating_point() and found.dtype != torch.float64 else found
 
         args, named = fx.map_arg((node.args, dict(node.kwargs)), value)
-        made = target(*map(wider, args), **{name: wider(item) for name, item in named.items()})
+        with in_float64():
+            made = target(*map(wider, args), **{name: wider(item) for name, item in named.items()})
         if packet(node) in kinds.EMPTY and isinstance(made, Tensor):
             made = torch.zeros_like(made)
         return made
@@ -86,9 +88,11 @@ class Values:
         if masks is not None:
             args = tuple(one != 0 if place == masks else one for place, one in enumerate(args))
         try:
-            return self._terms.constant(op(*map(wider, args), **{k: wider(v) for k, v in named.items()}), node)
+            with in_float64():
+                made = op(*map(wider, args), **{k: wider(v) for k, v in named.items()})
         except RuntimeError:  # outcomes of comparisons are numbers here
             return None
+        return self._terms.constant(made, node)
 
     def _as_ids(self, value: Any) -> Tensor:
         if isinstance(value, fx.Node) and value in self._ids:
@@ -164,20 +168,20 @@ class Values:
 
         def empty(value: Any) -> Any:
             if isinstance(value, Term):
-                return torch.empty((2, *value.shape), device="meta")
+                return torch.empty((2, *value.shape), dtype=torch.float64, device="meta")
             if isinstance(value, Constant):
-                floats = value.value.is_floating_point()
-                return torch.empty(
-                    value.value.shape, dtype=torch.float32 if floats else value.value.dtype, device="meta"
-                )
+                dtype = torch.float64 if value.value.is_floating_point() else value.value.dtype
+                return torch.empty(value.value.shape, dtype=dtype, device="meta")
             if isinstance(value, (tuple, list)):
                 return type(value)(map(empty, value))
             return value
 
         target: Any = node.target
-        made = target(*map(empty, args), **{key: empty(value) for key, value in named})
-        made = made[0] if isinstance(made, (tuple, list)) else made
-        return tuple(made.shape[1:])
+        if (node, inner) not in self._after:
+            made = target(*map(empty, args), **{key: empty(value) for key, value in named})
+            made = made[0] if isinstance(made, (tuple, list)) else made
+            self._after[node, inner] = tuple(made.shape[1:])
+        return self._after[node, inner]
 
     def _source(self, node: Any, shape: tuple[int, ...]) -> Any:
         """The operator that first gave a tensor the features ``shape``, before it was only moved on."""

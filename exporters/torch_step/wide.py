@@ -12,6 +12,17 @@ from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
+def float64() -> Iterator[None]:
+    """``torch.zeros(3)`` gives float64 in here, ``torch.zeros(3, dtype=torch.float32)`` does not."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def in_float64(written_for: torch.dtype = torch.float32) -> Iterator[Wide]:
     """``torch.zeros(3)``, ``(x > 0).float()`` and ``x.to(torch.float32)`` give float64 in here.
 
@@ -21,13 +32,8 @@ def in_float64(written_for: torch.dtype = torch.float32) -> Iterator[Wide]:
     Args:
         written_for: another type that is taken as float64, where the code was written for half precision.
     """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Wide(frozenset({torch.float32, written_for} - {torch.float64})) as mode:
-            yield mode
-    finally:
-        torch.set_default_dtype(before)
+    with float64(), Wide(frozenset({torch.float32, written_for} - {torch.float64})) as mode:
+        yield mode
 
 
 _CASTS = {
