@@ -154,6 +154,57 @@ def test_weights_in_the_graph_count_as_any_operand() -> None:
     assert node_counts("MatMul", {"a": (3, 4), "w": (4, 5)}, weights=held)[0] == 3 * 4 * 5
 
 
+def scanning(turned: bool = False, nested: bool = False, opset: int = 17) -> HostStage:
+    """5 steps of h <- x w + h, 2 samples of 3 numbers; y is 2 h of each step. Time stands first, or second."""
+    value, double = helper.make_tensor_value_info, TensorProto.FLOAT
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["xw"]), helper.make_node("Add", ["xw", "h"], ["next"]),
+        helper.make_node("Mul", ["next", "two"], ["y"]),
+    ]  # fmt: skip
+    if nested:
+        inner = helper.make_graph(
+            [helper.make_node("Add", ["s", "e"], ["sum"])], "inner", [value(n, double, []) for n in "se"],
+            [value("sum", double, [])],
+        )  # fmt: skip
+        flat = helper.make_node("Reshape", ["x", "all"], ["each"])
+        again = helper.make_node("Scan", ["two", "each"], ["total"], body=inner, num_scan_inputs=1)
+        nodes = [flat, again, *nodes[:2], helper.make_node("Mul", ["next", "total"], ["y"])]
+    body = helper.make_graph(
+        nodes, "body", [value(name, double, [2, 3]) for name in ("h", "x")],
+        [value(name, double, [2, 3]) for name in ("next", "y")],
+        [numpy_helper.from_array(np.float32(2), "two"), numpy_helper.from_array(np.array([-1]), "all")],
+    )  # fmt: skip
+    axes = {"scan_input_axes": [-2], "scan_output_axes": [1]} if turned else {}
+    scan = helper.make_node("Scan", ["start", "given"], ["last", "made"], body=body, num_scan_inputs=1, **axes)
+    shape = [2, 5, 3] if turned else [5, 2, 3]
+    held = {"w": np.ones((3, 3)), "start": np.zeros((2, 3))}
+    graph = helper.make_graph(
+        [scan], "scanning", [value("given", double, shape)], [value("made", double, shape)],
+        [numpy_helper.from_array(v.astype(np.float32), name) for name, v in held.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    return HostStage(
+        "scanning", np.frombuffer(model.SerializeToString(), np.uint8), (HostInput("given", "p"),),
+        (HostOutput("made"),), "behind",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_scan_counts_its_body_in_every_step(turned: bool) -> None:
+    """5 steps: a matrix product of 2 x 3 sums of 3 products, a sum and a product of 2 x 3 numbers."""
+    shaped = Shaped(scanning(turned))
+    shapes = shaped({"given": np.ones((2, 5, 3) if turned else (5, 2, 3))})
+    assert shaped.counted(shapes) == (5 * 6 * 3, {"Add": 5 * 6, "Mul": 5 * 6})
+    assert shapes["made"] == ((2, 5, 3) if turned else (5, 2, 3))
+
+
+@pytest.mark.parametrize("how", [{"nested": True}, {"opset": 8}])
+def test_a_scan_in_a_scan_and_an_old_one_are_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError, match="'scanning' multiplies") as caught:
+        Shaped(scanning(**how))
+    assert caught.value.found == "Scan"
+
+
 @pytest.mark.parametrize("kind", ["Loop", "FusedMatMul"])
 def test_what_nobody_can_count_is_refused_by_name(kind: str) -> None:
     """A loop multiplies as often as its data tell, and another package's operators as they like: never 0."""

@@ -15,13 +15,14 @@ RNN, GRU, LSTM                         steps times samples times all weights
 
 Any other operator counts the elements of its results, a reduction those of its operand, a pooling those of its windows,
 under its own name: an exponential costs more than a sum, and nobody publishes by how much. What only looks at memory in
-another way (a reshape) counts nothing, and neither does a constant.
+another way (a reshape) counts nothing, and neither does a constant. A Scan counts what its body does, for each of its
+steps.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ from neurodeploy.program.recording import Recording
 
 from .graph import KINDS
 from .run import readings
+from .scans import Body, opened
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -55,8 +57,8 @@ Shapes = Mapping[str, Shape]
 VIEWS = {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
 """Operators that compute nothing."""
 POOLS = {"AveragePool", "LpPool", "MaxPool"}
-UNKNOWN = {"Attention", "DeformConv", "If", "Loop", "Scan", "SequenceMap"}
-"""Operators with multiplications that their shapes do not tell."""
+UNKNOWN = {"Attention", "DeformConv", "If", "Loop", "SequenceMap"}
+"""Operators with multiplications that their shapes do not tell; so is a Scan in a Scan, or of a set before 9."""
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 
@@ -79,10 +81,9 @@ def host_work(program: Program, inputs: Mapping[str, Array], found: Recording) -
     for stage, taken in readings(program, inputs, found):
         shapes = shaped[stage.name](taken)
         runs[stage.name] += 1
-        for node in shaped[stage.name].nodes:
-            macs[stage.name] += (mine := multiplications(node, shapes))
-            if not mine and (others := other_operations(node, shapes)):
-                operations[stage.name][node.op_type] += others
+        multiplied, others = shaped[stage.name].counted(shapes)
+        macs[stage.name] += multiplied
+        operations[stage.name] += others
         if stage.when != "step":
             for one in stage.takes:
                 if one.over == "sum":
@@ -135,14 +136,11 @@ class Shaped:
         model = inline_local_functions(onnx.load_from_string(stage.graph.tobytes()))
         graph = model.graph
         self.stage, self.nodes = stage, tuple(graph.node)
-        for node in self.nodes:
-            if node.op_type in UNKNOWN or node.domain not in STANDARD:
-                raise UnsupportedError(
-                    f"nobody can tell how much the host stage {stage.name!r} multiplies",
-                    found=f"{node.domain + '.' if node.domain else ''}{node.op_type}",
-                    allowed="ONNX's own operators, without loops and branches",
-                    hint="export it with loops unrolled and fused operators taken apart",
-                )
+        new = all(known.version >= 9 for known in model.opset_import if known.domain in STANDARD[:2])
+        self.bodies: Mapping[str, Body] = opened(graph) if new else {}
+        self._check(self.nodes, UNKNOWN if new else {*UNKNOWN, "Scan"})
+        for body in self.bodies.values():
+            self._check(body.nodes, {*UNKNOWN, "Scan"})
         self._given: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         there = {value.name for value in graph.output}
         made = [name for node in self.nodes for name in node.output if name and name not in there]
@@ -168,7 +166,42 @@ class Shaped:
         except Exception as error:  # as above
             raise self._failed(error) from error
         made = {name: np.shape(value) for name, value in zip(self._names, found, strict=True)}
+        told = {shown for body in self.bodies.values() for shown in body.shown.values()}
+        each = {name: value for name, value in zip(self._names, found, strict=True) if name in told}
+        made |= {
+            name: tuple(map(int, value[0])) if len(value) else (0,) * value.shape[1] for name, value in each.items()
+        }
         return {**self._given, **{name: value.shape for name, value in fed.items()}, **made}
+
+    def counted(self, shapes: Shapes) -> tuple[int, Counter[str]]:
+        """MACs, and other operations by their names, of a run that had these shapes."""
+        macs, others = 0, Counter[str]()
+        for node, there, often in self._steps(shapes):
+            macs += (mine := multiplications(node, there)) * often
+            if not mine and (more := other_operations(node, there)):
+                others[node.op_type] += more * often
+        return macs, others
+
+    def _steps(self, shapes: Shapes) -> Iterator[tuple[NodeProto, Shapes, int]]:
+        """Every node that computes, the shapes of all values that it knows, and how often it runs."""
+        for node in self.nodes:
+            body = self.bodies.get(node.output[0])
+            if body is None:
+                yield node, shapes, 1
+                continue
+            inside, often = body.within(shapes)
+            for inner in body.nodes:
+                yield inner, inside, often
+
+    def _check(self, nodes: Iterable[NodeProto], unknown: Container[str]) -> None:
+        for node in nodes:
+            if node.op_type in unknown or node.domain not in STANDARD:
+                raise UnsupportedError(
+                    f"nobody can tell how much the host stage {self.stage.name!r} multiplies",
+                    found=f"{node.domain + '.' if node.domain else ''}{node.op_type}",
+                    allowed="ONNX's own operators, without branches, and of loops a Scan that has none in it",
+                    hint="export it with loops unrolled and fused operators taken apart",
+                )
 
     def _failed(self, error: Exception) -> BackendError:
         return BackendError(
