@@ -31,6 +31,13 @@ def filtered(neuron: Lif) -> bool:
     return not bool((neuron.du == 1).all())
 
 
+def lacks(neuron: Lif) -> str:
+    """What of the neuron no function computes, as in "has a refractory time"; empty where one does."""
+    if neuron.slow:
+        return "has a refractory time or an adaptive threshold"
+    return "also sends negative spikes" if neuron.lower is not None else ""
+
+
 def function_name(neuron: Lif) -> str:
     """Name of the function that computes one step of the neuron."""
     parts = [("Cuba" if filtered(neuron) else "") + ("LifStep" if neuron.spiking else "LiStep")]

@@ -18,25 +18,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
-import neurodeploy
-from neurodeploy.errors import BackendError, UnsupportedError
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.files.atomic import atomic_path
-from neurodeploy.network.arrays import Array
 from neurodeploy.network.dispatch import expect
 from neurodeploy.network.host import alone
-from neurodeploy.network.join import PORT, Join
+from neurodeploy.network.join import PORT
 from neurodeploy.network.network import Network, Population, Projection
 from neurodeploy.network.neurons import Lif
 
-from .neuron import DOMAIN, IR_VERSION, OPSET, described, filtered, function, function_name, parameters
-from .synapses import synapses
+from .neuron import described, filtered, lacks
+from .nodes import Nodes, finished, prefix
+from .synapses import joined, synapses
 
 METADATA = "neurodeploy"
 """Key of the model's metadata."""
@@ -70,29 +69,15 @@ def to_onnx(network: Network, *, scan: bool = False, dtype: type = np.float32, c
     alone(network, "the one-step ONNX graph")
     step = _Step(network, np.dtype(dtype), currents, scan)
     step.build()
-    if step.size > LARGEST_FILE:
+    if step.nodes.size > LARGEST_FILE:
         raise UnsupportedError(
             "the network is too large for one ONNX file",
-            found=f"{step.size:,} bytes of weights",
+            found=f"{step.nodes.size:,} bytes of weights",
             allowed=f"{LARGEST_FILE:,} bytes",
             hint="write it in float32" if dtype == np.float64 else "split the network",
         )
-    model = helper.make_model(
-        step.sequence() if scan else step.graph(),
-        functions=[function(neuron) for neuron in step.functions.values()],
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
-        producer_name="neurodeploy",
-        producer_version=neurodeploy.__version__,
-        ir_version=IR_VERSION,
-    )
-    helper.set_model_props(model, {METADATA: json.dumps(step.metadata(scan), allow_nan=False)})
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise BackendError(
-            f"the ONNX model of {network.name!r} is not valid", found=str(error), hint="report this as a bug"
-        ) from error
-    return model
+    said = {METADATA: json.dumps(step.metadata(scan), allow_nan=False)}
+    return finished(step.sequence() if scan else step.graph(), step.nodes.functions.values(), network.name, said)
 
 
 def write(network: Network, path: Path | str, *, scan: bool = False, dtype: type = np.float32) -> ModelProto:
@@ -129,45 +114,19 @@ class _Step:
     number: np.dtype[Any]
     currents: bool
     scan: bool
-    nodes: list[NodeProto] = field(default_factory=list)
-    constants: dict[str, TensorProto] = field(default_factory=dict)
-    functions: dict[str, Lif] = field(default_factory=dict)
     inputs: dict[str, tuple[str, Shape]] = field(default_factory=dict)
     outputs: dict[str, tuple[str, Shape]] = field(default_factory=dict)
     states: list[_State] = field(default_factory=list)
-    size: int = 0
-    _names: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    # ---- naming and appending
-
-    def unique(self, owner: str, suffix: str) -> str:
-        """``owner.suffix``, with underscores behind it if another value is called so."""
-        key = (owner, suffix)
-        if key not in self._names:
-            name = f"{owner}.{suffix}" if suffix else owner
-            while name in self._names.values() or f"{name}.next" in self._names.values():
-                name += "_"
-            self._names[key] = name
-        return self._names[key]
-
-    def add(self, operator: str, *inputs: str, outputs: list[str] | None = None, **attributes: Any) -> str:
-        results = outputs or [self.unique(f"t{len(self.nodes)}", operator.lower())]
-        domain = DOMAIN if operator in self.functions else ""
-        self.nodes.append(helper.make_node(operator, list(inputs), results, results[0], domain=domain, **attributes))
-        return results[0]
-
-    def constant(self, name: str, values: Array) -> str:
-        key = self.unique(name, "")
-        if key not in self.constants:
-            self.constants[key] = numpy_helper.from_array(np.asarray(values, order="C"), key)
-            self.size += values.nbytes
-        return key
+    @cached_property
+    def nodes(self) -> Nodes:
+        """Of the graph, or of the body of its Scan."""
+        return Nodes(self.number)
 
     def keep(
         self, population: str, variable: str, shape: tuple[str | int, ...], initial: float | list[float]
     ) -> _State:
-        name = self.unique(population, variable) if population else self.unique(variable, "")
-        self._names[name, "next"] = f"{name}.next"
+        name = self.nodes.state(population, variable) if population else self.nodes.state(variable, "")
         state = _State(population, variable, name, shape, initial)
         self.states.append(state)
         return state
@@ -181,7 +140,7 @@ class _Step:
         late = any(p.bias is not None and p.bias_start > 0 for p in network.projections)
         timed = late or any(p.neuron.always_on for p in network.populations)
         for population in network.inputs:
-            name = self.unique(population.name, "")
+            name = self.nodes.unique(population.name, "")
             self.inputs[population.name] = name, ["batch", *population.shape]
         if timed:
             self.keep("", "step", (), 0)
@@ -190,73 +149,52 @@ class _Step:
         sent: dict[str, str] = {}
         for population in network.populations:
             if population.name in self.inputs:
-                sent[population.name] = self.add("Flatten", self.inputs[population.name][0], axis=1)
+                sent[population.name] = self.nodes.add("Flatten", self.inputs[population.name][0], axis=1)
             elif not population.external:
                 neuron = expect(population, Lif, "onnx")
                 sent[population.name] = self._neuron(population, neuron, sent, pasts)
         for name, past in pasts.items():
-            newest = self.add("Unsqueeze", sent[name], self.constant("first_axis", np.array([0], np.int64)))
+            newest = self.nodes.add("Unsqueeze", sent[name], self.nodes.whole("first_axis", 0))
             parts = [newest]
             if delay[name] > 1:
-                bounds = [self.constant(k, np.array([v], np.int64)) for k, v in (("zero", 0), ("minus_one", -1))]
-                parts.append(self.add("Slice", past.name, *bounds, self.constant("first_axis", np.array([0]))))
-            self.add("Concat", *parts, outputs=[past.next], axis=0)
+                bounds = [self.nodes.whole("zero", 0), self.nodes.whole("minus_one", -1)]
+                parts.append(self.nodes.add("Slice", past.name, *bounds, self.nodes.whole("first_axis", 0)))
+            self.nodes.add("Concat", *parts, outputs=[past.next], axis=0)
         if timed:
-            one = self.constant("one_step", np.array(1, np.int64))
-            self.add("Add", self.states[0].name, one, outputs=[self.states[0].next])
+            one = self.nodes.constant("one_step", np.array(1, np.int64))
+            self.nodes.add("Add", self.states[0].name, one, outputs=[self.states[0].next])
 
     def _neuron(self, population: Population, neuron: Lif, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
         name, shape = population.name, ("batch", population.size)
-        if neuron.slow:
+        if why := lacks(neuron):
             raise UnsupportedError(
-                f"population {name!r} has a refractory time or an adaptive threshold, which the ONNX functions lack",
-                allowed="neurons without",
+                f"population {name!r} {why}, which the ONNX functions lack", allowed="neurons without",
                 hint="run it on hwsim or the reference",
-            )
-        if neuron.lower is not None:
-            raise UnsupportedError(
-                f"population {name!r} also sends negative spikes, which the ONNX functions lack",
-                allowed="neurons without a lower threshold",
-                hint="run it on hwsim or the reference",
-            )
+            )  # fmt: skip
         initial = neuron.initial.astype(float)
         same = bool((initial == initial[:1]).all())
         v = self.keep(name, "v", shape, float(initial[0]) if same and initial.size else initial.tolist())
         u = self.keep(name, "u", shape, 0.0) if filtered(neuron) else None
-        operator = function_name(neuron)
-        self.functions.setdefault(operator, neuron)
         ports = ["", ""]
         for projection in self.network.into(name):
             arriving, before = self._arriving(projection, sent, pasts), ports[projection.port]
-            ports[projection.port] = self.add("Add", before, arriving) if before else arriving
+            ports[projection.port] = self.nodes.add("Add", before, arriving) if before else arriving
         current = ports[0]
         if population.join is not None and ports[PORT]:
-            largest = self._largest(population, population.join, ports[PORT])
-            current = self.add("Add", current, largest) if current else largest
+            largest = joined(population, population.join, ports[PORT], self.nodes)
+            current = self.nodes.add("Add", current, largest) if current else largest
         if not current:
-            current = self.add("Mul", v.name, self.constant("nothing", np.zeros(1, self.number)))
-        values = [self.constant(f"{name}.{key}", value) for key, value in parameters(neuron, self.number).items()]
-        output = self.unique(name, "spikes" if population.spiking else "potential")
-        u_next = u.next if u else self.unique(name, "u.next")
-        self.add(operator, current, *([u.name] if u else []), v.name, *values, outputs=[output, u_next, v.next])
+            current = self.nodes.add("Mul", v.name, self.nodes.constant("nothing", np.zeros(1, self.number)))
+        output = self.nodes.unique(name, "spikes" if population.spiking else "potential")
+        u_next = u.next if u else self.nodes.unique(name, "u.next")
+        self.nodes.neuron(name, neuron, [current, *([u.name] if u else []), v.name], [output, u_next, v.next])
         self.outputs[name] = output, list(shape)
         if self.scan and population.spiking and self.network.shows(name):
-            read = self.add("Identity", v.next, outputs=[self.unique(name, "v.read")])
+            read = self.nodes.add("Identity", v.next, outputs=[self.nodes.unique(name, "v.read")])
             self.outputs[f"{name}.v"] = read, list(shape)
         if self.currents and not u:
             self.outputs[f"{name}.u"] = u_next, list(shape)
         return output
-
-    def _largest(self, population: Population, join: Join, current: str) -> str:
-        """The largest current of its compartments for each neuron; those without any take a zero behind all."""
-        name, index = population.name, join.table(population.size)
-        none, some = join.compartments, (index >= 0).any(axis=1, keepdims=True)
-        # Where a neuron has fewer than others, its first one is repeated.
-        index = np.where(index >= 0, index, np.where(some, index[:, :1], none))
-        if not some.all():
-            current = self.add("Pad", current, self.constant("pad_one", np.array([0, 0, 0, 1], np.int64)))
-        taken = self.add("Gather", current, self.constant(f"{name}.compartments", index.astype(np.int64)), axis=1)
-        return self.add("ReduceMax", taken, self.constant("last_axis", np.array([2], np.int64)), keepdims=0)
 
     def _arriving(self, projection: Projection, sent: Mapping[str, str], pasts: Mapping[str, _State]) -> str:
         if projection.local_rule is not None:
@@ -269,52 +207,45 @@ class _Step:
         if source.neuron.always_on:
             x = self._since(source.neuron.start + projection.delay, source.size)
         elif projection.delay:
-            back = self.constant(f"back_{projection.delay}", np.array(projection.delay - 1, np.int64))
-            x = self.add("Gather", pasts[source.name].name, back, axis=0)
+            back = self.nodes.constant(f"back_{projection.delay}", np.array(projection.delay - 1, np.int64))
+            x = self.nodes.add("Gather", pasts[source.name].name, back, axis=0)
         else:
             x = sent[source.name]
-        current = synapses(projection.name, projection.connectivity, x, self.add, self.constant, self.number)
+        current = synapses(projection.name, projection.connectivity, x, self.nodes)
         if projection.bias is None:
             return current
-        bias = self.constant(f"{projection.name}.bias", projection.bias.astype(self.number))
+        bias = self.nodes.constant(f"{projection.name}.bias", projection.bias.astype(self.number))
         if projection.bias_start > 0:
-            bias = self.add("Mul", bias, self._since(projection.bias_start, 1))
-        return self.add("Add", current, bias)
+            bias = self.nodes.add("Mul", bias, self._since(projection.bias_start, 1))
+        return self.nodes.add("Add", current, bias)
 
     def _since(self, start: int, size: int) -> str:
         """Ones ``[1, size]`` from step ``start`` on, zeros before."""
-        on = self.add("GreaterOrEqual", self.states[0].name, self.constant(f"step_{start}", np.array(start, np.int64)))
-        return self.add("Mul", self.add("Cast", on, to=self._type), self.constant(f"ones_{size}", self._ones(size)))
-
-    def _ones(self, size: int) -> Array:
-        return np.ones((1, size), self.number)
-
-    @property
-    def _type(self) -> int:
-        return int(helper.np_dtype_to_tensor_dtype(self.number))
+        first = self.nodes.constant(f"step_{start}", np.array(start, np.int64))
+        on = self.nodes.add("GreaterOrEqual", self.states[0].name, first)
+        ones = self.nodes.constant(f"ones_{size}", np.ones((1, size), self.number))
+        return self.nodes.add("Mul", self.nodes.add("Cast", on, to=self.nodes.type), ones)
 
     # ---- the two forms of the model
 
-    def _value(self, name: str, shape: Shape | tuple[str | int, ...], kind: int | None = None) -> Any:
-        return helper.make_tensor_value_info(name, kind or self._type, list(shape))
-
     def _state(self, state: _State, name: str) -> Any:
-        return self._value(name, state.shape, TensorProto.INT64 if state.variable == "step" else None)
+        return self.nodes.value(name, state.shape, TensorProto.INT64 if state.variable == "step" else None)
 
     def graph(self) -> GraphProto:
         """One step."""
         return helper.make_graph(
-            self.nodes,
+            self.nodes.listed,
             "step",
-            [self._value(*given) for given in self.inputs.values()] + [self._state(s, s.name) for s in self.states],
-            [self._value(*made) for made in self.outputs.values()] + [self._state(s, s.next) for s in self.states],
-            list(self.constants.values()),
+            [self.nodes.value(*given) for given in self.inputs.values()]
+            + [self._state(s, s.name) for s in self.states],
+            [self.nodes.value(*made) for made in self.outputs.values()] + [self._state(s, s.next) for s in self.states],
+            list(self.nodes.constants.values()),
         )
 
     def sequence(self) -> GraphProto:
         """A Scan over the steps; its names are the step's, whose body's get a prefix."""
         body = self.graph()
-        _prefix(body, "step/")
+        prefix(body, "step/")
         # Scan wants states first; the body's inputs and outputs are put in that order.
         for values, count in ((body.input, len(self.inputs)), (body.output, len(self.outputs))):
             ordered = [*list(values)[count:], *list(values)[:count]]
@@ -331,9 +262,9 @@ class _Step:
         return helper.make_graph(
             [node],
             "sequence",
-            [self._value(name, ["time", *shape]) for name, shape in self.inputs.values()]
+            [self.nodes.value(name, ["time", *shape]) for name, shape in self.inputs.values()]
             + [self._state(s, s.name) for s in self.states],
-            [self._value(name, ["time", *shape]) for name, shape in self.outputs.values()]
+            [self.nodes.value(name, ["time", *shape]) for name, shape in self.outputs.values()]
             + [self._state(s, s.next) for s in self.states],
         )
 
@@ -374,12 +305,3 @@ class _Step:
 
 def _always_on(population: Population) -> bool:
     return population.neuron.always_on
-
-
-def _prefix(graph: GraphProto, prefix: str) -> None:
-    """Rename every value of a graph without subgraphs."""
-    for node in graph.node:
-        node.input[:] = [prefix + name for name in node.input]
-        node.output[:] = [prefix + name for name in node.output]
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        value.name = prefix + value.name
