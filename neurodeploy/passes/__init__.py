@@ -44,6 +44,7 @@ BUILTIN: Mapping[str, str] = {
     "prune": "neurodeploy.passes.prune:Prune",
     "encode": "neurodeploy.passes.encode:Encode",
     "split-signs": "neurodeploy.passes.split_signs:SplitSigns",
+    "encode-on-host": "neurodeploy.passes.encode_on_host:EncodeOnHost",
     "gate-on-chip": "neurodeploy.passes.gate_on_chip:GateOnChip",
     "freeze-attention": "neurodeploy.passes.freeze_attention:FreezeAttention",
     "quantise": "neurodeploy.passes.quantise.quantise:Quantise",
