@@ -187,7 +187,9 @@ class _Run:
             before = torch.get_rng_state()
             replay = None if self.drawn is None else Replaying(self.drawn)
             stack.enter_context(mode or replay or nullcontext())
-            stack.enter_context(looking or nullcontext())
+            if looking is not None:
+                looking.follow(body)
+                stack.enter_context(looking)
             start_fresh(body, self.kind, self.usage)
             returned = call_as_user(body, sample, self.usage, self.kind, tell)
             drew = not torch.equal(before, torch.get_rng_state()) or (wide is not None and wide.generators)

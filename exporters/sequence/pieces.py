@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..torch_step.fxgraph import module_of
 from ..torch_step.wide import in_float64, wider
 from ..watching import COMPARISONS as NAMES
 from . import operators as kinds
@@ -91,8 +92,7 @@ def written_by_hand(terms: Terms, live: Collection[int]) -> list[Written]:
 
 def path_of(term: Term) -> str:
     """Of the module that a term was computed in; empty at the top."""
-    stack = term.node.meta.get("nn_module_stack", {})
-    return str(stack[next(reversed(stack))][0]) if stack else ""
+    return module_of(term.node)
 
 
 def _reached(

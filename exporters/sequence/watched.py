@@ -1,4 +1,4 @@
-"""Which comparisons of a recording are the spikes of neurons written by hand, by the lines of the user's file."""
+"""Which comparisons of a recording are the spikes of neurons written by hand, by their places."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Mapping
 from torch import fx
 
 from ..torch_step.capture import node_name
-from ..watching import COMPARISONS, Watch
+from ..torch_step.fxgraph import module_of
+from ..watching import COMPARISONS, Place, Watch
 from .lift import Lifted
 from .operators import packet
 from .record import Recorded, line_of
 
 
 def watched(recorded: Recorded, by_hand: Mapping[str, Lifted]) -> Watch | None:
-    """Which comparison of which line is a spike of which layer written by hand."""
+    """Which comparison of which place is a spike of which layer written by hand."""
     whose = {compared: node_name(site) for site, one in by_hand.items() for spike in one.written.spikes
              if (compared := _compares(spike.node)) is not None}  # fmt: skip
     if not whose:
         return None
-    lines: dict[str, list[str | None]] = {}
+    places: dict[Place, list[str | None]] = {}
     for node in recorded.graph.graph.nodes:
         if _is_comparison(node):
-            lines.setdefault(line_of(node), []).append(whose.get(node))
+            places.setdefault((line_of(node), module_of(node)), []).append(whose.get(node))
     return Watch(
-        {line: layers for line, layers in lines.items() if any(layers)},
+        {place: layers for place, layers in places.items() if any(layers)},
         {node_name(site): one.outcome for site, one in by_hand.items()},
         max(len(one.written.spikes) for one in by_hand.values()),
     )
