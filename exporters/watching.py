@@ -55,6 +55,7 @@ class Watch:
         made = {}
         for layer, values in found.items():
             low, high = self.outcomes[layer]
+            values = _by_step(values[0], usage) if len(values) == 1 else values
             shapes = {tuple(value.shape) for value in values}
             if len(values) == usage.steps and len(shapes) == 1 and next(iter(shapes))[:1] == (usage.samples,):
                 spikes = (torch.stack(values).double() > (low + high) / 2) == (high > low)
@@ -68,6 +69,16 @@ class Watch:
             return known if len(known) == count else ()
         ways = (_over(known, self.steps, steps, others) for others in (False, True))
         return next((layers for layers in ways if len(layers) == count), ())
+
+
+def _by_step(value: Tensor, usage: Usage) -> list[Tensor]:
+    """What one comparison of all steps gives, step by step."""
+    lead = (usage.samples, usage.steps) if usage.axis == 1 else (usage.steps, usage.samples)
+    if len(value) == usage.steps * usage.samples:
+        value = value.reshape(*lead, *value.shape[1:])
+    if value.shape[:2] != lead:
+        return [value]
+    return list(value.unbind(1 if usage.axis == 1 else 0))
 
 
 def _over(known: Sequence[str | None], before: int, steps: int, others: bool) -> list[str | None]:

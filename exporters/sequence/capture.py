@@ -161,7 +161,7 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: H
     failed: dict[TimeAxis, NeurodeployError] = {}
     for also, axes in product(dict.fromkeys(("none", host)), _READINGS):
         for axis in axes:
-            if axis == -1 and sample.ndim < 3:
+            if (axis == -1 and sample.ndim < 3) or isinstance(failed.get(axis), NoNeuronsError):
                 continue
             try:
                 steps = _steps_under(module, sample, axis, framework, also)
@@ -176,6 +176,10 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: H
     fitting = [axis for axis, steps in found.items() if steps > 1] or list(found)
     if len(fitting) == 1:
         return fitting[0]
+    if not fitting:
+        for axis in _WITHOUT_MEMORY:
+            if isinstance(failed.get(axis), NoNeuronsError) and _thresholds_under(module, sample, axis, framework):
+                return axis
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
     refused.sort(key=lambda e: isinstance(e, NoNeuronsError))
     if not fitting and refused:
@@ -196,11 +200,25 @@ _READINGS: tuple[tuple[TimeAxis, ...], ...] = (("step", 0, 1, "none"), ("flat", 
 """Where time is looked for: in the second places where it is in none of the first."""
 
 
-def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: HostCut) -> int:
+_WITHOUT_MEMORY: tuple[TimeAxis, ...] = ("step", "none", 0, 1, "flat", -1)
+"""Where time is looked for in a network whose neurons keep nothing, so that steps may be samples: the likeliest."""
+
+
+def _thresholds_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> bool:
+    """Whether a module whose neurons have no memory is the same in every step, when its sample is read in this way."""
+    try:
+        return _steps_under(module, sample, axis, framework, "none", thresholds=True) > 0
+    except NeurodeployError:
+        return False
+
+
+def _steps_under(
+    module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: HostCut, *, thresholds: bool = False
+) -> int:
     """Steps of a module when its sample is read in this way.
 
     Args:
-        host: as for `understood`.
+        host, thresholds: as for `understood`.
 
     Raises:
         NeurodeployError: it is not the same in every step, or does not take the sample, read in this way.
@@ -212,7 +230,7 @@ def _steps_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Fr
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return understood(recorded, usage, host).folded.last + 1
+                return understood(recorded, usage, host, thresholds=thresholds).folded.last + 1
         except NeurodeployError as error:
             failed = plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample

@@ -92,7 +92,7 @@ class _Reading:
             )  # fmt: skip
         roles = self._roles()
         (below_, above, first, last) = crossing(self._outcome(roles.after[0]), self.shape)
-        comparison, threshold = self._comparison(below_, above, first, last)
+        comparison, threshold = comparison_of(self.spike, (below_, above), (first, last))
         low, high = float(first.flat[0]), float(last.flat[0])
         given = self._repeated(roles, (below_, above), (low, high))
         update = self._update(roles, given, (low, high))
@@ -192,24 +192,6 @@ class _Reading:
 
         return outcome
 
-    def _comparison(self, low: Array, high: Array, first: Array, last: Array) -> tuple[Comparison, Array]:
-        """How it compares, and the threshold with which that is the same for every float."""
-        name = self.spike.name.removeprefix("aten.")
-        at: Any = 1.0 if name in ("ge", "le", "greater_equal", "less_equal") else 0.0
-        if name == "heaviside":
-            values = self.spike.args[1]
-            at = values.value.double().numpy() if isinstance(values, Constant) else np.nan
-        if np.all(at == first):
-            return ">", low
-        if np.all(at == last):
-            return ">=", high
-        raise UnsupportedError(
-            f"{self.spike.name} at the threshold itself gives neither a spike nor none",
-            found=f"{np.unique(at)[0]:g} between {first.flat[0]:g} and {last.flat[0]:g}",
-            allowed="0 or 1",
-            hint="write (v > threshold).float(), or with >=",
-        )
-
     def _repeated(
         self, roles: _Roles, at: tuple[Array, Array], outcome: tuple[float, float]
     ) -> dict[int, tuple[float, float]]:
@@ -260,6 +242,34 @@ class _Reading:
                 allowed="products, sums, comparisons of the states and the input",
             ) from error
         return update
+
+
+def comparison_of(spike: Term, at: tuple[Array, Array], outcome: tuple[Array, Array]) -> tuple[Comparison, Array]:
+    """How a spike compares, and the threshold with which that is the same for every float.
+
+    Args:
+        at: the last float before its outcome changes, and the first one behind.
+        outcome: before, and behind.
+
+    Raises:
+        UnsupportedError: it gives something else at the threshold itself.
+    """
+    (low, high), (first, last) = at, outcome
+    name = spike.name.removeprefix("aten.")
+    there: Any = 1.0 if name in ("ge", "le", "greater_equal", "less_equal") else 0.0
+    if name == "heaviside":
+        values = spike.args[1]
+        there = values.value.double().numpy() if isinstance(values, Constant) else np.nan
+    if np.all(there == first):
+        return ">", low
+    if np.all(there == last):
+        return ">=", high
+    raise UnsupportedError(
+        f"{spike.name} at the threshold itself gives neither a spike nor none",
+        found=f"{np.unique(there)[0]:g} between {first.flat[0]:g} and {last.flat[0]:g}",
+        allowed="0 or 1",
+        hint="write (v > threshold).float(), or with >=",
+    )
 
 
 def below_of(term: Term, ends: set[int]) -> tuple[list[Term], list[Term]]:

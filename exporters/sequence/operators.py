@@ -207,6 +207,13 @@ def needs(node: fx.Node, rank: int, signals: Collection[fx.Node]) -> tuple[Seque
     return list(range(1, rank)), _kept
 
 
+def without_batch(node: fx.Node, rank: int) -> bool:
+    """Whether a convolution takes a tensor of ``rank`` dimensions as a sample alone."""
+    name = packet(node)
+    places = [int(letter) for letter in name if letter.isdigit()]
+    return name.startswith("aten.conv") and len(places) == 1 and rank == places[0] + 1
+
+
 def _put_dim(args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], place: int, dim: int) -> Any:
     """Arguments with another ``dim``, which is at a place, or named."""
     if place < len(args):

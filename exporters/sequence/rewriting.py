@@ -15,6 +15,7 @@ from neurodeploy.network.arrays import Array
 
 from .fold import Matching, chain_of, leaves, reached
 from .lift import Lifted, UnprovenError, as_stored, below_of, lifted, proven, replace_rule
+from .memoryless import memoryless
 from .operators import CASTS
 from .pieces import Written, elementwise, path_of, written_by_hand
 from .terms import CONSTANT, INPUT, NEURON, STATE, Chain, Constant, Term, Terms, constant_of
@@ -52,6 +53,16 @@ def with_neurons(
         else:
             return made.result, {layer.chain.site: layer for layer in made.layers}, failed
     return unrolled, {}, failed
+
+
+def with_thresholds(unrolled: Unrolled) -> tuple[Unrolled, dict[str, Lifted]]:
+    """A recording without other neurons whose comparisons are neuron layers without memory, and these by what stands
+    for them."""
+    layers = memoryless(unrolled.terms, _live(unrolled))
+    if not layers:
+        return unrolled, {}
+    made = _Rewriting(unrolled, layers, {layer.chain: _Proof(layer, frozenset()) for layer in layers})
+    return made.result, {layer.chain.site: layer for layer in made.layers}
 
 
 def _roots(unrolled: Unrolled) -> list[Term]:

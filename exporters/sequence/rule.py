@@ -50,6 +50,7 @@ class Rule:
         bias_current: added to the current, in units of the potential.
         reset_current: whether a spike sets the current to 0.
         initial: potential before the first step.
+        memory: whether it keeps anything from step to step; one that does not is a threshold.
     """
 
     keep: Array
@@ -65,6 +66,7 @@ class Rule:
     bias_current: Array | None = None
     reset_current: bool = False
     initial: Array | None = None
+    memory: bool = True
 
     @property
     def common(self) -> bool:
@@ -119,6 +121,9 @@ class Rule:
 
     def neuron(self, shape: tuple[int, ...], dt: float) -> Neuron:
         """The layer as NIR says it."""
+        if not self.memory:
+            threshold = np.ascontiguousarray(np.broadcast_to(self.threshold, shape), np.float64)
+            return Neuron(nir.Threshold(threshold), "none", comparison=self.comparison)
         full = {name: np.ascontiguousarray(np.broadcast_to(getattr(self, name), shape), np.float64) for name in (
             "keep", "gain", "bias", "threshold", "reset_to", "keep_current", "initial", "jump",
         ) if getattr(self, name) is not None}  # fmt: skip

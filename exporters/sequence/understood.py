@@ -18,7 +18,7 @@ from .hosted.stage import Cutout
 from .inputs import labels_of
 from .lift import Lifted
 from .record import Recorded
-from .rewriting import with_neurons
+from .rewriting import with_neurons, with_thresholds
 from .terms import MixedError
 from .unroll import unroll
 
@@ -40,11 +40,12 @@ class Understood:
     encoded: tuple[str, ...]
 
 
-def understood(recorded: Recorded, usage: Usage, host: HostCut = "none") -> Understood:
+def understood(recorded: Recorded, usage: Usage, host: HostCut = "none", *, thresholds: bool = False) -> Understood:
     """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
 
     Args:
         host: how a host is cut out of what takes several steps at once; ``none`` refuses that.
+        thresholds: whether comparisons are neurons without memory, where there are no others.
 
     Raises:
         MixedError: as `fold`.
@@ -54,6 +55,8 @@ def understood(recorded: Recorded, usage: Usage, host: HostCut = "none") -> Unde
     failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
         unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host != "none"), recorded.neurons)
+        if thresholds and not (recorded.neurons or by_hand or failed):
+            unrolled, by_hand = with_thresholds(unrolled)
         if not recorded.neurons and not by_hand:
             raise failed[0] if failed else no_neurons(recorded.module_classes)
         if host != "none" and failed:
@@ -81,6 +84,8 @@ def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:
     """
     try:
         return understood(recorded, usage)
+    except NoNeuronsError:
+        return understood(recorded, usage, thresholds=True)
     except UnsupportedError as error:
         if host == "none":
             raise

@@ -391,6 +391,8 @@ class _Unrolling(Products):
         if len(distinct) > 1 and len({tuple(self._ids[s].shape[:1]) for s in distinct}) > 1:
             raise UnsupportedError(f"{packet(node)} of two layers", allowed="one layer, and parameters")
         ids = self._ids[distinct[0]]
+        if kinds.without_batch(node, ids.dim()):
+            raise MixedError(f"{packet(node)} takes a sample without a batch: the batch, or steps, as its channels")
         needed, shift = kinds.needs(node, ids.dim(), distinct)
         if len(distinct) > 1:
             return self._of_two(node, distinct)
