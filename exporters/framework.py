@@ -236,7 +236,7 @@ def no_neurons(classes: Iterable[str]) -> NoNeuronsError:
     return NoNeuronsError(
         "the module has no neurons of a framework that we know, and none that is written by hand",
         found=", ".join(classes),
-        allowed="one of " + ", ".join(names()) + ", or comparisons of a potential that is kept from step to step",
+        allowed="one of " + ", ".join(names()) + ", or comparisons with a threshold",
         hint="declare your neurons (docs: export your own neurons), or add a framework",
     )
 

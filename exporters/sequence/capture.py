@@ -160,26 +160,27 @@ def find_axis(module: nn.Module, sample: Array, framework: Framework, *, host: H
     found: dict[TimeAxis, int] = {}
     failed: dict[TimeAxis, NeurodeployError] = {}
     for also, axes in product(dict.fromkeys(("none", host)), _READINGS):
+        without: set[TimeAxis] = set()
         for axis in axes:
             if (axis == -1 and sample.ndim < 3) or isinstance(failed.get(axis), NoNeuronsError):
                 continue
             try:
-                steps = _steps_under(module, sample, axis, framework, also)
+                steps, memory = _steps_under(module, sample, axis, framework, also)
             except NeurodeployError as error:
                 failed[axis] = error if axis not in failed else plainer(failed[axis], error)
                 continue
-            if axis != "none" or steps > 1:
+            if not memory:
+                without.add(axis)
+            elif axis != "none" or steps > 1:
                 found[axis] = steps
         if found:
             break
+        if without:
+            return next(axis for axis in _WITHOUT_MEMORY if axis in without)
     # A single step says nothing of time: a module of one step takes [time, 1, ...] as a batch of one step, too.
     fitting = [axis for axis, steps in found.items() if steps > 1] or list(found)
     if len(fitting) == 1:
         return fitting[0]
-    if not fitting:
-        for axis in _WITHOUT_MEMORY:
-            if isinstance(failed.get(axis), NoNeuronsError) and _thresholds_under(module, sample, axis, framework):
-                return axis
     refused = [e for a, e in failed.items() if isinstance(e, UnsupportedError) and not isinstance(e, MixedError)]
     refused.sort(key=lambda e: isinstance(e, NoNeuronsError))
     if not fitting and refused:
@@ -204,21 +205,13 @@ _WITHOUT_MEMORY: tuple[TimeAxis, ...] = ("step", "none", 0, 1, "flat", -1)
 """Where time is looked for in a network whose neurons keep nothing, so that steps may be samples: the likeliest."""
 
 
-def _thresholds_under(module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework) -> bool:
-    """Whether a module whose neurons have no memory is the same in every step, when its sample is read in this way."""
-    try:
-        return _steps_under(module, sample, axis, framework, "none", thresholds=True) > 0
-    except NeurodeployError:
-        return False
-
-
 def _steps_under(
-    module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: HostCut, *, thresholds: bool = False
-) -> int:
-    """Steps of a module when its sample is read in this way.
+    module: nn.Module, sample: Array, axis: TimeAxis, framework: Framework, host: HostCut
+) -> tuple[int, bool]:
+    """Steps of a module when its sample is read in this way, and whether its neurons have a memory.
 
     Args:
-        host, thresholds: as for `understood`.
+        host: as for `understood`.
 
     Raises:
         NeurodeployError: it is not the same in every step, or does not take the sample, read in this way.
@@ -230,7 +223,8 @@ def _steps_under(
         try:
             with _followable():
                 recorded = record(module, tensor_of(module, part), usage, framework)
-                return understood(recorded, usage, host, thresholds=thresholds).folded.last + 1
+                known = understood(recorded, usage, host)
+                return known.folded.last + 1, known.memory
         except NeurodeployError as error:
             failed = plainer(failed, error)
             if isinstance(error, MixedError):  # as it would be in the whole sample

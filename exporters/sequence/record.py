@@ -17,6 +17,8 @@ from typing import Any
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import Tensor, fx, nn
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -132,6 +134,7 @@ def _recorded(
             warnings.catch_warnings(),
             fx_traceback.preserve_node_meta(),
             torch.random.fork_rng([]),
+            tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))),  # else one is made for each operator
         ):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)

@@ -32,20 +32,21 @@ class Understood:
         folded: the one that all are.
         by_hand: neuron layers written by hand, by what stands for them.
         encoded: lines of the encoder in front.
+        memory: whether there are other neurons than thresholds written by hand.
     """
 
     before: Phases
     folded: Folded
     by_hand: Mapping[str, Lifted]
     encoded: tuple[str, ...]
+    memory: bool = True
 
 
-def understood(recorded: Recorded, usage: Usage, host: HostCut = "none", *, thresholds: bool = False) -> Understood:
+def understood(recorded: Recorded, usage: Usage, host: HostCut = "none") -> Understood:
     """The steps of a recording, the one that all are, neuron layers written by hand, and the encoder's lines.
 
     Args:
         host: how a host is cut out of what takes several steps at once; ``none`` refuses that.
-        thresholds: whether comparisons are neurons without memory, where there are no others.
 
     Raises:
         MixedError: as `fold`.
@@ -55,7 +56,8 @@ def understood(recorded: Recorded, usage: Usage, host: HostCut = "none", *, thre
     failed: list[UnsupportedError] = []  # what looks like a neuron written by hand, and is none that we know
     try:
         unrolled, by_hand, failed = with_neurons(unroll(recorded, inputs, over_time=host != "none"), recorded.neurons)
-        if thresholds and not (recorded.neurons or by_hand or failed):
+        memory = bool(recorded.neurons or by_hand or failed)
+        if not memory:
             unrolled, by_hand = with_thresholds(unrolled)
         if not recorded.neurons and not by_hand:
             raise failed[0] if failed else no_neurons(recorded.module_classes)
@@ -63,7 +65,7 @@ def understood(recorded: Recorded, usage: Usage, host: HostCut = "none", *, thre
             raise failed[0]  # a neuron that nobody knows is no work for a host
         before = phases(unrolled, host) if host != "none" else Phases(unrolled, ())
         folded = fold(before.unrolled, expected(usage), read_by(before, ()))
-        return Understood(before, folded, by_hand, encoded)
+        return Understood(before, folded, by_hand, encoded, memory)
     except MixedError:
         raise
     except UnsupportedError as error:
@@ -84,8 +86,6 @@ def _known(recorded: Recorded, usage: Usage, host: HostCut) -> Understood:
     """
     try:
         return understood(recorded, usage)
-    except NoNeuronsError:
-        return understood(recorded, usage, thresholds=True)
     except UnsupportedError as error:
         if host == "none":
             raise
