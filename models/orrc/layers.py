@@ -114,15 +114,21 @@ class Inhibitory(nn.Module):
         super().__init__()
         self.logits, self.bias, self.along_batch = logits, bias, along_batch
         self.lif = Lif(keeps=along_batch)
+        self.gate = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.logits(x)
         logits = logits + self.bias if self.bias else logits
+        return F.relu(self.gate(self._opened(logits)) * x)
+
+    def _opened(self, logits: Tensor) -> Tensor:
         if self.along_batch:
-            gate = self.lif(logits.transpose(0, 1)).transpose(0, 1)
-        else:
-            gate = self.lif(logits)
-        return F.relu(gate * x)
+            found: Tensor = self.lif(logits.transpose(0, 1)).transpose(0, 1)
+        elif self.training or len(logits) > 1:
+            found = self.lif(logits)
+        else:  # the one step of a neuron at rest, which a host computes beside the logits
+            found = (logits >= self.lif.tau * self.lif.threshold).to(logits.dtype)
+        return found
 
 
 class Unit(nn.Module):

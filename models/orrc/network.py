@@ -174,7 +174,7 @@ def gate_rates(network: OrrcResNet, x: Tensor) -> list[float]:
     """Share of IA's gates that are open, of each shortcut, for the input of `OrrcResNet`."""
     found: list[float] = []
     hooks = [
-        m.lif.register_forward_hook(lambda _m, _i, out: found.append(float(out.mean())))
+        m.gate.register_forward_hook(lambda _m, _i, out: found.append(float(out.mean())))
         for m in network.modules()
         if isinstance(m, Inhibitory)
     ]

@@ -22,8 +22,8 @@ _PRESETS = (
         Shape((16, 24, 32, 48), 4, kernel=3, classes=10, stem=((3, 1),), inputs=1, heads=4, largest=16),
         "digits",
         Recipe(
-            epochs=30, loss="every-head", batch=32, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01, warm_up=2,
-            clip=1.0,
+            epochs=40, loss="every-head", batch=32, learning_rate=4e-3, optimiser="adamw", weight_decay=0.01, warm_up=2,
+            clip=1.0, augment=("shift", "turn"),
         ),
     ),
     Preset(
