@@ -8,6 +8,7 @@ For maps ``A: x -> y`` and ``B: y -> z`` the composition is ``B A``. Kinds are k
   ``sum_i w_i c sum_a x[k (s y + i - p) + a] = sum_{i,a} (c w_i) x[s k y + (k i + a) - k p]``.
 - A = 1 x 1 convolution (a mixing of channels, a join of branches) with matrix M, B = Conv2d: one convolution with the
   kernel ``sum_m W_B[o, m] M[m, c]``, since the mixing is the same at every position.
+- A = a scaling that is the same at every position, B = Conv2d: as a 1 x 1 convolution of each channel.
 - A = Conv2d, B = 1 x 1 convolution: one convolution with the kernel ``sum_m M[o, m] W_A[m, c]``, with both strides.
 - a scaling per output channel stays a convolution; anything else becomes Sparse. `reason` says which it was, and why.
 
@@ -116,6 +117,8 @@ def then(first: Connectivity, second: Connectivity) -> Connectivity:
     """The map that applies ``first`` and then ``second``."""
     if isinstance(second, Dense):
         return Dense(np.asarray(first.to_csr() @ second.weights.T).T)
+    if isinstance(first, Sparse) and isinstance(second, Conv2d):
+        first = _channelwise(first, second.input_shape) or first
     if (
         isinstance(first, Conv2d)
         and isinstance(second, Conv2d)
@@ -154,6 +157,19 @@ def reason(first: Connectivity, second: Connectivity, found: Connectivity) -> st
 
 def _is_mixing(kind: Conv2d) -> bool:
     return kind.weights.shape[2:] == (1, 1) and kind.padding == (0, 0)
+
+
+def _channelwise(scaling: Sparse, shape: tuple[int, int, int]) -> Conv2d | None:
+    """The same as a 1 x 1 convolution of each channel; None for anything but one factor a channel."""
+    n = int(np.prod(shape))
+    if len(scaling.weights) != n or scaling.target_count != n or len(scaling.indptr) != n + 1:
+        return None
+    if not (np.array_equal(scaling.targets, np.arange(n)) and np.array_equal(scaling.indptr, np.arange(n + 1))):
+        return None
+    factors = np.asarray(scaling.weights, np.float64).reshape(shape[0], -1)
+    if (factors != factors[:, :1]).any():
+        return None
+    return Conv2d(factors[:, :1, None, None], shape, groups=shape[0])
 
 
 def _mixed(first: Conv2d, second: Conv2d, window: Conv2d) -> Conv2d:

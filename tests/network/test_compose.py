@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.network import compose
-from neurodeploy.network.connectivity import Conv2d
+from neurodeploy.network.connectivity import Conv2d, Sparse
 
 
 @st.composite
@@ -62,3 +62,15 @@ def test_a_depthwise_and_a_pointwise_layer_keep_shared_weights() -> None:
     expected = np.einsum("om,mij->omij", point.weights[:, :, 0, 0], depth.weights[:, 0])
     np.testing.assert_allclose(both.weights, expected, rtol=1e-12)
     assert compose.reason(depth, point, both).startswith("a convolution and a convolution became a convolution of")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_scaling_in_front_of_a_convolution_keeps_shared_weights(same: bool) -> None:
+    """Pixels divided by 16, or each channel by its own number; one number a pixel cannot be shared."""
+    rng = np.random.default_rng(0)
+    factors = np.repeat([0.5, 2.0, 0.25], 20) if same else rng.integers(1, 9, 60).astype(float)
+    conv = Conv2d(rng.integers(-4, 5, (5, 3, 3, 3)).astype(float), (3, 4, 5), padding=(1, 1))
+    both = compose.then(compose.diagonal(factors), conv)
+    assert isinstance(both, Conv2d if same else Sparse)
+    x = rng.integers(-4, 5, (2, 60)).astype(float)
+    np.testing.assert_array_equal(both.apply(x), conv.apply(x * factors))
