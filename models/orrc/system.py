@@ -11,6 +11,7 @@ from .network import OrrcResNet, Shape
 _DIGITS = Shape(widths=(24, 48, 72), steps=4, inputs=1, units=2, largest=16)
 _FASHION = Shape(widths=(16, 32, 64), steps=4, inputs=1, units=2, largest=255)
 _ON_DIGITS = Recipe(epochs=30, batch=32, learning_rate=4e-3, warm_up=1)
+_WITH_ATTENTION = replace(_ON_DIGITS, epochs=40, augment=("shift", "turn"))
 _ON_FASHION = Recipe(epochs=8, batch=128, learning_rate=4e-3, warm_up=0.5, augment=("flip",))
 _EVENTS = Shape(steps=16, inputs=2, first=(3, 2), events=True, pooled_to=48, max_pool=True, where="first")
 
@@ -41,7 +42,7 @@ _PRESETS = (
             f"OR residual with {kind} attention, gates open at the start, digits of 8 x 8",
             replace(_DIGITS, attention=kind, gate_bias=2.5 if kind != "temporal" else 1.5),
             "digits",
-            _ON_DIGITS,
+            _WITH_ATTENTION,
         )
         for kind in ("temporal", "channel", "spatial")
     ),
