@@ -42,6 +42,7 @@ GROUP = "neurodeploy.passes"
 
 BUILTIN: Mapping[str, str] = {
     "prune": "neurodeploy.passes.prune:Prune",
+    "prune-silent": "neurodeploy.passes.prune_silent:PruneSilent",
     "encode": "neurodeploy.passes.encode:Encode",
     "split-signs": "neurodeploy.passes.split_signs:SplitSigns",
     "encode-on-host": "neurodeploy.passes.encode_on_host:EncodeOnHost",
