@@ -136,7 +136,7 @@ class TRevSNN(nn.Module):
     def __init__(self, shape: Shape, saves_memory: bool = True) -> None:
         super().__init__()
         self.shape, self.saves_memory = shape, saves_memory
-        self.stems = nn.ModuleList(_stem(shape) for _ in range(shape.columns if shape.events else 1))
+        self.stems = nn.ModuleList(stem(shape) for _ in range(shape.columns if shape.events else 1))
         tails = [Tail(c, shape.kernel) for c in shape.channels]
         self.columns = nn.ModuleList(Column(shape, tails, first=t == 0) for t in range(shape.columns))
         self.inner_heads = nn.ModuleList(InnerHead(shape) for _ in shape.headed[:-1])
@@ -173,6 +173,7 @@ class TRevSNN(nn.Module):
         return [states[t][-1] for t in shown]
 
 
-def _stem(shape: Shape) -> nn.Sequential:
+def stem(shape: Shape) -> nn.Sequential:
+    """The linear layers that an image goes through once."""
     channels = (shape.inputs, *(shape.channels[0] for _ in shape.stem))
     return nn.Sequential(*(ScaledConv2d(channels[i], channels[i + 1], k, s) for i, (k, s) in enumerate(shape.stem)))
