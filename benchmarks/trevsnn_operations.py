@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def operations(net: nn.Module, x: torch.Tensor) -> int:
     return sum(found)
 
 
+def weights(net: nn.Module, deployed: int) -> int:
+    """Parameters as a chip stores them: columns that share the end of a block have a copy each."""
+    if not isinstance(net, TRevSNN):
+        return deployed
+    return deployed + sum(parameters(column) for column in net.columns) - parameters(net.columns)
+
+
 def measured(net: nn.Module, recipe: Recipe, folder: Path, name: str) -> dict[str, float]:
     """Trained, deployed, counted."""
     data = sources.load("digits")
@@ -65,6 +73,7 @@ def measured(net: nn.Module, recipe: Recipe, folder: Path, name: str) -> dict[st
     deployed = SYSTEM.deployed(net) if SYSTEM.deployed and isinstance(net, TRevSNN) else parameters(net)
     return {
         "parameters": deployed,
+        "weights": weights(net, deployed),
         "accuracy": loop.accuracy(net, data.test),
         "chip": program.run(x).accuracy(data.test.y).accuracy,
         "operations": operations(net, torch.from_numpy(x)),
@@ -94,11 +103,12 @@ def main() -> None:
         plain = PlainSNN(like(replace(SHAPE, columns=4), int(four["parameters"])))
         found["plain"] = measured(plain, replace(ours, loss="cross-entropy"), args.output, "operations-plain")
         said("plain, 4 steps", found["plain"])
+        for what, of in product(("operations", "sops"), ("parameters", "weights")):
+            per = [found[f"T = {c}"][what] / found[f"T = {c}"][of] for c in COLUMNS]
+            print(f"{what} per {of.removesuffix('s')}, T = 1 to 8: {', '.join(f'{p:.2f}' for p in per)}, a spread of "
+                  f"{max(per) / min(per) - 1:.1%}")  # fmt: skip
         for what in ("operations", "sops"):
-            per = [found[f"T = {c}"][what] / found[f"T = {c}"]["parameters"] for c in COLUMNS]
-            print(f"{what} per parameter, T = 1 to 8: {min(per):.2f} to {max(per):.2f}, a spread of "
-                  f"{max(per) / min(per) - 1:.1%}; the plain network takes {found['plain'][what] / four[what]:.2f} "
-                  f"times the {what} of T = 4")  # fmt: skip
+            print(f"the plain network takes {found['plain'][what] / four[what]:.2f} times the {what} of T = 4")
 
 
 def said(name: str, one: dict[str, float]) -> None:

@@ -14,8 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for what is trained")
     parser.add_argument(
         "--data", metavar="NAME|DIR",
-        help="another data set than the preset's: digits, fashion-mnist, clips-digits, clips-fashion (both simulated), "
-        "events, tonic:CLASS; or the folder of its files, NAME:DIR where both are given",
+        help="another data set than that of the preset, by name; the folder of its files; or both, as NAME:DIR",
     )  # fmt: skip
     parser.add_argument("--epochs", type=options.positive, help="default: the preset's")
     parser.add_argument("--batch", type=options.positive, help="samples a step (default: the preset's)")
