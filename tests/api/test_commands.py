@@ -254,6 +254,12 @@ def adapt_digits(f: Files) -> Made:
     return given, made.as_json(), ["field/results.json", "field/report.html"]
 
 
+def train(f: Files) -> Made:
+    made = nd.train("orrc-digits", f.at / "trained", recipe={"epochs": 1, "batch": 256}, seed=2)
+    given = ["orrc-digits", "-o", f.at / "trained", "--epochs", 1, "--batch", 256, "--seed", 2]
+    return given, made.as_json(), ["trained/weights.safetensors", "trained/training.json"]
+
+
 CASES: dict[str, Case] = {
     "compile, calibrated": compile_calibrated,
     "compile, with options": compile_with_options,
@@ -279,6 +285,8 @@ CASES: dict[str, Case] = {
     "verify": verify_with_the_module,
     "report": report,
     "demo": demo,
+    "models": lambda f: ([], nd.list_models().as_json(), []),
+    "train": train,
     "learn": learn,
     "adapt, a Program": adapt_a_program,
     "adapt, by the rules that a Program has": adapt_by_the_rules_that_a_program_has,
