@@ -64,7 +64,7 @@ def deployed(name: str, seed: int, folder: Path, chip: str) -> dict[str, Any]:
         "neurons": sum(neurons.values()),
         "spikes": spikes(program, recording) / len(x),
         "sops": totals["sops"],
-        "macs": multiplied(program, recording) / len(x),
+        "macs": multiplied(program, recording, cost),
         "host_macs": sum(stage["macs"] for stage in host.get("stages", [])),
         "bytes": sum(crossing["bytes"] for crossing in host.get("crossings", [])),
         "energy": cost.bill.said,
@@ -88,13 +88,18 @@ def graded(program: nd.Program, name: str) -> bool:
     return bool(population.neuron.message_bits(program.network.arithmetic))
 
 
-def multiplied(program: nd.Program, recording: nd.Recording) -> int:
-    """Synaptic operations of messages that are numbers."""
-    found = 0
+def multiplied(program: nd.Program, recording: nd.Recording, cost: nd.Cost) -> float:
+    """Synaptic operations of messages that are numbers, per sample."""
+    found, layers = 0.0, cost.layers()
     for projection in program.network.projections:
-        if graded(program, projection.source):
+        if not graded(program, projection.source):
+            continue
+        fan_out = np.diff(projection.connectivity.to_csr().indptr)
+        if program.network.by_name[projection.source].neuron.valued:  # each of its neurons sends as often as the others
+            found += layers[projection.source]["events_out"] * fan_out.mean()
+        else:
             sent = np.count_nonzero(recording.spikes(projection.source), axis=(0, 1)).reshape(-1)
-            found += int(sent @ np.diff(projection.connectivity.to_csr().indptr))
+            found += int(sent @ fan_out) / recording.samples
     return found
 
 
