@@ -20,6 +20,7 @@ from neurodeploy.backends.host.work import host_work
 from neurodeploy.backends.onnx import encoder
 from neurodeploy.backends.reference.run import run_network
 from neurodeploy.compiler import CompileOptions, compile
+from neurodeploy.errors import InvalidInputError
 from neurodeploy.hwsim.chips.arch import load_architecture
 from neurodeploy.hwsim.counts.counts import count
 from neurodeploy.hwsim.hybrid import chip_side
@@ -388,6 +389,19 @@ def test_in_integers_the_first_spikes_are_those_of_the_float_network(chip: str, 
     with_pixels = compile(tmp_path / "a.ndp", arch, CompileOptions(calibration=pixels(net))).program
     with pytest.raises(ValueError, match="input 'image' is not binary"):
         backends.get("hwsim")(with_pixels, x)
+
+
+def test_whole_numbers_of_the_input_ask_nothing_of_a_chip_without_graded_spikes(tmp_path: Path) -> None:
+    """Pixels from 0 to 255: refused where the chip would have to take them, and taken where the host does."""
+    net = first()
+    inputs = {name: np.floor(255 * np.abs(x) / np.abs(x).max()) for name, x in pixels(net).items()}
+    Program.unplaced(net, {}).save(tmp_path / "pixels.ndp")
+    chip = load_architecture("loihi1")
+    with pytest.raises(InvalidInputError):
+        compile(tmp_path / "pixels.ndp", chip, CompileOptions(calibration=inputs))
+    made = compile(tmp_path / "pixels.ndp", chip, CompileOptions(calibration=inputs, passes=PASSES)).program
+    before, after = run_network(net, inputs), backends.get("hwsim")(made, inputs)
+    np.testing.assert_array_equal(before.spikes["first"].dense(), after.spikes["first"].dense())
 
 
 def test_several_spikes_become_graded_spikes_without_loss() -> None:
