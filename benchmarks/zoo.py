@@ -46,9 +46,9 @@ def deployed(name: str, seed: int, folder: Path, chip: str) -> dict[str, Any]:
     trained = nd.train(name, folder, seed=seed, machine=Machine(threads=1))
     data = sources.load(preset.data)
     sample, calibration = np.load(folder / "sample.npy"), np.load(folder / "calibration.npy")
-    model = nd.export(trained.module, sample[:PROVEN], folder / "model.nir", host="work")
+    model = nd.export(trained.module, sample[:PROVEN], folder / f"{name}.nir", host="work")
     options = nd.CompileOptions(passes="prune,encode-on-host,encode,quantise")
-    program = model.compile(chip, options, calibration=calibration, path=folder / "model.ndp")
+    program = model.compile(chip, options, calibration=calibration, path=folder / f"{name}.ndp")
     x, labels = data.test.x.astype(np.float32), data.test.y
     cost = program.cost(x, host="arm") if program.network.stages else program.cost(x)
     verified = program.verify(x[:VERIFIED], labels[:VERIFIED], samples=VERIFIED)

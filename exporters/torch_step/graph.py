@@ -189,6 +189,8 @@ def _close_loop(walk: Walk, name: str, path: str, recurrent: nir.NIRNode) -> Non
 
 
 def _version(distribution: str) -> str:
+    if distribution == neurodeploy.__name__:  # our own models
+        return neurodeploy.__version__
     try:
         return version(distribution)
     except PackageNotFoundError:

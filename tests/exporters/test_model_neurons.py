@@ -15,6 +15,7 @@ from neurodeploy.models.neurons import Lif, Membrane, Neuron, Threshold
 from neurodeploy.models.orrc.network import OrrcResNet
 from neurodeploy.models.orrc.network import Shape as OrrcShape
 from neurodeploy.models.trevsnn.network import Shape
+from neurodeploy.nir_graph import nir_file
 
 from ..models.test_orrc import lively as lively_orrc
 from ..models.test_trevsnn import lively as lively_trevsnn
@@ -74,6 +75,7 @@ def test_reversible_columns_are_exported_exactly_and_run_on_the_chip(tmp_path: P
     x = np.random.default_rng(0).integers(0, 17, (4, 1, 8, 8)).astype(np.float32)
     model = nd.export(net, x, tmp_path / "net.nir")
     assert model.exported is not None and all(pair.verdict == "equal" for pair in model.exported.pairs)
+    assert nir_file.read(tmp_path / "net.nir").metadata["framework_version"] == nd.__version__
     program = model.compile("loihi2", calibration=x)
     graded = [p.name for p in program.network.populations if not p.external and p.neuron.graded("loihi")]
     assert [name for name in graded if "states" in name] == [
