@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.errors import InvalidInputError
+
+from .losses import LOSSES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Augmentation = Literal["flip", "shift", "turn"]
+LARGEST = 1e30
+"""Of a number in a recipe; float32 ends at 3.4e38."""
+OPTIMISERS = ("adam", "adamw", "sgd")
+AUGMENTATIONS = ("flip", "shift", "turn")
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,28 @@ class Recipe:
     """
 
     epochs: int
-    loss: Literal["cross-entropy", "squared-error", "every-head"] = "cross-entropy"
+    loss: str = "cross-entropy"
     batch: int = 32
     learning_rate: float = 1e-3
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    optimiser: str = "adam"
     weight_decay: float = 0.0
     warm_up: float = 0.0
     clip: float | None = None
-    augment: tuple[Augmentation, ...] = ()
+    augment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInputError for what no training can have."""
+        for what, chosen, allowed in (
+            ("loss", (self.loss,), LOSSES), ("optimiser", (self.optimiser,), OPTIMISERS),
+            ("augmentation", self.augment, AUGMENTATIONS),
+        ):  # fmt: skip
+            if wrong := [one for one in chosen if one not in allowed]:
+                raise InvalidInputError(f"{what} of a training", found=wrong[0], allowed=", ".join(allowed))
+        for name in ("epochs", "batch", "learning_rate", "weight_decay", "warm_up", "clip"):
+            value, above = getattr(self, name), name in ("epochs", "batch", "learning_rate", "clip")
+            if value is not None and not (0 <= value <= LARGEST and (value or not above)):
+                least = f"a number above 0, {LARGEST:g} at most" if above else f"0 to {LARGEST:g}"
+                raise InvalidInputError(f"{name.replace('_', ' ')} of a training", found=value, allowed=least)
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,7 @@ class Preset:
     Args:
         name: as the command line takes it.
         description: one line.
-        shape: its sizes, the ``Shape`` of its system; None where there is nothing to choose.
+        shape: its sizes, the ``Shape`` of its system.
         data: the data set that it is sized for (`neurodeploy.models.data`); empty where that is not to be had here.
         recipe: of its training; None for a size that is published but not trained here.
     """
@@ -66,7 +87,7 @@ class System:
         name: as the command line takes it.
         title: for people.
         source: where it is published.
-        shape: the dataclass of sizes; None where there is nothing to choose.
+        shape: the dataclass of sizes, among them ``inputs``, ``classes``, ``largest`` and ``events``.
         build: ``shape -> module``, untrained; torch's seed decides its weights.
         presets: by name.
         deployed: parameters that inference needs, where these are fewer; None for all.
@@ -77,7 +98,7 @@ class System:
     name: str
     title: str
     source: str
-    shape: type | None
+    shape: type
     build: Callable[[Any], nn.Module]
     presets: tuple[Preset, ...]
     deployed: Callable[[nn.Module], int] | None = None

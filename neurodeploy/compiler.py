@@ -297,27 +297,19 @@ def _passed(network: Network, arch: Architecture | None, given: CompileOptions) 
     steps = passes.parse(pipeline)
     calibration, after = given.calibration, given.after
     limits = None if arch is None else limits_of(arch)
-    names = [step.name for step in steps]
-
-    def with_inputs(found: Network) -> Network:
-        """Inputs that count, as the chip takes them, where integers are asked for."""
-        if calibration is None or found.arithmetic != "float" or "quantise" not in names:
-            return found
-        bits = None if limits is None else limits.payload_bits
-        return with_graded_inputs(found, calibration, arch.name if arch else NO_CHIP, bits)
-
-    # What the host encodes never reaches the chip as it is.
-    network = network if "encode-on-host" in names else with_inputs(network)
     data = passes.PassData(calibration, given.labels, network, limits, given.tell)
     stages = [("lower", network)]
     if after:
         after("lower", network)
     for step in steps:
+        if step.name == "quantise" and network.arithmetic == "float" and calibration is not None:
+            # Not before: passes may take inputs off the chip.
+            bits = None if limits is None else limits.payload_bits
+            network = with_graded_inputs(network, calibration, arch.name if arch else NO_CHIP, bits)
         if network.arithmetic == "float":
             data = replace(data, teacher=network)
         network = step.build().apply(network, data)
-        network = with_inputs(network) if step.name == "encode-on-host" else network
         stages.append((step.name, network))
         if after:
             after(step.name, network)
-    return tuple(stages), names
+    return tuple(stages), [step.name for step in steps]

@@ -193,7 +193,7 @@ def augmented(x: Tensor, kinds: tuple[str, ...], drawn: torch.Generator) -> Tens
         torch.stack([mirror * angle.cos(), -angle.sin(), moves[0]], 1),
         torch.stack([mirror * angle.sin(), angle.cos(), moves[1]], 1),
     ], 1)  # fmt: skip
-    flat = x.float().flatten(1, -3) if x.dim() > 3 else x.float()
+    flat = x.float().flatten(1, -3)
     grid = nn.functional.affine_grid(rows, list(flat.shape), align_corners=False)
     return nn.functional.grid_sample(flat, grid, align_corners=False).view(x.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ def save(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    content = BytesIO()
+    torch.save({"settings": settings, "state": state}, content)
     with atomic_path(path) as temporary:
-        torch.save({"settings": settings, "state": state}, temporary)
+        temporary.write_bytes(content.getbuffer())  # whose errors are those of the disk
 
 
 def load(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -32,7 +35,7 @@ def load(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, state = found["settings"], found["state"]
+        theirs, state = dict(found["settings"]), dict(found["state"])
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise InvalidInputError(
             f"{path} is no state of a training", found=str(error).split("\n")[0][:200],
@@ -45,5 +48,4 @@ def load(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
             found=", ".join(f"{key} {theirs.get(key)!r} instead of {settings.get(key)!r}" for key in other),
             hint="give another folder, or delete the file to train from the beginning",
         )
-    assert isinstance(state, dict)
     return state

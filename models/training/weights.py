@@ -21,24 +21,17 @@ KEY = "neurodeploy"
 """Of our entry in the metadata, a JSON document."""
 
 
-def shape_said(shape: Any) -> dict[str, Any] | None:
-    """The sizes of a network for JSON."""
-    return None if shape is None else asdict(shape)
-
-
-def shape_read(system: System, said: Mapping[str, Any] | None) -> Any:
-    """`shape_said`, read.
+def shape_read(system: System, said: Any) -> Any:
+    """The sizes of a network of this system, from JSON.
 
     Raises:
-        InvalidInputError: not the sizes of a network of this system.
+        InvalidInputError: not the sizes of one.
     """
-    if system.shape is None:
-        return None
     known = {f.name for f in fields(system.shape)}
-    if said is None or set(said) - known:
+    if not isinstance(said, Mapping) or set(said) - known:
         raise InvalidInputError(
             f"the sizes of a {system.title} are not its own",
-            found=", ".join(sorted(set(said or {}) - known)) or "none",
+            found=", ".join(sorted(set(said) - known)) if isinstance(said, Mapping) else type(said).__name__,
             allowed=", ".join(sorted(known)),
         )
     return system.shape(**{name: _tuples(value) for name, value in said.items()})
@@ -64,13 +57,14 @@ def save(path: Path, system: System, shape: Any, module: nn.Module, said: Mappin
     Raises:
         StorageError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as saved
 
     # Layers that columns share are stored under each of their names.
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-    document = {"system": system.name, "shape": shape_said(shape), **said}
+    document = {"system": system.name, "shape": asdict(shape), **said}
+    content = saved(tensors, metadata={KEY: json.dumps(document)})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(document)})
+        temporary.write_bytes(content)  # whose errors are those of the disk
 
 
 def said_of(path: Path) -> dict[str, Any] | None:
@@ -109,10 +103,10 @@ def load(path: Path) -> tuple[System, Any, nn.Module, dict[str, Any]]:
         )
     system = registry.system(str(document["system"]))
     shape = shape_read(system, document.get("shape"))
-    module = system.build(shape)
     try:
+        module = system.build(shape)
         module.load_state_dict(load_file(path))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:  # sizes of no network, or other tensors
         raise InvalidInputError(
             f"{path} does not hold the weights that it says", found=str(error).strip().split("\n")[-1].strip(),
             hint="train the network again",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy import __version__
-from neurodeploy.errors import InvalidInputError, NeurodeployError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, did_you_mean
 from neurodeploy.files.atomic import atomic_path, make_folder, write_json
 from neurodeploy.files.tables import html_table
 from neurodeploy.models import registry
@@ -200,18 +200,20 @@ def train(
 
     from neurodeploy.models.data import sources
     from neurodeploy.models.system import parameters
-    from neurodeploy.models.training import loop, state, weights
+    from neurodeploy.models.training import loop, state
 
     system, preset = registry.preset(model)
     where = _checked(machine or loop.Machine())
     chosen = _recipe(preset, recipe or {})
+    if not 0 <= seed < 1 << 32:
+        raise InvalidInputError("seed of a training", found=seed, allowed="0 to 2^32 - 1")
     samples = sources.load(data or preset.data, None if data_folder is None else Path(data_folder))
     _fits(preset, samples)
     target = Path(folder)
     make_folder(target)
     settings = {
         "model": model,
-        "shape": json.loads(json.dumps(weights.shape_said(preset.shape))),
+        "shape": json.loads(json.dumps(asdict(preset.shape))),
         "recipe": json.loads(json.dumps(asdict(chosen))),
         "data": samples.name,
         "data_sha256": samples.sha256,
@@ -278,7 +280,14 @@ def _recipe(preset: Preset, other: Mapping[str, Any]) -> Recipe:
             allowed="presets with data of their own",
             hint=f"read its authors' weights: neurodeploy models import {preset.name.partition('-')[0]} FILE.pth",
         )
-    return replace(preset.recipe, **{key: value for key, value in other.items() if value is not None})
+    given = {key: value for key, value in other.items() if value is not None}
+    known = {f.name for f in fields(preset.recipe)}
+    if unknown := sorted(set(given) - known):
+        raise InvalidInputError(
+            f"no such setting of a training: {unknown[0]}{did_you_mean(unknown[0], known)}",
+            allowed=", ".join(sorted(known)),
+        )
+    return replace(preset.recipe, **given)
 
 
 def _checked(machine: Machine) -> Machine:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from neurodeploy.models.system import System
+
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "seeds-golden"
 
 
@@ -46,6 +48,16 @@ def published(system: str) -> dict[str, Any]:
         pytest.skip("the recordings of the authors' code are not here")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+def places(system: System, key: str) -> None:
+    """Every tensor of a published state dict has its place in our network of its sizes, in its shape."""
+    assert system.renamed is not None and system.shape_of is not None
+    with torch.device("meta"):
+        theirs = {name: torch.empty(shape) for name, shape, _ in published(system.name)[key]["state_dict"]}
+        ours = system.renamed(theirs)
+        own = system.build(system.shape_of(ours, theirs)).state_dict()
+    assert {n: tuple(t.shape) for n, t in ours.items()} == {n: tuple(t.shape) for n, t in own.items()}
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import neurodeploy as nd
-from neurodeploy.errors import InvalidInputError, NeurodeployError
+from neurodeploy.errors import InvalidInputError, NeurodeployError, StorageError
 from neurodeploy.models import registry
 from neurodeploy.models.data.dataset import DataSet, Part
 from neurodeploy.models.orrc import published as orrc
@@ -129,7 +130,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, data: DataSet, preset: str) 
 
 def test_a_loss_that_is_no_number_stops_it(tmp_path: Path, data: DataSet, preset: str) -> None:
     with pytest.raises(loop.DivergedError, match="the loss of epoch 1 is no number"):
-        nd.train(preset, tmp_path, recipe={"learning_rate": float("inf")})
+        nd.train(preset, tmp_path, recipe={"learning_rate": 1e30})
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,47 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, name: str, machine: l
         nd.train(name, tmp_path, machine=machine)
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"learning_rate": -1.0}, "learning rate of a training"),
+        ({"learning_rate": float("nan")}, "a number above 0"),
+        ({"epochs": 0}, "epochs of a training"),
+        ({"weight_decay": -0.1}, "0 to 1e+30"),
+        ({"optimiser": "lamb"}, "adam, adamw, sgd"),
+        ({"loss": "hinge"}, "cross-entropy"),
+        ({"augment": ("blur",)}, "flip, shift, turn"),
+        ({"epoch": 3}, "did you mean epochs"),
+    ],
+)
+def test_settings_that_no_training_can_have_are_refused(tmp_path: Path, recipe: dict, said: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        nd.train("orrc-digits", tmp_path / "run", recipe=recipe)
+    assert said in str(caught.value)
+    with pytest.raises(InvalidInputError, match="seed of a training"):
+        nd.train("orrc-digits", tmp_path / "run", seed=-1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_there(
+    tmp_path: Path, data: DataSet, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nd.train(preset, tmp_path, recipe={"epochs": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self: Path, content: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"weights\.safetensors") as caught:
+        nd.train(preset, tmp_path, recipe={"epochs": 1})
+    assert "No space left on device" in str(caught.value)
+    with pytest.raises(StorageError, match=r"state\.pt"):
+        nd.train(preset, tmp_path / "other", recipe={"epochs": 1})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert not list((tmp_path / "other").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -310,6 +352,14 @@ def test_weights_of_another_version_or_hand_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, path, {"neurodeploy": json.dumps({"system": "orrc", "shape": {"colour": 3}})})
     with pytest.raises(InvalidInputError, match="are not its own"):
         nd.load_module(str(path))
+    for shape in (
+        {"widths": "wide"},
+        {"widths": [4, 6], "steps": None, "attention": "temporal"},
+        {"attention": "smell"},
+    ):
+        save_file({"a": torch.zeros(2)}, path, {"neurodeploy": json.dumps({"system": "orrc", "shape": shape})})
+        with pytest.raises(InvalidInputError, match="does not hold the weights that it says"):
+            nd.load_module(str(path))
     path.write_bytes(b"no such file format")
     with pytest.raises(InvalidInputError, match="is not a file of weights"):
         nd.load_module(str(path))

@@ -14,6 +14,7 @@ from neurodeploy.models.losses import every_head
 from neurodeploy.models.system import parameters
 from neurodeploy.models.trevsnn import published
 from neurodeploy.models.trevsnn.network import Shape, TRevSNN
+from neurodeploy.models.trevsnn.plain import PlainSNN, like
 from neurodeploy.models.trevsnn.system import SYSTEM
 
 from . import golden, reversible_memory
@@ -267,9 +268,20 @@ def test_training_gives_the_authors_gradients_and_statistics() -> None:
 
 @pytest.mark.parametrize("key", ["small_k5_1000_intersup", "tiny_k5_1000_intersup", "tiny_dvs_k5_10"])
 def test_every_tensor_of_a_published_state_dict_has_its_place(key: str) -> None:
-    said = golden.published("trevsnn")[key]
+    golden.places(SYSTEM, key)
+
+
+def test_a_plain_network_of_as_many_parameters_passes_over_its_weights_in_every_step() -> None:
+    """What the claims are compared with: the same blocks, LIF neurons, one set of weights."""
+    torch.manual_seed(0)
     with torch.device("meta"):
-        theirs = {name: torch.empty(shape) for name, shape, _ in said["state_dict"]}
-        ours = published.renamed(theirs)
-        own = TRevSNN(published.shape(ours, theirs)).state_dict()
-    assert {n: tuple(t.shape) for n, t in ours.items()} == {n: tuple(t.shape) for n, t in own.items()}
+        count = parameters(TRevSNN(SMALL))
+    shape = like(replace(SMALL, channels=(6, 8, 10, 12)), count)
+    net = PlainSNN(shape).eval()
+    assert abs(parameters(net) - count) < 0.15 * count
+    seen = []
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d) and module is not net.stem[0]:
+            module.register_forward_hook(lambda _m, _i, out: seen.append(len(out)))
+    assert net(torch.rand(2, 2, 8, 8)).shape == (2, 7)
+    assert set(seen) == {2 * shape.columns}  # the batch, in each of the steps
