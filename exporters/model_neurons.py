@@ -1,8 +1,8 @@
 """The neurons of `neurodeploy.models.neurons` as NIR nodes.
 
-    Lif         LIF: tau dt, r = 1; r = tau where the input is not divided; hard reset to 0
-    Threshold   Threshold
-    Membrane    LI with tau = dt, whose potential is its input
+Lif         LIF: tau dt, r = 1; r = tau where the input is not divided; hard reset to 0
+Threshold   Threshold
+Membrane    LI with tau = dt, whose potential is its input
 """
 
 from __future__ import annotations
